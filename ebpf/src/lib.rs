@@ -1,0 +1,1 @@
+//! Kernel programs of sealtap. Empty until the kernel observer exists.

@@ -1,0 +1,1 @@
+//! Accept: connections in, requests out.

@@ -1,0 +1,1 @@
+//! Identify: which run and which client a request belongs to.

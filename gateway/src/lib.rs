@@ -1,0 +1,19 @@
+//! sealtap: a gateway that records the exact bytes of model and tool traffic and seals them.
+//!
+//! The folders are the journey of an exchange, in order. Each stage's output is a type that only
+//! that stage can make, and the next stage demands it; `journey` joins them. `wire` holds what
+//! `accept` and `forward` share: messages and codecs. `ARCHITECTURE.md` tells the whole story.
+
+pub mod accept;
+pub mod capture;
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod data;
+pub mod forward;
+pub mod identify;
+pub mod route;
+pub mod seal;
+pub mod serve;
+pub mod store;
+pub mod wire;

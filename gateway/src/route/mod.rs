@@ -1,0 +1,1 @@
+//! Route: which upstream a request goes to, and with what target.

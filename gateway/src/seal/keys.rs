@@ -1,0 +1,1 @@
+//! The keys of a gateway, made on first start.

@@ -1,0 +1,4 @@
+//! Seal: journal records become commitments, leaves and a signed tree.
+
+pub mod keys;
+pub mod log;

@@ -1,0 +1,1 @@
+//! Serve: what the gateway answers for itself.

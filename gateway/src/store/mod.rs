@@ -1,0 +1,1 @@
+//! Store: sealed exchanges and their bodies, each content once.

@@ -1,0 +1,1 @@
+//! HTTP/1: a strict, sans-I/O codec.

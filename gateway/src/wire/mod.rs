@@ -1,0 +1,4 @@
+//! Wire: HTTP messages and codecs, shared by `accept` and `forward`.
+
+pub mod http1;
+pub mod message;
