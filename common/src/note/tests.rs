@@ -76,7 +76,7 @@ proptest! {
         note[edit.0.index(NOTE.len())] = edit.1;
         for bytes in [bytes, note] {
             if let Ok(note) = Note::parse(&bytes) {
-                prop_assert_eq!(note.emit().as_bytes(), &bytes[..]);
+                prop_assert_eq!(note.emit().into_bytes(), bytes.clone());
             }
             let text = String::from_utf8_lossy(&bytes);
             let _ = (PublicKey::parse(&text), Signer::parse(&text), PublicKey::from_pem("a", &text));
