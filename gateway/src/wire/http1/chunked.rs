@@ -83,12 +83,7 @@ impl Chunked {
                 b'\r' => self.at = At::SizeLineFeed,
                 b'\n' => return Err(BodyError::BareLineFeed),
                 byte if !fields::is_value_byte(byte) => return Err(BodyError::ExtensionControl),
-                _ => {
-                    self.extensions += 1;
-                    if self.extensions > MAX_EXTENSIONS {
-                        return Err(BodyError::ExtensionsTooLong);
-                    }
-                }
+                _ => self.extension_byte()?,
             },
             At::SizeLineFeed => {
                 if byte != b'\n' {
@@ -124,7 +119,7 @@ impl Chunked {
             }
             b';' => {
                 self.at = At::Extension;
-                return Ok(());
+                return self.extension_byte();
             }
             _ => return Err(BodyError::ChunkSizeInvalid),
         };
@@ -135,6 +130,11 @@ impl Chunked {
         // Sixteen digits fill 64 bits exactly, so nothing is shifted out.
         self.size = (self.size << 4) | u64::from(digit);
         Ok(())
+    }
+
+    fn extension_byte(&mut self) -> Result<(), BodyError> {
+        self.extensions += 1;
+        if self.extensions > MAX_EXTENSIONS { Err(BodyError::ExtensionsTooLong) } else { Ok(()) }
     }
 
     /// Takes bytes up to the end of a trailer line; true once that line is the empty one.

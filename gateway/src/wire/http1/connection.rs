@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::HeadError;
+use super::notable::Notable;
 use crate::wire::message::{Fields, Version};
 
 /// The most names one message's `Connection` fields may list. Real messages list three at most;
@@ -18,16 +19,24 @@ pub struct Connection {
     pub keep_alive: bool,
     /// The protocols of `Upgrade`, as one value, where `Connection` lists `upgrade` and the
     /// message is HTTP/1.1. The forwarder makes both fields anew, or leaves both out.
+    ///
+    /// `h2c` is left out: the requests inside such a tunnel would be no exchanges of their own,
+    /// and RFC 9113 section 3.1 has withdrawn it.
     pub upgrade: Option<Bytes>,
     /// `TE` lists `trailers`: the sender of this request can take them.
     pub trailers: bool,
 }
 
 impl Connection {
-    pub(super) fn read(fields: &Fields, version: Version) -> Result<Self, HeadError> {
+    pub(super) fn read(
+        fields: &Fields,
+        notable: &Notable<'_>,
+        version: Version,
+    ) -> Result<Self, HeadError> {
         let mut connection = Self::default();
         let mut upgrade = false;
-        for (count, option) in fields.tokens("connection").enumerate() {
+        let listed = notable.connection.first.map(|_| fields.tokens("connection"));
+        for (count, option) in listed.into_iter().flatten().enumerate() {
             if count >= MAX_CONNECTION_OPTIONS {
                 return Err(HeadError::ConnectionTooLong);
             }
@@ -43,21 +52,22 @@ impl Connection {
         if version == Version::Http10 {
             connection.close |= !connection.keep_alive;
         } else if upgrade {
-            connection.upgrade = joined(fields, "upgrade");
+            connection.upgrade = protocols(fields);
         }
+        let codings = notable.te.first.map(|_| fields.tokens("te"));
         connection.trailers =
-            fields.tokens("te").any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+            codings.into_iter().flatten().any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
         Ok(connection)
     }
 }
 
-/// The values of every field called `name` as one list, `None` where there is none.
-fn joined(fields: &Fields, name: &str) -> Option<Bytes> {
-    let mut values = fields.all(name).filter(|value| !value.is_empty());
-    let mut list = values.next()?.to_vec();
-    for value in values {
+/// The members of every `Upgrade` field but `h2c`, as one list; `None` where there is none.
+fn protocols(fields: &Fields) -> Option<Bytes> {
+    let mut members = fields.tokens("upgrade").filter(|name| !name.eq_ignore_ascii_case(b"h2c"));
+    let mut list = members.next()?.to_vec();
+    for member in members {
         list.extend_from_slice(b", ");
-        list.extend_from_slice(value);
+        list.extend_from_slice(member);
     }
     Some(list.into())
 }

@@ -17,19 +17,45 @@ pub const MAX_FIELDS: usize = 8192;
 /// Fields that fit the table kept on the stack; longer heads are parsed a second time.
 const USUAL_FIELDS: usize = 40;
 
+/// Whether each byte may stand in a token (RFC 9110 section 5.6.2).
+const TOKEN_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut list: &[u8] = b"!#$%&'*+-.^_`|~0123456789\
+        abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    while let [byte, rest @ ..] = list {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "evaluated by the compiler; a byte is below 256"
+        )]
+        {
+            table[*byte as usize] = true;
+        }
+        list = rest;
+    }
+    table
+};
+
 /// Whether `bytes` is a token (RFC 9110 section 5.6.2): a legal method or field name.
 #[must_use]
 pub fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
-}
-
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    let legal = |byte: &u8| TOKEN_BYTES.get(usize::from(*byte)).copied().unwrap_or(false);
+    !bytes.is_empty() && bytes.iter().all(legal)
 }
 
 /// Whether a field's value or a reason phrase may hold `byte`: no control byte but HTAB.
 pub(super) fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
+}
+
+/// Whether `bytes` may be a field's value or a reason phrase; outer whitespace apart.
+pub(super) fn is_value(bytes: &[u8]) -> bool {
+    // A fold without an early exit is what the compiler turns into vector instructions.
+    bytes.iter().fold(true, |legal, byte| legal & is_value_byte(*byte))
+}
+
+/// Whether a target may hold all of `bytes`: neither whitespace nor control bytes.
+pub(super) fn is_visible(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |legal, byte| legal & (*byte > 0x20) & (*byte != 0x7f))
 }
 
 /// Parses the lines of `buffer` from `start` to its end, which must be an empty line.
@@ -48,10 +74,10 @@ pub(super) fn parse(buffer: &Bytes, start: usize, line: usize) -> Result<Fields,
             let mut table = vec![EMPTY_HEADER; count];
             match httparse::parse_headers(block, &mut table) {
                 Ok(Status::Complete((end, headers))) => collect(buffer, block, end, headers, line),
-                Ok(Status::Partial) | Err(_) => Err(explain(block, line)),
+                Ok(Status::Partial) | Err(_) => Err(explain(buffer, start, line)),
             }
         }
-        Ok(Status::Partial) | Err(_) => Err(explain(block, line)),
+        Ok(Status::Partial) | Err(_) => Err(explain(buffer, start, line)),
     }
 }
 
@@ -73,7 +99,7 @@ fn collect(
         && block.ends_with(b"\r\n")
         && end == block.len();
     if !sound {
-        return Err(explain(block, line));
+        return Err(explain(buffer, start, line));
     }
     let range = |part: &[u8]| {
         let from = start.wrapping_add(offset(part));
@@ -87,9 +113,10 @@ fn collect(
     ))
 }
 
-/// Names the first fault of a block that was refused.
-fn explain(block: &[u8], first_line: usize) -> HeadError {
-    let mut at = 0;
+/// Names the first fault of lines that were refused.
+fn explain(buffer: &[u8], start: usize, first_line: usize) -> HeadError {
+    let block = buffer.get(start..).unwrap_or_default();
+    let mut at = start;
     for (number, raw) in block.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let line = first_line + number;
         let next = at + raw.len();
@@ -110,7 +137,7 @@ fn explain(block: &[u8], first_line: usize) -> HeadError {
     HeadError::Incomplete
 }
 
-/// The fault of one line without its line end, if it has one. Offsets count from the block.
+/// The fault of one line without its line end, if it has one; the line starts at byte `at`.
 fn line_fault(text: &[u8], at: usize, line: usize, first: bool) -> Option<HeadError> {
     if let Some(position) = memchr::memchr2(b'\r', 0, text) {
         let at = at + position;
@@ -138,6 +165,5 @@ fn line_fault(text: &[u8], at: usize, line: usize, first: bool) -> Option<HeadEr
     if !is_token(name) {
         return Some(HeadError::NameInvalid { line });
     }
-    let clean = value.iter().all(|byte| is_value_byte(*byte));
-    (!clean).then_some(HeadError::ValueControl { line })
+    (!is_value(value)).then_some(HeadError::ValueControl { line })
 }

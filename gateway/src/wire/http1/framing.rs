@@ -1,6 +1,7 @@
 //! How a body is delimited (RFC 9112 section 6.3), with every ambiguity refused.
 
 use super::HeadError;
+use super::notable::Notable;
 use crate::wire::message::{Fields, Version};
 
 /// How a request's body is delimited.
@@ -48,22 +49,24 @@ pub(super) struct Announced {
 }
 
 impl Announced {
-    pub(super) fn read(fields: &Fields, version: Version) -> Result<Self, HeadError> {
+    pub(super) fn read(
+        fields: &Fields,
+        notable: &Notable<'_>,
+        version: Version,
+    ) -> Result<Self, HeadError> {
         let mut announced = Self::default();
-        let mut lengths = fields.all("content-length");
-        if let Some(value) = lengths.next() {
-            if lengths.next().is_some() {
+        if let Some(value) = notable.length.first {
+            if notable.length.repeated {
                 return Err(HeadError::LengthRepeated);
             }
             announced.length = Some(parse_length(value)?);
             announced.leading_zero = value.len() > 1 && value.starts_with(b"0");
         }
-        let mut codings = fields.all("transfer-encoding");
-        if let Some(value) = codings.next() {
+        if let Some(value) = notable.coding.first {
             if version == Version::Http10 {
                 return Err(HeadError::TransferEncodingInHttp10);
             }
-            if !value.eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+            if !value.eq_ignore_ascii_case(b"chunked") || notable.coding.repeated {
                 return Err(coding_fault(fields));
             }
             announced.chunked = true;

@@ -5,8 +5,9 @@
 use bytes::Bytes;
 
 use super::framing::Announced;
+use super::notable::{Notable, Value};
 use super::{Connection, HeadError, RequestFraming, TargetForm, fields, target, target_form};
-use crate::wire::message::{Fields, RequestHead, Version};
+use crate::wire::message::{RequestHead, Version};
 
 /// A request's head and what it says about the bytes around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +32,14 @@ pub fn parse_request(head: Bytes) -> Result<Request, HeadError> {
     let form = target_form(method, target)?;
     let (method, target) = (head.slice_ref(method), head.slice_ref(target));
     let fields = fields::parse(&head, line.len() + 2, 2)?;
-    check_host(&fields, version)?;
-    let connection = Connection::read(&fields, version)?;
-    let framing = framing(&fields, version, matches!(form, TargetForm::Authority(_)))?;
-    let expect_continue = version == Version::Http11 && fields.lists("expect", "100-continue");
+    let notable = Notable::read(&fields);
+    check_host(notable.host, version)?;
+    let connection = Connection::read(&fields, &notable, version)?;
+    let announced = Announced::read(&fields, &notable, version)?;
+    let framing = framing(announced, matches!(form, TargetForm::Authority(_)))?;
+    let expect_continue = version == Version::Http11
+        && notable.expect.is_some()
+        && fields.lists("expect", "100-continue");
     let head = RequestHead { method, target, scheme: None, authority: None, version, fields };
     Ok(Request { head, framing, connection, expect_continue })
 }
@@ -74,7 +79,7 @@ fn split_line(line: &[u8]) -> Result<RequestLine<'_>, HeadError> {
     if !fields::is_token(method) {
         return Err(HeadError::MethodInvalid);
     }
-    if target.iter().any(|byte| *byte < 0x20 || *byte == 0x7f) {
+    if !fields::is_visible(target) {
         return Err(HeadError::TargetControl);
     }
     Ok(RequestLine {
@@ -96,19 +101,17 @@ pub(super) fn version(text: &[u8]) -> Result<Version, HeadError> {
     }
 }
 
-fn check_host(fields: &Fields, version: Version) -> Result<(), HeadError> {
-    let mut hosts = fields.all("host");
-    match (hosts.next(), hosts.next()) {
+fn check_host(host: Value<'_>, version: Version) -> Result<(), HeadError> {
+    match (host.first, host.repeated) {
         (None, _) if version == Version::Http10 => Ok(()),
         (None, _) => Err(HeadError::HostMissing),
-        (Some(_), Some(_)) => Err(HeadError::HostRepeated),
-        (Some(host), None) if target::is_host(host) => Ok(()),
-        (Some(_), None) => Err(HeadError::HostInvalid),
+        (Some(_), true) => Err(HeadError::HostRepeated),
+        (Some(host), false) if target::is_host(host) => Ok(()),
+        (Some(_), false) => Err(HeadError::HostInvalid),
     }
 }
 
-fn framing(fields: &Fields, version: Version, connect: bool) -> Result<RequestFraming, HeadError> {
-    let announced = Announced::read(fields, version)?;
+fn framing(announced: Announced, connect: bool) -> Result<RequestFraming, HeadError> {
     let framing = match (announced.length, announced.chunked) {
         (Some(_), true) => return Err(HeadError::LengthWithTransferEncoding),
         (Some(_), false) if announced.leading_zero => return Err(HeadError::LengthLeadingZero),

@@ -6,9 +6,10 @@
 use bytes::Bytes;
 
 use super::framing::Announced;
+use super::notable::Notable;
 use super::request::{start_line, version};
 use super::{Connection, HeadError, ResponseFraming, fields};
-use crate::wire::message::ResponseHead;
+use crate::wire::message::{ResponseHead, Version};
 
 /// A response's head and what it says about the bytes around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,15 +40,16 @@ pub fn parse_response(head: Bytes, method: &[u8]) -> Result<Response, HeadError>
     let (version, status, reason) = split_line(line)?;
     let reason = head.slice_ref(reason);
     let fields = fields::parse(&head, line.len() + 2, 2)?;
-    let mut connection = Connection::read(&fields, version)?;
-    let announced = Announced::read(&fields, version)?;
+    let notable = Notable::read(&fields);
+    let mut connection = Connection::read(&fields, &notable, version)?;
+    let announced = Announced::read(&fields, &notable, version)?;
     let framing = framing(announced, status, method, connection.close)?;
     connection.close |= framing == ResponseFraming::UntilClose;
     let head = ResponseHead { status, reason, version, fields };
     Ok(Response { head, framing, connection })
 }
 
-fn split_line(line: &[u8]) -> Result<(crate::wire::message::Version, u16, &[u8]), HeadError> {
+fn split_line(line: &[u8]) -> Result<(Version, u16, &[u8]), HeadError> {
     let end = memchr::memchr(b' ', line).unwrap_or(line.len());
     let (name, rest) = line.split_at_checked(end).unwrap_or_default();
     let version = version(name)?;
@@ -63,7 +65,7 @@ fn split_line(line: &[u8]) -> Result<(crate::wire::message::Version, u16, &[u8])
         [b' ', reason @ ..] => reason,
         _ => return Err(HeadError::StatusInvalid),
     };
-    if !reason.iter().all(|byte| fields::is_value_byte(*byte)) {
+    if !fields::is_value(reason) {
         return Err(HeadError::ReasonControl);
     }
     Ok((version, status, reason))

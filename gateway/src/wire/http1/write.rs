@@ -4,7 +4,7 @@
 //! back as the same parts. Refuses what would not (a line end in a value is another field to the
 //! next hop), and then leaves the output as it was.
 
-use super::fields::is_value_byte;
+use super::fields::{is_value, is_visible};
 use super::{WriteError, is_token};
 use crate::wire::message::{ResponseHead, Version};
 
@@ -28,7 +28,7 @@ pub fn write_request_head<'a>(
     if !is_token(method) {
         return Err(WriteError::Method);
     }
-    if target.is_empty() || target.iter().any(|byte| *byte <= 0x20 || *byte == 0x7f) {
+    if target.is_empty() || !is_visible(target) {
         return Err(WriteError::Target);
     }
     let version = name(version)?;
@@ -51,7 +51,7 @@ pub fn write_response_head<'a>(
     if !(100..=999).contains(&head.status) {
         return Err(WriteError::Status);
     }
-    if !head.reason.iter().all(|byte| is_value_byte(*byte)) {
+    if !is_value(&head.reason) {
         return Err(WriteError::Reason);
     }
     let version = name(head.version)?;
@@ -119,8 +119,7 @@ fn check(name: &[u8], value: &[u8]) -> Result<(), WriteError> {
     }
     // Outer whitespace is no part of a value: a reader would drop it.
     let outer = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    if outer(value.first()) || outer(value.last()) || !value.iter().all(|byte| is_value_byte(*byte))
-    {
+    if outer(value.first()) || outer(value.last()) || !is_value(value) {
         return Err(WriteError::Value);
     }
     Ok(())
