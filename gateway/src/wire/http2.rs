@@ -58,7 +58,9 @@ impl FrameSource {
     }
 }
 
-fn cut(error: h2::Error) -> Cut {
+/// What a failed stream means for its body.
+#[must_use]
+pub fn cut(error: h2::Error) -> Cut {
     match error.reason() {
         Some(reason) if error.is_reset() || error.is_go_away() => Cut::Reset(reason),
         _ => match error.into_io() {

@@ -1,0 +1,86 @@
+//! What the operator sees of an exchange the moment it is over.
+
+use sealtap_common::leaf::{ErrorCode, Outcome};
+
+use super::respond::Responding;
+use crate::accept::Accepted;
+use crate::capture::Recorder;
+use crate::capture::record::Direction;
+use crate::route::Route;
+
+/// One finished exchange in short.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The exchange's random id; all zero where nothing could be recorded.
+    pub id: [u8; 16],
+    /// Its number in this boot.
+    pub number: u64,
+    /// The method, as text.
+    pub method: String,
+    /// The upstream's name and the path, query parameters left out: they may hold secrets.
+    pub place: String,
+    /// The status sent to the client.
+    pub status: Option<u16>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What went wrong.
+    pub error: Option<ErrorCode>,
+    /// Body bytes from the client.
+    pub request_bytes: u64,
+    /// Body bytes to the client.
+    pub response_bytes: u64,
+    /// When its head was complete, in microseconds since the Unix epoch.
+    pub started_us: u64,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+    /// Whether its end is in the journal.
+    pub recorded: bool,
+}
+
+impl Summary {
+    pub(super) fn new(accepted: &Accepted, route: &Route) -> Self {
+        let path = route.target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let place = format!("{}{}", route.upstream.name, String::from_utf8_lossy(path));
+        Self::at(accepted, place)
+    }
+
+    pub(super) fn refused(accepted: &Accepted) -> Self {
+        let target = &accepted.head().target;
+        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        Self::at(accepted, String::from_utf8_lossy(path).into_owned())
+    }
+
+    fn at(accepted: &Accepted, place: String) -> Self {
+        Self {
+            id: [0; 16],
+            number: 0,
+            method: String::from_utf8_lossy(&accepted.head().method).into_owned(),
+            place,
+            status: None,
+            outcome: Outcome::Interrupted,
+            error: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            started_us: accepted.started_us(),
+            duration_us: 0,
+            recorded: false,
+        }
+    }
+
+    pub(super) fn close(
+        &mut self,
+        recorder: &Recorder,
+        response: &Responding,
+        outcome: Outcome,
+        error: Option<ErrorCode>,
+    ) {
+        self.id = recorder.id();
+        self.number = recorder.number();
+        self.status = response.status();
+        self.outcome = outcome;
+        self.error = error;
+        self.request_bytes = recorder.captured(Direction::Request);
+        self.response_bytes = recorder.captured(Direction::Response);
+        self.duration_us = recorder.now_us().saturating_sub(self.started_us);
+    }
+}
