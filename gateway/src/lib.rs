@@ -12,6 +12,7 @@ pub mod config;
 pub mod data;
 pub mod forward;
 pub mod identify;
+pub mod journey;
 pub mod route;
 pub mod seal;
 pub mod serve;

@@ -93,6 +93,12 @@ impl Accepted {
     }
 }
 
+impl crate::identify::Accepted for Accepted {
+    fn head(&self) -> &RequestHead {
+        &self.head
+    }
+}
+
 /// Where an answer goes.
 #[derive(Debug)]
 pub enum Reply {

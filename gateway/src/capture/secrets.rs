@@ -72,7 +72,7 @@ impl Secrets {
             known.chain(more.iter().map(|name| name.to_ascii_lowercase())).collect()
         };
         Self {
-            key: Hmac::new(&(*key).into()),
+            key: keyed(key),
             fields: with(FIELDS, fields),
             parameters: with(PARAMETERS, parameters),
         }
@@ -102,4 +102,13 @@ impl Secrets {
         }
         mac.finalize().into_bytes().into()
     }
+}
+
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    // HMAC pads a short key with zeros; 32 bytes are always the same key.
+    let mut padded = [0; 64];
+    for (to, from) in padded.iter_mut().zip(key) {
+        *to = *from;
+    }
+    Hmac::new(&padded.into())
 }

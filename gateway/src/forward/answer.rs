@@ -2,10 +2,16 @@
 
 use std::borrow::Cow;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use sealtap_common::leaf::ErrorCode;
 use serde_json::json;
 
+use super::connect::ConnectError;
+use super::upstream::{AnswerError, SendHeadError};
+use crate::capture::journal::Down;
+use crate::wire::http1::WriteError;
 use crate::wire::message::{Fields, ResponseHead, Version};
 
 /// An answer of the gateway's own.
@@ -26,6 +32,53 @@ impl Answer {
     #[must_use]
     pub fn new(status: u16, code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { status, code, message: message.into(), details: Vec::new() }
+    }
+
+    /// No connection to the upstream came about.
+    pub(super) fn unreachable(error: &ConnectError) -> Self {
+        let (status, code) = match error {
+            ConnectError::Timeout { .. } => (504, ErrorCode::UpstreamTimeout),
+            ConnectError::Tls { .. } | ConnectError::Trust(_) => (502, ErrorCode::UpstreamTls),
+            ConnectError::Unreachable { .. } => (502, ErrorCode::UpstreamUnreachable),
+            ConnectError::Http2 { .. } => (502, ErrorCode::UpstreamProtocol),
+        };
+        Self::new(status, code, error.to_string())
+    }
+
+    /// The upstream ended without an answer.
+    pub(super) fn unanswered(error: &AnswerError) -> Self {
+        let code = match error {
+            AnswerError::Cut(_) => ErrorCode::UpstreamClosed,
+            AnswerError::Malformed(_) | AnswerError::Unasked => ErrorCode::UpstreamProtocol,
+        };
+        Self::new(502, code, error.to_string())
+    }
+
+    /// The request could not be sent over the upstream's HTTP/2 connection.
+    pub(super) fn unsent(error: &SendHeadError) -> Self {
+        Self::new(502, ErrorCode::UpstreamProtocol, error.to_string())
+    }
+
+    /// The request cannot be said in HTTP/1.
+    pub(super) fn unwritable(error: &WriteError) -> Self {
+        Self::new(400, ErrorCode::MalformedRequest, error.to_string())
+    }
+
+    /// The connection to the upstream broke while the head was sent.
+    pub(super) fn closed(why: &str) -> Self {
+        Self::new(502, ErrorCode::UpstreamClosed, format!("the upstream closed: {why}"))
+    }
+
+    /// The upstream took too long.
+    pub(super) fn late(limit: Duration) -> Self {
+        let message = format!("the upstream sent no answer within {limit:?} of the request");
+        Self::new(504, ErrorCode::UpstreamTimeout, message)
+    }
+
+    /// Nothing can be captured, so nothing is forwarded.
+    pub(super) fn journal_down(down: &Down) -> Self {
+        let message = format!("nothing is forwarded that cannot be recorded: {down}");
+        Self::new(503, ErrorCode::JournalFailed, message)
     }
 
     /// Head and body of the answer.

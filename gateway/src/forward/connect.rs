@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{TlsConnector, TlsStream};
 
+use super::tls::TrustError;
 use crate::route::{Scheme, Upstream};
 use crate::wire::socket::Socket;
 use crate::wire::stream::Stream;
@@ -48,14 +49,19 @@ pub enum ConnectError {
         /// The configured limit.
         limit: Duration,
     },
-    /// The upstream chose a version of HTTP that the exchange cannot use.
-    #[error("{host}:{port} does not speak HTTP/2, which `protocol = \"http2\"` demands")]
-    Protocol {
+    /// It is no HTTP/2, though TLS or the configuration says so.
+    #[error("{host}:{port} does not speak HTTP/2: {source}")]
+    Http2 {
         /// The host's name.
         host: String,
         /// The TCP port.
         port: u16,
+        /// What h2 says.
+        source: h2::Error,
     },
+    /// Its certificate authorities cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 /// A new connection to an upstream.
@@ -69,15 +75,6 @@ pub struct Connection {
     pub tls: Option<String>,
     /// Whether HTTP/2 was agreed on.
     pub http2: bool,
-}
-
-/// TLS settings of one upstream, by what may be offered.
-#[derive(Clone, Debug)]
-pub struct TlsSettings {
-    /// Offers HTTP/2 and HTTP/1.1, or what the configuration allows.
-    pub any: Arc<ClientConfig>,
-    /// Offers HTTP/1.1 alone, for upgrades.
-    pub http1: Arc<ClientConfig>,
 }
 
 /// Connects to `upstream` within `limit`.

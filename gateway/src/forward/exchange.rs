@@ -16,7 +16,8 @@ use super::{Forwarded, Forwarder, Link, Rest, Summary, head, upgrade};
 use crate::accept::{Accepted, BodyLength, Reply};
 use crate::capture::journal::Down;
 use crate::capture::record::Direction;
-use crate::capture::{Captured, Recorder};
+use crate::capture::{Captured, Recorder, Refused};
+use crate::journey::NO_METHOD;
 use crate::route::Route;
 use crate::wire::buffer::Chunk;
 use crate::wire::http1::write_request_head;
@@ -90,11 +91,7 @@ impl Exchange<'_> {
     async fn open(&mut self, fresh: bool) -> Result<Outgoing, Refusal> {
         let upstream = self.route.upstream.clone();
         let link = self.forwarder.open(&upstream, self.upgrade, fresh).await;
-        let (link, failure) = match link {
-            Ok(link) => (Some(link), None),
-            Err(error) => (None, Some(error)),
-        };
-        let http2 = matches!(link, Some(Link::Http2(_)));
+        let http2 = matches!(link, Ok(Link::Http2(_)));
         let framing = match self.length {
             BodyLength::None => Framing::Bodiless,
             BodyLength::Exactly(length) => Framing::Length(length),
@@ -104,16 +101,16 @@ impl Exchange<'_> {
         let sent = head::request(
             &self.accepted,
             &upstream,
-            self.route.target.clone(),
+            self.route.target.clone().into(),
             http2,
             framing,
             &self.forwarder.dropped,
             &appended,
         );
         let position = self.recorder.requested(&self.accepted, &sent)?;
-        let Some(link) = link else {
-            let answer = failure.as_ref().map_or_else(Answer::unknown, Answer::unreachable);
-            return Err(Refusal::Answer(answer));
+        let link = match link {
+            Ok(link) => link,
+            Err(failure) => return Err(Refusal::Answer(Answer::unreachable(&failure))),
         };
         match link {
             Link::Http1 { idle, reused } => {
@@ -213,12 +210,12 @@ impl Exchange<'_> {
                     if over {
                         break;
                     }
-                    deadline = Some(Instant::now() + limit);
+                    deadline = limit.map(|limit| Instant::now() + limit);
                 }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)),
                     if deadline.is_some() && !headed.load(Ordering::Relaxed) =>
                 {
-                    endings.timed_out = Some(limit);
+                    endings.timed_out = limit;
                     break;
                 }
             }
@@ -430,13 +427,59 @@ fn reason(cut: &Cut) -> Option<h2::Reason> {
     }
 }
 
-/// Where a reply goes that nothing was forwarded for.
-pub async fn refuse(recorder: Recorder, accepted: Accepted, answer: Answer) -> Forwarded {
-    let mut summary = Summary::refused(&accepted);
+/// Answers a request that goes nowhere, and records the answer.
+pub async fn refuse(refused: Refused, answer: Answer) -> Forwarded {
+    let (recorder, accepted) = refused.into_parts();
+    let summary = Summary::refused(&accepted);
     let method = accepted.head().method.clone();
     let whole = accepted.length() == BodyLength::None;
-    let (body, reply): (Source, Reply) = accepted.into_streams();
+    let (body, reply) = accepted.into_streams();
+    let response = Responding::new(reply, method, String::new());
+    refused_with(recorder, response, body, whole, answer, summary).await
+}
+
+/// Answers bytes that were no request, and records that they came.
+pub async fn refuse_malformed(
+    recorder: Result<Recorder, Down>,
+    reply: Reply,
+    body: Source,
+    answer: Answer,
+) -> Forwarded {
+    let mut response = Responding::new(reply, NO_METHOD, String::new());
+    let summary = Summary::malformed();
+    match recorder {
+        Ok(recorder) => refused_with(recorder, response, body, false, answer, summary).await,
+        Err(down) => {
+            response.refuse(&down).await;
+            let (rest, _) = response.into_rest(body, false);
+            Forwarded { rest, summary }
+        }
+    }
+}
+
+/// Answers that nothing can be captured now; there is no record of it but the journal's own count.
+pub async fn turn_away(refused: Box<(Down, Accepted)>) -> Forwarded {
+    let (down, accepted) = *refused;
+    let mut summary = Summary::refused(&accepted);
+    let method = accepted.head().method.clone();
+    let (body, reply) = accepted.into_streams();
     let mut response = Responding::new(reply, method, String::new());
+    response.refuse(&down).await;
+    summary.status = response.status();
+    summary.outcome = Outcome::Refused;
+    summary.error = Some(ErrorCode::JournalFailed);
+    let (rest, _) = response.into_rest(body, false);
+    Forwarded { rest, summary }
+}
+
+async fn refused_with(
+    recorder: Recorder,
+    mut response: Responding,
+    body: Source,
+    whole: bool,
+    answer: Answer,
+    mut summary: Summary,
+) -> Forwarded {
     let end = if whole { End::Complete } else { End::GatewayRefused };
     let _ = recorder.ended(Direction::Request, end, whole, None);
     let sent = response.answer(&answer, &recorder, whole).await;

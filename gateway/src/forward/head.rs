@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::route::Upstream;
+use crate::route::{Scheme, Upstream};
 use crate::wire::http1::is_hop_by_hop;
 use crate::wire::message::{FieldsBuilder, RequestHead, ResponseHead, Version};
 use crate::wire::sink::Framing;
@@ -88,7 +88,7 @@ pub fn request(
     RequestHead {
         method: received.method.clone(),
         target,
-        scheme: http2.then(|| Bytes::from_static(upstream.scheme.as_http2())),
+        scheme: http2.then(|| scheme(upstream)),
         authority: http2.then(|| Bytes::copy_from_slice(authority)),
         version: if http2 { Version::Http2 } else { Version::Http11 },
         fields: out.finish(),
@@ -147,4 +147,8 @@ pub fn response(
         version: if http2 { Version::Http2 } else { Version::Http11 },
         fields: out.finish(),
     }
+}
+
+fn scheme(upstream: &Upstream) -> Bytes {
+    Bytes::from_static(if upstream.scheme == Scheme::Https { b"https" } else { b"http" })
 }

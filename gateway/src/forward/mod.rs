@@ -9,6 +9,7 @@ pub mod answer;
 pub mod connect;
 mod exchange;
 mod head;
+mod hold;
 pub mod pool;
 mod relay;
 mod respond;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use self::exchange::{forward, refuse};
+pub use self::exchange::{forward, refuse, refuse_malformed, turn_away};
 use self::connect::{ConnectError, Connection, connect};
 use self::pool::{Facts, Idle, Pool, Shared};
 pub use self::summary::Summary;

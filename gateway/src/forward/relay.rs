@@ -7,7 +7,7 @@ use crate::capture::record::Direction;
 use crate::capture::{End, Recorder};
 use crate::wire::sink::{SendError, Sink};
 use crate::wire::source::{Cut, Event, Source};
-use crate::wire::websocket::Walker;
+use super::hold::Walker;
 
 /// How one direction ended.
 #[derive(Debug)]

@@ -140,9 +140,10 @@ impl Responding {
         recorder.interim(&sent).map_err(Response::Down)?;
         let result = match &mut self.reply {
             Some(Reply::Http1(reply)) => reply.sink_mut().interim(&sent).await,
-            Some(Reply::Http2(respond)) => respond_with(&sent)
-                .and_then(|response| Ok(respond.send_informational(response)?))
-                .map_err(|_| SendError::Reset(Reason::CANCEL)),
+            Some(Reply::Http2(respond)) => match respond_with(&sent) {
+                Ok(response) => respond.send_informational(response).map_err(|_| gone()),
+                Err(_) => Ok(()),
+            },
             None => Ok(()),
         };
         result.map_err(Response::ClientGone)

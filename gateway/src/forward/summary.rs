@@ -50,20 +50,29 @@ impl Summary {
         Self::at(accepted, String::from_utf8_lossy(path).into_owned())
     }
 
-    fn at(accepted: &Accepted, place: String) -> Self {
+    pub(super) fn malformed() -> Self {
         Self {
             id: [0; 16],
             number: 0,
-            method: String::from_utf8_lossy(&accepted.head().method).into_owned(),
-            place,
+            method: "-".to_owned(),
+            place: "-".to_owned(),
             status: None,
             outcome: Outcome::Interrupted,
             error: None,
             request_bytes: 0,
             response_bytes: 0,
-            started_us: accepted.started_us(),
+            started_us: 0,
             duration_us: 0,
             recorded: false,
+        }
+    }
+
+    fn at(accepted: &Accepted, place: String) -> Self {
+        Self {
+            method: String::from_utf8_lossy(&accepted.head().method).into_owned(),
+            place,
+            started_us: accepted.started_us(),
+            ..Self::malformed()
         }
     }
 

@@ -15,7 +15,7 @@ use crate::capture::record::Direction;
 use crate::wire::http1::{BodyDecoder, ResponseFraming};
 use crate::wire::sink::{ByteSink, Framing, Sink};
 use crate::wire::source::{ByteSource, Source};
-use crate::wire::websocket::{Holds, Walker};
+use super::hold::{Holds, Walker};
 
 /// A connection pair that has changed protocol.
 pub struct Tunnel {

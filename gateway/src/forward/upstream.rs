@@ -58,6 +58,9 @@ pub enum AnswerError {
     /// What came is no HTTP.
     #[error("the upstream's answer is not valid HTTP: {0}")]
     Malformed(HeadError),
+    /// A 101 that nobody asked for.
+    #[error("the upstream changed the protocol without being asked to")]
+    Unasked,
 }
 
 impl From<ReadHeadError> for AnswerError {

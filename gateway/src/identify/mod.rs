@@ -18,6 +18,7 @@
 //! the connection already scopes: it is recorded together with how it was given.
 
 mod run;
+mod runs;
 mod traceparent;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use run::{By, RunName};
+pub use runs::Runs;
 
 use crate::route::absolute;
 use crate::wire::message::{Fields, RequestHead};

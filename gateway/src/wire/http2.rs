@@ -7,13 +7,14 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
+use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use crate::capture::Tapped;
 
 use super::buffer::Payload;
-use super::message::Fields;
+use super::message::{Fields, ResponseHead};
 use super::sink::SendError;
 use super::source::{Cut, Event};
 
@@ -73,14 +74,32 @@ pub fn cut(error: h2::Error) -> Cut {
 /// The sending side of one HTTP/2 stream.
 #[derive(Debug)]
 pub struct FrameSink {
-    stream: SendStream<Bytes>,
+    state: Sending,
+}
+
+#[derive(Debug)]
+enum Sending {
+    /// The head is sent, the body may follow.
+    Body(SendStream<Bytes>),
+    /// An answer without a body: its head carries END_STREAM and therefore waits.
+    Head(Box<(SendResponse<Bytes>, Response<()>)>),
+    /// Everything is sent.
+    Done(SendStream<Bytes>),
+    /// The stream is gone.
+    Gone,
 }
 
 impl FrameSink {
     /// A body sent on `stream`.
     #[must_use]
     pub fn new(stream: SendStream<Bytes>) -> Self {
-        Self { stream }
+        Self { state: Sending::Body(stream) }
+    }
+
+    /// An answer that is its head alone.
+    #[must_use]
+    pub fn bodiless(respond: SendResponse<Bytes>, head: Response<()>) -> Self {
+        Self { state: Sending::Head(Box::new((respond, head))) }
     }
 
     /// Sends data, waiting for the window.
@@ -89,11 +108,14 @@ impl FrameSink {
     ///
     /// [`SendError`].
     pub async fn data(&mut self, tapped: Tapped<'_>) -> Result<(), SendError> {
+        let Sending::Body(stream) = &mut self.state else {
+            return Err(SendError::Reset(Reason::STREAM_CLOSED));
+        };
         let mut rest = tapped.to_bytes();
         while !rest.is_empty() {
-            self.stream.reserve_capacity(rest.len());
+            stream.reserve_capacity(rest.len());
             let window = loop {
-                match poll_fn(|context| self.stream.poll_capacity(context)).await {
+                match poll_fn(|context| stream.poll_capacity(context)).await {
                     Some(Ok(0)) => {}
                     Some(Ok(window)) => break window,
                     Some(Err(error)) => return Err(refusal(error)),
@@ -101,7 +123,7 @@ impl FrameSink {
                 }
             };
             let now = rest.split_to(window.min(rest.len()));
-            self.stream.send_data(now, false).map_err(refusal)?;
+            stream.send_data(now, false).map_err(refusal)?;
         }
         Ok(())
     }
@@ -112,25 +134,54 @@ impl FrameSink {
     ///
     /// [`SendError`].
     pub async fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), SendError> {
-        match trailers.filter(|fields| !fields.is_empty()) {
-            Some(fields) => self.stream.send_trailers(header_map(fields)).map_err(refusal),
-            None => self.stream.send_data(Bytes::new(), true).map_err(refusal),
+        match std::mem::replace(&mut self.state, Sending::Gone) {
+            Sending::Body(mut stream) => {
+                match trailers.filter(|fields| !fields.is_empty()) {
+                    Some(fields) => stream.send_trailers(header_map(fields)).map_err(refusal)?,
+                    None => stream.send_data(Bytes::new(), true).map_err(refusal)?,
+                }
+                self.state = Sending::Done(stream);
+            }
+            Sending::Head(head) => {
+                let (mut respond, head) = *head;
+                let stream = respond.send_response(head, true).map_err(refusal)?;
+                self.state = Sending::Done(stream);
+            }
+            Sending::Done(_) | Sending::Gone => {}
         }
+        Ok(())
     }
 
     /// Ends the stream with an error code.
     pub fn reset(&mut self, reason: Reason) {
-        self.stream.send_reset(reason);
+        match &mut self.state {
+            Sending::Body(stream) => stream.send_reset(reason),
+            Sending::Head(head) => head.0.send_reset(reason),
+            Sending::Done(_) | Sending::Gone => {}
+        }
     }
 
     /// Resolves when the other end resets the stream.
     pub async fn refused(&mut self) -> Reason {
-        match poll_fn(|context| self.stream.poll_reset(context)).await {
-            Ok(reason) => reason,
-            // The connection failed; whoever writes next learns how.
-            Err(error) => error.reason().unwrap_or(Reason::CANCEL),
-        }
+        let reset = match &mut self.state {
+            Sending::Body(stream) => poll_fn(|context| stream.poll_reset(context)).await,
+            Sending::Head(head) => poll_fn(|context| head.0.poll_reset(context)).await,
+            Sending::Done(_) | Sending::Gone => std::future::pending().await,
+        };
+        // Where the connection failed, whoever writes next learns how.
+        reset.unwrap_or_else(|error| error.reason().unwrap_or(Reason::CANCEL))
     }
+}
+
+/// An answer's head as `h2` takes it.
+///
+/// # Errors
+///
+/// The status is none, which no parsed head has.
+pub fn respond_with(head: &ResponseHead) -> Result<Response<()>, http::Error> {
+    let mut response = Response::builder().status(head.status).body(())?;
+    *response.headers_mut() = header_map(&head.fields);
+    Ok(response)
 }
 
 fn refusal(error: h2::Error) -> SendError {

@@ -123,6 +123,14 @@ impl Sink {
         }
     }
 
+    /// Ends the message so that it is seen to be cut; over HTTP/2 with `reason`.
+    pub async fn cut(&mut self, reason: Option<h2::Reason>) {
+        match self {
+            Self::Http1(sink) => sink.cut().await,
+            Self::Http2(sink) => sink.reset(reason.unwrap_or(h2::Reason::INTERNAL_ERROR)),
+        }
+    }
+
     /// Resolves when the other end has said that it wants no more; never for HTTP/1, where only
     /// a failing write says so.
     pub async fn refused(&mut self) -> h2::Reason {
@@ -186,9 +194,32 @@ impl ByteSink {
     /// [`SendError::Transport`], [`SendError::Unwritable`].
     pub async fn interim(&mut self, head: &ResponseHead) -> Result<(), SendError> {
         write_response_head(&mut self.queued, head, head.fields.iter())?;
-        self.writer.write_all([&self.queued, &[], &[], &[]]).await?;
-        self.queued = Vec::new();
+        self.send_queued().await
+    }
+
+    /// Sends what is queued, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Transport`].
+    pub async fn send_queued(&mut self) -> Result<(), SendError> {
+        if !self.queued.is_empty() {
+            self.writer.write_all([&self.queued, &[], &[], &[]]).await?;
+            // A stream at rest holds no buffer.
+            self.queued = Vec::new();
+        }
         Ok(())
+    }
+
+    /// Sends a whole answer that is not captured, because nothing can be.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Transport`], [`SendError::Unwritable`].
+    pub async fn refuse(&mut self, head: &ResponseHead, body: &[u8]) -> Result<(), SendError> {
+        write_response_head(&mut self.queued, head, head.fields.iter())?;
+        self.queued.extend_from_slice(body);
+        self.send_queued().await
     }
 
     async fn data(&mut self, bytes: &[u8]) -> Result<(), SendError> {
@@ -218,7 +249,6 @@ impl ByteSink {
                 self.writer.write_all([&self.queued, bytes, &[], &[]]).await?;
             }
         }
-        // A stream at rest holds no buffer.
         self.queued = Vec::new();
         Ok(())
     }
@@ -228,9 +258,7 @@ impl ByteSink {
         if self.queued.is_empty() || matches!(self.framing, Framing::Bodiless | Framing::Length(0)) {
             return Ok(());
         }
-        self.writer.write_all([&self.queued, &[], &[], &[]]).await?;
-        self.queued = Vec::new();
-        Ok(())
+        self.send_queued().await
     }
 
     async fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), SendError> {
@@ -244,10 +272,7 @@ impl ByteSink {
             }
             Framing::UntilClose | Framing::Raw => {}
         }
-        if !self.queued.is_empty() {
-            self.writer.write_all([&self.queued, &[], &[], &[]]).await?;
-            self.queued = Vec::new();
-        }
+        self.send_queued().await?;
         if matches!(self.framing, Framing::UntilClose | Framing::Raw) {
             self.writer.finish().await?;
         }
@@ -257,7 +282,7 @@ impl ByteSink {
     /// Ends the message so that it is seen to be cut: what was queued and is no end goes out, then
     /// Content-Length, chunked and raw bytes stop with a FIN, close-delimited with a reset once
     /// delivered bytes are out; TLS gets no close_notify.
-    pub async fn cut(mut self) {
+    async fn cut(&mut self) {
         if self.held.is_none() && !matches!(self.framing, Framing::Bodiless) {
             let _ = self.flush().await;
         }

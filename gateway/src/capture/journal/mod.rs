@@ -176,3 +176,9 @@ pub struct Journal {
     shared: Arc<queue::Shared>,
     owner: Arc<open::Owner>,
 }
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Journal").finish_non_exhaustive()
+    }
+}

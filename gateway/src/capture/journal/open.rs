@@ -121,6 +121,15 @@ impl Journal {
         self.shared.begin(kind, parts)
     }
 
+    /// Appends a record that belongs to no exchange; its number is 0.
+    ///
+    /// # Errors
+    ///
+    /// When the journal is down.
+    pub fn note(&self, kind: u8, parts: &[&[u8]]) -> Result<Position, Down> {
+        self.shared.note(kind, parts)
+    }
+
     /// Appends a record: the bytes of `parts`, one after the other. Copies them and returns.
     ///
     /// # Errors

@@ -149,6 +149,12 @@ impl Shared {
         Ok((ticket, position))
     }
 
+    /// Appends a record that belongs to no exchange.
+    pub(super) fn note(&self, kind: u8, parts: &[&[u8]]) -> Result<Position, Down> {
+        let epoch = self.state().epoch;
+        self.append(Ticket { number: 0, epoch }, kind, parts)
+    }
+
     pub(super) fn append(
         &self,
         ticket: Ticket,
