@@ -122,6 +122,14 @@ pub enum StoreError {
         /// What was asked for.
         what: &'static str,
     },
+    /// A leaf of the log could not be looked up.
+    #[error("leaf {index} of the log: {source}")]
+    Leaf {
+        /// The leaf's index.
+        index: u64,
+        /// What the look-up said.
+        source: std::io::Error,
+    },
     /// The bytes could not be written where they were asked for.
     #[error("cannot write the output: {0}")]
     Output(std::io::Error),
@@ -186,16 +194,6 @@ impl Fault {
             },
         }
     }
-}
-
-/// An id as it is printed: lowercase hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 /// A number as SQLite keeps it; everything stored here lies below 2^53.

@@ -1,44 +1,75 @@
-//! Facts: the few values of an exchange that the store looks rows up by.
+//! Facts: the few values of an exchange that the store looks rows up by, read from its leaf.
 
-use serde_json::Value;
+use sealtap_common::commit::Body;
+use sealtap_common::leaf::{Exchange, Leaf};
+use serde::Deserialize;
 
-use super::error::{Outcome, StoreError, hex};
-use super::sealed::{SealedBody, SealedExchange, Slot};
+use super::error::{Outcome, StoreError};
+use super::sealed::{Direction, SealedBody, SealedExchange, Slot};
 
 /// What the leaf and the context say.
 pub(super) struct Facts {
-    /// The run's id.
-    pub(super) run: [u8; 16],
     /// The run's name, if it has one.
     pub(super) run_name: Option<String>,
-    leaf: Value,
+    /// The leaf.
+    pub(super) leaf: Exchange,
 }
 
-/// The facts of one exchange, checked against what stands beside the leaf.
+/// The part of the context that names the run; the rest is left alone.
+#[derive(Deserialize)]
+struct Context {
+    run: ContextRun,
+}
+
+#[derive(Deserialize)]
+struct ContextRun {
+    name: Option<String>,
+}
+
+fn fault(exchange: &SealedExchange, detail: String) -> StoreError {
+    StoreError::Malformed { exchange: hex(&exchange.id), detail }
+}
+
+/// The facts of one exchange, after checking that its leaf binds what stands beside it.
 pub(super) fn of(exchange: &SealedExchange) -> Outcome<Facts> {
-    let fault = |detail: &str| StoreError::Malformed {
-        exchange: hex(&exchange.id),
-        detail: detail.to_owned(),
+    let leaf = match Leaf::decode(&exchange.leaf) {
+        Ok(Leaf::Exchange(leaf)) => *leaf,
+        Ok(other) => {
+            let detail = format!("its leaf is of kind {}", other.kind());
+            return Err(fault(exchange, detail).into());
+        }
+        Err(error) => {
+            return Err(fault(exchange, format!("its leaf cannot be read: {error}")).into());
+        }
     };
-    let leaf: Value = serde_json::from_slice(&exchange.leaf)
-        .map_err(|error| fault(&format!("its leaf cannot be read: {error}")))?;
-    let says = |name: &str, value: &str| leaf.get(name).and_then(Value::as_str) == Some(value);
-    if !says("exchange", &hex(&exchange.id))
-        || !says("boot", &hex(&exchange.boot))
-        || leaf.get("number").and_then(Value::as_u64) != Some(exchange.number)
+    if leaf.exchange.0 != exchange.id
+        || leaf.boot.0 != exchange.boot
+        || leaf.number != exchange.number
     {
-        return Err(fault("its leaf names another id, boot or number").into());
+        return Err(fault(exchange, "its leaf names another id, boot or number".to_owned()).into());
     }
-    let run = leaf
-        .pointer("/run/id")
-        .and_then(Value::as_str)
-        .and_then(unhex)
-        .ok_or_else(|| fault("its leaf names no run"))?;
+    for slot in Slot::ALL {
+        let lengths = exchange.units.iter().filter(|unit| unit.slot == slot);
+        let lengths: Vec<_> = lengths.map(|unit| u64::try_from(unit.bytes.len()).ok()).collect();
+        let bound: Vec<_> =
+            slot.bound_by(&leaf).map(|unit| Some(unit.length)).into_iter().collect();
+        if lengths != bound {
+            let detail = format!("its leaf binds another {} than was given", slot.as_str());
+            return Err(fault(exchange, detail).into());
+        }
+    }
+    for direction in [Direction::Request, Direction::Response] {
+        let given = exchange.bodies.iter().filter(|body| body.direction == direction).count();
+        if given != usize::from(direction.bound_by(&leaf).is_some()) {
+            let detail = format!("{given} {} bodies were given", direction.as_str());
+            return Err(fault(exchange, detail).into());
+        }
+    }
     let context = exchange.units.iter().find(|unit| unit.slot == Slot::Context);
     let run_name = context
-        .and_then(|unit| serde_json::from_slice::<Value>(&unit.bytes).ok())
-        .and_then(|context| context.pointer("/run/name")?.as_str().map(str::to_owned));
-    Ok(Facts { run, run_name, leaf })
+        .and_then(|unit| serde_json::from_slice::<Context>(&unit.bytes).ok())
+        .and_then(|context| context.run.name);
+    Ok(Facts { run_name, leaf })
 }
 
 impl Facts {
@@ -49,31 +80,22 @@ impl Facts {
         body: &SealedBody,
         length: u64,
     ) -> Outcome<()> {
-        let bound = self.leaf.get(body.direction.as_str()).and_then(|part| part.get("body"));
-        let number = |name: &str| bound.and_then(|body| body.get(name)).and_then(Value::as_u64);
-        let dialect = bound.and_then(|body| body.get("dialect")).and_then(Value::as_str);
-        let segments = u64::try_from(body.segments.len()).ok();
-        if number("length") == Some(length)
-            && number("segments") == segments
-            && dialect == Some(body.dialect.as_str())
-        {
+        let direction = body.direction;
+        let sound = direction.bound_by(&self.leaf).is_some_and(|bound: &Body| {
+            bound.length == length
+                && usize::try_from(bound.segments) == Ok(body.segments.len())
+                && bound.dialect == body.dialect
+        });
+        if sound {
             return Ok(());
         }
-        let direction = body.direction.as_str();
+        let direction = direction.as_str();
         let detail = format!("its leaf binds another {direction} body than the journal holds");
-        Err(StoreError::Malformed { exchange: hex(&exchange.id), detail }.into())
+        Err(fault(exchange, detail).into())
     }
 }
 
-/// Sixteen bytes from 32 lowercase hex digits.
-pub(super) fn unhex(text: &str) -> Option<[u8; 16]> {
-    let mut bytes = [0_u8; 16];
-    let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-    if text.len() != 32 || !text.bytes().all(is_digit) {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+/// An id as it is printed: lowercase hex.
+pub(super) fn hex(id: &[u8; 16]) -> String {
+    sealtap_common::Id(*id).to_string()
 }

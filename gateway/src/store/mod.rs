@@ -20,7 +20,7 @@
 //! a failed `put` leaves nothing behind and may be tried again. It never changes or drops a record,
 //! never keeps a whole body in memory, and never lets a reader hold the database open for longer
 //! than one row takes.
-
+mod check;
 mod content;
 mod error;
 mod facts;
@@ -34,6 +34,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use check::{Check, Finding, LeafLookup};
 pub use error::StoreError;
 pub use reader::{Found, StoreReader, StoredBody, StoredExchange, StoredUnit};
 pub use sealed::{

@@ -1,6 +1,7 @@
 //! Payload: a body's bytes read back from the journal, one segment at a time.
 
-use super::error::{StoreError, hex};
+use super::error::StoreError;
+use super::facts::hex;
 use super::sealed::{Extent, ExtentSource, SealedBody, SealedExchange};
 
 /// Checks that the segments tile the body and that its extents hold exactly as many bytes.

@@ -7,10 +7,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use sealtap_common::Id;
+use sealtap_common::commit::Dialect;
 use sha2::{Digest as _, Sha256};
 
 use super::content::Unpacker;
-use super::error::{Fault, Outcome, StoreError, body_place, hex, signed, unit_place, unsigned};
+use super::error::{Fault, Outcome, StoreError, body_place, signed, unit_place, unsigned};
+use super::facts::hex;
 use super::recipe::{self, Entry};
 use super::schema;
 use super::sealed::{Direction, Segment, Slot};
@@ -44,7 +47,7 @@ pub struct StoredBody {
     /// The key of its commitments.
     pub key: [u8; 32],
     /// How it was cut.
-    pub dialect: String,
+    pub dialect: Dialect,
     /// Its length in bytes.
     pub length: u64,
     /// How many segments it has.
@@ -62,6 +65,10 @@ pub struct StoredExchange {
     pub leaf: Vec<u8>,
     /// Its id.
     pub id: [u8; 16],
+    /// The boot of the gateway that captured it.
+    pub boot: [u8; 16],
+    /// Its number within that boot.
+    pub number: u64,
     /// The id of its run.
     pub run: [u8; 16],
     /// The name of its run, if that has one.
@@ -102,7 +109,7 @@ pub enum Found {
 }
 
 const EXCHANGE: &str = "SELECT exchange.leaf, exchange.record, exchange.id, run.id, run.name,
-    exchange.ttfb, exchange.duration FROM exchange LEFT JOIN run ON run.key = exchange.run";
+    exchange.ttfb, exchange.duration, exchange.boot, exchange.number FROM exchange LEFT JOIN run ON run.key = exchange.run";
 
 impl StoreReader {
     /// Opens the store in `directory`; nothing there is changed.
@@ -166,6 +173,26 @@ impl StoreReader {
         let text = format!("{EXCHANGE} WHERE exchange.id = ?");
         let found = self.read_exchanges(&text, params![id]);
         Ok(found.map_err(|fault| fault.at(&self.path))?.pop())
+    }
+
+    /// The exchange whose leaf has this index.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
+    pub fn at_leaf(&self, index: u64) -> Result<Option<StoredExchange>, StoreError> {
+        let text = format!("{EXCHANGE} WHERE exchange.leaf = ?");
+        let found = signed(index).and_then(|index| self.read_exchanges(&text, params![index]));
+        Ok(found.map_err(|fault| fault.at(&self.path))?.pop())
+    }
+
+    /// The index below which every exchange's leaf is in the store.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
+    pub fn watermark(&self) -> Result<u64, StoreError> {
+        schema::watermark(&self.connection).map_err(|fault| fault.at(&self.path))
     }
 
     /// The ids of the runs that `text` stands for: a name, an id, or the beginning of an id.
@@ -345,6 +372,8 @@ fn exchange(row: &Row<'_>) -> Outcome<StoredExchange> {
         run_name: row.get(4)?,
         ttfb_ns: row.get::<_, Option<i64>>(5)?.map(unsigned).transpose()?,
         duration_ns: unsigned(row.get(6)?)?,
+        boot: row.get(7)?,
+        number: unsigned(row.get(8)?)?,
         units: Vec::new(),
         bodies: Vec::new(),
     })
@@ -377,7 +406,8 @@ fn bodies(connection: &Connection, leaf: u64) -> Outcome<Vec<StoredBody>> {
         bodies.push(StoredBody {
             direction: Direction::from_code(unsigned(row.get(0)?)?),
             key: row.get(1)?,
-            dialect: row.get(2)?,
+            dialect: Dialect::parse(row.get_ref(2)?.as_str().unwrap_or_default())
+                .ok_or_else(|| Fault::Corrupt(format!("leaf {leaf} has an unknown dialect")))?,
             length: unsigned(row.get(3)?)?,
             segments: unsigned(row.get(4)?)?,
             sha256: row.get(5)?,
@@ -391,7 +421,7 @@ fn prefix_range(text: &str) -> Option<([u8; 16], [u8; 16])> {
     if text.is_empty() || text.len() > 32 {
         return None;
     }
-    let low = super::facts::unhex(&format!("{text:0<32}"))?;
-    let high = super::facts::unhex(&format!("{text:f<32}"))?;
-    Some((low, high))
+    let low: Id = format!("{text:0<32}").parse().ok()?;
+    let high: Id = format!("{text:f<32}").parse().ok()?;
+    Some((low.0, high.0))
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, FileControl, OpenFlags, OptionalExtension as _};
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, FileControl, OpenFlags, OptionalExtension as _, params};
 
-use super::error::{Fault, Outcome, StoreError};
+use super::error::{Fault, Outcome, StoreError, signed, unsigned};
 
 /// `application_id` in the file's header: "stap".
 const APPLICATION: i64 = 0x7374_6170;
@@ -140,4 +141,26 @@ fn version(connection: &Connection, path: &Path) -> Outcome<Option<i64>> {
         (APPLICATION, _) => Err(Fault::Corrupt(format!("format {found} was never written"))),
         _ => Err(StoreError::NotAStore { path: path() }.into()),
     }
+}
+
+/// A value of the table `meta`.
+pub(super) fn meta<T: FromSql>(connection: &Connection, name: &str) -> Outcome<Option<T>> {
+    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?")?;
+    Ok(statement.query_row(params![name], |row| row.get(0)).optional()?)
+}
+
+/// The index below which every exchange's leaf is in the store.
+pub(super) fn watermark(connection: &Connection) -> Outcome<u64> {
+    meta::<i64>(connection, "watermark")?.map_or(Ok(0), unsigned)
+}
+
+/// Moves the watermark up to `index`; it never moves down.
+pub(super) fn advance(connection: &Connection, index: u64) -> Outcome<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO meta(name, value) VALUES ('watermark', ?)
+             ON CONFLICT(name) DO UPDATE SET value = max(value, excluded.value)",
+        )?
+        .execute(params![signed(index)?])?;
+    Ok(())
 }

@@ -2,6 +2,9 @@
 
 use std::io;
 
+use sealtap_common::commit::{Body, Dialect, Unit, UnitKind};
+use sealtap_common::leaf::Exchange;
+
 /// A range of a journal file that holds payload bytes and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
@@ -42,6 +45,14 @@ impl Direction {
         match self {
             Self::Request => "request",
             Self::Response => "response",
+        }
+    }
+
+    /// The body that a leaf binds for this direction.
+    pub(super) fn bound_by(self, leaf: &Exchange) -> Option<&Body> {
+        match self {
+            Self::Request => Some(&leaf.request.body),
+            Self::Response => leaf.response.as_ref().map(|response| &response.body),
         }
     }
 
@@ -98,6 +109,30 @@ impl Slot {
         }
     }
 
+    /// The kind its commitment carries.
+    pub(super) fn kind(self) -> UnitKind {
+        match self {
+            Self::RequestHead => UnitKind::RequestHead,
+            Self::ResponseHead => UnitKind::ResponseHead,
+            Self::RequestTrailers | Self::ResponseTrailers => UnitKind::Trailers,
+            Self::Interim => UnitKind::Interim,
+            Self::Context => UnitKind::Context,
+        }
+    }
+
+    /// The unit that a leaf binds for this slot.
+    pub(super) fn bound_by(self, leaf: &Exchange) -> Option<&Unit> {
+        let response = leaf.response.as_ref();
+        match self {
+            Self::RequestHead => leaf.request.head.as_ref(),
+            Self::RequestTrailers => leaf.request.trailers.as_ref(),
+            Self::ResponseHead => response.map(|response| &response.head),
+            Self::ResponseTrailers => response?.trailers.as_ref(),
+            Self::Interim => response?.interim.as_ref(),
+            Self::Context => Some(&leaf.context),
+        }
+    }
+
     pub(super) fn code(self) -> u64 {
         match self {
             Self::RequestHead => 0,
@@ -143,8 +178,8 @@ pub struct SealedBody {
     pub direction: Direction,
     /// The key of its commitments.
     pub key: [u8; 32],
-    /// How it was cut: `bytes/1` or `event-stream/1`.
-    pub dialect: String,
+    /// How it was cut.
+    pub dialect: Dialect,
     /// The segments, in order; they tile the body.
     pub segments: Vec<Segment>,
     /// Where its bytes are in the journal, in order.

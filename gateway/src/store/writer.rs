@@ -6,11 +6,12 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use sha2::{Digest as _, Sha256};
 
 use super::content::{self, Contents};
-use super::error::{Outcome, StoreError, body_place, hex, signed, unit_place, unsigned};
+use super::error::{Outcome, StoreError, body_place, signed, unit_place};
+use super::facts::{self, Facts, hex};
 use super::payload::{self, Payload};
 use super::recipe::{self, Entry, Trunk};
+use super::schema;
 use super::sealed::{ExtentSource, SealedBody, SealedExchange};
-use super::{facts, schema};
 
 /// The store, open for writing. One process at a time holds one.
 pub struct Store {
@@ -58,7 +59,7 @@ impl Store {
 
     fn check_key(&self) -> Outcome<()> {
         let expected = self.contents.key_check();
-        let found: Option<Vec<u8>> = meta(&self.connection, "key_check")?;
+        let found: Option<Vec<u8>> = schema::meta(&self.connection, "key_check")?;
         match found {
             Some(found) if found == expected => Ok(()),
             Some(_) => Err(StoreError::WrongKey { path: self.path.clone() }.into()),
@@ -109,7 +110,7 @@ impl Store {
         for exchange in batch {
             work.exchange(exchange, bytes)?;
         }
-        advance(&transaction, last.saturating_add(1))?;
+        schema::advance(&transaction, last.saturating_add(1))?;
         // A crash before this line leaves nothing of the batch, a crash after it leaves all of it.
         transaction.commit()?;
         Ok(stored)
@@ -137,10 +138,7 @@ impl Store {
     ///
     /// The database cannot be read.
     pub fn watermark(&self) -> Result<u64, StoreError> {
-        let value = || -> Outcome<u64> {
-            meta::<i64>(&self.connection, "watermark")?.map_or(Ok(0), unsigned)
-        };
-        value().map_err(|fault| fault.at(&self.path))
+        schema::watermark(&self.connection).map_err(|fault| fault.at(&self.path))
     }
 
     /// Moves the watermark up to `index` over leaves that are no exchanges. It never moves down.
@@ -149,7 +147,7 @@ impl Store {
     ///
     /// The database cannot be written.
     pub fn advance(&mut self, index: u64) -> Result<(), StoreError> {
-        advance(&self.connection, index).map_err(|fault| fault.at(&self.path))
+        schema::advance(&self.connection, index).map_err(|fault| fault.at(&self.path))
     }
 }
 
@@ -159,21 +157,6 @@ impl Drop for Store {
         // Only tidiness: a log that stays behind is read, and folded in at the next chance.
         let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
-}
-
-fn meta<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> Outcome<Option<T>> {
-    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?")?;
-    Ok(statement.query_row(params![name], |row| row.get(0)).optional()?)
-}
-
-fn advance(connection: &Connection, index: u64) -> Outcome<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO meta(name, value) VALUES ('watermark', ?)
-             ON CONFLICT(name) DO UPDATE SET value = max(value, excluded.value)",
-        )?
-        .execute(params![signed(index)?])?;
-    Ok(())
 }
 
 /// One batch under way.
@@ -253,11 +236,11 @@ impl Work<'_> {
     }
 
     /// The row of the exchange's run; made, or given its name, when that is new.
-    fn run(&self, facts: &facts::Facts) -> Outcome<i64> {
+    fn run(&self, facts: &Facts) -> Outcome<i64> {
         let found: Option<(i64, Option<String>)> = self
             .connection
             .prepare_cached("SELECT key, name FROM run WHERE id = ?")?
-            .query_row(params![facts.run], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params![facts.leaf.run.id.0], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         match found {
             Some((key, name)) => {
@@ -271,7 +254,7 @@ impl Work<'_> {
             None => {
                 self.connection
                     .prepare_cached("INSERT INTO run(id, name) VALUES (?, ?)")?
-                    .execute(params![facts.run, facts.run_name])?;
+                    .execute(params![facts.leaf.run.id.0, facts.run_name])?;
                 Ok(self.connection.last_insert_rowid())
             }
         }
@@ -281,7 +264,7 @@ impl Work<'_> {
         &mut self,
         exchange: &SealedExchange,
         body: &SealedBody,
-        facts: &facts::Facts,
+        facts: &Facts,
         bytes: &mut dyn ExtentSource,
     ) -> Outcome<()> {
         let length = payload::check_tiling(exchange, body, content::LONGEST)?;
@@ -331,7 +314,7 @@ impl Work<'_> {
             .execute(params![
                 place,
                 body.key,
-                body.dialect,
+                body.dialect.as_str(),
                 signed(length)?,
                 signed(count(entries.len()))?,
                 <[u8; 32]>::from(hash.finalize()),

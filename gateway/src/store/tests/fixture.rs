@@ -2,9 +2,15 @@
 
 use std::io;
 
+use sealtap_common::Id;
+use sealtap_common::commit::{self, Body, BodyKey, BodyRoot, Dialect, UnitKind};
+use sealtap_common::leaf::{
+    End, Exchange, Extensions, Leaf, Outcome, Policy, Request, Response, RunLink, Source,
+};
+
 use super::super::{
     Direction, Extent, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot,
-    StoreReader, error::hex,
+    StoreReader,
 };
 
 pub(super) const KEY: [u8; 32] = [7; 32];
@@ -80,53 +86,113 @@ impl Sample {
         request: &[u8],
         response: &[u8],
     ) -> SealedExchange {
-        let bodies = [(Direction::Request, request), (Direction::Response, response)]
-            .into_iter()
-            .map(|(direction, bytes)| SealedBody {
-                direction,
-                key: [direction as u8; 32],
-                dialect: "bytes/1".to_owned(),
-                segments: cut(bytes.len(), self.piece),
-                extents: journal.append(bytes),
-            })
-            .collect();
-        self.seal(bodies)
+        let bodies = [(Direction::Request, request), (Direction::Response, response)];
+        let bodies = bodies.map(|(direction, bytes)| SealedBody {
+            direction,
+            key: [direction as u8; 32],
+            dialect: self.dialect(),
+            segments: cut(bytes.len(), self.piece),
+            extents: journal.append(bytes),
+        });
+        self.seal(bodies.into(), journal)
     }
 
-    pub(super) fn seal(self, bodies: Vec<SealedBody>) -> SealedExchange {
+    /// Only pieces of the fixed length may be sealed as fixed pieces.
+    fn dialect(&self) -> Dialect {
+        if self.piece == 65_536 { Dialect::Bytes } else { Dialect::EventStream }
+    }
+
+    /// Seals bodies that are in `journal`, with their true commitments.
+    pub(super) fn seal(
+        self,
+        bodies: Vec<SealedBody>,
+        journal: &mut dyn ExtentSource,
+    ) -> SealedExchange {
         let mut id = [0_u8; 16];
         id.copy_from_slice(&blake3::hash(&self.leaf_index.to_be_bytes()).as_bytes()[..16]);
-        let boot = [0xb0; 16];
         let number = self.leaf_index + 1;
-        let bound = |direction| {
-            let body: &SealedBody = bodies.iter().find(|body| body.direction == direction).unwrap();
-            let length: u64 = body.segments.iter().map(|segment| segment.length).sum();
-            serde_json::json!({ "body": {
-                "dialect": body.dialect, "length": length, "segments": body.segments.len() } })
+        let context = match self.run_name {
+            Some(name) => format!(r#"{{"run":{{"by":"path","name":"{name}"}}}}"#),
+            None => r#"{"run":{"by":"connection","name":null}}"#.to_owned(),
         };
-        let leaf = serde_json::json!({
-            "boot": hex(&boot), "exchange": hex(&id), "number": number,
-            "request": bound(Direction::Request), "response": bound(Direction::Response),
-            "run": { "id": hex(&[self.run; 16]) },
-        });
-        let context = serde_json::json!({ "run": { "by": "path", "name": self.run_name } });
-        let unit = |slot, bytes: String| SealedUnit { slot, key: [3; 32], bytes: bytes.into() };
+        let units = [
+            (Slot::RequestHead, format!(r#"{{"target":["/{number}"]}}"#)),
+            (Slot::ResponseHead, r#"{"status":200}"#.to_owned()),
+            (Slot::Context, context),
+        ]
+        .map(|(slot, text)| SealedUnit { slot, key: [3; 32], bytes: text.into_bytes() });
+        let [request_head, response_head, context] = units
+            .each_ref()
+            .map(|unit| commit::unit(&BodyKey::new(unit.key), unit.slot.kind(), &unit.bytes));
+        let mut bound = |direction| {
+            let body = bodies.iter().find(|body| body.direction == direction).unwrap();
+            commit_body(body, journal)
+        };
+        let leaf = Exchange {
+            boot: Id([0xb0; 16]),
+            context,
+            ended: 1_800_000_000_000_000 + number * 1_000,
+            error: None,
+            exchange: Id(id),
+            ext: Extensions::new(),
+            number,
+            outcome: Outcome::Complete,
+            policy: Policy::Strict,
+            request: Request {
+                body: bound(Direction::Request),
+                end: End::Complete,
+                head: Some(request_head),
+                same: true,
+                trailers: None,
+            },
+            response: Some(Response {
+                body: bound(Direction::Response),
+                end: End::Complete,
+                head: response_head,
+                interim: None,
+                same: true,
+                source: Source::Upstream,
+                trailers: None,
+            }),
+            run: RunLink { id: Id([self.run; 16]), position: number, previous: None },
+            sealed: 1_800_000_000_000_000 + number * 1_000,
+            started: 1_800_000_000_000_000,
+        };
         SealedExchange {
             leaf_index: self.leaf_index,
-            leaf: leaf.to_string().into_bytes(),
-            boot,
+            leaf: Leaf::Exchange(Box::new(leaf)).encode().unwrap(),
+            boot: [0xb0; 16],
             number,
             id,
-            units: vec![
-                unit(Slot::RequestHead, format!("{{\"target\":\"/{number}\"}}")),
-                unit(Slot::ResponseHead, "{\"status\":200}".to_owned()),
-                unit(Slot::Context, context.to_string()),
-            ],
+            units: units.into(),
             bodies,
             ttfb_ns: Some(1_000_000),
             duration_ns: 2_000_000,
         }
     }
+}
+
+fn commit_body(body: &SealedBody, journal: &mut dyn ExtentSource) -> Body {
+    let key = BodyKey::new(body.key);
+    let mut root = BodyRoot::new();
+    let mut held = Vec::new();
+    let mut pieces = body.extents.iter().flat_map(|extent| {
+        (0..extent.length).step_by(1 << 20).map(|start| Extent {
+            file: extent.file,
+            offset: extent.offset + u64::from(start),
+            length: (extent.length - start).min(1 << 20),
+        })
+    });
+    for segment in &body.segments {
+        let length = usize::try_from(segment.length).unwrap();
+        while held.len() < length {
+            journal.read(pieces.next().unwrap(), &mut held).unwrap();
+        }
+        let commitment = commit::commit(&key.salt(root.next_index()), &held[..length]);
+        root.push(segment.length, UnitKind::Bytes, commitment).unwrap();
+        held.drain(..length);
+    }
+    root.finish(body.dialect)
 }
 
 /// Segments of `piece` bytes that tile `length` bytes.

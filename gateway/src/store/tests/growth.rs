@@ -1,8 +1,11 @@
 //! Size: contents once, recipes short, memory bounded.
 
+use std::io;
+
+use sealtap_common::commit::Dialect;
+
 use super::super::{Direction, Extent, ExtentSource, SealedBody, Segment, Store, StoreReader};
 use super::fixture::{Journal, KEY, Sample, body_of, noise_bytes};
-use std::io;
 
 /// What the database holds once its log is folded in, in bytes.
 fn size(directory: &std::path::Path) -> u64 {
@@ -33,14 +36,14 @@ fn conversation(journal: &mut Journal, steps: usize) -> Vec<super::super::Sealed
             let body = |direction, count: usize| SealedBody {
                 direction,
                 key: [1; 32],
-                dialect: "bytes/1".to_owned(),
+                dialect: Dialect::EventStream,
                 segments: (0..count)
                     .map(|index| Segment { offset: index as u64 * 700, length: 700, kind: 0 })
                     .collect(),
                 extents: extents[..count].concat(),
             };
             let bodies = vec![body(Direction::Request, step), body(Direction::Response, 0)];
-            Sample::new(step as u64 - 1).seal(bodies)
+            Sample::new(step as u64 - 1).seal(bodies, journal)
         })
         .collect()
 }
@@ -89,8 +92,9 @@ struct Endless;
 impl ExtentSource for Endless {
     fn read(&mut self, extent: Extent, into: &mut Vec<u8>) -> io::Result<()> {
         assert!(extent.length <= 1 << 20, "a read of {} bytes", extent.length);
-        for offset in (extent.offset..extent.offset + u64::from(extent.length)).step_by(8) {
-            into.extend_from_slice(&(offset / 4096).to_be_bytes());
+        let end = extent.offset + u64::from(extent.length);
+        for page in (extent.offset..end).step_by(4096) {
+            into.extend_from_slice(&(page / 4096).to_be_bytes().repeat(512));
         }
         Ok(())
     }
@@ -103,7 +107,7 @@ fn a_body_of_300_mib_passes_in_little_memory() {
     let empty = SealedBody {
         direction: Direction::Response,
         key: [2; 32],
-        dialect: "bytes/1".to_owned(),
+        dialect: Dialect::Bytes,
         segments: Vec::new(),
         extents: Vec::new(),
     };
@@ -115,7 +119,7 @@ fn a_body_of_300_mib_passes_in_little_memory() {
         extents: vec![Extent { file: 4, offset: 0, length: u32::try_from(LENGTH).unwrap() }],
         ..empty.clone()
     };
-    let sealed = Sample::new(0).seal(vec![large, empty]);
+    let sealed = Sample::new(0).seal(vec![large, empty], &mut Endless);
     let before = peak_kib();
     let mut store = Store::open(directory.path(), &KEY).unwrap();
     store.put(std::slice::from_ref(&sealed), &mut Endless).unwrap();

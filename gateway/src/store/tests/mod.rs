@@ -95,7 +95,7 @@ fn a_name_a_prefix_and_an_id_find_exchanges() {
     assert_eq!(reader.find("pair").unwrap(), Found::Many(vec![batch[1].id, batch[2].id]));
     assert_eq!(reader.find("nobody").unwrap(), Found::None);
     assert_eq!(reader.find("").unwrap(), Found::None);
-    let id = super::error::hex(&batch[1].id);
+    let id = super::facts::hex(&batch[1].id);
     for length in 12..=32 {
         assert_eq!(reader.find(&id[..length]).unwrap(), Found::One(batch[1].id), "{length}");
     }
