@@ -2,7 +2,7 @@
 
 use sealtap_common::commit::Body;
 use sealtap_common::leaf::{Exchange, Leaf};
-use serde::Deserialize;
+use sealtap_common::unit::Context;
 
 use super::error::{Outcome, StoreError};
 use super::sealed::{Direction, SealedBody, SealedExchange, Slot};
@@ -13,17 +13,6 @@ pub(super) struct Facts {
     pub(super) run_name: Option<String>,
     /// The leaf.
     pub(super) leaf: Exchange,
-}
-
-/// The part of the context that names the run; the rest is left alone.
-#[derive(Deserialize)]
-struct Context {
-    run: ContextRun,
-}
-
-#[derive(Deserialize)]
-struct ContextRun {
-    name: Option<String>,
 }
 
 fn fault(exchange: &SealedExchange, detail: String) -> StoreError {
@@ -67,8 +56,12 @@ pub(super) fn of(exchange: &SealedExchange) -> Outcome<Facts> {
     }
     let context = exchange.units.iter().find(|unit| unit.slot == Slot::Context);
     let run_name = context
-        .and_then(|unit| serde_json::from_slice::<Context>(&unit.bytes).ok())
-        .and_then(|context| context.run.name);
+        .map(|unit| Context::decode(&unit.bytes))
+        .transpose()
+        .map_err(|error| fault(exchange, format!("its context cannot be read: {error}")))?
+        .and_then(|context| context.run_name)
+        // As `ls` shows it: what the client sent as UTF-8 is found by typing it.
+        .map(|name| readable(&name));
     Ok(Facts { run_name, leaf })
 }
 
@@ -98,4 +91,12 @@ impl Facts {
 /// An id as it is printed: lowercase hex.
 pub(super) fn hex(id: &[u8; 16]) -> String {
     sealtap_common::Id(*id).to_string()
+}
+
+/// Octets as text: UTF-8 where they are that, else each byte 0xNN as U+00NN.
+pub(crate) fn readable(octets: &[u8]) -> String {
+    match std::str::from_utf8(octets) {
+        Ok(text) => text.to_owned(),
+        Err(_) => octets.iter().copied().map(char::from).collect(),
+    }
 }

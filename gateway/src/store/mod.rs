@@ -36,7 +36,8 @@ mod tests;
 
 pub use check::{Check, Finding, LeafLookup};
 pub use error::StoreError;
-pub use reader::{Found, StoreReader, StoredBody, StoredExchange, StoredUnit};
+pub(crate) use facts::readable;
+pub use reader::{Found, RunFilter, StoreReader, StoredBody, StoredExchange, StoredUnit};
 pub use sealed::{
     Direction, Extent, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot,
 };

@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use sealtap_common::Id;
 use sealtap_common::commit::Dialect;
 use sha2::{Digest as _, Sha256};
@@ -97,6 +97,17 @@ impl StoredExchange {
     }
 }
 
+/// Whose exchanges are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunFilter<'a> {
+    /// Everybody's.
+    All,
+    /// Those of the run with this id.
+    Id([u8; 16]),
+    /// Those of every run with this name.
+    Name(&'a str),
+}
+
 /// What a name or a prefix stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -125,8 +136,7 @@ impl StoreReader {
         Ok(Self { path, connection, unpacker })
     }
 
-    /// Up to `limit` exchanges in the order of their leaves, the first one at or after `from`; of
-    /// one run only, if its id is given.
+    /// Up to `limit` exchanges in the order of their leaves, the first one at or after `from`.
     ///
     /// # Errors
     ///
@@ -135,20 +145,23 @@ impl StoreReader {
         &self,
         from: u64,
         limit: u32,
-        run: Option<[u8; 16]>,
+        runs: RunFilter<'_>,
     ) -> Result<Vec<StoredExchange>, StoreError> {
-        let read = || {
-            let filter = match run {
-                Some(_) => {
-                    "WHERE exchange.run = (SELECT key FROM run WHERE id = ?3)
-                            AND exchange.leaf >= ?1"
-                }
-                None => "WHERE exchange.leaf >= ?1 AND ?3 IS NULL",
-            };
-            let text = format!("{EXCHANGE} {filter} ORDER BY exchange.leaf LIMIT ?2");
-            self.read_exchanges(&text, params![signed(from)?, limit, run])
+        let read = |condition: &str, value: &dyn ToSql| {
+            let text = format!(
+                "{EXCHANGE} WHERE exchange.leaf >= ?1 AND {condition}
+                 ORDER BY exchange.leaf LIMIT ?2"
+            );
+            self.read_exchanges(&text, params![signed(from)?, limit, value])
         };
-        read().map_err(|fault| fault.at(&self.path))
+        let page = match runs {
+            RunFilter::All => read("?3 IS NULL", &None::<i64>),
+            RunFilter::Id(id) => read("exchange.run = (SELECT key FROM run WHERE id = ?3)", &id),
+            RunFilter::Name(name) => {
+                read("exchange.run IN (SELECT key FROM run WHERE name = ?3)", &name)
+            }
+        };
+        page.map_err(|fault| fault.at(&self.path))
     }
 
     /// The newest `limit` exchanges, newest last.
@@ -195,18 +208,19 @@ impl StoreReader {
         schema::watermark(&self.connection).map_err(|fault| fault.at(&self.path))
     }
 
-    /// The ids of the runs that `text` stands for: a name, an id, or the beginning of an id.
+    /// The runs that `text` stands for, by id and name: a name, an id, or the beginning of an id.
     ///
     /// # Errors
     ///
     /// The database cannot be read.
-    pub fn runs(&self, text: &str) -> Result<Vec<[u8; 16]>, StoreError> {
-        let read = || -> Outcome<Vec<[u8; 16]>> {
+    pub fn runs(&self, text: &str) -> Result<Vec<([u8; 16], Option<String>)>, StoreError> {
+        let read = || -> Outcome<Vec<_>> {
             let (low, high) = prefix_range(text).unzip();
             let mut statement = self.connection.prepare_cached(
-                "SELECT id FROM run WHERE name = ?1 OR id BETWEEN ?2 AND ?3 ORDER BY key",
+                "SELECT id, name FROM run WHERE name = ?1 OR id BETWEEN ?2 AND ?3 ORDER BY key",
             )?;
-            let rows = statement.query_map(params![text, low, high], |row| row.get(0))?;
+            let rows = statement
+                .query_map(params![text, low, high], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(rows.collect::<Result<_, _>>()?)
         };
         read().map_err(|fault| fault.at(&self.path))

@@ -36,7 +36,9 @@ pub enum QueryError {
         what: &'static str,
     },
     /// A leaf or a unit that is stored cannot be read.
-    #[error("exchange {exchange}: its {part} cannot be read: {detail}; `sealtap verify` says what else is damaged")]
+    #[error(
+        "exchange {exchange}: its {part} cannot be read: {detail}; `sealtap verify` says what else is damaged"
+    )]
     Unreadable {
         /// The exchange's id.
         exchange: String,

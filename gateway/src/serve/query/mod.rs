@@ -5,14 +5,16 @@
 //! running writer. It never changes anything, never holds the whole list or a whole body in memory,
 //! and lets no captured byte reach a terminal unescaped.
 
-mod body;
 mod detail;
 mod error;
+mod find;
+mod json;
 mod list;
 mod octets;
 mod overlay;
 mod people;
 mod show;
+mod table;
 mod units;
 mod view;
 pub mod websocket;
@@ -20,12 +22,36 @@ pub mod websocket;
 #[cfg(test)]
 mod tests;
 
-pub use body::write_body;
-pub use detail::Detail;
+pub use detail::{BodyFacts, Detail, SealFacts};
 pub use error::QueryError;
-pub use list::list;
 pub use overlay::{NothingPending, Overlay};
 pub use people::{Format, Paint};
-pub use show::{find, show};
 pub use units::Units;
 pub use view::{ExchangeView, MessageView, OPEN, Parts, ResponseView, RunView};
+
+use std::path::Path;
+
+use crate::store::{StoreError, StoreReader};
+
+/// A data directory's exchanges, stored and pending.
+pub struct Query<O> {
+    store: Option<StoreReader>,
+    overlay: O,
+}
+
+impl<O: Overlay> Query<O> {
+    /// Opens the store in `directory`, if there is one, under `overlay`.
+    ///
+    /// # Errors
+    ///
+    /// There is a store and it cannot be opened.
+    pub fn open(directory: &Path, overlay: O) -> Result<Self, QueryError> {
+        let store = match StoreReader::open(directory) {
+            Ok(store) => Some(store),
+            // A gateway that has only just started: everything is in the journal.
+            Err(StoreError::Missing { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { store, overlay })
+    }
+}

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use sealtap_common::encoding::base64;
 use sealtap_common::unit::Shown;
+
+pub(super) use crate::store::readable;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 /// Byte 0xNN as U+00NN: any octets, one text each, as in the committed units.
@@ -11,12 +13,7 @@ pub(super) fn exact(octets: &[u8]) -> String {
     octets.iter().copied().map(char::from).collect()
 }
 
-/// UTF-8 where the octets are that, else as [`exact`].
-pub(super) fn readable(octets: &[u8]) -> String {
-    std::str::from_utf8(octets).map_or_else(|_| exact(octets), str::to_owned)
-}
-
-/// The same, with everything that steers a terminal escaped.
+/// Text with everything that steers a terminal escaped.
 pub(super) fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {

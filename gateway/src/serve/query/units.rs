@@ -58,9 +58,9 @@ impl Units {
         self.response_head.as_ref().is_some_and(|head| {
             head.line.status == 101
                 && plain_values(&head.fields, "upgrade").any(|value| {
-                    value.split(|byte| *byte == b',').any(|token| {
-                        token.trim_ascii().eq_ignore_ascii_case(b"websocket")
-                    })
+                    value
+                        .split(|byte| *byte == b',')
+                        .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"websocket"))
                 })
         })
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::super::{Direction, Store, StoreReader};
+use super::super::{Direction, RunFilter, Store, StoreReader};
 use super::fixture::{Journal, KEY, Sample, body_of, noise_bytes, text_bytes};
 
 const DIRECTORY: &str = "SEALTAP_STORE_TEST_DIRECTORY";
@@ -44,7 +44,7 @@ fn check_all(directory: &Path) -> u64 {
     let mut reader = StoreReader::open(directory).unwrap();
     let mut next = 0;
     loop {
-        let page = reader.page(next, 5, None).unwrap();
+        let page = reader.page(next, 5, RunFilter::All).unwrap();
         let Some(last) = page.last() else { return next };
         let end = last.leaf_index + 1;
         for exchange in page {

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::super::{Direction, Finding, SealedExchange, Store, StoreError, StoreReader, schema};
+use super::super::{
+    Direction, Finding, RunFilter, SealedExchange, Store, StoreError, StoreReader, schema,
+};
 use super::fixture::{Journal, KEY, Sample, noise_bytes, text_bytes};
 
 /// A store of three exchanges over a log that begins with a leaf of another kind.
@@ -112,7 +114,7 @@ fn a_torn_database_file_is_named() {
         torn[range].fill(0xa5);
         std::fs::write(&file, &torn).unwrap();
         let read = StoreReader::open(directory.path()).and_then(|mut reader| {
-            for exchange in reader.page(0, 10, None)? {
+            for exchange in reader.page(0, 10, RunFilter::All)? {
                 for direction in [Direction::Request, Direction::Response] {
                     reader.write_body(&exchange.id, direction, &mut io::sink())?;
                 }

@@ -1,5 +1,6 @@
 //! Sealed exchanges as the seal stage would make them, over a journal held in memory.
 
+use std::borrow::Cow;
 use std::io;
 
 use sealtap_common::Id;
@@ -7,6 +8,7 @@ use sealtap_common::commit::{self, Body, BodyKey, BodyRoot, Dialect, UnitKind};
 use sealtap_common::leaf::{
     End, Exchange, Extensions, Leaf, Outcome, Policy, Request, Response, RunLink, Source,
 };
+use sealtap_common::unit::{Context, Ingress, RunNamedBy};
 
 use super::super::{
     Direction, Extent, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot,
@@ -111,16 +113,22 @@ impl Sample {
         let mut id = [0_u8; 16];
         id.copy_from_slice(&blake3::hash(&self.leaf_index.to_be_bytes()).as_bytes()[..16]);
         let number = self.leaf_index + 1;
-        let context = match self.run_name {
-            Some(name) => format!(r#"{{"run":{{"by":"path","name":"{name}"}}}}"#),
-            None => r#"{"run":{"by":"connection","name":null}}"#.to_owned(),
+        let context = Context {
+            client: Cow::Borrowed(b"127.0.0.1:50123"),
+            ingress: Ingress::Reverse,
+            run_by: RunNamedBy::Path,
+            run_name: self.run_name.map(|name| Cow::Borrowed(name.as_bytes())),
+            upstream_address: None,
+            upstream_name: Some(Cow::Borrowed(b"openai")),
+            upstream_tls: None,
+            upstream_url: Some(Cow::Borrowed(b"https://api.openai.com")),
         };
         let units = [
-            (Slot::RequestHead, format!(r#"{{"target":["/{number}"]}}"#)),
-            (Slot::ResponseHead, r#"{"status":200}"#.to_owned()),
-            (Slot::Context, context),
+            (Slot::RequestHead, b"head of the request".to_vec()),
+            (Slot::ResponseHead, b"head of the response".to_vec()),
+            (Slot::Context, context.encode()),
         ]
-        .map(|(slot, text)| SealedUnit { slot, key: [3; 32], bytes: text.into_bytes() });
+        .map(|(slot, bytes)| SealedUnit { slot, key: [3; 32], bytes });
         let [request_head, response_head, context] = units
             .each_ref()
             .map(|unit| commit::unit(&BodyKey::new(unit.key), unit.slot.kind(), &unit.bytes));

@@ -5,7 +5,7 @@ mod damage;
 mod fixture;
 mod growth;
 
-use super::{Direction, Found, Slot, Store, StoreError, StoreReader};
+use super::{Direction, Found, RunFilter, Slot, Store, StoreError, StoreReader};
 use fixture::{Journal, KEY, Sample, body_of, text_bytes};
 
 #[test]
@@ -73,7 +73,10 @@ fn a_batch_given_again_changes_nothing() {
     moved.leaf_index = 77;
     let error = store.put(&[moved], &mut journal).unwrap_err();
     assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
-    assert_eq!(StoreReader::open(directory.path()).unwrap().page(0, 100, None).unwrap().len(), 5);
+    assert_eq!(
+        StoreReader::open(directory.path()).unwrap().page(0, 100, RunFilter::All).unwrap().len(),
+        5
+    );
 }
 
 #[test]
@@ -101,8 +104,9 @@ fn a_name_a_prefix_and_an_id_find_exchanges() {
     }
     let pair = reader.runs("pair").unwrap();
     assert_eq!(pair.len(), 1);
-    assert_eq!(reader.page(0, 10, Some(pair[0])).unwrap().len(), 2);
-    assert_eq!(reader.page(2, 10, Some(pair[0])).unwrap().len(), 1);
+    assert_eq!(reader.page(0, 10, RunFilter::Id(pair[0].0)).unwrap().len(), 2);
+    assert_eq!(reader.page(2, 10, RunFilter::Id(pair[0].0)).unwrap().len(), 1);
+    assert_eq!(reader.page(0, 10, RunFilter::Name("pair")).unwrap().len(), 2);
     assert_eq!(reader.newest(2).unwrap()[1].id, batch[2].id);
 }
 
@@ -135,7 +139,7 @@ fn a_hole_an_overlap_or_a_short_read_stores_nothing() {
     assert!(error.to_string().contains("journal file 0 at byte"), "{error}");
 
     let reader = StoreReader::open(directory.path()).unwrap();
-    assert_eq!(reader.page(0, 10, None).unwrap(), Vec::new());
+    assert_eq!(reader.page(0, 10, RunFilter::All).unwrap(), Vec::new());
     assert_eq!(store.watermark().unwrap(), 0);
     assert_eq!(store.put(&[good], &mut journal).unwrap().exchanges, 1);
 }
