@@ -35,12 +35,23 @@ pub mod kind {
 }
 
 /// The direction of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// From the client to the upstream.
     Request,
     /// From the upstream to the client.
     Response,
+}
+
+impl Direction {
+    /// The word for it: `request` or `response`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
 }
 
 /// How a body is cut into segments.

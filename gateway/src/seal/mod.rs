@@ -1,4 +1,6 @@
 //! Seal: journal records become commitments, leaves and a signed tree.
 
+pub mod cutter;
 pub mod keys;
 pub mod log;
+pub mod sealed;

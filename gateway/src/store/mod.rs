@@ -28,7 +28,6 @@ mod payload;
 mod reader;
 mod recipe;
 mod schema;
-mod sealed;
 mod writer;
 
 #[cfg(test)]
@@ -38,6 +37,7 @@ pub use check::{Check, Finding, LeafLookup};
 pub use error::StoreError;
 pub(crate) use facts::readable;
 pub use reader::{Found, RunFilter, StoreReader, StoredBody, StoredExchange, StoredUnit};
+use crate::seal::sealed;
 pub use sealed::{
     Direction, Extent, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot,
 };

@@ -1,20 +1,12 @@
-//! What the store takes: one sealed exchange, its keys, and where its bytes are.
+//! What `seal` hands to `store`: one sealed exchange, its keys, and where its bytes are.
 
 use std::io;
 
 use sealtap_common::commit::{Body, Dialect, Unit, UnitKind};
 use sealtap_common::leaf::Exchange;
 
-/// A range of a journal file that holds payload bytes and nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// The number of the journal file.
-    pub file: u64,
-    /// Where the range begins in that file, in bytes.
-    pub offset: u64,
-    /// How long it is, in bytes.
-    pub length: u32,
-}
+pub use crate::capture::journal::Extent;
+pub use crate::capture::record::Direction;
 
 /// Where payload bytes are read back from.
 pub trait ExtentSource {
@@ -29,41 +21,23 @@ pub trait ExtentSource {
     fn read(&mut self, extent: Extent, into: &mut Vec<u8>) -> io::Result<()>;
 }
 
-/// Which way bytes went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
-    /// From the client to the upstream.
-    Request,
-    /// From the upstream to the client.
-    Response,
-}
-
 impl Direction {
-    /// The word for it: `request` or `response`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Response => "response",
-        }
-    }
-
     /// The body that a leaf binds for this direction.
-    pub(super) fn bound_by(self, leaf: &Exchange) -> Option<&Body> {
+    pub(crate) fn bound_by(self, leaf: &Exchange) -> Option<&Body> {
         match self {
             Self::Request => Some(&leaf.request.body),
             Self::Response => leaf.response.as_ref().map(|response| &response.body),
         }
     }
 
-    pub(super) fn code(self) -> u64 {
+    pub(crate) fn code(self) -> u64 {
         match self {
             Self::Request => 0,
             Self::Response => 1,
         }
     }
 
-    pub(super) fn from_code(code: u64) -> Self {
+    pub(crate) fn from_code(code: u64) -> Self {
         if code & 1 == 0 { Self::Request } else { Self::Response }
     }
 }
@@ -110,7 +84,7 @@ impl Slot {
     }
 
     /// The kind its commitment carries.
-    pub(super) fn kind(self) -> UnitKind {
+    pub(crate) fn kind(self) -> UnitKind {
         match self {
             Self::RequestHead => UnitKind::RequestHead,
             Self::ResponseHead => UnitKind::ResponseHead,
@@ -121,7 +95,7 @@ impl Slot {
     }
 
     /// The unit that a leaf binds for this slot.
-    pub(super) fn bound_by(self, leaf: &Exchange) -> Option<&Unit> {
+    pub(crate) fn bound_by(self, leaf: &Exchange) -> Option<&Unit> {
         let response = leaf.response.as_ref();
         match self {
             Self::RequestHead => leaf.request.head.as_ref(),
@@ -133,7 +107,7 @@ impl Slot {
         }
     }
 
-    pub(super) fn code(self) -> u64 {
+    pub(crate) fn code(self) -> u64 {
         match self {
             Self::RequestHead => 0,
             Self::RequestTrailers => 1,
@@ -144,7 +118,7 @@ impl Slot {
         }
     }
 
-    pub(super) fn from_code(code: u64) -> Option<Self> {
+    pub(crate) fn from_code(code: u64) -> Option<Self> {
         Self::ALL.into_iter().find(|slot| slot.code() == code)
     }
 }
