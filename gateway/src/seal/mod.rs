@@ -2,5 +2,6 @@
 
 pub mod cutter;
 pub mod keys;
+pub mod lock;
 pub mod log;
 pub mod sealed;
