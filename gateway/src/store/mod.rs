@@ -32,7 +32,7 @@ mod sealed;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use check::{Check, Finding, LeafLookup};
 pub use error::StoreError;
