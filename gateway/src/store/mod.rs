@@ -31,7 +31,7 @@ mod schema;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use check::{Check, Finding, LeafLookup};
 pub use error::StoreError;

@@ -2,7 +2,7 @@
 
 mod crash;
 mod damage;
-mod fixture;
+pub(crate) mod fixture;
 mod growth;
 
 use super::{Direction, Found, RunFilter, Slot, Store, StoreError, StoreReader};
