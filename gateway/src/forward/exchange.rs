@@ -176,7 +176,7 @@ impl Exchange<'_> {
             if upgrade {
                 return Ending::Complete;
             }
-            let course = Course { direction: Direction::Request, recorder, patience: None, walker: None };
+            let course = Course { direction: Direction::Request, recorder, patience: None, hold: None };
             let ending = relay(course, body, sink).await;
             match &ending {
                 Ending::Cut(Cut::Reset(reason)) => sink.cut(Some(*reason)).await,

@@ -7,7 +7,7 @@ use crate::capture::record::Direction;
 use crate::capture::{End, Recorder};
 use crate::wire::sink::{SendError, Sink};
 use crate::wire::source::{Cut, Event, Source};
-use super::hold::Walker;
+use super::hold::Hold;
 
 /// How one direction ended.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Course<'a> {
     /// The longest silence between two reads.
     pub patience: Option<Duration>,
     /// Message boundaries to hold, after an upgrade to WebSocket.
-    pub walker: Option<Walker>,
+    pub hold: Option<Hold>,
 }
 
 /// Moves one body from `source` to `sink`.
@@ -56,13 +56,13 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
             Event::Data { payload, last } => {
                 let (tapped, position) =
                     recorder.data(direction, &payload).map_err(Ending::Down)?;
-                if let Some(hold) = course.walker.as_mut().and_then(|walker| walker.hold(&payload)) {
+                if let Some(count) = course.hold.as_mut().and_then(|hold| hold.split(&payload)) {
                     let mut down = None;
                     let durable = async {
                         down = recorder.durable(position).await.err();
                         down.is_none()
                     };
-                    let sent = sink.split_data(tapped, hold, durable).await;
+                    let sent = sink.split_data(tapped, count, durable).await;
                     if let Some(down) = down {
                         return Err(Ending::Down(down));
                     }

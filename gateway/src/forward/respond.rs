@@ -168,7 +168,7 @@ impl Responding {
         }
         let source = self.source.insert(source);
         let Some(sink) = &mut self.sink else { return Response::ClientGone(gone()) };
-        let course = Course { direction: Direction::Response, recorder, patience, walker: None };
+        let course = Course { direction: Direction::Response, recorder, patience, hold: None };
         Response::Sent(relay(course, source, sink).await)
     }
 

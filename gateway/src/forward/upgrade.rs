@@ -15,7 +15,7 @@ use crate::capture::record::Direction;
 use crate::wire::http1::{BodyDecoder, ResponseFraming};
 use crate::wire::sink::{ByteSink, Framing, Sink};
 use crate::wire::source::{ByteSource, Source};
-use super::hold::{Holds, Walker};
+use super::hold::{Hold, Holds};
 
 /// A connection pair that has changed protocol.
 pub struct Tunnel {
@@ -48,12 +48,12 @@ pub async fn tunnel(tunnel: Tunnel) -> Forwarded {
     let mut from_upstream = switched.source;
     let (mut up, mut down) = (None, None);
     if let Some(to_client) = &mut response.sink {
-        let walk = |holds| switched.websocket.then(|| Walker::new(holds));
+        let held = |holds| switched.websocket.then(|| Hold::new(holds));
         let course = |direction, holds| Course {
             direction,
             recorder: &recorder,
             patience: None,
-            walker: walk(holds),
+            hold: held(holds),
         };
         let upward = relay(
             course(Direction::Request, Holds::EveryMessage),

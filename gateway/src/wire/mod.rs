@@ -8,13 +8,11 @@
 pub mod buffer;
 pub mod head;
 pub mod http1;
-
-pub mod message;
-
-
 pub mod http2;
+pub mod message;
 pub mod sink;
 pub mod socket;
 pub mod source;
 pub mod stream;
 mod unsent;
+pub mod websocket;

@@ -1,6 +1,6 @@
 //! Parses a request's head.
 //!
-//! The request line is read here and not by `httparse`, which takes several spaces for one.
+//! The request line is read here and not by `httparse`, which refuses targets that are not UTF-8.
 
 use bytes::Bytes;
 
