@@ -12,6 +12,8 @@ pub mod leaf;
 pub mod note;
 pub mod tile;
 pub mod tree;
+pub mod unit;
+mod words;
 
 pub use encoding::Id;
 pub use tree::Hash;

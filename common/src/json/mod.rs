@@ -12,7 +12,7 @@ mod write;
 
 pub use read::{JsonError, parse};
 pub use value::{FieldError, Members, Problem, Refusal, Value};
-pub use write::{write_integer, write_string, write_unsigned};
+pub use write::{write_integer, write_octets, write_string, write_unsigned};
 
 /// The largest integer that the format carries: 2^53-1.
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
