@@ -1,1 +1,3 @@
 //! Serve: what the gateway answers for itself.
+
+pub mod live;
