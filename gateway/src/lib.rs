@@ -11,6 +11,7 @@ pub mod command;
 pub mod config;
 pub mod data;
 pub mod forward;
+pub mod gateway;
 pub mod identify;
 pub mod journey;
 pub mod route;

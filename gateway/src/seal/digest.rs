@@ -84,6 +84,8 @@ pub struct Digest {
     open: BTreeMap<u64, Exchange>,
     /// The highest number given.
     highest: u64,
+    /// The files that exchanges began in since [`Digest::begun`] was last asked.
+    begun: Vec<u64>,
 }
 
 /// One exchange while it is under way.
@@ -154,10 +156,9 @@ impl Digest {
         self.highest
     }
 
-    /// The journal file of the oldest exchange under way.
-    #[must_use]
-    pub fn oldest_file(&self) -> Option<u64> {
-        self.open.values().map(|exchange| exchange.first_file).min()
+    /// The journal files of the exchanges that began since the last call.
+    pub fn begun(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.begun)
     }
 
     /// Ends everything that is under way: those whose messages are both complete as complete, the
@@ -173,6 +174,7 @@ impl Digest {
         match record.kind {
             kind::OPENED => {
                 self.highest = self.highest.max(number);
+                self.begun.push(record.at.file);
                 if let Ok(opened) = postcard::from_bytes::<Opened<'_>>(record.payload) {
                     self.open.insert(number, Exchange::new(boot, number, record.at.file, &opened));
                 }

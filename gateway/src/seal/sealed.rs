@@ -173,6 +173,8 @@ pub struct SealedExchange {
     pub number: u64,
     /// Its id.
     pub id: [u8; 16],
+    /// The journal file that its first record is in.
+    pub first_file: u64,
     /// Its units, each slot at most once.
     pub units: Vec<SealedUnit>,
     /// Its bodies, each direction at most once.
