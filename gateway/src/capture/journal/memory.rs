@@ -21,6 +21,8 @@ pub(super) enum Fault {
     Tear,
     /// Fails for want of room.
     Full,
+    /// Fails, and so does everything after it: the power is gone.
+    Off,
 }
 
 #[derive(Clone)]
@@ -181,7 +183,10 @@ impl Inner {
         match self.faults.remove(&(self.done - 1)) {
             None => Ok(()),
             Some(Fault::Full) => Err((Fault::Full, io::ErrorKind::StorageFull.into())),
-            Some(fault) => Err((fault, io::Error::from_raw_os_error(5))),
+            Some(fault) => {
+                self.off = fault == Fault::Off;
+                Err((fault, io::Error::from_raw_os_error(5)))
+            }
         }
     }
 
@@ -302,7 +307,7 @@ impl File for Open {
         }
         match step {
             Ok(()) => inner.write(self.file, bytes, offset),
-            Err((Fault::Tear, error)) => {
+            Err((Fault::Tear | Fault::Off, error)) => {
                 let blocks = bytes.len() / BLOCK;
                 let torn = inner.pick(blocks + 1) * BLOCK;
                 inner.write(self.file, &bytes[..torn.min(bytes.len())], offset)?;

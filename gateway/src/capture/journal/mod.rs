@@ -64,6 +64,8 @@
 
 mod batch;
 mod buffer;
+#[cfg(test)]
+mod damage;
 mod disk;
 mod error;
 mod extent;

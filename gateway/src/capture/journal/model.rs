@@ -321,8 +321,6 @@ impl<T: 'static> JoinAllOk<T> for tokio::task::JoinSet<T> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
-
     #[test]
     fn the_journal_keeps_what_it_promised(seed in any::<u64>(), steps in steps()) {
         let mut model = Model::new(seed);

@@ -84,7 +84,12 @@ impl Reserve {
             None if clear || first_torn()? => (0, 0, Vec::new()),
             None => return Err(JournalError::Reserve { path }),
         };
-        Ok(Self { disk, file, generation, slot, gaps })
+        let mut reserve = Self { disk, file, generation, slot, gaps };
+        if !reserve.gaps.is_empty() {
+            // What is read may not be on disk, if a sync failed before: written again, it is.
+            reserve.write(reserve.gaps.clone())?;
+        }
+        Ok(reserve)
     }
 
     /// Refusing begins. Durable when this returns; nobody may be refused before.
