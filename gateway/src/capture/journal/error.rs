@@ -76,6 +76,15 @@ pub enum JournalError {
         /// Its sequence.
         batch: u64,
     },
+    /// What the reserve says cannot be read, or cannot be written.
+    #[error(
+        "{path} cannot be used: it tells when exchanges were refused; restore it from a copy, or \
+         remove it to go on without knowing whether there was such a time"
+    )]
+    Reserve {
+        /// The file.
+        path: PathBuf,
+    },
     /// An extent does not name a record's payload.
     #[error("{path} holds no record payload of {length} bytes at byte {offset}")]
     NoSuchExtent {

@@ -64,13 +64,23 @@
 
 mod batch;
 mod buffer;
+#[cfg(test)]
+mod damage;
 mod disk;
 mod error;
 mod extent;
+#[cfg(test)]
+mod faults;
 mod format;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
+mod model;
 mod open;
+mod outage;
 mod queue;
 mod reader;
+mod reserve;
 mod spares;
 mod tail;
 #[cfg(test)]
@@ -85,7 +95,9 @@ pub use batch::{Batch, Extent, RecordRef};
 pub use error::{Down, JournalError};
 pub use extent::Extents;
 pub use open::{Opened, Recovered};
+pub use outage::{RESUMED, Reason, Resumed};
 pub use reader::Reader;
+pub use reserve::Gap;
 pub use tail::Torn;
 
 use crate::clock::Timeline;

@@ -9,7 +9,9 @@ use std::thread::{Builder, JoinHandle};
 use super::disk::{Directory, Disk};
 use super::error::on;
 use super::format::{BLOCK_U64, FileHeader, Origin};
+use super::outage::{RESUMED, Resumed};
 use super::queue::Shared;
+use super::reserve::{Gap, Reserve};
 use super::spares::Spares;
 use super::writer::{Writer, begin_file};
 use super::{Batch, Down, Journal, JournalError, Options, Position, Reader, Stats, Ticket, Torn};
@@ -32,6 +34,9 @@ pub struct Opened {
     pub recovered: Recovered,
 }
 
+/// An outage that has ended: its boot and its number there.
+type Ended = ([u8; 16], u64);
+
 /// What earlier boots left in the journal.
 pub struct Recovered {
     /// Reads it all, and ends where the new boot begins.
@@ -40,6 +45,9 @@ pub struct Recovered {
     pub boots: Vec<[u8; 16]>,
     /// Ends that a crash left unfinished, oldest first; nobody was told these were durable.
     pub torn: Vec<Torn>,
+    /// Times since when earlier boots refused, with no known end; until
+    /// [`Journal::settle_gaps`] they are told at every start.
+    pub open_gaps: Vec<Gap>,
     /// The first file of the new boot: those below it belong to earlier ones.
     pub first_file: u64,
 }
@@ -86,7 +94,11 @@ impl Journal {
         let lock = disk.lock(LOCK).map_err(on("lock", disk.path(LOCK)))?;
         let lock = lock.ok_or_else(|| JournalError::InUse { path: disk.path(LOCK) })?;
 
-        let (recovered, header) = recover(&disk, boot, file_size)?;
+        let mut reserve = Reserve::open(Arc::clone(&disk))?;
+        let (mut recovered, header, ended) = recover(&disk, boot, file_size)?;
+        // A crash came between the record that ends a gap and the reserve: the record counts.
+        reserve.keep(|gap| !ended.contains(&(gap.boot, gap.number)))?;
+        recovered.open_gaps = reserve.gaps().to_vec();
         let spares = Arc::new(Spares::new(Arc::clone(&disk), file_size)?);
         let helper = thread("journal-files", {
             let spares = Arc::clone(&spares);
@@ -99,13 +111,15 @@ impl Journal {
         let files = u64::try_from(recovered.reader.files()?.len()).unwrap_or_default();
         shared.counters.files.store(files.saturating_add(1), Ordering::Relaxed);
         let (sender, batches) = sync_channel(BATCHES);
-        let writer = Writer::new(Arc::clone(&shared), disk, Arc::clone(&spares), sender, current);
+        let writer =
+            Writer::new(Arc::clone(&shared), disk, Arc::clone(&spares), sender, current, reserve);
         let writer = thread("journal", move || {
             let result = writer.run();
             // Held until nothing is written any more.
             drop(lock);
             result
-        })?;
+        });
+        let writer = writer.inspect_err(|_| spares.close())?;
         let threads = Mutex::new(Some(Threads { writer, helper }));
         let owner = Arc::new(Owner { shared: Arc::clone(&shared), spares, threads });
         Ok(Opened { journal: Self { shared, owner }, batches, recovered })
@@ -166,6 +180,11 @@ impl Journal {
         self.owner.spares.recycle_below(file);
     }
 
+    /// Says that the gaps found when opening are in the signed log: the reserve forgets them.
+    pub fn settle_gaps(&self) {
+        self.shared.settle_gaps();
+    }
+
     /// What the journal has done and how it fares.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -217,11 +236,19 @@ fn recover(
     disk: &Arc<dyn Disk>,
     boot: [u8; 16],
     length: u64,
-) -> Result<(Recovered, FileHeader), JournalError> {
+) -> Result<(Recovered, FileHeader, Vec<Ended>), JournalError> {
     let mut reader = Reader::on(Arc::clone(disk), false, u64::MAX);
-    while reader.next()?.is_some() {}
+    let mut ended = Vec::new();
+    while let Some(batch) = reader.next()? {
+        let resumed = batch.records().filter(|record| record.kind == RESUMED);
+        let gaps = resumed.filter_map(|record| Resumed::decode(record.payload));
+        ended.extend(gaps.map(|resumed| (batch.boot, resumed.gap)));
+    }
     let torn = reader.torn().to_vec();
     let last = reader.place();
+    if let Some(last) = last {
+        last.prove(disk.as_ref())?;
+    }
     let sequence = last.map_or(0, |last| last.header.sequence);
     let header = FileHeader {
         sequence: sequence.saturating_add(1),
@@ -243,7 +270,8 @@ fn recover(
     }
     let reader = Reader::on(Arc::clone(disk), false, sequence);
     let first_file = header.sequence;
-    Ok((Recovered { reader, boots, torn, first_file }, header))
+    let recovered = Recovered { reader, boots, torn, open_gaps: Vec::new(), first_file };
+    Ok((recovered, header, ended))
 }
 
 fn thread<T: Send + 'static>(

@@ -294,8 +294,12 @@ impl Shared {
         wake(self.waiters().due(end));
     }
 
-    /// Refuses everything from now on; what had gathered comes out. The number of the last
-    /// exchange begun is given beside it.
+    /// Whether all up to `end` is on disk.
+    pub(super) fn is_durable(&self, end: u64) -> bool {
+        self.watermark.load(Ordering::Acquire) >= end
+    }
+
+    /// Refuses everything from now on; what had gathered comes out.
     pub(super) fn go_down(&self, down: Down) -> VecDeque<Buffer> {
         let mut state = self.state();
         state.down = Some(down.clone());
@@ -310,8 +314,15 @@ impl Shared {
         gathered
     }
 
-    /// Works again. The record that `told` makes of the number of the last exchange begun and the
-    /// count of refused begins comes before all others. Returns where that record ends.
+    /// Still refuses, for another reason.
+    pub(super) fn stay_down(&self, down: Down) {
+        let mut state = self.state();
+        state.last_down = Some(down.clone());
+        state.down = Some(down);
+    }
+
+    /// Works again. The record that `told` makes of the count of refused begins comes before all
+    /// others, under the number of the last exchange begun. Returns where that record ends.
     pub(super) fn go_up(&self, kind: u8, told: impl FnOnce(u64) -> Vec<u8>) -> u64 {
         let mut state = self.state();
         let payload = told(state.refused);

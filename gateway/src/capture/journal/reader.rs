@@ -5,6 +5,7 @@
 //! nothing, and beside a running gateway it follows the live end: what is being written there may
 //! or may not be seen yet, and files taken back while it reads are passed over.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ pub(super) struct Place {
     pub(super) chain: u32,
     /// The batch that the next file starts with, when there is one.
     until: Option<u64>,
+    /// Batches read here that no later one says are on disk: sequence, offset, bytes.
+    unproven: VecDeque<(u64, u64, u64)>,
 }
 
 impl Reader {
@@ -185,7 +188,8 @@ impl Reader {
         let until = if self.files()?.contains(&next) { self.first_batch(next)? } else { None };
         let (expected, chain) = (header.first_batch, header.previous_crc);
         let offset = BLOCK_U64;
-        Ok(Some(Place { header, file, name, offset, expected, chain, until }))
+        let unproven = VecDeque::new();
+        Ok(Some(Place { header, file, name, offset, expected, chain, until, unproven }))
     }
 
     fn first_batch(&self, sequence: u64) -> Result<Option<u64>, JournalError> {
@@ -255,10 +259,31 @@ impl Place {
     fn advance(&mut self, batch: &BatchHeader, payload: Vec<u8>) -> Batch {
         let file = self.header.sequence;
         let found = Batch::read(batch.boot, file, batch.sequence, self.offset, payload);
+        self.unproven.retain(|(sequence, ..)| *sequence > batch.settled);
+        self.unproven.push_back((batch.sequence, self.offset, batch.padded()));
         self.offset = self.offset.saturating_add(batch.padded());
         self.expected = self.expected.saturating_add(1);
         self.chain = batch.crc;
         found
+    }
+
+    /// Makes sure that what was read at the end is on disk and not only in memory.
+    ///
+    /// When a sync has failed, Linux still shows the bytes but never writes them by itself; the
+    /// new boot must not build on those. They are written again as they are, so a crash here
+    /// leaves the same bytes or what was there before.
+    pub(super) fn prove(&self, disk: &dyn Disk) -> Result<(), JournalError> {
+        let path = || disk.path(&self.name);
+        if self.unproven.is_empty() {
+            return Ok(());
+        }
+        let file = disk.open(&self.name).map_err(on("open", path()))?;
+        for (_, offset, length) in &self.unproven {
+            let mut bytes = vec![0; usize::try_from(*length).unwrap_or_default()];
+            file.read_at(&mut bytes, *offset).map_err(on("read", path()))?;
+            file.write_at(&bytes, *offset).map_err(on("write", path()))?;
+        }
+        file.sync().map_err(on("sync", path()))
     }
 
     fn skip(&mut self, disk: &dyn Disk, expected: u64) -> Result<(), JournalError> {

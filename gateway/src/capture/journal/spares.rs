@@ -50,6 +50,8 @@ impl Spares {
     /// Starts with the files that an earlier process left behind.
     pub(super) fn new(disk: Arc<dyn Disk>, file_size: u64) -> Result<Self, JournalError> {
         let mut state = State::default();
+        // A spare may still have another name on disk: that must be gone before it is used.
+        disk.sync().map_err(on("sync", disk.path("")))?;
         for name in disk.list().map_err(on("list", disk.path("")))? {
             if !name.starts_with(SPARE) {
                 continue;

@@ -15,7 +15,9 @@ use super::disk::{Disk, File};
 use super::error::on;
 use super::format::{BLOCK_U64, BatchHeader, FileHeader, Origin};
 use super::open::file_name;
+use super::outage::Outages;
 use super::queue::{Shared, Work};
+use super::reserve::Reserve;
 use super::spares::Spares;
 use super::{Batch, Down, JournalError};
 
@@ -51,6 +53,10 @@ pub(super) struct Writer {
     written: VecDeque<Written>,
     /// Yet to be written.
     pub(super) rest: VecDeque<Buffer>,
+    pub(super) reserve: Reserve,
+    pub(super) outages: Outages,
+    /// Nobody takes batches any more.
+    pub(super) reader_gone: bool,
 }
 
 impl Writer {
@@ -60,11 +66,24 @@ impl Writer {
         spares: Arc<Spares>,
         batches: SyncSender<Batch>,
         current: Current,
+        reserve: Reserve,
     ) -> Self {
         let settled = current.header.first_batch.saturating_sub(1);
         let settled_crc = current.header.previous_crc;
-        let (written, rest) = (VecDeque::new(), VecDeque::new());
-        Self { shared, disk, spares, batches, current, settled, settled_crc, written, rest }
+        Self {
+            shared,
+            disk,
+            spares,
+            batches,
+            current,
+            settled,
+            settled_crc,
+            written: VecDeque::new(),
+            rest: VecDeque::new(),
+            reserve,
+            outages: Outages::default(),
+            reader_gone: false,
+        }
     }
 
     /// The writer thread: works until closed, and leaves nothing unwritten if it can.
@@ -73,17 +92,16 @@ impl Writer {
         loop {
             match self.shared.next() {
                 Work::Write(group) => self.rest.extend(group),
-                Work::SettleGaps => continue,
+                Work::SettleGaps => self.forget_gaps(),
                 Work::Close => break,
             }
-            if let Err(error) = self.flush() {
-                let down = Down::from(error);
-                self.take_back();
-                self.rest.extend(self.shared.go_down(down.clone()));
-                while !self.shared.pause(self.shared.options.retry_interval) {}
-                result = Err(self.unwritten(down));
+            if let Err(error) = self.flush()
+                && let Err(error) = self.outage(error)
+            {
+                result = Err(error);
                 break;
             }
+            self.end_outage();
         }
         self.shared.closed();
         self.spares.close();
@@ -156,13 +174,16 @@ impl Writer {
         Ok(())
     }
 
-    fn hand_on(&self, sequence: u64, written: Written) -> Result<(), JournalError> {
+    fn hand_on(&mut self, sequence: u64, written: Written) -> Result<(), JournalError> {
         let FileHeader { boot, sequence: file, .. } = self.current.header;
         let buffer = self.shared.pool.compact(written.buffer);
         let pool = Arc::clone(&self.shared.pool);
         let batch = Batch::lent(boot, file, sequence, written.offset, buffer, pool);
         // Blocks while the reader is behind: callers then wait for room, and memory stays bounded.
-        self.batches.send(batch).map_err(|_| JournalError::ReaderGone)
+        self.batches.send(batch).map_err(|_| {
+            self.reader_gone = true;
+            JournalError::ReaderGone
+        })
     }
 
     fn count(&self, started: Instant) {
@@ -202,7 +223,10 @@ impl Writer {
             header = old.header.clone();
         }
         let spare = self.spares.take()?;
-        self.current = begin_file(self.disk.as_ref(), &spare, header)?;
+        self.current = begin_file(self.disk.as_ref(), &spare, header).inspect_err(|_| {
+            // It may be under either name; a spare of unknown state is of no use.
+            let _left = self.disk.remove(&spare.name);
+        })?;
         if !replaces {
             self.shared.counters.files.fetch_add(1, Ordering::Relaxed);
         }
