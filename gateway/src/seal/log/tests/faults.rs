@@ -9,7 +9,7 @@ use super::super::disk::faulty::{FAULTS, Fault, FaultyDisk};
 use super::*;
 
 /// Crosses the end of a tile, ends on one, and fills several at once.
-const SIZES: [u64; 6] = [1, 2, 252, 1, 5, 600];
+const SIZES: [u64; 6] = [1, 2, 252, 1, 5, 300];
 
 /// A small generator of choices: splitmix64.
 struct Choices(u64);
@@ -24,42 +24,35 @@ impl Choices {
     }
 }
 
-/// The leaves accepted so far and the checkpoints that anyone may have seen.
+/// The number of leaves accepted so far, and of those that anyone may have seen published.
 #[derive(Default)]
 struct Witness {
     accepted: u64,
-    seen: Vec<Checkpoint>,
+    seen: u64,
 }
 
 impl Witness {
     /// Looks at what is published, as anyone may at any time.
     fn look(&mut self, place: &Place) {
-        let locked = place.root.join("lock");
-        let locked = if locked.is_dir() { files(&locked) } else { Default::default() };
-        let locked = locked.iter().find(|(path, _)| path.extension().is_some_and(|e| e == "checkpoint"));
         let log = place.data.log();
-        let Some(published) = log.is_dir().then(|| audit(&log, place.keys.log().public())).flatten() else {
+        let published = log.is_dir().then(|| audit(&log, place.keys.log().public())).flatten();
+        let Some(published) = published else {
             assert_eq!(self.accepted, 0, "a log with accepted leaves has a checkpoint");
             return;
         };
         let size = published.checkpoint.size;
-        let locked = Checkpoint::parse(&Note::parse(locked.unwrap().1).unwrap().text).unwrap();
+        let locked = std::fs::read(place.lock_file()).unwrap();
+        let locked = Checkpoint::parse(&Note::parse(&locked).unwrap().text).unwrap();
         assert!(locked.size >= size, "the lock is behind what is published");
         assert_eq!(published.leaves, leaves(0, size), "leaves are those offered, in order");
-        for earlier in &self.seen {
-            if earlier.size <= size {
-                assert_eq!(published.root_at(earlier.size), earlier.root, "a fork");
-            }
-        }
-        if self.seen.last() != Some(&published.checkpoint) {
-            self.seen.push(published.checkpoint);
-        }
+        // Two trees over the beginning of one list of leaves are never a fork.
+        self.seen = self.seen.max(size);
     }
 
     /// After the log has been opened or a batch accepted.
     fn accept(&mut self, size: u64) {
         assert!(size >= self.accepted, "accepted leaves are lost");
-        assert!(self.seen.iter().all(|seen| seen.size <= size), "published leaves are lost");
+        assert!(size >= self.seen, "published leaves are lost");
         self.accepted = size;
     }
 }
@@ -95,6 +88,7 @@ fn go_on(log: &mut Log, witness: &mut Witness, place: &Place) -> Result<(), LogE
 
 #[test]
 fn each_step_goes_wrong_once() {
+    eprintln!("{}", steps());
     for step in 1..=steps() {
         for fault in FAULTS {
             let place = Place::new();
@@ -132,8 +126,8 @@ fn each_step_goes_wrong_once() {
             log.close().unwrap();
             witness.look(&place);
             assert_eq!(witness.accepted, SIZES.iter().sum::<u64>(), "{step} {fault:?}");
-            let again = place.open().unwrap_or_else(|e| panic!("{step} {fault:?}: {e}"));
-            drop(again);
+            let last = Arc::new(FaultyDisk::over(&place.root));
+            drop(place.open_on(last).unwrap_or_else(|e| panic!("{step} {fault:?}: {e}")));
             let published = audit(&place.data.log(), place.keys.log().public()).unwrap();
             assert_eq!(published.superfluous, 0, "{step} {fault:?}");
             assert_eq!(files(&place.data.staging()).len(), 0);
@@ -146,7 +140,7 @@ fn processes_die_again_and_again_and_power_is_lost() {
     let steps = steps();
     for seed in 0..400 {
         let mut choices = Choices(seed);
-        let mut place = Place::new();
+        let mut place = Place::new().movable();
         let mut witness = Witness::default();
         let mut disk = Arc::new(FaultyDisk::over(&place.root));
         for _ in 0..6 {
@@ -162,7 +156,7 @@ fn processes_die_again_and_again_and_power_is_lost() {
                 // The process died; the machine goes on, with nothing more synced than was.
                 disk = Arc::new(disk.survivor());
             } else {
-                let other = place.beside();
+                let other = Place::new().movable();
                 disk.lose_power(&place.root, &other.root, || choices.next() % 2 == 0);
                 place = other;
                 disk = Arc::new(FaultyDisk::over(&place.root));

@@ -6,7 +6,7 @@ mod shape;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sealtap_common::checkpoint::Checkpoint;
 use sealtap_common::note::{Note, PublicKey};
@@ -24,33 +24,33 @@ use crate::seal::lock::{LockPlace, Surroundings};
 struct Place {
     root: PathBuf,
     data: DataDir,
+    lock: PathBuf,
     keys: Arc<Keys>,
-    _temporary: Option<Arc<TempDir>>,
+    _temporary: TempDir,
 }
 
 impl Place {
     fn new() -> Self {
-        let temporary = TempDir::new().unwrap();
-        let keys = Keys::load_or_create(&temporary.path().join("keys"), Some("example.org/log"));
-        let keys = Arc::new(keys.unwrap());
-        let root = temporary.path().join("root");
-        std::fs::create_dir(&root).unwrap();
-        Self::at(root, keys, Some(Arc::new(temporary)))
-    }
-
-    fn at(root: PathBuf, keys: Arc<Keys>, temporary: Option<Arc<TempDir>>) -> Self {
-        Self { data: DataDir::new(root.join("data")), root, keys, _temporary: temporary }
-    }
-
-    /// The same keys, nothing else.
-    fn beside(&self) -> Self {
+        static KEYS: OnceLock<Arc<Keys>> = OnceLock::new();
+        let keys = KEYS.get_or_init(|| {
+            let directory = TempDir::new().unwrap();
+            Arc::new(Keys::load_or_create(&directory.path().join("keys"), Some("example.org/log")).unwrap())
+        });
         let temporary = TempDir::new().unwrap();
         let root = temporary.path().to_owned();
-        Self::at(root, Arc::clone(&self.keys), Some(Arc::new(temporary)))
+        let data = DataDir::new(root.join("data"));
+        let lock = root.join("lock");
+        Self { data, lock, root, keys: Arc::clone(keys), _temporary: temporary }
+    }
+
+    /// With the lock inside the data directory, as throw-away data has it: the whole can be moved.
+    fn movable(mut self) -> Self {
+        self.lock = self.data.root().join("lock");
+        self
     }
 
     fn options(&self, adopt: bool) -> Options<'_> {
-        let explicit = Some(self.root.join("lock"));
+        let explicit = Some(self.lock.clone());
         let lock = LockPlace { explicit, surroundings: Surroundings::default() };
         Options { data: &self.data, keys: Arc::clone(&self.keys), lock, adopt }
     }
@@ -84,7 +84,7 @@ impl Place {
 
     fn lock_file(&self) -> PathBuf {
         let is_lock = |path: &PathBuf| path.extension().is_some_and(|end| end == "checkpoint");
-        files(&self.root.join("lock")).into_keys().find(is_lock).unwrap()
+        files(&self.lock).into_keys().find(is_lock).unwrap()
     }
 }
 
@@ -123,16 +123,6 @@ struct Published {
     leaves: Vec<Vec<u8>>,
     /// Files that this checkpoint does not need.
     superfluous: usize,
-}
-
-impl Published {
-    fn root_at(&self, size: u64) -> sealtap_common::Hash {
-        let mut frontier = Frontier::new();
-        for leaf in &self.leaves[..usize::try_from(size).unwrap()] {
-            frontier.push(leaf_hash(leaf));
-        }
-        frontier.root()
-    }
 }
 
 /// Checks a published log whole; nothing if there is no checkpoint.
@@ -180,7 +170,8 @@ fn audit(log: &Path, key: &PublicKey) -> Option<Published> {
             assert!(now.starts_with(&bytes) || bytes.starts_with(now), "{tile}");
         }
     }
-    let published = Published { checkpoint, leaves, superfluous };
-    assert_eq!(published.root_at(published.checkpoint.size), published.checkpoint.root);
-    Some(published)
+    let mut frontier = Frontier::new();
+    leaves.iter().for_each(|leaf| frontier.push(leaf_hash(leaf)));
+    assert_eq!(frontier.root(), checkpoint.root);
+    Some(Published { checkpoint, leaves, superfluous })
 }
