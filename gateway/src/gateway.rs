@@ -153,6 +153,7 @@ impl Gateway {
         let (leaves, exchanges): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
         let range = log.append(&leaves)?;
+        journal.settle_gaps();
         let mut to_store = recovery.sealed;
         to_store.extend(range.zip(leaves).zip(exchanges).filter_map(
             |((index, leaf), exchange)| Some(exchange?.into_sealed(index, leaf)),

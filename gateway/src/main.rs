@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use sealtap::command::{Failure, Parts};
 
 const PARTS: Parts = Parts {
-    serve: |_| Err(Failure::new("this build has no gateway")),
+    serve: sealtap::serve::run::run,
     demo: |_, _| Err(Failure::new("this build has no demonstration")),
-    ls: |_, _| Err(Failure::new("this build has no store")),
-    show: |_, _| Err(Failure::new("this build has no store")),
+    ls: sealtap::serve::browse::list,
+    show: sealtap::serve::browse::show,
 };
 
 fn main() -> ExitCode {

@@ -14,6 +14,7 @@ pub mod secrets;
 use std::sync::Arc;
 
 use rustls::crypto::SecureRandom;
+use sealtap_common::encoding::Id;
 pub use sealtap_common::leaf::{End, ErrorCode, Outcome};
 
 use self::heads::Heads;
@@ -198,8 +199,10 @@ impl Tap {
         };
         let bytes = postcard::to_stdvec(&opened).unwrap_or_default();
         let (ticket, _) = self.journal.begin(kind::OPENED, &[&bytes])?;
+        let label = identity.and_then(|identity| identity.run.name.clone());
         Ok(Recorder::new(
             id,
+            label.unwrap_or_else(|| Id(run).to_string()),
             self.journal.clone(),
             ticket,
             self.timeline,

@@ -44,6 +44,8 @@ impl<'a> Tapped<'a> {
 #[derive(Debug)]
 pub struct Recorder {
     id: [u8; 16],
+    /// For the operator's eyes: the run's name, or its id.
+    run: String,
     journal: Journal,
     ticket: Ticket,
     timeline: Timeline,
@@ -56,6 +58,7 @@ pub struct Recorder {
 impl Recorder {
     pub(super) fn new(
         id: [u8; 16],
+        run: String,
         journal: Journal,
         ticket: Ticket,
         timeline: Timeline,
@@ -63,6 +66,7 @@ impl Recorder {
     ) -> Self {
         Self {
             id,
+            run,
             journal,
             ticket,
             timeline,
@@ -82,6 +86,12 @@ impl Recorder {
     #[must_use]
     pub fn id(&self) -> [u8; 16] {
         self.id
+    }
+
+    /// The run's name, or its id.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        &self.run
     }
 
     /// Now, on the timeline of the records.

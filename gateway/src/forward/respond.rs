@@ -58,6 +58,8 @@ pub struct Responding {
     pub(super) sink: Option<Sink>,
     source: Option<Source>,
     status: Option<u16>,
+    /// When the final head was there, in microseconds since the Unix epoch.
+    answered_us: Option<u64>,
     /// Whether a 100 went to the client.
     continued: AtomicBool,
     /// Whether the upstream's connection may serve again.
@@ -85,6 +87,7 @@ impl Responding {
             sink: None,
             source: None,
             status: None,
+            answered_us: None,
             continued: AtomicBool::new(false),
             reusable: false,
             close,
@@ -96,6 +99,12 @@ impl Responding {
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
+    }
+
+    /// When the final head was there, in microseconds since the Unix epoch.
+    #[must_use]
+    pub fn answered_us(&self) -> Option<u64> {
+        self.answered_us
     }
 
     /// Whether the client speaks HTTP/2.
@@ -122,6 +131,7 @@ impl Responding {
                 Ok(Answer::Final { head, source, length, reusable }) => {
                     headed.store(true, Ordering::Relaxed);
                     self.reusable = reusable;
+                    self.answered_us = Some(recorder.now_us());
                     if length == AnswerLength::Switched {
                         return self.switch(&head, source, recorder).await;
                     }

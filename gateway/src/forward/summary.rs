@@ -6,7 +6,7 @@ use super::respond::Responding;
 use crate::accept::Accepted;
 use crate::capture::Recorder;
 use crate::capture::record::Direction;
-use crate::route::Route;
+use crate::route::{Route, Scheme, Upstream};
 
 /// One finished exchange in short.
 #[derive(Clone, Debug)]
@@ -17,8 +17,11 @@ pub struct Summary {
     pub number: u64,
     /// The method, as text.
     pub method: String,
-    /// The upstream's name and the path, query parameters left out: they may hold secrets.
-    pub place: String,
+    /// The run's name, or its id.
+    pub run: String,
+    /// The URL at the upstream, or the target where there is none; without its query, which may
+    /// hold secrets.
+    pub url: String,
     /// The status sent to the client.
     pub status: Option<u16>,
     /// How it ended.
@@ -33,6 +36,8 @@ pub struct Summary {
     pub started_us: u64,
     /// How long it took, in microseconds.
     pub duration_us: u64,
+    /// How long the head of the answer took, in microseconds.
+    pub ttfb_us: Option<u64>,
     /// Whether its end is in the journal.
     pub recorded: bool,
 }
@@ -40,8 +45,8 @@ pub struct Summary {
 impl Summary {
     pub(super) fn new(accepted: &Accepted, route: &Route) -> Self {
         let path = route.target.split(|byte| *byte == b'?').next().unwrap_or_default();
-        let place = format!("{}{}", route.upstream.name, String::from_utf8_lossy(path));
-        Self::at(accepted, place)
+        let url = format!("{}{}", origin(&route.upstream), String::from_utf8_lossy(path));
+        Self::at(accepted, url)
     }
 
     pub(super) fn refused(accepted: &Accepted) -> Self {
@@ -55,7 +60,8 @@ impl Summary {
             id: [0; 16],
             number: 0,
             method: "-".to_owned(),
-            place: "-".to_owned(),
+            run: String::new(),
+            url: "-".to_owned(),
             status: None,
             outcome: Outcome::Interrupted,
             error: None,
@@ -63,14 +69,15 @@ impl Summary {
             response_bytes: 0,
             started_us: 0,
             duration_us: 0,
+            ttfb_us: None,
             recorded: false,
         }
     }
 
-    fn at(accepted: &Accepted, place: String) -> Self {
+    fn at(accepted: &Accepted, url: String) -> Self {
         Self {
             method: String::from_utf8_lossy(&accepted.head().method).into_owned(),
-            place,
+            url,
             started_us: accepted.started_us(),
             ..Self::malformed()
         }
@@ -85,6 +92,8 @@ impl Summary {
     ) {
         self.id = recorder.id();
         self.number = recorder.number();
+        recorder.run().clone_into(&mut self.run);
+        self.ttfb_us = response.answered_us().map(|at| at.saturating_sub(self.started_us));
         self.status = response.status();
         self.outcome = outcome;
         self.error = error;
@@ -92,4 +101,10 @@ impl Summary {
         self.response_bytes = recorder.captured(Direction::Response);
         self.duration_us = recorder.now_us().saturating_sub(self.started_us);
     }
+}
+
+/// Scheme and authority of an upstream.
+fn origin(upstream: &Upstream) -> String {
+    let scheme = if upstream.scheme == Scheme::Https { "https" } else { "http" };
+    format!("{scheme}://{}", upstream.authority)
 }

@@ -14,7 +14,7 @@ use sealtap_common::unit::{Context, Ingress, Interim, RunNamedBy};
 
 use super::cutter::Cutter;
 use super::sealed::{Direction, SealedBody, SealedUnit, Slot};
-use crate::capture::journal::{Batch, Extent, RecordRef, Resumed};
+use crate::capture::journal::{Batch, Extent, RESUMED, Reason, RecordRef, Resumed};
 use crate::capture::record::{
     self, Answered, Closed, Connected, Ended, ExchangeKeys, Opened, Requested, kind,
 };
@@ -190,7 +190,7 @@ impl Digest {
                     emit(Event::RunEnded(run));
                 }
             }
-            Resumed::KIND => {
+            RESUMED => {
                 // Whoever was under way when the journal failed was told so, and is over.
                 self.interrupt(&mut *emit);
                 if let Some(resumed) = Resumed::decode(record.payload) {
@@ -198,7 +198,7 @@ impl Digest {
                         began_us: resumed.began_us,
                         ended_us: Some(resumed.ended_us),
                         count: resumed.refused,
-                        reason: gap_reason(resumed.disk_full()),
+                        reason: gap_reason(resumed.reason),
                     }));
                 }
             }
@@ -213,8 +213,11 @@ impl Digest {
 
 /// The registered reason of a gap.
 #[must_use]
-pub fn gap_reason(disk_full: bool) -> GapReason {
-    if disk_full { GapReason::DiskFull } else { GapReason::JournalFailed }
+pub fn gap_reason(reason: Reason) -> GapReason {
+    match reason {
+        Reason::DiskFull => GapReason::DiskFull,
+        Reason::JournalFailed => GapReason::JournalFailed,
+    }
 }
 
 impl Exchange {

@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod lock;
 pub mod log;
 pub mod pins;
+pub mod preview;
 pub mod recovery;
 pub mod sealed;
 mod sealer;

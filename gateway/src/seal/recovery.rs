@@ -10,7 +10,7 @@ use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{DecodeError, Leaf, Outcome, Previous, Ranges};
 use sealtap_common::tree::{Hash, leaf_hash};
 
-use super::digest::{Digest, Digested, Event};
+use super::digest::{Digest, Digested, Event, Gap, gap_reason};
 use super::ledger::Happening;
 use super::log::{Log, ReadError};
 use super::pins::Pins;
@@ -115,6 +115,13 @@ pub fn recover(
     }
     digest.interrupt(&mut take);
     compacted?;
+    // A refusal that began and has no known end: coverage in between is unknown, and says so.
+    gaps.extend(journal.open_gaps.iter().map(|gap| Gap {
+        began_us: gap.began_us,
+        ended_us: None,
+        count: 0,
+        reason: gap_reason(gap.reason),
+    }));
     sealed.sort_by_key(|exchange| exchange.leaf_index);
 
     let wanted: HashSet<[u8; 16]> = unsealed.iter().map(|digested| digested.run).collect();
