@@ -271,6 +271,6 @@ struct Places(Extents);
 
 impl ExtentSource for Places {
     fn read(&mut self, extent: Extent, into: &mut Vec<u8>) -> std::io::Result<()> {
-        self.0.read(extent, into).map_err(std::io::Error::other)
+        self.0.read_part(extent, into).map_err(std::io::Error::other)
     }
 }
