@@ -105,8 +105,8 @@ fn after_a_crash_every_number_is_accounted_for() {
     let above = exchange(1, 4, 7, Interrupted);
     let leaves = crashed(&[late.clone(), open.clone(), above], &[3]);
     assert_eq!(broken(leaves), [(What::Number, Place::Leaf(5))]);
-    let sealed_before = crashed(&[late, open], &[1, 3]);
-    assert_eq!(broken(sealed_before), [(What::Number, Place::Leaf(2))]);
+    // Ranges may run over numbers that have a leaf.
+    assert_eq!(broken(crashed(&[late, open], &[1, 3])), NONE);
     let too_low = log(&[
         &[restart(1, None)],
         &numbers(1, &[1, 2]),
