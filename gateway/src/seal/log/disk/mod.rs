@@ -127,7 +127,7 @@ pub(crate) fn replace(
 ) -> io::Result<()> {
     disk.write(temporary, bytes, access)?;
     disk.rename(temporary, path)?;
-    disk.sync_directory(path.parent().unwrap_or(Path::new("/")))
+    disk.sync_directory(parent(path))
 }
 
 /// Makes a directory and those above it that are missing, each synced into its parent. Ones that
@@ -142,10 +142,29 @@ pub(crate) fn create_directories(disk: &dyn Disk, path: &Path, access: Access) -
         }
         result => result?,
     }
+    disk.sync_directory(parent(path))
+}
+
+/// As [`create_directories`], and syncs the names of all directories above, made now or before: a
+/// process that made one may have died before it was on disk. For starts, not for every batch.
+pub(crate) fn settle_directories(disk: &dyn Disk, path: &Path, access: Access) -> io::Result<()> {
+    create_directories(disk, path, access)?;
+    for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+        match disk.sync_directory(above) {
+            // One that may not be read was not made by us.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// The directory that a path's name is in.
+fn parent(path: &Path) -> &Path {
     match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => disk.sync_directory(Path::new(".")),
-        Some(parent) => disk.sync_directory(parent),
-        None => Ok(()),
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
     }
 }
 
