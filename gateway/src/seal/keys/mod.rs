@@ -17,7 +17,7 @@ use ed25519_dalek::SigningKey;
 use sealtap_common::note::{KeyError, PublicKey, Signer};
 use zeroize::Zeroizing;
 
-use crate::seal::log::disk::{Access, Disk, RealDisk, settle_directories, remove_if_there};
+use crate::seal::log::disk::{Access, Disk, RealDisk, remove_if_there, settle_directories};
 
 /// Signs checkpoints; its name is the log's origin.
 const LOG: &str = "log.key";

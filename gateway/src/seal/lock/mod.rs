@@ -18,7 +18,7 @@ use sealtap_common::note::PublicKey;
 
 pub use place::{LockPlace, Surroundings};
 
-use crate::seal::log::disk::{Access, Disk, settle_directories, read_if_there, replace};
+use crate::seal::log::disk::{Access, Disk, read_if_there, replace, settle_directories};
 
 /// Why the lock could not be used.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use sealtap_common::tile::TilePath;
 
 use super::LogError;
-use super::disk::{Access, Disk, Entry, create_directories, remove_if_there, replace, settle_directories};
+use super::disk::{
+    Access, Disk, Entry, create_directories, remove_if_there, replace, settle_directories,
+};
 use super::tip::Files;
 
 /// Stands for the slash of a tile's path in its staged name; no path has one.
@@ -115,10 +117,7 @@ impl Directories {
     }
 
     /// The tiles that wait in staging; what else is there is of no use.
-    pub(super) fn waiting(
-        &self,
-        disk: &dyn Disk,
-    ) -> Result<BTreeMap<TilePath, PathBuf>, LogError> {
+    pub(super) fn waiting(&self, disk: &dyn Disk) -> Result<BTreeMap<TilePath, PathBuf>, LogError> {
         let entries = self.staged_entries(disk)?;
         let tile = |entry: &Entry| {
             let path = entry.name.to_str()?.replace(SLASH, "/").parse().ok()?;

@@ -86,13 +86,8 @@ impl Disk for RealDisk {
     }
 
     fn write(&self, path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
-        let mode = if access == Access::Private { 0o600 } else { 0o644 };
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true).mode(mode);
         // Synced through the descriptor that wrote: one opened later may miss a write-back error.
-        let mut file = options.open(path)?;
-        file.write_all(bytes)?;
-        file.sync_data()
+        write_unsynced(path, bytes, access)?.sync_data()
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
@@ -110,6 +105,15 @@ impl Disk for RealDisk {
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         fs::remove_dir(path)
     }
+}
+
+fn write_unsynced(path: &Path, bytes: &[u8], access: Access) -> io::Result<File> {
+    let mode = if access == Access::Private { 0o600 } else { 0o644 };
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(mode);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 /// Puts a small file in place durably and in one step: whoever looks, now or after a power loss,
