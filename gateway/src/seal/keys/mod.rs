@@ -158,9 +158,8 @@ impl Keys {
             create(disk, directory, origin)?;
         }
         let keys = Self::load(directory)?;
-        match origin {
-            Some(origin) => expect_name(&directory.join(LOG), keys.log.name(), origin.to_owned())?,
-            None => {}
+        if let Some(origin) = origin {
+            expect_name(&directory.join(LOG), keys.log.name(), origin.to_owned())?;
         }
         Ok(keys)
     }

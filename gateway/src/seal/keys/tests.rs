@@ -26,7 +26,7 @@ fn keys_are_made_once_and_for_the_owner_alone() {
     assert_eq!(mode(&directory), 0o700);
     assert!(FILES.iter().all(|name| mode(&directory.join(name)) == 0o600));
     let made = texts(&directory);
-    let again = Keys::load_or_create(&directory, Some(&keys.origin().to_owned())).unwrap();
+    let again = Keys::load_or_create(&directory, Some(keys.origin())).unwrap();
     assert_eq!((again.header(), again.store()), (keys.header(), keys.store()));
     assert_eq!(texts(&directory), made);
     assert_eq!(fs::read_dir(&directory).unwrap().count(), FILES.len());

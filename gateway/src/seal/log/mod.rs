@@ -187,7 +187,7 @@ impl Log {
         }
     }
 
-    /// 5. Tidy. What cannot be removed now is tried again with the next batch; a crash leaves tiles
+    /// Step 5, tidy. What cannot be removed now is tried again with the next batch; a crash leaves tiles
     /// that are the beginning of others, which the next start removes.
     fn tidy(&mut self, pending: &Pending) {
         let lingering = std::mem::take(&mut self.lingering);
