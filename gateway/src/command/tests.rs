@@ -27,7 +27,7 @@ fn the_definition_is_consistent_and_every_command_teaches_by_example() {
         let help = command.clone().render_help().to_string();
         assert!(help.contains("  sealtap "), "{help}");
     }
-    let help = Cli::command().render_long_help().to_string();
+    let help = Cli::command().render_help().to_string();
     for exit in [Exit::Done, Exit::Failed, Exit::Undecided, Exit::Usage] {
         assert!(help.contains(&format!("\n  {:>2}  ", exit.code())), "{help}");
     }
@@ -61,7 +61,7 @@ fn a_wrong_flag_says_what_where_and_what_to_do() {
     assert_eq!(failure.exit(), Exit::Usage);
     assert_eq!(
         printed(&failure),
-        "error: is reserved: /run/ID names a run and /receipts serves proofs; choose another name\n  \
+        "error: `run` and `receipts` are reserved for the gateway: choose another name\n  \
          where: --upstream run=http://h\n  fix: see `sealtap serve --help`\n"
     );
 }

@@ -145,7 +145,7 @@ fn a_wrong_type_says_what_was_expected() {
 
 #[test]
 fn every_problem_is_named_in_the_order_of_the_file() {
-    let found = problems("[log]\nheartbeat = 3\n[journal]\nfiles = 1\nsize = 3\n");
+    let found = problems("[log]\nheartbeat = 3\n[journal]\npending = 1\nsize = 3\n");
     let lines: Vec<usize> = found.iter().map(|problem| problem.line).collect();
     assert_eq!(lines, [2, 4, 5]);
 }
@@ -166,7 +166,7 @@ fn values_that_make_no_sense_are_refused() {
         "[timeouts]\nfirst_byte = \"18446744073709551615h\"",
         "[journal]\nfile_size = \"1KiB\"",
         "[journal]\nfile_size = \"64MB\"",
-        "[journal]\nfiles = -3",
+        "[journal]\npending = \"2GiB\"",
         "[secrets]\nheaders = [\"a b\"]",
         "[secrets]\nquery = [\"a=b\"]",
         "[upstreams.run]\nurl = \"http://h\"",
@@ -194,13 +194,13 @@ fn values_that_make_no_sense_are_refused() {
 fn values_have_units() {
     let config = parse(
         "[timeouts]\nconnect = \"250ms\"\nfirst_byte = \"none\"\nclient_idle = \"2h\"\n\
-         [journal]\nfile_size = \"1GiB\"\nfiles = 0x10\n",
+         [journal]\nfile_size = \"1GiB\"\npending = \"1024KiB\"\n",
     )
     .unwrap();
     assert_eq!(config.timeouts.connect, Duration::from_millis(250));
     assert_eq!(config.timeouts.first_byte, None);
     assert_eq!(config.timeouts.client_idle, Duration::from_secs(7200));
-    assert_eq!(config.journal, Journal { file_size: 1 << 30, files: 16 });
+    assert_eq!(config.journal, Journal { file_size: 1 << 30, pending: 1 << 20 });
 }
 
 #[test]

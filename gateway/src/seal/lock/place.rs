@@ -46,9 +46,10 @@ impl Surroundings {
             value.as_ref().map(PathBuf::from).filter(|path| path.is_absolute())
         };
         // systemd lists several directories with colons between; the first one is the service's own.
-        let service = self.state_directory.as_ref().and_then(|list| {
-            std::env::split_paths(list).find(|path| path.is_absolute())
-        });
+        let service = self
+            .state_directory
+            .as_ref()
+            .and_then(|list| std::env::split_paths(list).find(|path| path.is_absolute()));
         service
             .or_else(|| self.system.clone())
             .or_else(|| absolute(&self.xdg_state_home).map(|path| path.join("sealtap")))

@@ -240,7 +240,9 @@ impl Log {
 
     fn is_pending(&self, leaves: &[Vec<u8>]) -> bool {
         let hash = |leaf: &Vec<u8>| sealtap_common::tree::leaf_hash(leaf);
-        self.pending.as_ref().is_some_and(|pending| leaves.iter().map(hash).eq(pending.hashes.iter().copied()))
+        self.pending
+            .as_ref()
+            .is_some_and(|pending| leaves.iter().map(hash).eq(pending.hashes.iter().copied()))
     }
 }
 

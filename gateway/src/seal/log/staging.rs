@@ -118,10 +118,7 @@ impl Directories {
     }
 
     /// The tiles that wait in staging; what else is there is of no use.
-    pub(super) fn waiting(
-        &self,
-        disk: &dyn Disk,
-    ) -> Result<BTreeMap<TilePath, PathBuf>, LogError> {
+    pub(super) fn waiting(&self, disk: &dyn Disk) -> Result<BTreeMap<TilePath, PathBuf>, LogError> {
         let entries = self.staged_entries(disk)?;
         let tile = |entry: &Entry| {
             let path = entry.name.to_str()?.replace(SLASH, "/").parse().ok()?;

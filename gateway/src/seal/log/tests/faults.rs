@@ -118,7 +118,8 @@ fn each_step_goes_wrong_once() {
                     drop(opened);
                     let again = Arc::new(FaultyDisk::over(&place.root));
                     opened = place.open_on(again);
-                    let log = &opened.as_ref().unwrap_or_else(|e| panic!("{step} {fault:?}: {e}")).0;
+                    let log =
+                        &opened.as_ref().unwrap_or_else(|e| panic!("{step} {fault:?}: {e}")).0;
                     witness.accept(log.size());
                 }
             }
