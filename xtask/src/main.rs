@@ -6,6 +6,7 @@
 
 mod ci;
 mod deny;
+mod foreign;
 mod rules;
 mod step;
 mod suite;
@@ -25,7 +26,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
-    /// All that must hold before a change goes in: format, rules, lint, docs, tests, dependencies
+    /// All that must hold before a change goes in: format, rules, lint, docs, tests, foreign
+    /// verifiers, dependencies
     Ci,
     /// rustfmt, checking only
     Format,
@@ -42,6 +44,15 @@ enum Chore {
         /// Leave advisories out: their database is fetched over the network
         #[arg(long)]
         offline: bool,
+    },
+    /// A log checked by openssl and by other projects' verifiers (installs them with pip)
+    Foreign {
+        /// A log directory; the one published with the format without it
+        #[arg(long, requires = "key")]
+        log: Option<String>,
+        /// Its key: a vkey, or a file with what `sealtap keys` prints
+        #[arg(long)]
+        key: Option<String>,
     },
     /// Some end-to-end suites by name; all names without any
     Suite {
@@ -63,6 +74,7 @@ fn main() -> ExitCode {
         Chore::Docs => vec![ci::docs()],
         Chore::Test => ci::tests(),
         Chore::Deny { offline } => deny::steps(&root, offline),
+        Chore::Foreign { log, key } => foreign::steps(&root, log.as_deref(), key.as_deref()),
         Chore::Suite { names, release } => suite::steps(&root, &names, release),
     };
     step::run(&root, steps)
