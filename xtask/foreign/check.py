@@ -64,11 +64,11 @@ def aics(log, vkey):
     import aics_tlog
     import metamorphic_log
 
-    note = aics_tlog.Note.parse((log / "checkpoint").read_bytes())
-    result = aics_tlog.verify_checkpoint(note, vkey)
+    note = aics_tlog.parse_note((log / "checkpoint").read_bytes())
+    result = aics_tlog.verify_checkpoint(note, aics_tlog.parse_vkey(vkey))
     if not result.ok:
-        raise ValueError(f"checkpoint: {result}")
-    size, root = result.checkpoint.size, result.checkpoint.root
+        raise ValueError(f"checkpoint: {result.error}")
+    size, root = result.size, result.root
     reader = aics_tlog.FileSystemTileReader(log)
     aics_tlog.audit_tiles(reader, size, root)
     verified = aics_tlog.VerifiedTileReader(reader, size, root)
@@ -104,7 +104,9 @@ def main():
             check(log, vkey)
             expect(f"{name} accepts the log", True)
         except Exception as error:
+            # Its refusals would prove nothing now.
             expect(f"{name} accepts the log: {error!r}", False)
+            continue
         # The root's last character before its padding; for tiles, a byte of the first entry.
         for file, place in [("checkpoint", "=\n\n"), ("entries", None)]:
             if file == "entries" and check is not aics:
@@ -117,11 +119,12 @@ def main():
                     flip(path, path.read_text().index(place) - 2)
                 else:
                     flip(sorted(p for p in (copy / "tile/entries").rglob("*") if p.is_file())[0], 9)
+                refused = False
                 try:
                     check(copy, vkey)
-                    expect(f"{name} refuses a changed byte in {file}", False)
                 except Exception:
-                    expect(f"{name} refuses a changed byte in {file}", True)
+                    refused = True
+                expect(f"{name} refuses a changed byte in {file}", refused)
     word = "FAILED" if failed else "ok"
     print(f"test result: {word}. {passed} passed; {failed} failed")
     return 1 if failed else 0
