@@ -311,3 +311,23 @@ fn authorities_leave_the_default_port_out() {
     assert_eq!(authority("http://[::1]:80"), "[::1]");
     assert_eq!(authority("h2c://[::1]:81"), "[::1]:81");
 }
+
+#[test]
+fn a_key_given_twice_is_refused_where_it_stands_again() {
+    let found = problems("listen = \"127.0.0.1:1\"\r\nlisten = \"127.0.0.1:2\"\r\n");
+    assert!(matches!(found[0].kind, ProblemKind::Syntax { .. }), "{found:?}");
+    assert_eq!((found[0].line, found[0].column), (2, 1));
+}
+
+proptest::proptest! {
+    /// Every problem of any text has a place in it.
+    #[test]
+    fn any_text_is_answered(text in ".{0,80}|([a-z_]{1,12} = [\"0-9a-z\\[\\]{}.\\n]{0,9}\n){1,6}") {
+        if let Err(ConfigError::File { problems, .. }) = parse(&text) {
+            for problem in problems {
+                proptest::prop_assert!((1..=text.matches('\n').count() + 1).contains(&problem.line));
+                proptest::prop_assert!(problem.column >= 1);
+            }
+        }
+    }
+}
