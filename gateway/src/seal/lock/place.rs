@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::LockError;
 use crate::data::DataDir;
-use crate::seal::log::disk::{Access, Disk, create_directories, read_if_there, replace};
+use crate::seal::log::disk::{Access, Disk, read_if_there, replace, settle_directories};
 
 /// What the machine says about places to keep state in.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +105,7 @@ impl LockPlace {
             (_, explicit) => {
                 let chosen =
                     explicit.or_else(|| self.surroundings.choose()).ok_or(LockError::Nowhere)?;
-                create_directories(disk, data.root(), Access::Public)
+                settle_directories(disk, data.root(), Access::Private)
                     .map_err(failed("create", data.root()))?;
                 // A crash before this line leaves no note, and the next start chooses again;
                 // after it, the next start follows the note, whether or not a lock is there yet.

@@ -193,11 +193,11 @@ fn examine(
         });
     }
     let tip = found.check(disk, directories, &target.checkpoint, everything)?;
-    if let Some(published) = published {
-        if found.root_at(disk, before)? != published.checkpoint.root {
-            let lock = lock.path().to_owned();
-            return Err(LogError::Forked { lock, locked, published: before });
-        }
+    if let Some(published) = published
+        && found.root_at(disk, before)? != published.checkpoint.root
+    {
+        let lock = lock.path().to_owned();
+        return Err(LogError::Forked { lock, locked, published: before });
     }
     Ok(tip)
 }

@@ -136,9 +136,7 @@ fn audit(log: &Path, key: &PublicKey) -> Option<Published> {
         .into_iter()
         .map(|(path, bytes)| (path.strip_prefix(log).unwrap().to_str().unwrap().to_owned(), bytes))
         .collect();
-    let Some(signed) = found.remove("checkpoint") else {
-        return None;
-    };
+    let signed = found.remove("checkpoint")?;
     let note = Note::parse(&signed).unwrap();
     note.verify(key).unwrap();
     let checkpoint = Checkpoint::parse(&note.text).unwrap();
