@@ -13,7 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::StoreError;
 use super::facts::hex;
-use super::reader::{StoreReader, StoredExchange};
+use super::reader::StoreReader;
+use super::rows::StoredExchange;
 use super::sealed::{Direction, Slot};
 
 /// Where the log's leaves are looked up.

@@ -25,8 +25,10 @@ mod content;
 mod error;
 mod facts;
 mod payload;
+mod place;
 mod reader;
 mod recipe;
+mod rows;
 mod schema;
 mod sealed;
 mod writer;
@@ -37,7 +39,8 @@ pub(crate) mod tests;
 pub use check::{Check, Finding, LeafLookup};
 pub use error::StoreError;
 pub(crate) use facts::readable;
-pub use reader::{Found, RunFilter, StoreReader, StoredBody, StoredExchange, StoredUnit};
+pub use reader::{EachSegment, Found, RunFilter, StoreReader};
+pub use rows::{StoredBody, StoredExchange, StoredRun, StoredUnit};
 pub use sealed::{
     Direction, Extent, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot,
 };

@@ -6,9 +6,10 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use sha2::{Digest as _, Sha256};
 
 use super::content::{self, Contents};
-use super::error::{Outcome, StoreError, body_place, signed, unit_place};
+use super::error::{Outcome, StoreError};
 use super::facts::{self, Facts, hex};
 use super::payload::{self, Payload};
+use super::place::{body_place, signed, unit_place};
 use super::recipe::{self, Entry, Trunk};
 use super::schema;
 use super::sealed::{ExtentSource, SealedBody, SealedExchange};
@@ -16,7 +17,7 @@ use super::sealed::{ExtentSource, SealedBody, SealedExchange};
 /// The store, open for writing. One process at a time holds one.
 pub struct Store {
     path: PathBuf,
-    connection: Connection,
+    pub(super) connection: Connection,
     contents: Contents,
     segment: Vec<u8>,
 }

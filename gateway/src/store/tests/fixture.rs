@@ -71,7 +71,8 @@ pub(crate) struct Sample {
 impl Sample {
     pub(crate) fn new(leaf_index: u64) -> Self {
         let text = octets("content-type", "text/plain");
-        let request = request_head("POST", vec![plain("/v1/chat")], &[text.clone()], &[]);
+        let request =
+            request_head("POST", vec![plain("/v1/chat")], std::slice::from_ref(&text), &[]);
         let response = response_head(200, &[text], &[]);
         let units = [(Slot::RequestHead, request), (Slot::ResponseHead, response)];
         let ends = (Outcome::Complete, End::Complete);

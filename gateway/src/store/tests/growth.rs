@@ -104,7 +104,7 @@ impl ExtentSource for Endless {
 fn a_body_of_300_mib_passes_in_little_memory() {
     const LENGTH: u64 = 300 << 20;
     let directory = tempfile::tempdir().unwrap();
-    let empty = SealedBody {
+    let empty = || SealedBody {
         direction: Direction::Response,
         key: [2; 32],
         dialect: Dialect::Bytes,
@@ -117,9 +117,9 @@ fn a_body_of_300_mib_passes_in_little_memory() {
             .map(|at| Segment { offset: at * 65_536, length: 65_536, kind: 0 })
             .collect(),
         extents: vec![Extent { file: 4, offset: 0, length: u32::try_from(LENGTH).unwrap() }],
-        ..empty.clone()
+        ..empty()
     };
-    let sealed = Sample::new(0).seal(vec![large, empty], &mut Endless);
+    let sealed = Sample::new(0).seal(vec![large, empty()], &mut Endless);
     let before = peak_kib();
     let mut store = Store::open(directory.path(), &KEY).unwrap();
     store.put(std::slice::from_ref(&sealed), &mut Endless).unwrap();

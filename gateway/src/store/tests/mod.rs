@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 pub(crate) mod fixture;
 mod growth;
+mod trouble;
 
 use super::{Direction, Found, RunFilter, Slot, Store, StoreError, StoreReader};
 use fixture::{Journal, KEY, Sample, body_of, text_bytes};
@@ -104,8 +105,8 @@ fn a_name_a_prefix_and_an_id_find_exchanges() {
     }
     let pair = reader.runs("pair").unwrap();
     assert_eq!(pair.len(), 1);
-    assert_eq!(reader.page(0, 10, RunFilter::Id(pair[0].0)).unwrap().len(), 2);
-    assert_eq!(reader.page(2, 10, RunFilter::Id(pair[0].0)).unwrap().len(), 1);
+    assert_eq!(reader.page(0, 10, RunFilter::Id(pair[0].id)).unwrap().len(), 2);
+    assert_eq!(reader.page(2, 10, RunFilter::Id(pair[0].id)).unwrap().len(), 1);
     assert_eq!(reader.page(0, 10, RunFilter::Name("pair")).unwrap().len(), 2);
     assert_eq!(reader.newest(2).unwrap()[1].id, batch[2].id);
 }
