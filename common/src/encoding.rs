@@ -37,7 +37,7 @@ pub fn base64(bytes: &[u8]) -> String {
 /// Decodes standard base64, refusing everything but the one canonical text.
 ///
 /// # Errors
-/// [`EncodingError::Base64`] when the text is not what [`base64`] would print.
+/// [`EncodingError::Base64`] when the text is not the one that encoding would give.
 pub fn base64_decode(text: &str) -> Result<Vec<u8>, EncodingError> {
     // The engine itself demands canonical padding and zero trailing bits.
     STANDARD.decode(text).map_err(|_| EncodingError::Base64)
