@@ -5,28 +5,24 @@ use std::io;
 use sealtap_common::commit::{Body, Dialect, Unit, UnitKind};
 use sealtap_common::leaf::Exchange;
 
-/// A range of a journal file that holds payload bytes and nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// The number of the journal file.
-    pub file: u64,
-    /// Where the range begins in that file, in bytes.
-    pub offset: u64,
-    /// How long it is, in bytes.
-    pub length: u32,
-}
+use crate::capture::journal::{Extent, Extents};
 
 /// Where payload bytes are read back from.
 pub trait ExtentSource {
     /// Appends the bytes of `extent` to `into`, exactly `extent.length` of them.
     ///
-    /// The store asks for parts of the extents it was given, in ascending order within a body, and
-    /// each byte once: small extents profit from read-ahead here.
+    /// The store asks for each extent of a body whole, once, and in their order.
     ///
     /// # Errors
     ///
     /// Whatever stops the read; fewer bytes than asked for is `UnexpectedEof`.
     fn read(&mut self, extent: Extent, into: &mut Vec<u8>) -> io::Result<()>;
+}
+
+impl ExtentSource for Extents {
+    fn read(&mut self, extent: Extent, into: &mut Vec<u8>) -> io::Result<()> {
+        Self::read(self, extent, into).map_err(io::Error::other)
+    }
 }
 
 /// Which way bytes went.
