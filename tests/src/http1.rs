@@ -29,7 +29,7 @@ impl Head {
         let lines = raw.strip_suffix(b"\r\n\r\n").expect("a head ends with an empty line");
         let mut lines = split_lines(lines).into_iter();
         let line = lines.next().expect("a head has a first line").to_vec();
-        let fields = lines.map(|line| parse_field(line)).collect();
+        let fields = lines.map(parse_field).collect();
         Self { raw: raw.to_vec(), line, fields }
     }
 

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -73,10 +73,10 @@ fn build(target: &Path, profile: &str) -> String {
         .args(["--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(root)
-        .stderr(Stdio::inherit())
         .output()
         .expect("cargo can be run");
-    assert!(output.status.success(), "the binaries under test do not build");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the binaries under test do not build:\n{errors}");
     String::from_utf8(output.stdout).expect("cargo answers in UTF-8")
 }
 
