@@ -22,4 +22,5 @@ pub mod records;
 pub mod tls;
 pub mod upstream_http1;
 pub mod verify;
+pub mod websocket;
 pub mod wire;

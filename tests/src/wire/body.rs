@@ -79,13 +79,14 @@ impl<'a> BodyReader<'a> {
                 };
             }
             State::UntilClose => {
-                self.take(u64::MAX);
+                if self.take(u64::MAX) > 0 {
+                    return;
+                }
                 self.state = match self.wire.fill() {
                     Read1::Bytes => State::UntilClose,
                     Read1::End(End::Cut) => State::Done(End::Complete),
                     Read1::End(end) => State::Done(end),
                 };
-                self.take(u64::MAX);
             }
             State::ChunkLine => {
                 self.state = match self.line() {
