@@ -13,14 +13,17 @@
 //! Nothing here sleeps to wait for something: it waits on sockets, channels or a deadline.
 
 pub mod bench;
+pub mod client_http2;
 pub mod content;
 pub mod gate;
 pub mod gateway;
 pub mod http1;
+pub mod http2;
 pub mod programs;
 pub mod records;
 pub mod tls;
 pub mod upstream_http1;
+pub mod upstream_http2;
 pub mod verify;
 pub mod websocket;
 pub mod wire;
