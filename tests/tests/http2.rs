@@ -139,6 +139,7 @@ cases! {
             send(&mut stream, Bytes::new(), true).await.expect("the end is taken");
             let answer = answer(response).await;
             assert_eq!(*answer.content(), Content::of_pattern(8, SIZE));
+            drop(stream);
             client.close().await;
         });
         let (records, requests) = bench.finish();
@@ -340,6 +341,7 @@ cases! {
             let rest = read(down).await;
             assert_eq!((rest.content.length(), rest.reset), (0, None));
             assert!(got == whole);
+            drop(up);
             client.close().await;
         });
         for found in &bench.finish().0 {
@@ -406,6 +408,7 @@ cases! {
                 send(&mut stream, piece, false).await.expect("the rest is taken");
             }
             send(&mut stream, Bytes::new(), true).await.expect("the end is taken");
+            drop(stream);
             client.close().await;
         });
         let (records, requests) = bench.finish();
