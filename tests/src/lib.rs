@@ -22,6 +22,7 @@ pub mod http2;
 pub mod programs;
 pub mod records;
 pub mod tls;
+pub mod trace;
 pub mod upstream_http1;
 pub mod upstream_http2;
 pub mod verify;
