@@ -27,6 +27,12 @@ impl DataDir {
         self.root.join("log")
     }
 
+    /// `staging/`: files of the log that are not yet to be seen; on one file system with `log/`.
+    #[must_use]
+    pub fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
     /// `store/`: sealed exchanges and their bodies.
     #[must_use]
     pub fn store(&self) -> PathBuf {

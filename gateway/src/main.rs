@@ -1,1 +1,16 @@
-fn main() {}
+//! The `sealtap` binary: joins the commands to the parts of the gateway they need.
+
+use std::process::ExitCode;
+
+use sealtap::command::{Failure, Parts};
+
+const PARTS: Parts = Parts {
+    serve: sealtap::serve::run::run,
+    demo: |_, _| Err(Failure::new("this build has no demonstration")),
+    ls: sealtap::serve::browse::list,
+    show: sealtap::serve::browse::show,
+};
+
+fn main() -> ExitCode {
+    sealtap::command::main(std::env::args_os(), &PARTS)
+}

@@ -1,3 +1,231 @@
 //! Capture: every byte of an exchange into the journal, under its number.
+//!
+//! In: a routed request, or one that is refused. Out: [`Captured`] or [`Refused`], which only
+//! [`Tap`] can make: the request together with the [`Recorder`] that has its number. Fails with
+//! [`journal::Down`] where the journal takes nothing, and nothing may then be forwarded. Never
+//! touches the disk on the caller's thread, never keeps a secret value.
 
+mod heads;
 pub mod journal;
+pub mod record;
+mod recorder;
+pub mod secrets;
+
+use std::sync::Arc;
+
+use rustls::crypto::SecureRandom;
+use sealtap_common::encoding::Id;
+pub use sealtap_common::leaf::{End, ErrorCode, Outcome};
+
+use self::heads::Heads;
+use self::journal::{Down, Journal};
+use self::record::{ExchangeKeys, Opened, kind};
+pub use self::recorder::{Recorder, Tapped};
+use self::secrets::Secrets;
+use crate::accept::Accepted;
+use crate::clock::Timeline;
+use crate::identify::{By, Identified, Identity};
+use crate::route::{Route, Routed, Upstream};
+
+/// A request that is in the journal and may be forwarded.
+#[derive(Debug)]
+pub struct Captured {
+    recorder: Recorder,
+    request: Accepted,
+    route: Route,
+}
+
+impl Captured {
+    /// The record, the request and where it goes.
+    #[must_use]
+    pub fn into_parts(self) -> (Recorder, Accepted, Route) {
+        (self.recorder, self.request, self.route)
+    }
+}
+
+/// A request that is in the journal and will be answered by the gateway.
+#[derive(Debug)]
+pub struct Refused {
+    recorder: Recorder,
+    request: Accepted,
+}
+
+impl Refused {
+    /// The record and the request.
+    #[must_use]
+    pub fn into_parts(self) -> (Recorder, Accepted) {
+        (self.recorder, self.request)
+    }
+}
+
+/// Where exchanges get their numbers.
+pub struct Tap {
+    journal: Journal,
+    timeline: Timeline,
+    heads: Arc<Heads>,
+    random: &'static dyn SecureRandom,
+    strict: bool,
+}
+
+impl Tap {
+    /// A tap into `journal`.
+    #[must_use]
+    pub fn new(
+        journal: Journal,
+        timeline: Timeline,
+        secrets: Secrets,
+        random: &'static dyn SecureRandom,
+        strict: bool,
+    ) -> Self {
+        Self { journal, timeline, heads: Arc::new(Heads::new(secrets)), random, strict }
+    }
+
+    /// The timeline of this boot.
+    #[must_use]
+    pub fn timeline(&self) -> Timeline {
+        self.timeline
+    }
+
+    /// Gives a routed request its number; `run` is the id of its run.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`], with the request handed back to be refused.
+    pub fn open(
+        &self,
+        routed: Routed<Accepted>,
+        run: [u8; 16],
+    ) -> Result<Captured, Box<(Down, Accepted)>> {
+        let (identified, route) = routed.into_parts();
+        let (request, identity) = identified.into_parts();
+        match self.begin(&request, Some(&identity), run, Some(&route.upstream)) {
+            Ok(recorder) => Ok(Captured { recorder, request, route }),
+            Err(down) => Err(Box::new((down, request))),
+        }
+    }
+
+    /// Gives a request without a route its number.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`], with the request handed back to be refused.
+    pub fn refuse(
+        &self,
+        identified: Identified<Accepted>,
+        run: [u8; 16],
+    ) -> Result<Refused, Box<(Down, Accepted)>> {
+        let (request, identity) = identified.into_parts();
+        self.refuse_unidentified(request, Some(&identity), run)
+    }
+
+    /// Gives a request whose run could not be found its number.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`], with the request handed back to be refused.
+    pub fn refuse_unidentified(
+        &self,
+        request: Accepted,
+        identity: Option<&Identity>,
+        run: [u8; 16],
+    ) -> Result<Refused, Box<(Down, Accepted)>> {
+        let begun = self.begin(&request, identity, run, None);
+        let begun = begun.and_then(|recorder| {
+            recorder.requested(request.head(), request.head())?;
+            Ok(recorder)
+        });
+        match begun {
+            Ok(recorder) => Ok(Refused { recorder, request }),
+            Err(down) => Err(Box::new((down, request))),
+        }
+    }
+
+    /// Records bytes that were no request: nothing of them is kept but that they came.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn malformed(&self, client: &str, run: [u8; 16]) -> Result<Recorder, Down> {
+        self.write(self.timeline.now_us(), client, run, None, None)
+    }
+
+    /// Records that a client's connection, and the run it stood for, is over.
+    pub fn run_ended(&self, run: [u8; 16]) {
+        // Where the journal is down there is nothing to end: the run's exchanges are over too.
+        let _ = self.journal.note(kind::RUN_ENDED, &[&run]);
+    }
+
+    fn begin(
+        &self,
+        request: &Accepted,
+        identity: Option<&Identity>,
+        run: [u8; 16],
+        upstream: Option<&Upstream>,
+    ) -> Result<Recorder, Down> {
+        let client = request.client().address().to_string();
+        self.write(request.started_us(), &client, run, identity, upstream)
+    }
+
+    fn write(
+        &self,
+        started_us: u64,
+        client: &str,
+        run: [u8; 16],
+        identity: Option<&Identity>,
+        upstream: Option<&Upstream>,
+    ) -> Result<Recorder, Down> {
+        let url = upstream.map(Upstream::url);
+        let mut id = [0; 16];
+        let opened = Opened {
+            id: self.fill(&mut id),
+            started_us,
+            keys: ExchangeKeys {
+                request_head: self.fill(&mut [0; 32]),
+                request_body: self.fill(&mut [0; 32]),
+                request_trailers: self.fill(&mut [0; 32]),
+                interim: self.fill(&mut [0; 32]),
+                response_head: self.fill(&mut [0; 32]),
+                response_body: self.fill(&mut [0; 32]),
+                response_trailers: self.fill(&mut [0; 32]),
+                context: self.fill(&mut [0; 32]),
+            },
+            run,
+            run_by: identity.map_or(By::Connection, |identity| identity.run.by).as_str().into(),
+            run_name: identity.and_then(|identity| identity.run.name.as_deref()).map(Into::into),
+            client: client.into(),
+            upstream_name: upstream.map(|upstream| upstream.name.as_str().into()),
+            upstream_url: url.as_deref().map(Into::into),
+            strict: self.strict,
+        };
+        let bytes = postcard::to_stdvec(&opened).unwrap_or_default();
+        let (ticket, _) = self.journal.begin(kind::OPENED, &[&bytes])?;
+        let label = identity.and_then(|identity| identity.run.name.clone());
+        Ok(Recorder::new(
+            id,
+            label.unwrap_or_else(|| Id(run).to_string()),
+            self.journal.clone(),
+            ticket,
+            self.timeline,
+            Arc::clone(&self.heads),
+        ))
+    }
+
+    fn fill<const N: usize>(&self, bytes: &mut [u8; N]) -> [u8; N] {
+        // aws-lc draws from a generator in the process; it fails only where the machine has no
+        // entropy at all, where TLS and the keys of this gateway would have failed before.
+        if self.random.fill(bytes).is_err() {
+            let _ = getrandom::fill(bytes);
+        }
+        *bytes
+    }
+}
+
+/// Makes random ids and keys.
+#[must_use]
+pub fn random_id(random: &dyn SecureRandom) -> [u8; 16] {
+    let mut id = [0; 16];
+    if random.fill(&mut id).is_err() {
+        let _ = getrandom::fill(&mut id);
+    }
+    id
+}

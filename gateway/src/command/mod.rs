@@ -1,1 +1,127 @@
-//! The commands of the `sealtap` binary.
+//! The commands of the `sealtap` binary: what they are called, what they take, how they end.
+//!
+//! In: the command line. Out: an exit code of [`Exit`], results on standard output, errors on
+//! standard error as what, where and what to do. Each command is one file; what a command does
+//! inside the gateway is handed in as [`Parts`], so that this folder depends on no stage.
+
+pub mod demo;
+mod exit;
+mod failure;
+pub mod keys;
+pub mod ls;
+pub mod serve;
+pub mod show;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+pub use failure::Failure;
+
+/// What every command ends in.
+pub type Outcome = Result<Exit, Failure>;
+
+/// The inner halves of the commands that need the whole gateway; `main` joins them.
+#[derive(Clone, Copy)]
+pub struct Parts {
+    /// Runs the gateway until it is told to stop.
+    pub serve: fn(serve::Start) -> Outcome,
+    /// Runs the demonstration.
+    pub demo: fn(&demo::Arguments, &mut dyn Write) -> Outcome,
+    /// Lists exchanges.
+    pub ls: fn(&ls::Arguments, &mut dyn Write) -> Outcome,
+    /// Shows one exchange.
+    pub show: fn(&show::Arguments, &mut dyn Write) -> Outcome,
+}
+
+/// Records the exact bytes of model and tool traffic, seals them, and lets anyone check it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sealtap",
+    version,
+    about,
+    arg_required_else_help = true,
+    after_help = concat!(
+        "Examples:\n",
+        "  sealtap demo                      see the whole story, with no key and no network\n",
+        "  sealtap serve                     listen on 127.0.0.1:4141 and record\n",
+        "  sealtap ls                        what was recorded\n",
+        "  sealtap keys > keys.txt           the public keys, to give to whoever checks\n",
+        "  sealtap verify sealtap-data --key keys.txt\n\n",
+    ),
+    after_long_help = concat!(
+        "Examples:\n",
+        "  sealtap demo                      see the whole story, with no key and no network\n",
+        "  sealtap serve                     listen on 127.0.0.1:4141 and record\n",
+        "  sealtap ls                        what was recorded\n",
+        "  sealtap keys > keys.txt           the public keys, to give to whoever checks\n",
+        "  sealtap verify sealtap-data --key keys.txt\n\n",
+        "Exit codes:\n",
+        "   0  done; verify: valid under a key that was given\n",
+        "   1  failed, and the error says why; verify: not valid\n",
+        "   2  verify: could not be decided (no key was given, or a file could not be read)\n",
+        "  64  the command line or the config file was not understood; nothing was started",
+    )
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Arguments),
+    Serve(serve::Arguments),
+    Ls(ls::Arguments),
+    Show(show::Arguments),
+    Keys(keys::Arguments),
+    Verify(verify::Arguments),
+}
+
+/// Runs the command that `arguments` (the program's name first) ask for.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, parts: &Parts) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Where the message cannot be printed, the exit code still tells.
+            let _ = error.print();
+            return match error.use_stderr() {
+                true => Exit::Usage.into(),
+                false => Exit::Done.into(),
+            };
+        }
+    };
+    let mut output = anstream::stdout().lock();
+    let outcome = cli.command.run(parts, &mut output);
+    let outcome = outcome.and_then(|exit| match output.flush() {
+        Ok(()) => Ok(exit),
+        Err(error) => Err(Failure::writing(&error)),
+    });
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.print(&mut anstream::stderr().lock());
+            failure.exit().into()
+        }
+    }
+}
+
+impl Command {
+    fn run(self, parts: &Parts, output: &mut dyn Write) -> Outcome {
+        match self {
+            Self::Demo(arguments) => (parts.demo)(&arguments, output),
+            Self::Serve(arguments) => (parts.serve)(arguments.start()?),
+            Self::Ls(arguments) => (parts.ls)(&arguments, output),
+            Self::Show(arguments) => (parts.show)(&arguments, output),
+            Self::Keys(arguments) => keys::run(&arguments, output),
+            Self::Verify(arguments) => verify::run(&arguments, output),
+        }
+    }
+}

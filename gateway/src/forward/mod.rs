@@ -1,1 +1,190 @@
 //! Forward: the request to its upstream and the answer back, byte for byte.
+//!
+//! In: [`Captured`](crate::capture::Captured). Out: [`Forwarded`], which only this stage can make:
+//! what is left of the client's connection, and a summary for the operator's eyes. A failure of
+//! either side ends in the record and, where nothing was sent yet, in an answer that names it.
+//! Never sends a byte that was not captured, never a message's end that is not on disk.
+
+pub mod answer;
+pub mod connect;
+mod exchange;
+mod head;
+mod hold;
+pub mod pool;
+mod relay;
+mod respond;
+mod summary;
+mod tls;
+mod upgrade;
+mod upstream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use self::exchange::{forward, refuse, refuse_malformed, turn_away};
+use self::connect::{ConnectError, Connection, connect};
+use self::pool::{Facts, Idle, Pool, Shared};
+pub use self::summary::Summary;
+use self::tls::TlsRoots;
+pub use self::tls::TrustError;
+use crate::config::{Config, Protocol, Timeouts};
+use crate::identify::RUN_HEADER;
+use crate::route::{Scheme, Upstream};
+use crate::wire::buffer::Chunk;
+use crate::wire::message::{RequestHead, Version};
+use crate::wire::stream::{Reader, Stream, Writer};
+
+/// An exchange that is over.
+#[derive(Debug)]
+pub struct Forwarded {
+    rest: Rest,
+    summary: Summary,
+}
+
+impl Forwarded {
+    /// What is left of the client's connection, and what the operator sees.
+    #[must_use]
+    pub fn into_parts(self) -> (Rest, Summary) {
+        (self.rest, self.summary)
+    }
+}
+
+/// What is left of a client's HTTP/1 connection.
+#[derive(Debug)]
+pub enum Rest {
+    /// It may bring another request.
+    KeepAlive {
+        /// The receiving direction.
+        reader: Reader,
+        /// The sending direction.
+        writer: Writer,
+        /// What was read ahead.
+        carry: Chunk,
+    },
+    /// It ends, once the client has had time to read what was sent.
+    Close {
+        /// The receiving direction.
+        reader: Reader,
+        /// The sending direction.
+        writer: Writer,
+        /// Whether to end it in good order; not so after a cut.
+        graceful: bool,
+    },
+    /// Nothing is left to do.
+    Closed,
+}
+
+/// A way to an upstream.
+#[derive(Debug)]
+enum Link {
+    Http1 { idle: Idle, reused: bool },
+    Http2(Shared),
+}
+
+/// Forwards exchanges.
+#[derive(Debug)]
+pub struct Forwarder {
+    pool: Pool,
+    trust: TlsRoots,
+    timeouts: Timeouts,
+    via: bool,
+    forwarded: bool,
+    dropped: [&'static str; 1],
+}
+
+/// How long an idle connection to an upstream is kept. Below the 5 s of the shortest-lived common
+/// servers, so that a request rarely meets one that is just being closed.
+const KEEP: Duration = Duration::from_secs(4);
+
+impl Forwarder {
+    /// A forwarder for `config`.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError`]: a CA file cannot be used.
+    pub fn new(config: &Config) -> Result<Self, TrustError> {
+        Ok(Self {
+            pool: Pool::new(KEEP),
+            trust: TlsRoots::load(&config.upstream_ca)?,
+            timeouts: config.timeouts.clone(),
+            via: config.forwarded.via,
+            forwarded: config.forwarded.forwarded,
+            dropped: [RUN_HEADER],
+        })
+    }
+
+    /// A connection for one exchange: an idle one unless `fresh`, else a new one.
+    async fn open(
+        &self,
+        upstream: &Arc<Upstream>,
+        upgrade: bool,
+        fresh: bool,
+    ) -> Result<Link, ConnectError> {
+        if !fresh {
+            if !upgrade
+                && let Some(shared) = self.pool.shared(&upstream.name)
+            {
+                return Ok(Link::Http2(shared));
+            }
+            if let Some(idle) = self.pool.take(&upstream.name).await {
+                return Ok(Link::Http1 { idle, reused: true });
+            }
+        }
+        let tls = (upstream.scheme == Scheme::Https)
+            .then(|| self.trust.settings(upstream, upgrade))
+            .transpose()?;
+        let connection = connect(upstream, tls.as_ref(), self.timeouts.connect).await?;
+        let Connection { stream, address, tls, http2 } = connection;
+        let facts = Facts { address: address.to_string(), tls };
+        let http2 = http2 || upstream.protocol == Protocol::Http2;
+        if http2 && !upgrade {
+            return self.share(upstream, stream, facts).await.map(Link::Http2);
+        }
+        let (reader, writer) = stream.split();
+        Ok(Link::Http1 { idle: Idle { reader, writer, facts }, reused: false })
+    }
+
+    async fn share(
+        &self,
+        upstream: &Arc<Upstream>,
+        stream: Stream,
+        facts: Facts,
+    ) -> Result<Shared, ConnectError> {
+        let handshake = h2::client::Builder::new()
+            .initial_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            .max_header_list_size(1 << 18)
+            .enable_push(false)
+            .handshake::<_, Bytes>(stream);
+        let (sender, connection) = handshake.await.map_err(|error| ConnectError::Http2 {
+            host: upstream.host.clone(),
+            port: upstream.port,
+            source: error,
+        })?;
+        let name = upstream.name.clone();
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(upstream = name, %error, "HTTP/2 connection ended");
+            }
+        });
+        let shared = Shared { sender, facts };
+        self.pool.share(&upstream.name, shared.clone());
+        Ok(shared)
+    }
+
+    /// Fields that the configuration has the gateway add.
+    fn appended(&self, received: &RequestHead) -> Vec<(&'static str, String)> {
+        let mut fields = Vec::new();
+        if self.via {
+            let version = match received.version {
+                Version::Http10 => "1.0",
+                Version::Http11 => "1.1",
+                Version::Http2 => "2",
+            };
+            fields.push(("Via", format!("{version} sealtap")));
+        }
+        fields
+    }
+}

@@ -1,4 +1,19 @@
 //! Seal: journal records become commitments, leaves and a signed tree.
+//!
+//! In: batches of journal records, each on disk. Out: [`sealed::SealedExchange`], which only this
+//! stage makes: an exchange whose leaf is in the published log. Failures to publish are tried again
+//! until they go away; the journal holds everything until then. It never touches traffic.
 
+pub mod cutter;
+pub mod digest;
 pub mod keys;
+pub mod ledger;
+pub mod lock;
 pub mod log;
+pub mod pins;
+pub mod preview;
+pub mod recovery;
+pub mod sealed;
+mod sealer;
+
+pub use self::sealer::{Pace, Parts, Sealer};

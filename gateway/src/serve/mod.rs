@@ -1,1 +1,6 @@
 //! Serve: what the gateway answers for itself.
+
+pub mod browse;
+pub mod live;
+pub mod query;
+pub mod run;

@@ -1,1 +1,44 @@
 //! Store: sealed exchanges and their bodies, each content once.
+//!
+//! In come [`SealedExchange`]s, whose leaves are already in the log, and the places of their bytes
+//! in the journal; out come, for `ls`, `show` and `verify` in any process, the same exchanges and
+//! the exact bytes. After [`Store::put`] returns, what it took is on disk and the journal's copy is
+//! no longer needed.
+//!
+//! One SQLite database, `exchanges.db`, in WAL mode: one process writes, others read beside it.
+//!
+//! | table | one row is |
+//! |---|---|
+//! | `exchange` | an exchange by leaf index: its leaf's bytes, its id, boot, number, run and durations |
+//! | `unit` | a head, trailers, interim answers or context: key and committed bytes |
+//! | `body` | a body: key, dialect, SHA-256, and its recipe (see `recipe`) |
+//! | `segment` | a content's keyed tag, where it is, how many recipes list it, which body last began with it |
+//! | `content` | the bytes of one segment, compressed if that helps |
+//! | `run` | a run's id and name |
+//!
+//! It fails, naming the file, when the disk is full, the database is damaged or of a newer version;
+//! a failed `put` leaves nothing behind and may be tried again. It never changes or drops a record,
+//! never keeps a whole body in memory, and never lets a reader hold the database open for longer
+//! than one row takes.
+mod check;
+mod content;
+mod error;
+mod facts;
+mod payload;
+mod reader;
+mod recipe;
+mod schema;
+mod writer;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use check::{Check, Finding, LeafLookup};
+pub use error::StoreError;
+pub(crate) use facts::readable;
+pub use reader::{Found, RunFilter, StoreReader, StoredBody, StoredExchange, StoredUnit};
+use crate::seal::sealed;
+pub use sealed::{
+    Direction, Extent, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot,
+};
+pub use writer::{Store, Stored};

@@ -63,14 +63,11 @@ impl Fields {
     where
         I: IntoIterator<Item = (&'a [u8], &'a [u8])>,
     {
-        let mut buffer = Vec::new();
-        let mut spans = Vec::new();
+        let mut builder = FieldsBuilder::new(false);
         for (name, value) in pairs {
-            let name = put(&mut buffer, name);
-            let value = put(&mut buffer, value);
-            spans.push(Span { name, value });
+            builder.push(name, value);
         }
-        Self { buffer: buffer.into(), spans }
+        builder.finish()
     }
 
     /// Pairs of name and value, in order.
@@ -121,6 +118,39 @@ impl Fields {
 
     fn slice(&self, (start, end): (u32, u32)) -> &[u8] {
         self.buffer.get(start as usize..end as usize).unwrap_or_default()
+    }
+}
+
+/// Collects fields into one buffer.
+#[derive(Debug)]
+pub struct FieldsBuilder {
+    buffer: Vec<u8>,
+    spans: Vec<Span>,
+    lower_case: bool,
+}
+
+impl FieldsBuilder {
+    /// An empty list; with `lower_case`, names are made lower-case as HTTP/2 demands.
+    #[must_use]
+    pub fn new(lower_case: bool) -> Self {
+        Self { buffer: Vec::with_capacity(1024), spans: Vec::with_capacity(16), lower_case }
+    }
+
+    /// Adds one field at the end.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.buffer.len();
+        let name = put(&mut self.buffer, name);
+        if self.lower_case {
+            self.buffer.get_mut(start..).unwrap_or_default().make_ascii_lowercase();
+        }
+        let value = put(&mut self.buffer, value);
+        self.spans.push(Span { name, value });
+    }
+
+    /// The fields.
+    #[must_use]
+    pub fn finish(self) -> Fields {
+        Fields { buffer: self.buffer.into(), spans: self.spans }
     }
 }
 

@@ -1,0 +1,157 @@
+//! The registered words of leaves. Every list is closed: another word is not a leaf of version 1.
+
+use crate::words::words;
+
+words! {
+    /// The kinds of leaves that are checked.
+    Kind {
+        /// An exchange that was forwarded.
+        Exchange = "exchange",
+        /// An exchange that the gateway answered itself.
+        Refused = "refused",
+        /// An exchange that a crash cut off.
+        Interrupted = "interrupted",
+        /// The start of a boot.
+        Restart = "restart",
+        /// What is open.
+        Heartbeat = "heartbeat",
+        /// A time without capture.
+        Gap = "gap",
+        /// A log taken over without its lock.
+        Adopted = "adopted",
+    }
+}
+
+words! {
+    /// How an exchange ended as a whole.
+    Outcome {
+        /// Both messages ended as they should.
+        Complete = "complete",
+        /// The client went away first.
+        ClientCancelled = "client_cancelled",
+        /// The upstream could not be reached, or broke off.
+        UpstreamFailed = "upstream_failed",
+        /// The gateway answered it and forwarded nothing.
+        Refused = "refused",
+        /// The gateway stopped in the middle of it.
+        Interrupted = "interrupted",
+    }
+}
+
+impl Outcome {
+    /// The kind of leaf that an exchange with this outcome is sealed as.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Complete | Self::ClientCancelled | Self::UpstreamFailed => Kind::Exchange,
+            Self::Refused => Kind::Refused,
+            Self::Interrupted => Kind::Interrupted,
+        }
+    }
+}
+
+words! {
+    /// How one message's body ended.
+    End {
+        /// As its framing says, without trailers.
+        Complete = "complete",
+        /// As its framing says, with trailers.
+        Trailers = "trailers",
+        /// The client went away.
+        ClientCancelled = "client_cancelled",
+        /// The upstream broke off.
+        UpstreamFailed = "upstream_failed",
+        /// The gateway refused the rest.
+        GatewayRefused = "gateway_refused",
+        /// The gateway stopped.
+        Interrupted = "interrupted",
+    }
+}
+
+words! {
+    /// What went wrong in an exchange.
+    ErrorCode {
+        /// No upstream has the name in the target.
+        UnknownUpstream = "unknown_upstream",
+        /// The request breaks its protocol or could be read in two ways.
+        MalformedRequest = "malformed_request",
+        /// The request head is over the limit.
+        HeadTooLarge = "head_too_large",
+        /// No connection to the upstream.
+        UpstreamUnreachable = "upstream_unreachable",
+        /// The TLS handshake with the upstream failed.
+        UpstreamTls = "upstream_tls",
+        /// The upstream did not answer in time.
+        UpstreamTimeout = "upstream_timeout",
+        /// The upstream broke its protocol.
+        UpstreamProtocol = "upstream_protocol",
+        /// The upstream closed before its message ended.
+        UpstreamClosed = "upstream_closed",
+        /// The journal could not take the bytes.
+        JournalFailed = "journal_failed",
+        /// The gateway was shutting down.
+        ShuttingDown = "shutting_down",
+    }
+}
+
+words! {
+    /// What the end of a message waits for.
+    Policy {
+        /// Every byte of it on disk.
+        Strict = "strict",
+        /// Nothing.
+        Relaxed = "relaxed",
+    }
+}
+
+words! {
+    /// Who made a response.
+    Source {
+        /// The upstream.
+        Upstream = "upstream",
+        /// The gateway itself.
+        Gateway = "gateway",
+    }
+}
+
+words! {
+    /// What happened to exchanges that could not be captured.
+    GapAction {
+        /// They were refused.
+        Refused = "refused",
+        /// They were passed on without capture.
+        Passed = "passed",
+    }
+}
+
+words! {
+    /// Why exchanges could not be captured.
+    GapReason {
+        /// No room left.
+        DiskFull = "disk_full",
+        /// Writing failed otherwise.
+        JournalFailed = "journal_failed",
+    }
+}
+
+/// Kinds that later versions fill; a verifier of this version reports them as not checked.
+pub const RESERVED_KINDS: [&str; 18] = [
+    "progress",
+    "connection",
+    "opaque",
+    "run-opened",
+    "run-closed",
+    "run-record",
+    "coverage-armed",
+    "coverage-heartbeat",
+    "coverage-closed",
+    "bypass",
+    "policy",
+    "declaration",
+    "review",
+    "claim-imported",
+    "claim-verdict",
+    "key-change",
+    "erasure",
+    "legal-hold",
+];

@@ -1,0 +1,152 @@
+//! What `accept` hands on: one request, its body, and the place where its answer goes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+
+use crate::wire::message::{RequestHead, Version};
+use crate::wire::sink::ByteSink;
+use crate::wire::source::Source;
+use crate::wire::stream::Writer;
+
+/// A client's connection, shared by the requests that come over it.
+#[derive(Debug)]
+pub struct Client {
+    pub(super) address: SocketAddr,
+    pub(super) run: [u8; 16],
+}
+
+impl Client {
+    /// The client's address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The run that the connection stands for where nothing names one.
+    #[must_use]
+    pub fn run(&self) -> [u8; 16] {
+        self.run
+    }
+}
+
+/// How much body a request brings, as far as its head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// None at all.
+    None,
+    /// Exactly so many bytes.
+    Exactly(u64),
+    /// Whatever comes until its end.
+    Unknown,
+}
+
+/// A request whose head is complete; only `accept` makes one.
+#[derive(Debug)]
+pub struct Accepted {
+    pub(super) head: RequestHead,
+    pub(super) length: BodyLength,
+    pub(super) body: Source,
+    pub(super) reply: Reply,
+    pub(super) client: Arc<Client>,
+    pub(super) upgrade: bool,
+    pub(super) started_us: u64,
+}
+
+impl Accepted {
+    /// The head as received.
+    #[must_use]
+    pub fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    /// How much body there is.
+    #[must_use]
+    pub fn length(&self) -> BodyLength {
+        self.length
+    }
+
+    /// The client's connection.
+    #[must_use]
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// Whether the client asks for another protocol on this connection.
+    #[must_use]
+    pub fn wants_upgrade(&self) -> bool {
+        self.upgrade
+    }
+
+    /// When the head was complete, in microseconds since the Unix epoch.
+    #[must_use]
+    pub fn started_us(&self) -> u64 {
+        self.started_us
+    }
+
+    /// The body and the place for the answer.
+    #[must_use]
+    pub fn into_streams(self) -> (Source, Reply) {
+        (self.body, self.reply)
+    }
+}
+
+impl crate::identify::Accepted for Accepted {
+    fn head(&self) -> &RequestHead {
+        &self.head
+    }
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+pub enum Reply {
+    /// Over HTTP/1.
+    Http1(ByteReply),
+    /// Over HTTP/2.
+    Http2(SendResponse<Bytes>),
+}
+
+impl Reply {
+    /// The version the client speaks.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        match self {
+            Self::Http1(reply) => reply.version,
+            Self::Http2(_) => Version::Http2,
+        }
+    }
+}
+
+/// The sending side of a client's HTTP/1 connection, before its answer.
+#[derive(Debug)]
+pub struct ByteReply {
+    pub(super) sink: ByteSink,
+    pub(super) version: Version,
+    pub(super) keep_alive: bool,
+}
+
+impl ByteReply {
+    pub(super) fn new(writer: Writer, version: Version, keep_alive: bool) -> Self {
+        let sink = ByteSink::new(writer, Vec::new(), crate::wire::sink::Framing::Bodiless);
+        Self { sink, version, keep_alive }
+    }
+
+    /// Whether the client lets the connection live on after the answer.
+    #[must_use]
+    pub fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// The sink to write the answer to.
+    #[must_use]
+    pub fn into_sink(self) -> ByteSink {
+        self.sink
+    }
+
+    /// The sink, for interim answers.
+    pub fn sink_mut(&mut self) -> &mut ByteSink {
+        &mut self.sink
+    }
+}

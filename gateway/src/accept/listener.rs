@@ -1,0 +1,166 @@
+//! The listener: one task a connection, until it is told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsStream};
+
+use super::accepted::Client;
+use super::{http1, http2};
+use crate::journey::Journey;
+use crate::wire::buffer::Chunk;
+use crate::wire::http1::{Opening, opening};
+use crate::wire::socket::Socket;
+use crate::wire::stream::Stream;
+
+/// Why the gateway cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct ListenError {
+    /// The address wanted.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// A bound listener.
+pub struct Listener {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Listener {
+    /// Binds `address`.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`].
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Result<Self, ListenError> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| ListenError { address, source })?;
+        Ok(Self { listener, tls: tls.map(TlsAcceptor::from) })
+    }
+
+    /// The address bound, with the port the system chose where 0 was asked for.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves connections until `stop` turns true, then lets open exchanges end for `grace`.
+    pub async fn serve(
+        self,
+        journey: Arc<Journey>,
+        mut stop: watch::Receiver<bool>,
+        grace: Duration,
+    ) {
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            };
+            match accepted {
+                Ok((stream, address)) => {
+                    let (journey, tls, stop) = (Arc::clone(&journey), self.tls.clone(), stop.clone());
+                    connections.spawn(async move {
+                        connection(Socket::new(stream), address, tls, journey, stop).await;
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: the next try would fail at once as well.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        drop(self.listener);
+        let ended = timeout(grace, async { while connections.join_next().await.is_some() {} });
+        if ended.await.is_err() {
+            tracing::warn!(open = connections.len(), "open exchanges are cut off");
+        }
+        connections.shutdown().await;
+    }
+}
+
+async fn connection(
+    socket: Socket,
+    address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    journey: Arc<Journey>,
+    stop: watch::Receiver<bool>,
+) {
+    let client = Arc::new(Client { address, run: journey.new_run() });
+    let run = client.run;
+    let limit = journey.timeouts().client_head;
+    let stream = match tls {
+        None => Stream::Plain(socket),
+        Some(acceptor) => match timeout(limit, acceptor.accept(socket.clone())).await {
+            Ok(Ok(stream)) => Stream::Tls(Box::new(TlsStream::Server(stream)), socket),
+            Ok(Err(error)) => {
+                tracing::debug!(client = %address, %error, "TLS handshake failed");
+                return;
+            }
+            Err(_) => return,
+        },
+    };
+    let by_alpn = match &stream {
+        Stream::Tls(stream, _) => Some(stream.get_ref().1.alpn_protocol() == Some(b"h2")),
+        Stream::Plain(_) => None,
+    };
+    match by_alpn {
+        Some(true) => http2::serve(stream, Vec::new(), client, Arc::clone(&journey), stop).await,
+        Some(false) => http1::serve(stream, Chunk::empty(), client, &journey, stop).await,
+        None => prior_knowledge(stream, client, &journey, stop).await,
+    }
+    journey.run_ended(run);
+}
+
+/// Tells HTTP/2 with prior knowledge from HTTP/1 by the first bytes.
+async fn prior_knowledge(
+    stream: Stream,
+    client: Arc<Client>,
+    journey: &Arc<Journey>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let socket = stream.socket().clone();
+    let (mut reader, writer) = stream.split();
+    drop(writer);
+    let mut seen = Chunk::empty();
+    loop {
+        let chunk = tokio::select! {
+            chunk = timeout(journey.timeouts().client_idle, reader.read()) => chunk,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let Ok(Ok(chunk)) = chunk else { return };
+        let ended = chunk.is_empty();
+        seen = if seen.is_empty() { chunk } else { Chunk::copy_of(&[&*seen, &*chunk].concat()) };
+        match opening(&seen) {
+            Opening::Http2 => {
+                drop(reader);
+                let stream = Stream::Plain(socket);
+                return http2::serve(stream, seen.to_vec(), client, Arc::clone(journey), stop).await;
+            }
+            Opening::Undecided if !ended => {}
+            Opening::Undecided | Opening::Http1 => {
+                drop(reader);
+                return http1::serve(Stream::Plain(socket), seen, client, journey, stop).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Bytes read back by extent, for what comes after sealing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::disk::{Directory, Disk, File};
+use super::error::on;
+use super::format::{Fields, RECORD_HEADER};
+use super::open::file_name;
+use super::{Extent, JournalError};
+
+/// Files kept open.
+const OPEN: usize = 8;
+
+/// Reads payloads of records back, keeping the files it used last open.
+///
+/// An extent is good until [`super::Journal::recycle_below`] was called with a later file.
+pub struct Extents {
+    disk: Arc<dyn Disk>,
+    /// The one used last is at the end.
+    open: Vec<(u64, Arc<dyn File>)>,
+}
+
+impl Extents {
+    /// Of the journal in `directory`.
+    #[must_use]
+    pub fn new(directory: &Path) -> Self {
+        Self::on(Arc::new(Directory::existing(directory)))
+    }
+
+    pub(super) fn on(disk: Arc<dyn Disk>) -> Self {
+        Self { disk, open: Vec::new() }
+    }
+
+    /// Adds the bytes at `extent` to the end of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or holds no record of that length there.
+    pub fn read(&mut self, extent: Extent, bytes: &mut Vec<u8>) -> Result<(), JournalError> {
+        let name = file_name(extent.file);
+        let file = self.file(extent.file, &name)?;
+        let mut head = [0; RECORD_HEADER];
+        let header = u64::try_from(RECORD_HEADER).unwrap_or_default();
+        let read = |bytes: &mut [u8], offset| {
+            let wanted = bytes.len();
+            let count = file.read_at(bytes, offset).map_err(on("read", self.disk.path(&name)))?;
+            Ok::<bool, JournalError>(count == wanted)
+        };
+        let absent = || JournalError::NoSuchExtent {
+            path: self.disk.path(&name),
+            offset: extent.offset,
+            length: extent.length,
+        };
+        let from = extent.offset.checked_sub(header).ok_or_else(absent)?;
+        if !read(&mut head, from)? || Fields(&head).u32() != Some(extent.length) {
+            return Err(absent());
+        }
+        let start = bytes.len();
+        let length = usize::try_from(extent.length).unwrap_or(usize::MAX);
+        bytes.resize(start.saturating_add(length), 0);
+        let whole = read(bytes.get_mut(start..).unwrap_or_default(), extent.offset);
+        if !matches!(whole, Ok(true)) {
+            bytes.truncate(start);
+        }
+        if whole? { Ok(()) } else { Err(absent()) }
+    }
+
+    /// Closes files below `file`, which are no longer needed.
+    pub fn forget_below(&mut self, file: u64) {
+        self.open.retain(|(sequence, _)| *sequence >= file);
+    }
+
+    fn file(&mut self, sequence: u64, name: &str) -> Result<Arc<dyn File>, JournalError> {
+        let known = self.open.iter().position(|(open, _)| *open == sequence);
+        let entry = match known {
+            Some(index) => self.open.remove(index),
+            None => {
+                let opened = self.disk.open_to_read(name);
+                (sequence, opened.map_err(on("open", self.disk.path(name)))?)
+            }
+        };
+        if self.open.len() >= OPEN {
+            self.open.remove(0);
+        }
+        let file = Arc::clone(&entry.1);
+        self.open.push(entry);
+        Ok(file)
+    }
+}

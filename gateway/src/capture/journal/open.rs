@@ -1,0 +1,297 @@
+//! Opening a journal: what was there is examined, a new file is begun, the threads start.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use super::disk::{Directory, Disk};
+use super::error::on;
+use super::format::{BLOCK_U64, FileHeader, Origin};
+use super::outage::{RESUMED, Resumed};
+use super::queue::Shared;
+use super::reserve::{Gap, Reserve};
+use super::spares::Spares;
+use super::writer::{Writer, begin_file};
+use super::{Batch, Down, Journal, JournalError, Options, Position, Reader, Stats, Ticket, Torn};
+
+pub(super) const FILE_ENDING: &str = ".journal";
+const LOCK: &str = "lock";
+/// The smallest useful file: its header and a few batches.
+const LEAST_FILE: u64 = 8 * BLOCK_U64;
+/// Batches that may wait for their reader; their bytes also count against the pending limit.
+const BATCHES: usize = 64;
+
+/// A journal at work.
+pub struct Opened {
+    /// To append to.
+    pub journal: Journal,
+    /// Every batch from now on, each on disk. To be read promptly and to the end: what is not
+    /// read holds callers back, and when the reader goes away the journal fails.
+    pub batches: Receiver<Batch>,
+    /// What earlier boots left.
+    pub recovered: Recovered,
+}
+
+/// An outage that has ended: its boot and its number there.
+type Ended = ([u8; 16], u64);
+
+/// What earlier boots left in the journal.
+pub struct Recovered {
+    /// Reads it all, and ends where the new boot begins.
+    pub reader: Reader,
+    /// Boots in the journal, oldest first.
+    pub boots: Vec<[u8; 16]>,
+    /// Ends that a crash left unfinished, oldest first; nobody was told these were durable.
+    pub torn: Vec<Torn>,
+    /// Times since when earlier boots refused, with no known end; until
+    /// [`Journal::settle_gaps`] they are told at every start.
+    pub open_gaps: Vec<Gap>,
+    /// The first file of the new boot: those below it belong to earlier ones.
+    pub first_file: u64,
+}
+
+/// Owns the threads. When the last journal goes, they stop by themselves.
+pub(super) struct Owner {
+    shared: Arc<Shared>,
+    spares: Arc<Spares>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    writer: JoinHandle<Result<(), JournalError>>,
+    helper: JoinHandle<()>,
+}
+
+impl Journal {
+    /// Opens the journal in `directory`, which is made when it is not there, for a new boot.
+    ///
+    /// Every batch already there is read once, so that damage is known now and not later.
+    ///
+    /// # Errors
+    ///
+    /// See [`JournalError`].
+    pub fn open(
+        directory: &Path,
+        boot: [u8; 16],
+        options: Options,
+    ) -> Result<Opened, JournalError> {
+        let disk = Directory::make(directory).map_err(on("make", directory.to_owned()))?;
+        Self::open_on(Arc::new(disk), boot, options)
+    }
+
+    pub(super) fn open_on(
+        disk: Arc<dyn Disk>,
+        boot: [u8; 16],
+        options: Options,
+    ) -> Result<Opened, JournalError> {
+        if options.file_size < LEAST_FILE {
+            let given = options.file_size;
+            return Err(JournalError::FileSize { given, least: LEAST_FILE });
+        }
+        let file_size = options.file_size.div_euclid(BLOCK_U64).saturating_mul(BLOCK_U64);
+        let lock = disk.lock(LOCK).map_err(on("lock", disk.path(LOCK)))?;
+        let lock = lock.ok_or_else(|| JournalError::InUse { path: disk.path(LOCK) })?;
+
+        let mut reserve = Reserve::open(Arc::clone(&disk))?;
+        let (mut recovered, header, ended) = recover(&disk, boot, file_size)?;
+        // A crash came between the record that ends a gap and the reserve: the record counts.
+        reserve.keep(|gap| !ended.contains(&(gap.boot, gap.number)))?;
+        recovered.open_gaps = reserve.gaps().to_vec();
+        let spares = Arc::new(Spares::new(Arc::clone(&disk), file_size)?);
+        let helper = thread("journal-files", {
+            let spares = Arc::clone(&spares);
+            move || spares.run()
+        })?;
+        let current = spares.take().and_then(|spare| begin_file(disk.as_ref(), &spare, header));
+        let current = current.inspect_err(|_| spares.close())?;
+
+        let shared = Arc::new(Shared::new(options, file_size));
+        let files = u64::try_from(recovered.reader.files()?.len()).unwrap_or_default();
+        shared.counters.files.store(files.saturating_add(1), Ordering::Relaxed);
+        let (sender, batches) = sync_channel(BATCHES);
+        let writer =
+            Writer::new(Arc::clone(&shared), disk, Arc::clone(&spares), sender, current, reserve);
+        let writer = thread("journal", move || {
+            let result = writer.run();
+            // Held until nothing is written any more.
+            drop(lock);
+            result
+        });
+        let writer = writer.inspect_err(|_| spares.close())?;
+        let threads = Mutex::new(Some(Threads { writer, helper }));
+        let owner = Arc::new(Owner { shared: Arc::clone(&shared), spares, threads });
+        Ok(Opened { journal: Self { shared, owner }, batches, recovered })
+    }
+
+    /// Gives the next exchange its number and appends its first record under the same lock, so
+    /// that numbers are consecutive in the order of the records.
+    ///
+    /// # Errors
+    ///
+    /// When the journal is down: no number is used up, and the refusal is counted.
+    pub fn begin(&self, kind: u8, parts: &[&[u8]]) -> Result<(Ticket, Position), Down> {
+        self.shared.begin(kind, parts)
+    }
+
+    /// Appends a record that belongs to no exchange; its number is 0.
+    ///
+    /// # Errors
+    ///
+    /// When the journal is down.
+    pub fn note(&self, kind: u8, parts: &[&[u8]]) -> Result<Position, Down> {
+        self.shared.note(kind, parts)
+    }
+
+    /// Appends a record: the bytes of `parts`, one after the other. Copies them and returns.
+    ///
+    /// # Errors
+    ///
+    /// When the journal is down or was down since the exchange began: the exchange is over.
+    /// [`Down::TooLong`] when the record has more than [`Journal::record_limit`] bytes.
+    pub fn append(&self, ticket: Ticket, kind: u8, parts: &[&[u8]]) -> Result<Position, Down> {
+        self.shared.append(ticket, kind, parts)
+    }
+
+    /// Bytes one record may have.
+    #[must_use]
+    pub fn record_limit(&self) -> usize {
+        self.shared.record_limit()
+    }
+
+    /// Waits while more than [`Options::max_pending`] bytes are on their way.
+    pub async fn room(&self) {
+        self.shared.room().await;
+    }
+
+    /// Waits until everything up to `position` is on disk; relaxed, returns at once.
+    ///
+    /// # Errors
+    ///
+    /// When the journal has failed since: what `position` names may or may not be on disk, and
+    /// the exchange is over.
+    pub async fn durable(&self, position: Position) -> Result<(), Down> {
+        self.shared.durable(position).await
+    }
+
+    /// Says that every journal file with a sequence below `file` is no longer needed.
+    pub fn recycle_below(&self, file: u64) {
+        self.owner.spares.recycle_below(file);
+    }
+
+    /// Says that the gaps found when opening are in the signed log: the reserve forgets them.
+    pub fn settle_gaps(&self) {
+        self.shared.settle_gaps();
+    }
+
+    /// What the journal has done and how it fares.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let counters = &self.shared.counters;
+        let syncs = counters.syncs.load(Ordering::Relaxed);
+        Stats {
+            pending: self.shared.pool.held(),
+            syncs,
+            bytes: counters.bytes.load(Ordering::Relaxed),
+            last_sync_ns: counters.last_sync_ns.load(Ordering::Relaxed),
+            mean_sync_ns: counters
+                .sync_ns
+                .load(Ordering::Relaxed)
+                .checked_div(syncs)
+                .unwrap_or_default(),
+            files: counters.files.load(Ordering::Relaxed),
+            down: self.shared.down(),
+        }
+    }
+
+    /// Writes and syncs what is pending, and stops. Blocks; the reader of batches has to go on
+    /// reading until they end.
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::Unwritten`] when the journal was down and records are lost.
+    pub fn close(self) -> Result<(), JournalError> {
+        self.shared.close();
+        let threads = self.owner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(threads) = threads else { return Ok(()) };
+        let written = threads.writer.join();
+        self.owner.spares.close();
+        let _helped = threads.helper.join();
+        written.unwrap_or_else(|_| {
+            let cause = Down::Failed("the writer thread panicked".into());
+            Err(JournalError::Unwritten { bytes: 0, cause })
+        })
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// Reads what is there, and says what the first file of the new boot is to tell of it.
+fn recover(
+    disk: &Arc<dyn Disk>,
+    boot: [u8; 16],
+    length: u64,
+) -> Result<(Recovered, FileHeader, Vec<Ended>), JournalError> {
+    let mut reader = Reader::on(Arc::clone(disk), false, u64::MAX);
+    let mut ended = Vec::new();
+    while let Some(batch) = reader.next()? {
+        let resumed = batch.records().filter(|record| record.kind == RESUMED);
+        let gaps = resumed.filter_map(|record| Resumed::decode(record.payload));
+        ended.extend(gaps.map(|resumed| (batch.boot, resumed.gap)));
+    }
+    let torn = reader.torn().to_vec();
+    let last = reader.place();
+    if let Some(last) = last {
+        last.prove(disk.as_ref())?;
+    }
+    let sequence = last.map_or(0, |last| last.header.sequence);
+    let header = FileHeader {
+        sequence: sequence.saturating_add(1),
+        boot,
+        salt: [0; 16],
+        first_batch: last.map_or(1, |last| last.expected),
+        previous_crc: last.map_or(0, |last| last.chain),
+        origin: Origin::Opened,
+        cleared: false,
+        length,
+        previous_end: last.map_or(0, |last| last.offset),
+        abandoned: last
+            .and_then(|last| torn.last().filter(|torn| torn.path == disk.path(last.name())))
+            .map_or(0, |torn| torn.bytes),
+    };
+    let boots = reader.boots().to_vec();
+    if boots.contains(&boot) {
+        return Err(JournalError::BootOrder { path: disk.path(&file_name(header.sequence)) });
+    }
+    let reader = Reader::on(Arc::clone(disk), false, sequence);
+    let first_file = header.sequence;
+    let recovered = Recovered { reader, boots, torn, open_gaps: Vec::new(), first_file };
+    Ok((recovered, header, ended))
+}
+
+fn thread<T: Send + 'static>(
+    name: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, JournalError> {
+    Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|source| JournalError::Thread { name, source })
+}
+
+/// The name of the journal file with this sequence.
+pub(super) fn file_name(sequence: u64) -> String {
+    format!("{sequence:020}{FILE_ENDING}")
+}
+
+/// The sequence of the journal file with this name.
+pub(super) fn file_sequence(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(FILE_ENDING)?;
+    let sequence = digits.parse().ok()?;
+    (file_name(sequence) == name).then_some(sequence)
+}

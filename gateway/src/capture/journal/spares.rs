@@ -1,0 +1,200 @@
+//! Files filled ahead of need, and files taken back: the helper thread's work.
+//!
+//! Comes in: a wish for a file, and the lowest file still needed. Goes out: spare files of full
+//! size, all zeros or of an earlier life, never with metadata left to write. The writer waits only
+//! when it needs a file faster than the disk can fill one.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::JournalError;
+use super::disk::Disk;
+use super::error::on;
+use super::open::{FILE_ENDING, file_name, file_sequence};
+
+const SPARE: &str = "spare-";
+const FILLING: &str = "spare-new";
+/// Bytes of zeros written at a time.
+const STRIDE: usize = 1024 * 1024;
+/// How many spare files are kept of those taken back.
+const KEPT: usize = 2;
+
+/// A file of full size without a place in the journal yet.
+pub(super) struct Spare {
+    pub(super) name: String,
+    /// Whether it is all zeros.
+    pub(super) cleared: bool,
+}
+
+/// The stock of spare files.
+pub(super) struct Spares {
+    disk: Arc<dyn Disk>,
+    file_size: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    ready: Vec<Spare>,
+    wanted: bool,
+    failed: Option<JournalError>,
+    /// Files below this are no longer needed.
+    recycle_below: u64,
+    recycled_below: u64,
+    named: u64,
+    closing: bool,
+}
+
+impl Spares {
+    /// Starts with the files that an earlier process left behind.
+    pub(super) fn new(disk: Arc<dyn Disk>, file_size: u64) -> Result<Self, JournalError> {
+        let mut state = State::default();
+        // A spare may still have another name on disk: that must be gone before it is used.
+        disk.sync().map_err(on("sync", disk.path("")))?;
+        for name in disk.list().map_err(on("list", disk.path("")))? {
+            if !name.starts_with(SPARE) {
+                continue;
+            }
+            // A crash leaves a spare of any content; one still being filled is too short.
+            let whole = disk.open(&name).and_then(|file| file.length());
+            let keep = whole.is_ok_and(|length| length == file_size);
+            if let Some(number) = name.strip_prefix(SPARE).and_then(|rest| rest.parse().ok())
+                && keep
+                && state.ready.len() < KEPT
+            {
+                state.named = state.named.max(number);
+                state.ready.push(Spare { name, cleared: false });
+            } else {
+                disk.remove(&name).map_err(on("remove", disk.path(&name)))?;
+            }
+        }
+        Ok(Self { disk, file_size, state: Mutex::new(state), changed: Condvar::new() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A spare file, waiting for one if none is ready. Asks for the next one at once.
+    pub(super) fn take(&self) -> Result<Spare, JournalError> {
+        let mut state = self.state();
+        // What failed earlier may work by now.
+        state.failed = None;
+        loop {
+            state.wanted = true;
+            self.changed.notify_all();
+            if let Some(spare) = state.ready.pop() {
+                return Ok(spare);
+            }
+            if let Some(error) = state.failed.take() {
+                state.wanted = false;
+                return Err(error);
+            }
+            if state.closing {
+                let closed = io::Error::other("the journal is closing");
+                return Err(on("allocate", self.disk.path(FILLING))(closed));
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Journal files with a sequence below `file` may be taken back.
+    pub(super) fn recycle_below(&self, file: u64) {
+        let mut state = self.state();
+        state.recycle_below = state.recycle_below.max(file);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn close(&self) {
+        self.state().closing = true;
+        self.changed.notify_all();
+    }
+
+    /// The helper thread: works until closed.
+    pub(super) fn run(&self) {
+        let mut state = self.state();
+        while !state.closing {
+            if state.recycled_below < state.recycle_below {
+                let below = state.recycle_below;
+                drop(state);
+                let done = self.recycle(below);
+                state = self.state();
+                // What could not be taken back now is found again with the next file.
+                state.recycled_below = below;
+                if let Err(error) = done {
+                    tracing::warn!(%error, "journal files stay although they are not needed");
+                }
+            } else if state.wanted && state.ready.is_empty() && state.failed.is_none() {
+                state.named = state.named.saturating_add(1);
+                let name = format!("{SPARE}{}", state.named);
+                drop(state);
+                let made = self.fill(&name);
+                state = self.state();
+                match made {
+                    Ok(()) => state.ready.push(Spare { name, cleared: true }),
+                    Err(error) => state.failed = Some(error),
+                }
+                state.wanted = false;
+                self.changed.notify_all();
+            } else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Makes a file of zeros. A crash leaves it short, or whole under either name; the content
+    /// is synced before it is a spare, so using it later leaves no metadata to write.
+    fn fill(&self, name: &str) -> Result<(), JournalError> {
+        let path = self.disk.path(FILLING);
+        let filled = self.write_zeros().map_err(on("allocate", path));
+        if filled.is_err() {
+            // The room it took may be what others need; if it stays, the next start removes it.
+            let _left = self.disk.remove(FILLING);
+            return filled;
+        }
+        self.disk.rename(FILLING, name).map_err(on("rename", self.disk.path(FILLING)))
+    }
+
+    fn write_zeros(&self) -> io::Result<()> {
+        let file = self.disk.create(FILLING)?;
+        let zeros = vec![0; STRIDE];
+        let stride = u64::try_from(STRIDE).unwrap_or(u64::MAX);
+        let mut offset = 0;
+        while offset < self.file_size {
+            let left = usize::try_from(self.file_size.saturating_sub(offset)).unwrap_or(STRIDE);
+            file.write_at(zeros.get(..left.min(STRIDE)).unwrap_or_default(), offset)?;
+            offset = offset.saturating_add(stride);
+        }
+        file.sync()
+    }
+
+    /// Takes back the files below `below`, oldest first. A crash in between leaves the later
+    /// ones: the names are made durable one by one, so no hole can appear in the middle.
+    fn recycle(&self, below: u64) -> Result<(), JournalError> {
+        let names = self.disk.list().map_err(on("list", self.disk.path("")))?;
+        let mut old: Vec<u64> = names.iter().filter_map(|name| file_sequence(name)).collect();
+        old.sort_unstable();
+        // The last file is in use, whatever was asked for.
+        old.pop();
+        for sequence in old.into_iter().take_while(|sequence| *sequence < below) {
+            let name = file_name(sequence);
+            debug_assert!(name.ends_with(FILE_ENDING));
+            let whole = self.disk.open(&name).and_then(|file| file.length());
+            let mut state = self.state();
+            if whole.is_ok_and(|length| length == self.file_size) && state.ready.len() < KEPT {
+                state.named = state.named.saturating_add(1);
+                let spare = format!("{SPARE}{}", state.named);
+                self.disk.rename(&name, &spare).map_err(on("rename", self.disk.path(&name)))?;
+                self.disk.sync().map_err(on("sync", self.disk.path("")))?;
+                state.ready.push(Spare { name: spare, cleared: false });
+                self.changed.notify_all();
+            } else {
+                drop(state);
+                self.disk.remove(&name).map_err(on("remove", self.disk.path(&name)))?;
+                self.disk.sync().map_err(on("sync", self.disk.path("")))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! The records of an exchange, as they stand in the journal.
+//!
+//! `Opened` comes first, then what happened in the order it happened, `Closed` last. A crash may
+//! cut the sequence anywhere; `seal` reads what is left the same way as when all is there. Bodies
+//! travel as raw bytes behind their offset, everything else as postcard.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// The journal's record kinds that belong to exchanges.
+pub mod kind {
+    /// An exchange begins: [`super::Opened`].
+    pub const OPENED: u8 = 1;
+    /// The upstream connection it uses: [`super::Connected`].
+    pub const CONNECTED: u8 = 2;
+    /// Body bytes of the request: offset, then the bytes.
+    pub const REQUEST_DATA: u8 = 3;
+    /// Body bytes of the response: offset, then the bytes.
+    pub const RESPONSE_DATA: u8 = 4;
+    /// How the request ended: [`super::Ended`].
+    pub const REQUEST_ENDED: u8 = 5;
+    /// How the response ended: [`super::Ended`].
+    pub const RESPONSE_ENDED: u8 = 6;
+    /// An interim answer: the JSON of its head.
+    pub const INTERIM: u8 = 7;
+    /// The final answer's head: [`super::Answered`].
+    pub const ANSWERED: u8 = 8;
+    /// The exchange is over: [`super::Closed`].
+    pub const CLOSED: u8 = 9;
+    /// The request's head: [`super::Requested`].
+    pub const REQUESTED: u8 = 11;
+    /// A client connection is over, and with it the run it stood for: the run's id.
+    pub const RUN_ENDED: u8 = 10;
+}
+
+/// The direction of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// From the client to the upstream.
+    Request,
+    /// From the upstream to the client.
+    Response,
+}
+
+impl Direction {
+    /// The word for it: `request` or `response`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
+}
+
+/// How a body is cut into segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dialect {
+    /// Fixed pieces.
+    Bytes,
+    /// At event boundaries of `text/event-stream`.
+    EventStream,
+}
+
+/// Independent random keys, one for each thing that may be disclosed or erased by itself.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ExchangeKeys {
+    /// For the request's head.
+    pub request_head: [u8; 32],
+    /// For the request's body.
+    pub request_body: [u8; 32],
+    /// For the request's trailers.
+    pub request_trailers: [u8; 32],
+    /// For interim answers.
+    pub interim: [u8; 32],
+    /// For the response's head.
+    pub response_head: [u8; 32],
+    /// For the response's body.
+    pub response_body: [u8; 32],
+    /// For the response's trailers.
+    pub response_trailers: [u8; 32],
+    /// For the context.
+    pub context: [u8; 32],
+}
+
+/// The first record of an exchange, written under the lock that gives it its number.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Opened<'a> {
+    /// The exchange's random id.
+    pub id: [u8; 16],
+    /// When its request head was complete, in microseconds since the Unix epoch.
+    pub started_us: u64,
+    /// The keys of everything in it.
+    pub keys: ExchangeKeys,
+    /// The run it belongs to.
+    pub run: [u8; 16],
+    /// How the run was delimited: `path`, `header`, `traceparent` or `connection`.
+    #[serde(borrow)]
+    pub run_by: Cow<'a, str>,
+    /// The name the app gave the run.
+    #[serde(borrow)]
+    pub run_name: Option<Cow<'a, str>>,
+    /// The client's address.
+    #[serde(borrow)]
+    pub client: Cow<'a, str>,
+    /// The upstream's name in the route table.
+    #[serde(borrow)]
+    pub upstream_name: Option<Cow<'a, str>>,
+    /// The upstream's URL.
+    #[serde(borrow)]
+    pub upstream_url: Option<Cow<'a, str>>,
+    /// Whether message ends wait for the disk.
+    pub strict: bool,
+}
+
+/// The request's head, once it is known how it will be forwarded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requested<'a> {
+    /// How the request's body will be cut.
+    pub dialect: Dialect,
+    /// The committed unit of the request head.
+    #[serde(borrow)]
+    pub head: Cow<'a, serde_bytes::Bytes>,
+}
+
+/// The connection to the upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connected<'a> {
+    /// The address it was made to.
+    #[serde(borrow)]
+    pub address: Cow<'a, str>,
+    /// Version and protocol of TLS, where there is any.
+    #[serde(borrow)]
+    pub tls: Option<Cow<'a, str>>,
+}
+
+/// The head of the final answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered<'a> {
+    /// When it was complete, in microseconds since the Unix epoch.
+    pub at_us: u64,
+    /// Whether the gateway answered for itself.
+    pub by_gateway: bool,
+    /// Whether the connection became a WebSocket.
+    pub websocket: bool,
+    /// How the response's body will be cut.
+    pub dialect: Dialect,
+    /// The committed unit of the response head.
+    #[serde(borrow)]
+    pub head: Cow<'a, serde_bytes::Bytes>,
+}
+
+/// How one body ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended<'a> {
+    /// The registered code (`end` in FORMAT.md).
+    #[serde(borrow)]
+    pub end: Cow<'a, str>,
+    /// Whether all that arrived also left.
+    pub same: bool,
+    /// The committed unit of the trailers, where there were any.
+    #[serde(borrow)]
+    pub trailers: Option<Cow<'a, serde_bytes::Bytes>>,
+}
+
+/// The end of an exchange.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed<'a> {
+    /// When, in microseconds since the Unix epoch.
+    pub at_us: u64,
+    /// The registered outcome.
+    #[serde(borrow)]
+    pub outcome: Cow<'a, str>,
+    /// The registered error code, where something went wrong.
+    #[serde(borrow)]
+    pub error: Option<Cow<'a, str>>,
+}
+
+/// Splits the payload of a data record into the body offset and the bytes.
+#[must_use]
+pub fn split_data(payload: &[u8]) -> Option<(u64, &[u8])> {
+    let (offset, bytes) = payload.split_first_chunk::<DATA_PREFIX>()?;
+    Some((u64::from_le_bytes(*offset), bytes))
+}
+
+/// Bytes in front of the body bytes in a data record: the offset.
+pub const DATA_PREFIX: usize = 8;

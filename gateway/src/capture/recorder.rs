@@ -1,0 +1,254 @@
+//! The record of one exchange while it happens.
+//!
+//! Every call copies into the journal's pending batch and returns; nothing here touches the disk.
+//! Only [`Recorder::data`] makes a [`Tapped`], and only a `Tapped` can be sent: bytes that were
+//! not captured have no way out.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use sealtap_common::leaf::{End, ErrorCode, Outcome};
+use serde::Serialize;
+
+use super::heads::Heads;
+use super::journal::{Down, Journal, Position, Ticket};
+use super::record::{Answered, Closed, Connected, Dialect, Direction, Ended, Requested, kind};
+use crate::clock::Timeline;
+use crate::wire::buffer::Payload;
+use crate::wire::message::{Fields, RequestHead, ResponseHead};
+
+/// Payload that has been captured: the very bytes that arrived, lent to whoever sends them on.
+#[derive(Clone, Copy, Debug)]
+pub struct Tapped<'a>(&'a Payload);
+
+impl<'a> Tapped<'a> {
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The bytes as HTTP/2 wants them: shared where they came as a frame, else copied, so that no
+    /// read buffer is held until a window opens.
+    #[must_use]
+    pub fn to_bytes(self) -> Bytes {
+        match self.0 {
+            Payload::Frame(bytes) => bytes.clone(),
+            Payload::Chunk(chunk) => Bytes::copy_from_slice(chunk),
+        }
+    }
+}
+
+/// Writes one exchange's records.
+#[derive(Debug)]
+pub struct Recorder {
+    id: [u8; 16],
+    /// For the operator's eyes: the run's name, or its id.
+    run: String,
+    journal: Journal,
+    ticket: Ticket,
+    timeline: Timeline,
+    heads: std::sync::Arc<Heads>,
+    /// Bytes captured so far, by direction.
+    request_bytes: AtomicU64,
+    response_bytes: AtomicU64,
+}
+
+impl Recorder {
+    pub(super) fn new(
+        id: [u8; 16],
+        run: String,
+        journal: Journal,
+        ticket: Ticket,
+        timeline: Timeline,
+        heads: std::sync::Arc<Heads>,
+    ) -> Self {
+        Self {
+            id,
+            run,
+            journal,
+            ticket,
+            timeline,
+            heads,
+            request_bytes: AtomicU64::new(0),
+            response_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The exchange's number within this boot.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.ticket.number
+    }
+
+    /// The exchange's random id.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        self.id
+    }
+
+    /// The run's name, or its id.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Now, on the timeline of the records.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        self.timeline.now_us()
+    }
+
+    /// Body bytes captured so far in `direction`.
+    #[must_use]
+    pub fn captured(&self, direction: Direction) -> u64 {
+        self.counter(direction).load(Ordering::Relaxed)
+    }
+
+    /// Waits while the journal has more to write than it should hold.
+    pub async fn room(&self) {
+        self.journal.room().await;
+    }
+
+    /// Resolves when everything up to `position` is on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`]: it never will be, and nothing that waits for it may be released.
+    pub async fn durable(&self, position: Position) -> Result<(), Down> {
+        self.journal.durable(position).await
+    }
+
+    /// Captures payload bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn data<'a>(
+        &self,
+        direction: Direction,
+        payload: &'a Payload,
+    ) -> Result<(Tapped<'a>, Position), Down> {
+        let kind = match direction {
+            Direction::Request => kind::REQUEST_DATA,
+            Direction::Response => kind::RESPONSE_DATA,
+        };
+        let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+        let offset = self.counter(direction).fetch_add(length, Ordering::Relaxed);
+        let position = self.journal.append(self.ticket, kind, &[&offset.to_le_bytes(), payload])?;
+        Ok((Tapped(payload), position))
+    }
+
+    /// Records the request's head as it came and as it will leave.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn requested(&self, received: &RequestHead, sent: &RequestHead) -> Result<Position, Down> {
+        let head = self.heads.request(received, sent);
+        let dialect = dialect(&received.fields);
+        let head = Cow::Borrowed(serde_bytes::Bytes::new(&head));
+        self.write(kind::REQUESTED, &Requested { dialect, head })
+    }
+
+    /// Records the connection to the upstream.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn connected(&self, address: &str, tls: Option<&str>) -> Result<Position, Down> {
+        let record = Connected { address: address.into(), tls: tls.map(Cow::Borrowed) };
+        self.write(kind::CONNECTED, &record)
+    }
+
+    /// Records an interim answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn interim(&self, sent: &ResponseHead) -> Result<Position, Down> {
+        self.journal.append(self.ticket, kind::INTERIM, &[&self.heads.interim(sent)])
+    }
+
+    /// Records the final answer's head as it came and as it leaves.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn answered(
+        &self,
+        received: &ResponseHead,
+        sent: &ResponseHead,
+        authority: &[u8],
+        by_gateway: bool,
+    ) -> Result<Position, Down> {
+        let head = self.heads.response(received, sent, authority);
+        let websocket = received.status == 101 && received.fields.lists("upgrade", "websocket");
+        let record = Answered {
+            at_us: self.timeline.now_us(),
+            by_gateway,
+            websocket,
+            dialect: dialect(&received.fields),
+            head: Cow::Borrowed(serde_bytes::Bytes::new(&head)),
+        };
+        self.write(kind::ANSWERED, &record)
+    }
+
+    /// Records how a body ended; what is recorded last counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn ended(
+        &self,
+        direction: Direction,
+        end: End,
+        same: bool,
+        trailers: Option<&Fields>,
+    ) -> Result<Position, Down> {
+        let kind = match direction {
+            Direction::Request => kind::REQUEST_ENDED,
+            Direction::Response => kind::RESPONSE_ENDED,
+        };
+        let trailers = trailers.map(|fields| self.heads.trailers(fields));
+        let trailers = trailers.as_deref().map(|unit| Cow::Borrowed(serde_bytes::Bytes::new(unit)));
+        self.write(kind, &Ended { end: end.as_str().into(), same, trailers })
+    }
+
+    /// Records the end of the exchange. Nothing follows it.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`]: the exchange will be sealed as interrupted.
+    pub fn closed(self, outcome: Outcome, error: Option<ErrorCode>) -> Result<(), Down> {
+        let record = Closed {
+            at_us: self.timeline.now_us(),
+            outcome: outcome.as_str().into(),
+            error: error.map(|error| error.as_str().into()),
+        };
+        self.write(kind::CLOSED, &record).map(drop)
+    }
+
+    fn counter(&self, direction: Direction) -> &AtomicU64 {
+        match direction {
+            Direction::Request => &self.request_bytes,
+            Direction::Response => &self.response_bytes,
+        }
+    }
+
+    fn write<T: Serialize>(&self, kind: u8, record: &T) -> Result<Position, Down> {
+        // Serialising to memory fails only where a length is unknown, which no record has.
+        let bytes = postcard::to_stdvec(record).unwrap_or_default();
+        self.journal.append(self.ticket, kind, &[&bytes])
+    }
+}
+
+/// How a body with these fields is cut: at events where it is a readable event stream.
+fn dialect(fields: &Fields) -> Dialect {
+    let media_type = fields.first("content-type").unwrap_or_default();
+    let media_type = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    let events = media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream");
+    let coded = fields.tokens("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+    if events && !coded { Dialect::EventStream } else { Dialect::Bytes }
+}

@@ -1,0 +1,89 @@
+//! `sealtap serve`: the gateway.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::Failure;
+use crate::config::{Capture, Config, Flags};
+use crate::route::Table;
+
+/// Run the gateway: record, seal and forward until SIGTERM or Ctrl-C.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Point a client at http://LISTEN/NAME and give it the path of the provider's own API:
+  sealtap serve &
+  export OPENAI_BASE_URL=http://127.0.0.1:4141/openai/v1
+  export ANTHROPIC_BASE_URL=http://127.0.0.1:4141/anthropic
+
+Your own model server, by a name of your choice:
+  sealtap serve --upstream local=http://127.0.0.1:8080
+  curl http://127.0.0.1:4141/local/v1/models
+
+One run of an agent under its own name:
+  export OPENAI_BASE_URL=http://127.0.0.1:4141/run/nightly-7/openai/v1
+
+Every key of the config file is in sealtap.example.toml. SIGTERM seals what is pending and exits 0.")]
+pub struct Arguments {
+    /// Config file (TOML); flags win over it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address to listen on [default: 127.0.0.1:4141]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Data directory [default: ./sealtap-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Directory of the checkpoint's lock; keep it outside the data directory
+    #[arg(long, value_name = "DIR")]
+    lock: Option<PathBuf>,
+    /// Adds an upstream, or replaces one of that name; repeatable
+    #[arg(long = "upstream", value_name = "NAME=URL")]
+    upstreams: Vec<String>,
+    /// Certificate authorities to trust for upstreams, beside the system's; repeatable
+    #[arg(long, value_name = "PEM")]
+    upstream_ca: Vec<PathBuf>,
+    /// What to capture where traffic names no upstream; reverse mode captures all it forwards
+    #[arg(long, value_enum)]
+    capture: Option<CaptureChoice>,
+    /// Go on with a log whose lock is missing, for instance on a new machine; the log says so
+    #[arg(long)]
+    adopt: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CaptureChoice {
+    Known,
+    All,
+}
+
+/// What the gateway starts from.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The whole configuration.
+    pub config: Config,
+    /// Where requests go.
+    pub table: Table,
+    /// Whether a log without its lock may be adopted.
+    pub adopt: bool,
+}
+
+impl Arguments {
+    /// Reads the configuration; nothing is opened but the config file.
+    pub(super) fn start(self) -> Result<Start, Failure> {
+        let flags = Flags {
+            listen: self.listen,
+            data: self.data,
+            lock: self.lock,
+            upstreams: self.upstreams,
+            upstream_ca: self.upstream_ca,
+            capture: self.capture.map(|choice| match choice {
+                CaptureChoice::Known => Capture::Known,
+                CaptureChoice::All => Capture::All,
+            }),
+        };
+        let config = Config::load(self.config.as_deref(), &flags)?;
+        let table = Table::new(&config)?;
+        Ok(Start { config, table, adopt: self.adopt })
+    }
+}

@@ -1,0 +1,108 @@
+//! `sealtap verify`: check a record offline.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anstyle::AnsiColor;
+use clap::Args;
+use sealtap_common::directory::verify_directory;
+use sealtap_common::keyring::log_key;
+use sealtap_common::note::PublicKey;
+use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Verdict};
+
+use super::{Exit, Failure, Outcome};
+use crate::data::DataDir;
+
+/// Check a log or data directory offline: every byte, every leaf, the signature.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The key must come to you by another way than the record; one found inside PATH is never trusted.
+  sealtap verify sealtap-data --key keys.txt
+  sealtap verify ./published-log --key example.com/sealtap+1a2b3c4d+AZ...
+
+Exit codes:
+  0  valid under a key that was given
+  1  not valid; every finding is named
+  2  could not be decided; with no key: \"intact, key not pinned\"")]
+pub struct Arguments {
+    /// A log directory or a data directory
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// A key to trust: a vkey, or a file with what `sealtap keys` prints; repeatable
+    #[arg(long = "key", value_name = "VKEY|FILE")]
+    keys: Vec<String>,
+    /// The report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Verifies what lies at the path; the exit code is the verdict.
+pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Outcome {
+    let keys = arguments.keys.iter().map(|given| key(given)).collect::<Result<Vec<_>, _>>()?;
+    let report = report(&arguments.path, &keys)?;
+    let write = |output: &mut dyn Write| match arguments.json {
+        true => writeln!(output, "{}", report.to_json()),
+        false => text(output, &report),
+    };
+    write(output).map_err(|error| Failure::writing(&error))?;
+    Ok(match report.verdict() {
+        Verdict::Valid => Exit::Done,
+        Verdict::Invalid => Exit::Failed,
+        Verdict::Undecided => Exit::Undecided,
+    })
+}
+
+/// Verifies the log at `path`, or the one inside a data directory.
+fn report(path: &Path, keys: &[PublicKey]) -> Result<Report, Failure> {
+    let inside = DataDir::new(path).log();
+    let (log, bodies) = if path.join(CHECKPOINT).exists() || path.join("tile").exists() {
+        (path.to_owned(), Bodies::Absent)
+    } else if inside.is_dir() {
+        (inside, Bodies::NotChecked)
+    } else {
+        return Err(Failure::new("nothing to verify: neither a log nor a data directory")
+            .at(path.display().to_string())
+            .fix("give a directory that holds `checkpoint`, or one that holds `log`")
+            .exit_with(Exit::Undecided));
+    };
+    let (mut report, ()) = verify_directory(&log, keys, || ());
+    report.bodies = bodies;
+    Ok(report)
+}
+
+/// The report in lines, the verdict first and in its colour.
+fn text(output: &mut dyn Write, report: &Report) -> std::io::Result<()> {
+    let style = match report.verdict() {
+        Verdict::Valid => AnsiColor::Green,
+        Verdict::Invalid => AnsiColor::Red,
+        Verdict::Undecided => AnsiColor::Yellow,
+    };
+    let style = style.on_default().bold();
+    for (index, line) in report.lines().iter().enumerate() {
+        match index {
+            0 => writeln!(output, "{style}{line}{style:#}")?,
+            _ => writeln!(output, "{line}")?,
+        }
+    }
+    Ok(())
+}
+
+/// A key given as itself or as a file. A key's name may hold slashes, so a vkey is tried first.
+fn key(given: &str) -> Result<PublicKey, Failure> {
+    let not_a_key = match PublicKey::parse(given) {
+        Ok(key) => return Ok(key),
+        Err(error) => error,
+    };
+    let failed = |what: String| {
+        Failure::new(what)
+            .at(format!("--key {given}"))
+            .fix("give the vkey, or the file that `sealtap keys` of the gateway filled")
+            .exit_with(Exit::Undecided)
+    };
+    match std::fs::read_to_string(given) {
+        Ok(text) => log_key(&text).map_err(|error| failed(format!("no key to trust: it {error}"))),
+        Err(error) => {
+            Err(failed(format!("neither a vkey ({not_a_key}) nor a readable file ({error})")))
+        }
+    }
+}

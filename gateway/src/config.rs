@@ -1,1 +1,0 @@
-//! Configuration: one TOML file and the flags of `serve`.

@@ -1,0 +1,247 @@
+//! Configuration: one TOML file and the flags of `serve`, read into one plain, immutable [`Config`].
+//!
+//! In: the file's text, then [`Flags`], which win over the file. Out: a [`Config`] whose every value
+//! has been checked. Fails with [`ConfigError`], which names file, line and column, and the nearest
+//! known key. Never: opens a certificate, resolves a name, or touches the data directory.
+//!
+//! Relative paths in the file start at the file's own folder, those in flags at the working
+//! directory. `sealtap.example.toml` shows every key; a test holds it to [`keys::KEYS`].
+
+mod error;
+mod flags;
+pub mod keys;
+mod read;
+mod section;
+mod upstream;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use error::{ConfigError, Problem, ProblemKind};
+pub use flags::Flags;
+pub use upstream::{
+    NameError, Protocol, RESERVED_NAMES, Scheme, UpstreamConfig, Url, UrlError, check_name,
+};
+
+/// Everything `serve` was told, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where the gateway listens.
+    pub listen: SocketAddr,
+    /// Certificate and key of the listener; without them it speaks cleartext.
+    pub tls: Option<Tls>,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The folder of the checkpoint's lock; `None` means the state directory of system or user.
+    pub lock: Option<PathBuf>,
+    /// The log's origin line; `None` leaves the choice to the keys made on first start.
+    pub origin: Option<String>,
+    /// What a message's end waits for.
+    pub durability: Durability,
+    /// What happens to requests while the journal cannot take them.
+    pub on_journal_failure: OnJournalFailure,
+    /// What is captured where the gateway sees traffic that names no upstream.
+    pub capture: Capture,
+    /// PEM files with certificate authorities trusted for every upstream, beside the system's own.
+    pub upstream_ca: Vec<PathBuf>,
+    /// Upstreams by name, added to the built-in ones or in their place.
+    pub upstreams: BTreeMap<String, UpstreamConfig>,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// What is secret beside the built-in list.
+    pub secrets: Secrets,
+    /// Which headers the gateway adds to say that it stands there.
+    pub forwarded: Forwarded,
+    /// How often the log speaks.
+    pub log: Log,
+    /// The journal's files.
+    pub journal: Journal,
+}
+
+/// PEM files of the listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key of the first certificate.
+    pub key: PathBuf,
+}
+
+/// What the end of a message waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// No message is released framing-complete before it is on disk.
+    #[default]
+    Strict,
+    /// Message ends do not wait; the last moments before a power loss may be missing.
+    Relaxed,
+}
+
+impl Durability {
+    /// As written in the config and in leaves: `strict` or `relaxed`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Relaxed => "relaxed",
+        }
+    }
+}
+
+/// What happens to requests while the journal cannot take them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnJournalFailure {
+    /// They are answered 503 and nothing is forwarded (fail closed).
+    #[default]
+    Refuse,
+    /// They are forwarded unrecorded, and the log says from when to when (fail open).
+    Pass,
+}
+
+/// What is captured where the gateway sees traffic that names no upstream (proxy modes).
+///
+/// Reverse mode, the only way in so far, captures everything that it forwards under either value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Capture {
+    /// Traffic of the upstreams in the table.
+    #[default]
+    Known,
+    /// All of it.
+    All,
+}
+
+/// How long to wait for what; `None` waits for ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To an upstream: TCP and TLS together.
+    pub connect: Duration,
+    /// From the request's last byte to the response's first.
+    pub first_byte: Option<Duration>,
+    /// Between two reads of a message in flight.
+    pub between_bytes: Option<Duration>,
+    /// From a client's first byte to the end of its request head; also its TLS handshake.
+    pub client_head: Duration,
+    /// Between two requests on one connection of a client.
+    pub client_idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            first_byte: Some(Duration::from_secs(600)),
+            between_bytes: Some(Duration::from_secs(600)),
+            client_head: Duration::from_secs(30),
+            client_idle: Duration::from_secs(75),
+        }
+    }
+}
+
+/// What is secret beside the built-in list: its value is never stored, only a keyed tag of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Secrets {
+    /// Header names, in lower case.
+    pub headers: Vec<String>,
+    /// Names of query parameters, exactly as they stand in a target.
+    pub query: Vec<String>,
+}
+
+/// Which headers the gateway adds to a forwarded request to say that it stands there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forwarded {
+    /// `Via` (RFC 9110 section 7.6.3).
+    pub via: bool,
+    /// `Forwarded` (RFC 7239) with the client's address.
+    pub forwarded: bool,
+}
+
+/// How often the log speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The longest time a leaf waits for the checkpoint that covers it.
+    pub checkpoint: Duration,
+    /// Between two heartbeats.
+    pub heartbeat: Duration,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { checkpoint: Duration::from_secs(1), heartbeat: Duration::from_secs(60) }
+    }
+}
+
+/// The journal's files: preallocated, recycled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// Bytes of one file.
+    pub file_size: u64,
+    /// How many files are kept ready when idle; more are made when traffic needs them.
+    pub files: u32,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { file_size: 64 << 20, files: 4 }
+    }
+}
+
+/// The address that is listened on when nothing else is said.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4141);
+
+/// The data directory when nothing else is said.
+pub const DEFAULT_DATA: &str = "./sealtap-data";
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: DEFAULT_LISTEN,
+            tls: None,
+            data: PathBuf::from(DEFAULT_DATA),
+            lock: None,
+            origin: None,
+            durability: Durability::default(),
+            on_journal_failure: OnJournalFailure::default(),
+            capture: Capture::default(),
+            upstream_ca: Vec::new(),
+            upstreams: BTreeMap::new(),
+            timeouts: Timeouts::default(),
+            secrets: Secrets::default(),
+            forwarded: Forwarded::default(),
+            log: Log::default(),
+            journal: Journal::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The configuration of `file` (the defaults when there is none) with `flags` on top.
+    ///
+    /// # Errors
+    /// The file cannot be read, or it or a flag holds something that is not understood.
+    pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self, ConfigError> {
+        let mut config = match file {
+            None => Self::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+                Self::parse(&text, path)?
+            }
+        };
+        flags.apply(&mut config)?;
+        Ok(config)
+    }
+
+    /// The configuration in `text`, which was read from `path`; nothing is opened.
+    ///
+    /// # Errors
+    /// Every problem found, each with its line and column.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        read::read(text, path)
+    }
+}

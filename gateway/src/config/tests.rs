@@ -1,0 +1,313 @@
+use std::path::Path;
+use std::time::Duration;
+
+use super::keys::{KEYS, TOP, nearest};
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../sealtap.example.toml");
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("etc/sealtap.toml"))
+}
+
+fn problems(text: &str) -> Vec<Problem> {
+    match parse(text) {
+        Err(ConfigError::File { problems, .. }) => problems,
+        other => panic!("expected problems in {text:?}, found {other:?}"),
+    }
+}
+
+/// The only problem of `text`, as a person reads it.
+fn said(text: &str) -> String {
+    assert_eq!(problems(text).len(), 1, "{text}");
+    parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(parse("").unwrap(), Config::default());
+}
+
+#[test]
+fn the_example_shows_every_key_and_its_default() {
+    let example: toml::Table = EXAMPLE.parse().unwrap();
+    for section in KEYS {
+        let table = match section.section {
+            "" => &example,
+            "upstreams.*" => example["upstreams"]["local"].as_table().unwrap(),
+            name => example[name].as_table().unwrap(),
+        };
+        let shown: Vec<&str> = table.keys().map(String::as_str).collect();
+        let missing: Vec<_> = section.keys.iter().filter(|key| !shown.contains(key)).collect();
+        assert!(missing.is_empty(), "[{}] does not show {missing:?}", section.section);
+        assert_eq!(shown.len(), section.keys.len(), "[{}] shows {shown:?}", section.section);
+    }
+    let config = parse(EXAMPLE).unwrap();
+    let default = Config::default();
+    assert_eq!(config.listen, default.listen);
+    assert_eq!(config.data, Path::new("etc/sealtap-data"));
+    assert_eq!(config.lock.as_deref(), Some(Path::new("/var/lib/sealtap")));
+    assert_eq!(config.durability, default.durability);
+    assert_eq!(config.on_journal_failure, default.on_journal_failure);
+    assert_eq!(config.capture, default.capture);
+    assert_eq!(config.timeouts, default.timeouts);
+    assert_eq!(config.forwarded, default.forwarded);
+    assert_eq!(config.log, default.log);
+    assert_eq!(config.journal, default.journal);
+    let local = &config.upstreams["local"];
+    assert_eq!((local.url.host.as_str(), local.url.port), ("models.example.com", 8443));
+    assert_eq!(local.ca, [Path::new("etc/models-ca.pem")]);
+}
+
+/// A date is no value any key takes, so each key must refuse it: no listed key goes unread.
+#[test]
+fn every_known_key_is_read() {
+    for section in KEYS {
+        for key in section.keys {
+            let header = match section.section {
+                "" => String::new(),
+                "upstreams.*" => "[upstreams.x]\n".to_owned(),
+                name => format!("[{name}]\n"),
+            };
+            let found = problems(&format!("{header}{key} = 1979-05-27\n"));
+            let refused = found.iter().any(|problem| {
+                matches!(&problem.kind, ProblemKind::WrongType { key: at, found: "datetime", .. }
+                    if at.ends_with(key))
+            });
+            assert!(refused, "[{}] {key}: {found:?}", section.section);
+        }
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place_and_the_nearest() {
+    assert_eq!(
+        said("listen = \"127.0.0.1:1\"\n\n  durabilty = \"strict\"\n"),
+        "etc/sealtap.toml:3:3: unknown key `durabilty`; did you mean `durability`?"
+    );
+    assert_eq!(
+        said("[timeouts]\nclient_haed = \"3s\"\n"),
+        "etc/sealtap.toml:2:1: unknown key `timeouts.client_haed`; \
+         did you mean `timeouts.client_head`?"
+    );
+    assert_eq!(
+        said("[upstreams.mine]\nurl = \"http://h\"\nprotocl = \"auto\"\n"),
+        "etc/sealtap.toml:3:1: unknown key `upstreams.mine.protocl`; \
+         did you mean `upstreams.*.protocol`?"
+    );
+    assert_eq!(said("zebra = 1"), "etc/sealtap.toml:1:1: unknown key `zebra`");
+    assert_eq!(
+        said("[timeout]"),
+        "etc/sealtap.toml:1:2: unknown key `timeout`; did you mean `timeouts`?"
+    );
+}
+
+#[test]
+fn a_key_of_another_section_is_found() {
+    assert_eq!(nearest(&TOP, "heartbeat").as_deref(), Some("log.heartbeat"));
+    assert_eq!(nearest(&TOP, "clientIdle").as_deref(), Some("timeouts.client_idle"));
+    assert_eq!(nearest(&TOP, "quince"), None);
+}
+
+#[test]
+fn a_wrong_type_says_what_was_expected() {
+    assert_eq!(
+        said("é = 1\n").lines().next().unwrap(),
+        "etc/sealtap.toml:1:1: not valid TOML: invalid unquoted key, \
+         expected letters, numbers, `-`, `_`"
+    );
+    assert_eq!(
+        said("listen = 4141"),
+        "etc/sealtap.toml:1:10: `listen` wants an address with a port such as \
+         \"127.0.0.1:4141\", found integer"
+    );
+    assert_eq!(
+        problems("forwarded = { via = \"é\", forwarded = 1.5 }")
+            .iter()
+            .map(|problem| (problem.column, problem.kind.to_string()))
+            .collect::<Vec<_>>(),
+        [
+            (21, "`forwarded.via` wants true or false, found string".to_owned()),
+            (38, "`forwarded.forwarded` wants true or false, found float".to_owned()),
+        ]
+    );
+    assert_eq!(
+        said("upstream_ca = [\"é.pem\", 3]"),
+        "etc/sealtap.toml:1:25: `upstream_ca` wants an array of paths such as [\"ca.pem\"], \
+         found integer"
+    );
+    assert_eq!(
+        said("[upstreams]\nx = \"http://h\""),
+        "etc/sealtap.toml:2:5: `upstreams.x` wants a table such as { url = \"https://...\" }, \
+         found string"
+    );
+}
+
+#[test]
+fn every_problem_is_named_in_the_order_of_the_file() {
+    let found = problems("[log]\nheartbeat = 3\n[journal]\nfiles = 1\nsize = 3\n");
+    let lines: Vec<usize> = found.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [2, 4, 5]);
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused() {
+    for text in [
+        "listen = \"localhost:4141\"",
+        "origin = \"a b\"",
+        "origin = \"a+b\"",
+        "durability = \"lax\"",
+        "data = \"\"",
+        "[timeouts]\nconnect = \"none\"",
+        "[timeouts]\nconnect = \"10\"",
+        "[timeouts]\nconnect = \"0s\"",
+        "[timeouts]\nconnect = \"-1s\"",
+        "[timeouts]\nfirst_byte = \"99999999999999999999s\"",
+        "[timeouts]\nfirst_byte = \"18446744073709551615h\"",
+        "[journal]\nfile_size = \"1KiB\"",
+        "[journal]\nfile_size = \"64MB\"",
+        "[journal]\nfiles = -3",
+        "[secrets]\nheaders = [\"a b\"]",
+        "[secrets]\nquery = [\"a=b\"]",
+        "[upstreams.run]\nurl = \"http://h\"",
+        "[upstreams.receipts]\nurl = \"http://h\"",
+        "[upstreams.\"a/b\"]\nurl = \"http://h\"",
+        "[upstreams.x]\nurl = \"h2c://h\"\nprotocol = \"http1\"",
+        "[upstreams.x]\nurl = \"http://h\"\nhost = \"a/b\"",
+    ] {
+        let found = problems(text);
+        assert!(
+            matches!(found.as_slice(), [Problem { kind: ProblemKind::Invalid { .. }, .. }]),
+            "{text}: {found:?}"
+        );
+    }
+    for text in ["[upstreams.x]", "[tls]\nkey = \"k\"", "[tls]\ncertificate = \"c\""] {
+        let found = problems(text);
+        assert!(
+            matches!(found.as_slice(), [Problem { kind: ProblemKind::Missing { .. }, .. }]),
+            "{text}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn values_have_units() {
+    let config = parse(
+        "[timeouts]\nconnect = \"250ms\"\nfirst_byte = \"none\"\nclient_idle = \"2h\"\n\
+         [journal]\nfile_size = \"1GiB\"\nfiles = 0x10\n",
+    )
+    .unwrap();
+    assert_eq!(config.timeouts.connect, Duration::from_millis(250));
+    assert_eq!(config.timeouts.first_byte, None);
+    assert_eq!(config.timeouts.client_idle, Duration::from_secs(7200));
+    assert_eq!(config.journal, Journal { file_size: 1 << 30, files: 16 });
+}
+
+#[test]
+fn scheme_and_protocol_agree() {
+    let upstream = |text: &str| parse(text).unwrap().upstreams.remove("x").unwrap();
+    let cleartext = upstream("[upstreams.x]\nurl = \"http://h\"\nprotocol = \"http2\"");
+    assert_eq!((cleartext.url.scheme, cleartext.protocol), (Scheme::H2c, Protocol::Http2));
+    let named = upstream("[upstreams.x]\nurl = \"h2c://h\"");
+    assert_eq!((named.url.scheme, named.protocol), (Scheme::H2c, Protocol::Http2));
+    let tls = upstream("[upstreams.x]\nurl = \"https://h\"\nprotocol = \"http2\"");
+    assert_eq!((tls.url.scheme, tls.protocol), (Scheme::Https, Protocol::Http2));
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sealtap.toml");
+    let text = "listen = \"127.0.0.1:1\"\ndata = \"d\"\nupstream_ca = [\"a.pem\"]\n\
+                [upstreams.x]\nurl = \"http://old/p\"\nhost = \"other\"\n";
+    std::fs::write(&file, text).unwrap();
+    let flags = Flags {
+        listen: Some("[::1]:2".to_owned()),
+        upstreams: vec!["x=https://new/q/".to_owned()],
+        upstream_ca: vec!["b.pem".into()],
+        capture: Some(Capture::All),
+        ..Flags::default()
+    };
+    let config = Config::load(Some(&file), &flags).unwrap();
+    assert_eq!(config.listen, "[::1]:2".parse().unwrap());
+    assert_eq!(config.data, folder.path().join("d"));
+    assert_eq!(config.upstream_ca, [folder.path().join("a.pem"), "b.pem".into()]);
+    assert_eq!(config.capture, Capture::All);
+    let upstream = &config.upstreams["x"];
+    assert_eq!(upstream.url.to_string_for_test(), "https new 443 /q");
+    assert_eq!(upstream.host, None, "a flag replaces all that was said about the name");
+}
+
+#[test]
+fn flags_are_checked() {
+    let load = |flags: &Flags| Config::load(None, flags).unwrap_err().to_string();
+    let flags = Flags { listen: Some("4141".to_owned()), ..Flags::default() };
+    assert!(load(&flags).starts_with("--listen 4141: wants an address with a port"));
+    for given in ["x", "x=h", "run=http://h", "=http://h", "x=http://u:p@h", "x=http://h/?q"] {
+        let flags = Flags { upstreams: vec![given.to_owned()], ..Flags::default() };
+        assert!(load(&flags).starts_with(&format!("--upstream {given}: ")), "{given}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load(Some(Path::new("no/such.toml")), &Flags::default()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read the config file no/such.toml: "));
+}
+
+impl Url {
+    fn to_string_for_test(&self) -> String {
+        format!("{} {} {} {}", self.scheme.as_str(), self.host, self.port, self.prefix)
+    }
+}
+
+#[test]
+fn urls_are_taken_apart_strictly() {
+    let good = [
+        ("http://h", "http h 80 "),
+        ("HTTPS://API.Example.COM/", "https api.example.com 443 "),
+        ("https://h:8443/a/b/", "https h 8443 /a/b"),
+        ("http://[2001:DB8::1]:8080/x//", "http 2001:db8::1 8080 /x/"),
+        ("http://127.0.0.1:11434", "http 127.0.0.1 11434 "),
+        ("https://h/a%2Fb/../c", "https h 443 /a%2Fb/../c"),
+        ("https://h./", "https h. 443 "),
+    ];
+    for (text, expected) in good {
+        assert_eq!(text.parse::<Url>().unwrap().to_string_for_test(), expected, "{text}");
+    }
+    let bad = [
+        ("h/a", UrlError::Scheme),
+        ("ftp://h", UrlError::Scheme),
+        ("http://", UrlError::Host),
+        ("http://:80", UrlError::Host),
+        ("http://a..b", UrlError::Host),
+        ("http://a b", UrlError::Host),
+        ("http://a%41", UrlError::Host),
+        ("http://[::1", UrlError::Host),
+        ("http://[h]", UrlError::Host),
+        ("http://::1", UrlError::Host),
+        ("http://h:", UrlError::Port),
+        ("http://h:0", UrlError::Port),
+        ("http://h:65536", UrlError::Port),
+        ("http://h:+80", UrlError::Port),
+        ("http://[::1]80", UrlError::Port),
+        ("http://u@h", UrlError::Credentials),
+        ("http://u:p@h:1/x", UrlError::Credentials),
+        ("http://h/?q", UrlError::Query),
+        ("http://h#f", UrlError::Query),
+        ("http://h/a b", UrlError::Path),
+        ("http://h/\u{e9}", UrlError::Path),
+    ];
+    for (text, expected) in bad {
+        assert_eq!(text.parse::<Url>().unwrap_err(), expected, "{text}");
+    }
+}
+
+#[test]
+fn authorities_leave_the_default_port_out() {
+    let authority = |text: &str| text.parse::<Url>().unwrap().authority();
+    assert_eq!(authority("https://h:443"), "h");
+    assert_eq!(authority("https://h:80"), "h:80");
+    assert_eq!(authority("http://[::1]:80"), "[::1]");
+    assert_eq!(authority("h2c://[::1]:81"), "[::1]:81");
+}

@@ -1,0 +1,133 @@
+//! Connections to upstreams: name, TCP, TLS, and which version of HTTP came out of it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::{TlsConnector, TlsStream};
+
+use super::tls::TrustError;
+use crate::route::{Scheme, Upstream};
+use crate::wire::socket::Socket;
+use crate::wire::stream::Stream;
+
+/// Why an upstream could not be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name has no address, or no address answered.
+    #[error("{host}:{port} cannot be reached: {source}")]
+    Unreachable {
+        /// The host's name.
+        host: String,
+        /// The TCP port.
+        port: u16,
+        /// What the last address answered, or the resolver.
+        source: io::Error,
+    },
+    /// TLS was refused, by either end.
+    #[error("TLS with {host}:{port} failed: {source}")]
+    Tls {
+        /// The host's name.
+        host: String,
+        /// The TCP port.
+        port: u16,
+        /// What rustls says.
+        source: io::Error,
+    },
+    /// It took longer than `connect` allows.
+    #[error("{host}:{port} did not accept a connection within {limit:?}")]
+    Timeout {
+        /// The host's name.
+        host: String,
+        /// The TCP port.
+        port: u16,
+        /// The configured limit.
+        limit: Duration,
+    },
+    /// It is no HTTP/2, though TLS or the configuration says so.
+    #[error("{host}:{port} does not speak HTTP/2: {source}")]
+    Http2 {
+        /// The host's name.
+        host: String,
+        /// The TCP port.
+        port: u16,
+        /// What h2 says.
+        source: h2::Error,
+    },
+    /// Its certificate authorities cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
+
+/// A new connection to an upstream.
+#[derive(Debug)]
+pub struct Connection {
+    /// The bytes.
+    pub stream: Stream,
+    /// The address it was made to.
+    pub address: SocketAddr,
+    /// Version and protocol of TLS, such as `TLSv1_3 h2`.
+    pub tls: Option<String>,
+    /// Whether HTTP/2 was agreed on.
+    pub http2: bool,
+}
+
+/// Connects to `upstream` within `limit`.
+///
+/// # Errors
+///
+/// [`ConnectError`].
+pub async fn connect(
+    upstream: &Upstream,
+    tls: Option<&Arc<ClientConfig>>,
+    limit: Duration,
+) -> Result<Connection, ConnectError> {
+    let deadline = Instant::now() + limit;
+    let (host, port) = (upstream.host.clone(), upstream.port);
+    let timeout = || ConnectError::Timeout { host: host.clone(), port, limit };
+    let unreachable =
+        |source| ConnectError::Unreachable { host: host.clone(), port, source };
+
+    let lookup = timeout_at(deadline, tokio::net::lookup_host((host.as_str(), port)));
+    let addresses: Vec<SocketAddr> =
+        lookup.await.map_err(|_| timeout())?.map_err(unreachable)?.collect();
+    let mut failure = io::Error::other("the name has no address");
+    let mut connected = None;
+    for address in addresses {
+        match timeout_at(deadline, TcpStream::connect(address)).await {
+            Err(_) => return Err(timeout()),
+            Ok(Ok(stream)) => {
+                connected = Some((Socket::new(stream), address));
+                break;
+            }
+            Ok(Err(error)) => failure = error,
+        }
+    }
+    let Some((socket, address)) = connected else { return Err(unreachable(failure)) };
+
+    let Some(settings) = tls.filter(|_| upstream.scheme == Scheme::Https) else {
+        let http2 = upstream.scheme == Scheme::H2c;
+        return Ok(Connection { stream: Stream::Plain(socket), address, tls: None, http2 });
+    };
+    let refused = |source| ConnectError::Tls { host: host.clone(), port, source };
+    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+        .map_err(|error| refused(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+    let handshake = TlsConnector::from(Arc::clone(settings)).connect(name, socket.clone());
+    let stream =
+        timeout_at(deadline, handshake).await.map_err(|_| timeout())?.map_err(refused)?;
+    let (_, session) = stream.get_ref();
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    let version = session.protocol_version().and_then(|version| version.as_str());
+    let tls = Some(format!(
+        "{} {}",
+        version.unwrap_or("TLS"),
+        if http2 { "h2" } else { "http/1.1" }
+    ));
+    let stream = Stream::Tls(Box::new(TlsStream::Client(stream)), socket);
+    Ok(Connection { stream, address, tls, http2 })
+}

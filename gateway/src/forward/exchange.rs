@@ -1,0 +1,497 @@
+//! One exchange: the request to its upstream and the answer to the client, both at once.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sealtap_common::leaf::{End, ErrorCode, Outcome};
+use tokio::time::{Instant, sleep_until};
+
+use super::answer::Answer;
+use super::pool::Facts;
+use super::relay::{Course, Ending, relay};
+use super::respond::{Responding, Response};
+use super::upstream::{AnswerError, Incoming, send_head};
+use super::{Forwarded, Forwarder, Link, Rest, Summary, head, upgrade};
+use crate::accept::{Accepted, BodyLength, Reply};
+use crate::capture::journal::Down;
+use crate::capture::record::Direction;
+use crate::capture::{Captured, Recorder, Refused};
+use crate::journey::NO_METHOD;
+use crate::route::Route;
+use crate::wire::buffer::Chunk;
+use crate::wire::http1::write_request_head;
+use crate::wire::message::RequestHead;
+use crate::wire::sink::{ByteSink, Framing, Sink};
+use crate::wire::source::{Cut, Source};
+
+/// Everything one exchange holds while it is under way.
+struct Exchange<'a> {
+    forwarder: &'a Forwarder,
+    recorder: Recorder,
+    accepted: RequestHead,
+    length: BodyLength,
+    upgrade: bool,
+    route: Route,
+    /// The client's request body.
+    body: Source,
+    /// Where the answer goes.
+    response: Responding,
+}
+
+/// Where the request goes.
+struct Outgoing {
+    /// The body's way; absent for an HTTP/2 request without one.
+    sink: Option<Sink>,
+    incoming: Incoming,
+    /// For the pool, where the connection is HTTP/1.
+    facts: Option<Facts>,
+    reused: bool,
+}
+
+/// How both directions ended.
+struct Endings {
+    request: Option<Ending>,
+    response: Option<Response>,
+    timed_out: Option<Duration>,
+}
+
+/// Forwards one captured request and its answer.
+pub async fn forward(forwarder: &Forwarder, captured: Captured) -> Forwarded {
+    let (recorder, accepted, route) = captured.into_parts();
+    let (head, length, upgrade) =
+        (accepted.head().clone(), accepted.length(), accepted.wants_upgrade());
+    let summary = Summary::new(&accepted, &route);
+    let (body, reply) = Accepted::into_streams(accepted);
+    let response = Responding::new(reply, head.method.clone(), route.upstream.authority.clone());
+    let exchange =
+        Exchange { forwarder, recorder, accepted: head, length, upgrade, route, body, response };
+    exchange.run(summary).await
+}
+
+impl Exchange<'_> {
+    async fn run(mut self, summary: Summary) -> Forwarded {
+        let mut fresh = false;
+        loop {
+            let mut outgoing = match self.open(fresh).await {
+                Ok(outgoing) => outgoing,
+                Err(Refusal::Answer(answer)) => return self.answer(answer, summary, None).await,
+                Err(Refusal::Down(down)) => return self.down(&down, summary).await,
+            };
+            let endings = self.both(&mut outgoing).await;
+            if !fresh && self.may_try_again(&outgoing, &endings) {
+                fresh = true;
+                continue;
+            }
+            return self.conclude(outgoing, endings, summary).await;
+        }
+    }
+
+    /// Finds a connection and puts the request's head on its way.
+    async fn open(&mut self, fresh: bool) -> Result<Outgoing, Refusal> {
+        let upstream = self.route.upstream.clone();
+        let link = self.forwarder.open(&upstream, self.upgrade, fresh).await;
+        let http2 = matches!(link, Ok(Link::Http2(_)));
+        let framing = match self.length {
+            BodyLength::None => Framing::Bodiless,
+            BodyLength::Exactly(length) => Framing::Length(length),
+            BodyLength::Unknown => Framing::Chunked,
+        };
+        let appended = self.forwarder.appended(&self.accepted);
+        let sent = head::request(
+            &self.accepted,
+            &upstream,
+            self.route.target.clone().into(),
+            http2,
+            framing,
+            &self.forwarder.dropped,
+            &appended,
+        );
+        let position = self.recorder.requested(&self.accepted, &sent)?;
+        let link = match link {
+            Ok(link) => link,
+            Err(failure) => return Err(Refusal::Answer(Answer::unreachable(&failure))),
+        };
+        match link {
+            Link::Http1 { idle, reused } => {
+                self.recorder.connected(&idle.facts.address, idle.facts.tls.as_deref())?;
+                let mut queued = Vec::with_capacity(1024);
+                write_request_head(
+                    &mut queued,
+                    &sent.method,
+                    &sent.target,
+                    sent.version,
+                    sent.fields.iter(),
+                )
+                .map_err(|error| Refusal::Answer(Answer::unwritable(&error)))?;
+                let mut sink = ByteSink::new(idle.writer, queued, framing);
+                if self.upgrade {
+                    // Whether a body follows is the upstream's to say; the head alone is the
+                    // message now, so it waits for the disk.
+                    self.recorder.durable(position).await?;
+                    sink.send_queued().await.map_err(|error| {
+                        Refusal::Answer(Answer::closed(&error.to_string()))
+                    })?;
+                }
+                let incoming = Incoming::Http1 {
+                    reader: Some(idle.reader),
+                    carry: Chunk::empty(),
+                    method: self.accepted.method.clone(),
+                };
+                let facts = Some(idle.facts);
+                Ok(Outgoing { sink: Some(Sink::Http1(sink)), incoming, facts, reused })
+            }
+            Link::Http2(shared) => {
+                self.recorder.connected(&shared.facts.address, shared.facts.tls.as_deref())?;
+                let bodiless = self.length == BodyLength::None;
+                if bodiless {
+                    let position =
+                        self.recorder.ended(Direction::Request, End::Complete, true, None)?;
+                    self.recorder.durable(position).await?;
+                }
+                match send_head(shared.sender, &sent, bodiless).await {
+                    Ok((incoming, sink)) => {
+                        let sink = (!bodiless).then_some(Sink::Http2(sink));
+                        Ok(Outgoing { sink, incoming, facts: None, reused: true })
+                    }
+                    Err(error) => {
+                        self.forwarder.pool.unshare(&upstream.name);
+                        Err(Refusal::Answer(Answer::unsent(&error)))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves both directions until both have ended, or one has ended both.
+    async fn both(&mut self, outgoing: &mut Outgoing) -> Endings {
+        let mut endings = Endings { request: None, response: None, timed_out: None };
+        let patience = self.forwarder.timeouts.between_bytes;
+        let Self { recorder, body, response, upgrade, forwarder, .. } = self;
+        let (recorder, upgrade) = (&*recorder, *upgrade);
+        let headed = AtomicBool::new(false);
+        let Outgoing { sink, incoming, .. } = outgoing;
+        let request = async {
+            let Some(sink) = sink else { return Ending::Complete };
+            if upgrade {
+                return Ending::Complete;
+            }
+            let course = Course { direction: Direction::Request, recorder, patience: None, hold: None };
+            let ending = relay(course, body, sink).await;
+            match &ending {
+                Ending::Cut(Cut::Reset(reason)) => sink.cut(Some(*reason)).await,
+                Ending::Cut(_) => sink.cut(None).await,
+                _ => {}
+            }
+            ending
+        };
+        let response = response.run(incoming, recorder, &headed, patience);
+        let (mut request, mut response) = (pin!(request), pin!(response));
+        let limit = forwarder.timeouts.first_byte;
+        let mut deadline = None;
+        while endings.request.is_none() || endings.response.is_none() {
+            tokio::select! {
+                biased;
+                ending = &mut response, if endings.response.is_none() => {
+                    let over = !matches!(ending, Response::Sent(Ending::Complete));
+                    endings.response = Some(ending);
+                    if over {
+                        break;
+                    }
+                }
+                ending = &mut request, if endings.request.is_none() => {
+                    // A client that only ended its own side may still be waiting for the answer.
+                    let over = match &ending {
+                        Ending::Cut(cut) => !cut.is_half_close(),
+                        Ending::Down(_) => true,
+                        _ => false,
+                    };
+                    endings.request = Some(ending);
+                    if over {
+                        break;
+                    }
+                    deadline = limit.map(|limit| Instant::now() + limit);
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)),
+                    if deadline.is_some() && !headed.load(Ordering::Relaxed) =>
+                {
+                    endings.timed_out = limit;
+                    break;
+                }
+            }
+        }
+        endings
+    }
+
+    /// Whether a connection that had waited in the pool was closed before it saw this request, so
+    /// that sending it again cannot make it happen twice.
+    fn may_try_again(&self, outgoing: &Outgoing, endings: &Endings) -> bool {
+        let unanswered = matches!(endings.response, Some(Response::None(AnswerError::Cut(_))));
+        let safe = matches!(&*self.accepted.method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE");
+        outgoing.reused
+            && unanswered
+            && outgoing.incoming.is_untouched()
+            && self.length == BodyLength::None
+            && safe
+            && !self.upgrade
+    }
+
+    async fn conclude(
+        mut self,
+        mut outgoing: Outgoing,
+        mut endings: Endings,
+        summary: Summary,
+    ) -> Forwarded {
+        let request = endings.request.take();
+        if let Some(Ending::Down(down)) = &request {
+            return self.down(down, summary).await;
+        }
+        if let Some(limit) = endings.timed_out {
+            return self.answer(Answer::late(limit), summary, request).await;
+        }
+        let requested = self.record_request_end(request.as_ref());
+        let response = endings.response.take();
+        let (outcome, error) = match &response {
+            _ if matches!(requested, Requested::Cut) && response.is_none() => {
+                (Outcome::ClientCancelled, None)
+            }
+            None => (Outcome::ClientCancelled, None),
+            Some(Response::Switched(_)) => {
+                return upgrade::tunnel(self.into_tunnel(outgoing, response, summary)).await;
+            }
+            Some(Response::Sent(Ending::Complete)) => match requested {
+                Requested::Cut => (Outcome::ClientCancelled, None),
+                Requested::Whole | Requested::Unsent => (Outcome::Complete, None),
+            },
+            Some(Response::Sent(Ending::Down(down)) | Response::Down(down)) => {
+                return self.down(down, summary).await;
+            }
+            Some(Response::Sent(Ending::Unsent(_)) | Response::ClientGone(_)) => {
+                let _ = self.recorder.ended(Direction::Response, End::ClientCancelled, false, None);
+                (Outcome::ClientCancelled, None)
+            }
+            Some(Response::Sent(Ending::Cut(cut))) => {
+                let _ = self.recorder.ended(Direction::Response, End::UpstreamFailed, true, None);
+                self.response.cut(reason(cut)).await;
+                let code = match cut {
+                    Cut::Framing(_) => ErrorCode::UpstreamProtocol,
+                    _ => ErrorCode::UpstreamClosed,
+                };
+                (Outcome::UpstreamFailed, Some(code))
+            }
+            Some(Response::Sent(Ending::Stalled(_))) => {
+                let _ = self.recorder.ended(Direction::Response, End::UpstreamFailed, true, None);
+                self.response.cut(None).await;
+                (Outcome::UpstreamFailed, Some(ErrorCode::UpstreamTimeout))
+            }
+            Some(Response::None(error)) => {
+                if let (AnswerError::Cut(Cut::Reset(reason)), true) =
+                    (error, self.response.is_http2())
+                {
+                    // The client's stream ends as the upstream's did.
+                    self.response.reset(*reason);
+                    (Outcome::UpstreamFailed, Some(ErrorCode::UpstreamClosed))
+                } else if matches!(requested, Requested::Cut) {
+                    (Outcome::ClientCancelled, None)
+                } else {
+                    let answer = Answer::unanswered(error);
+                    return self.answer(answer, summary, request).await;
+                }
+            }
+        };
+        if outcome == Outcome::ClientCancelled {
+            if let Some(sink) = &mut outgoing.sink {
+                sink.cut(Some(h2::Reason::CANCEL)).await;
+            }
+            self.response.reset(h2::Reason::CANCEL);
+        }
+        let whole = outcome == Outcome::Complete && matches!(requested, Requested::Whole);
+        self.finish(outgoing, outcome, error, whole, summary)
+    }
+
+    /// Records how the request ended, where it did not end as its framing says.
+    fn record_request_end(&self, ending: Option<&Ending>) -> Requested {
+        let (end, requested) = match ending {
+            Some(Ending::Complete) => {
+                if self.upgrade {
+                    let _ = self.recorder.ended(Direction::Request, End::Complete, true, None);
+                }
+                return Requested::Whole;
+            }
+            Some(Ending::Cut(_)) => (End::ClientCancelled, Requested::Cut),
+            _ => (End::UpstreamFailed, Requested::Unsent),
+        };
+        // A journal that is down says so at the next step that must wait for it.
+        let _ = self.recorder.ended(Direction::Request, end, false, None);
+        requested
+    }
+
+    fn finish(
+        self,
+        outgoing: Outgoing,
+        outcome: Outcome,
+        error: Option<ErrorCode>,
+        whole: bool,
+        mut summary: Summary,
+    ) -> Forwarded {
+        let Self { forwarder, recorder, route, body, response, .. } = self;
+        summary.close(&recorder, &response, outcome, error);
+        let (rest, upstream) = response.into_rest(body, whole);
+        if let (true, Some(facts), Some(Sink::Http1(sink)), Some((reader, carry))) =
+            (whole, outgoing.facts, outgoing.sink, upstream)
+        {
+            let idle = super::pool::Idle { reader, writer: sink.into_writer(), facts };
+            forwarder.pool.put(&route.upstream.name, idle, &carry);
+        }
+        summary.recorded = recorder.closed(outcome, error).is_ok();
+        Forwarded { rest, summary }
+    }
+
+    /// Answers for the upstream, which cannot.
+    async fn answer(
+        mut self,
+        answer: Answer,
+        mut summary: Summary,
+        request: Option<Ending>,
+    ) -> Forwarded {
+        let whole = matches!(request, Some(Ending::Complete)) || self.length == BodyLength::None;
+        let end = if whole { End::Complete } else { End::UpstreamFailed };
+        let _ = self.recorder.ended(Direction::Request, end, whole, None);
+        let sent = self.response.answer(&answer, &self.recorder, whole).await;
+        let outcome = match sent {
+            Ending::Complete => Outcome::UpstreamFailed,
+            Ending::Down(down) => return self.down(&down, summary).await,
+            _ => {
+                let _ = self.recorder.ended(Direction::Response, End::ClientCancelled, false, None);
+                Outcome::ClientCancelled
+            }
+        };
+        summary.close(&self.recorder, &self.response, outcome, Some(answer.code));
+        let (rest, _) = self.response.into_rest(self.body, whole);
+        summary.recorded = self.recorder.closed(outcome, Some(answer.code)).is_ok();
+        Forwarded { rest, summary }
+    }
+
+    /// The journal takes nothing: what has begun is cut, what has not is refused.
+    async fn down(mut self, down: &Down, mut summary: Summary) -> Forwarded {
+        self.response.refuse(down).await;
+        summary.close(&self.recorder, &self.response, Outcome::Interrupted, Some(ErrorCode::JournalFailed));
+        Forwarded { rest: Rest::Closed, summary }
+    }
+
+    fn into_tunnel(
+        self,
+        outgoing: Outgoing,
+        response: Option<Response>,
+        summary: Summary,
+    ) -> upgrade::Tunnel {
+        let switched = match response {
+            Some(Response::Switched(switched)) => Some(switched),
+            _ => None,
+        };
+        upgrade::Tunnel {
+            recorder: self.recorder,
+            body: self.body,
+            response: self.response,
+            sink: outgoing.sink,
+            switched,
+            summary,
+        }
+    }
+}
+
+/// How the request ended, as far as the outcome needs to know.
+#[derive(Clone, Copy)]
+enum Requested {
+    Whole,
+    Cut,
+    Unsent,
+}
+
+/// Why a request was not put on its way.
+enum Refusal {
+    Answer(Answer),
+    Down(Down),
+}
+
+impl From<Down> for Refusal {
+    fn from(down: Down) -> Self {
+        Self::Down(down)
+    }
+}
+
+fn reason(cut: &Cut) -> Option<h2::Reason> {
+    match cut {
+        Cut::Reset(reason) => Some(*reason),
+        _ => None,
+    }
+}
+
+/// Answers a request that goes nowhere, and records the answer.
+pub async fn refuse(refused: Refused, answer: Answer) -> Forwarded {
+    let (recorder, accepted) = refused.into_parts();
+    let summary = Summary::refused(&accepted);
+    let method = accepted.head().method.clone();
+    let whole = accepted.length() == BodyLength::None;
+    let (body, reply) = accepted.into_streams();
+    let response = Responding::new(reply, method, String::new());
+    refused_with(recorder, response, body, whole, answer, summary).await
+}
+
+/// Answers bytes that were no request, and records that they came.
+pub async fn refuse_malformed(
+    recorder: Result<Recorder, Down>,
+    reply: Reply,
+    body: Source,
+    answer: Answer,
+) -> Forwarded {
+    let mut response = Responding::new(reply, NO_METHOD, String::new());
+    let summary = Summary::malformed();
+    match recorder {
+        Ok(recorder) => refused_with(recorder, response, body, false, answer, summary).await,
+        Err(down) => {
+            response.refuse(&down).await;
+            let (rest, _) = response.into_rest(body, false);
+            Forwarded { rest, summary }
+        }
+    }
+}
+
+/// Answers that nothing can be captured now; there is no record of it but the journal's own count.
+pub async fn turn_away(refused: Box<(Down, Accepted)>) -> Forwarded {
+    let (down, accepted) = *refused;
+    let mut summary = Summary::refused(&accepted);
+    let method = accepted.head().method.clone();
+    let (body, reply) = accepted.into_streams();
+    let mut response = Responding::new(reply, method, String::new());
+    response.refuse(&down).await;
+    summary.status = response.status();
+    summary.outcome = Outcome::Refused;
+    summary.error = Some(ErrorCode::JournalFailed);
+    let (rest, _) = response.into_rest(body, false);
+    Forwarded { rest, summary }
+}
+
+async fn refused_with(
+    recorder: Recorder,
+    mut response: Responding,
+    body: Source,
+    whole: bool,
+    answer: Answer,
+    mut summary: Summary,
+) -> Forwarded {
+    let end = if whole { End::Complete } else { End::GatewayRefused };
+    let _ = recorder.ended(Direction::Request, end, whole, None);
+    let sent = response.answer(&answer, &recorder, whole).await;
+    if let Ending::Down(down) = &sent {
+        response.refuse(down).await;
+        return Forwarded { rest: Rest::Closed, summary };
+    }
+    if !matches!(sent, Ending::Complete) {
+        let _ = recorder.ended(Direction::Response, End::ClientCancelled, false, None);
+    }
+    summary.close(&recorder, &response, Outcome::Refused, Some(answer.code));
+    let (rest, _) = response.into_rest(body, whole);
+    summary.recorded = recorder.closed(Outcome::Refused, Some(answer.code)).is_ok();
+    Forwarded { rest, summary }
+}

@@ -1,0 +1,154 @@
+//! Heads as they leave: hop-by-hop fields taken out and made anew, everything else as it came.
+
+use bytes::Bytes;
+
+use crate::route::{Scheme, Upstream};
+use crate::wire::http1::is_hop_by_hop;
+use crate::wire::message::{FieldsBuilder, RequestHead, ResponseHead, Version};
+use crate::wire::sink::Framing;
+
+/// The request head to send to `upstream`.
+///
+/// `framing` is how the body will be framed over HTTP/1; HTTP/2 has its own.
+#[must_use]
+pub fn request(
+    received: &RequestHead,
+    upstream: &Upstream,
+    target: Bytes,
+    http2: bool,
+    framing: Framing,
+    dropped: &[&str],
+    appended: &[(&str, String)],
+) -> RequestHead {
+    let options: Vec<&[u8]> = received.fields.tokens("connection").collect();
+    let upgrade = !http2 && received.fields.lists("connection", "upgrade");
+    let te_trailers = received.fields.lists("te", "trailers");
+    let mut out = FieldsBuilder::new(http2);
+    let mut hosted = false;
+    let mut framed = framing != Framing::Chunked || http2;
+    let mut connected = false;
+    let mut cookies = false;
+    let authority = upstream.authority.as_bytes();
+
+    if !http2 && received.fields.first("host").is_none() {
+        out.push(b"Host", authority);
+        hosted = true;
+    }
+    for (name, value) in received.fields.iter() {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        if dropped.iter().any(|other| is(other)) {
+            continue;
+        }
+        if is("host") {
+            if !http2 && !hosted {
+                out.push(name, authority);
+                hosted = true;
+            }
+        } else if is("transfer-encoding") {
+            if !framed {
+                out.push(name, b"chunked");
+                framed = true;
+            }
+        } else if is("connection") {
+            if !connected && upgrade {
+                out.push(name, b"Upgrade");
+                connected = true;
+            } else if !connected && te_trailers && !http2 {
+                out.push(name, b"TE");
+                connected = true;
+            }
+        } else if is("upgrade") {
+            if upgrade {
+                out.push(name, value);
+            }
+        } else if is("te") {
+            if te_trailers {
+                out.push(name, b"trailers");
+            }
+        } else if is_hop_by_hop(name) || options.iter().any(|option| name.eq_ignore_ascii_case(option))
+        {
+            // For this hop only (RFC 9110 section 7.6.1).
+        } else if is("cookie") && received.version == Version::Http2 && !http2 {
+            // HTTP/2 may send one cookie a field; HTTP/1 wants them in one (RFC 9113, 8.2.3).
+            if !cookies {
+                let all: Vec<&[u8]> = received.fields.all("cookie").collect();
+                out.push(name, &all.join(b"; ".as_slice()));
+                cookies = true;
+            }
+        } else {
+            out.push(name, value);
+        }
+    }
+    if !framed {
+        out.push(b"Transfer-Encoding", b"chunked");
+    }
+    for (name, value) in appended {
+        out.push(name.as_bytes(), value.as_bytes());
+    }
+    RequestHead {
+        method: received.method.clone(),
+        target,
+        scheme: http2.then(|| scheme(upstream)),
+        authority: http2.then(|| Bytes::copy_from_slice(authority)),
+        version: if http2 { Version::Http2 } else { Version::Http11 },
+        fields: out.finish(),
+    }
+}
+
+/// The response head to send to a client that speaks `version`; `framing` is how its body will be
+/// framed over HTTP/1, `close` whether the connection ends after it.
+#[must_use]
+pub fn response(
+    received: &ResponseHead,
+    version: Version,
+    framing: Framing,
+    close: bool,
+) -> ResponseHead {
+    let http2 = version == Version::Http2;
+    let options: Vec<&[u8]> = received.fields.tokens("connection").collect();
+    let switching = received.status == 101;
+    let mut out = FieldsBuilder::new(http2);
+    let mut framed = framing != Framing::Chunked || http2;
+    let mut connected = !(close || switching) || http2;
+    let coded = received.fields.first("transfer-encoding").is_some();
+    let connection = if switching { "Upgrade" } else { "close" };
+    for (name, value) in received.fields.iter() {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        if is("transfer-encoding") {
+            if !framed {
+                out.push(name, b"chunked");
+                framed = true;
+            }
+        } else if is("connection") {
+            if !connected {
+                out.push(name, connection.as_bytes());
+                connected = true;
+            }
+        } else if is("content-length") && coded {
+            // The coding decides (RFC 9112 section 6.3); the next hop is offered no choice.
+        } else if is("upgrade") && switching && !http2 {
+            out.push(name, value);
+        } else if is_hop_by_hop(name) || options.iter().any(|option| name.eq_ignore_ascii_case(option))
+        {
+            // For this hop only (RFC 9110 section 7.6.1).
+        } else {
+            out.push(name, value);
+        }
+    }
+    if !framed {
+        out.push(b"Transfer-Encoding", b"chunked");
+    }
+    if !connected {
+        out.push(b"Connection", connection.as_bytes());
+    }
+    ResponseHead {
+        status: received.status,
+        reason: if http2 { Bytes::new() } else { received.reason.clone() },
+        version: if http2 { Version::Http2 } else { Version::Http11 },
+        fields: out.finish(),
+    }
+}
+
+fn scheme(upstream: &Upstream) -> Bytes {
+    Bytes::from_static(if upstream.scheme == Scheme::Https { b"https" } else { b"http" })
+}

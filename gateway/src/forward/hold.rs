@@ -1,0 +1,73 @@
+//! Which bytes of a WebSocket wait for the disk.
+//!
+//! The last byte of each client message, and of Close in either direction, must not leave before
+//! it is on disk. All of a read is captured at once, so one wait covers every message in it: what
+//! stands before the first held byte goes, the rest follows the wait.
+
+use crate::wire::websocket::{Opcode, Walker};
+
+/// What is held back until it is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// The last byte of every message.
+    EveryMessage,
+    /// The last byte of Close.
+    Close,
+}
+
+/// Follows one direction of a WebSocket.
+#[derive(Debug)]
+pub struct Hold {
+    holds: Holds,
+    walker: Walker,
+}
+
+impl Hold {
+    /// At the first byte after the 101.
+    #[must_use]
+    pub fn new(holds: Holds) -> Self {
+        Self { holds, walker: Walker::new() }
+    }
+
+    /// How many bytes of `payload`, which comes next, may go before it is on disk; `None` where
+    /// all may.
+    pub fn split(&mut self, payload: &[u8]) -> Option<usize> {
+        let mut held = None;
+        let mut at = 0;
+        while let Some(rest) = payload.get(at..).filter(|rest| !rest.is_empty()) {
+            let (used, message) = self.walker.next(rest);
+            at += used;
+            let Some(message) = message else { break };
+            if self.holds == Holds::EveryMessage || message.opcode == Opcode::Close {
+                held = held.or(Some(at.saturating_sub(1)));
+            }
+        }
+        held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An unmasked text frame "hi", then a close frame without a reason.
+    const FRAMES: &[u8] = &[0x81, 2, b'h', b'i', 0x88, 0];
+
+    #[test]
+    fn the_last_byte_of_the_first_message_is_held() {
+        assert_eq!(Hold::new(Holds::EveryMessage).split(FRAMES), Some(3));
+    }
+
+    #[test]
+    fn only_close_is_held_from_the_upstream() {
+        assert_eq!(Hold::new(Holds::Close).split(FRAMES), Some(5));
+        assert_eq!(Hold::new(Holds::Close).split(&FRAMES[..4]), None);
+    }
+
+    #[test]
+    fn a_message_that_ends_in_a_later_read_is_held_there() {
+        let mut hold = Hold::new(Holds::EveryMessage);
+        assert_eq!(hold.split(&FRAMES[..3]), None);
+        assert_eq!(hold.split(&FRAMES[3..4]), Some(0));
+    }
+}

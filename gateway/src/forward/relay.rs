@@ -1,0 +1,119 @@
+//! One direction of an exchange: every byte captured, then sent, the end only when it is on disk.
+
+use std::time::Duration;
+
+use crate::capture::journal::{Down, Position};
+use crate::capture::record::Direction;
+use crate::capture::{End, Recorder};
+use crate::wire::sink::{SendError, Sink};
+use crate::wire::source::{Cut, Event, Source};
+use super::hold::Hold;
+
+/// How one direction ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// The whole message was captured and sent.
+    Complete,
+    /// The sender stopped in the middle.
+    Cut(Cut),
+    /// The receiver would not take the rest.
+    Unsent(SendError),
+    /// Nothing came for as long as the configuration allows.
+    Stalled(Duration),
+    /// The journal takes nothing any more; what is not on disk may not be released.
+    Down(Down),
+}
+
+/// What a relay is told about its direction.
+#[derive(Debug)]
+pub struct Course<'a> {
+    /// Which way the bytes go.
+    pub direction: Direction,
+    /// Where they are recorded.
+    pub recorder: &'a Recorder,
+    /// The longest silence between two reads.
+    pub patience: Option<Duration>,
+    /// Message boundaries to hold, after an upgrade to WebSocket.
+    pub hold: Option<Hold>,
+}
+
+/// Moves one body from `source` to `sink`.
+pub async fn relay(mut course: Course<'_>, source: &mut Source, sink: &mut Sink) -> Ending {
+    match run(&mut course, source, sink).await {
+        Ok(()) => Ending::Complete,
+        Err(ending) => ending,
+    }
+}
+
+async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> Result<(), Ending> {
+    let (recorder, direction) = (course.recorder, course.direction);
+    loop {
+        if !source.has_more() {
+            sink.flush().await.map_err(Ending::Unsent)?;
+        }
+        recorder.room().await;
+        match next(course, source, sink).await? {
+            Event::Data { payload, last } => {
+                let (tapped, position) =
+                    recorder.data(direction, &payload).map_err(Ending::Down)?;
+                if let Some(count) = course.hold.as_mut().and_then(|hold| hold.split(&payload)) {
+                    let mut down = None;
+                    let durable = async {
+                        down = recorder.durable(position).await.err();
+                        down.is_none()
+                    };
+                    let sent = sink.split_data(tapped, count, durable).await;
+                    if let Some(down) = down {
+                        return Err(Ending::Down(down));
+                    }
+                    sent.map_err(Ending::Unsent)?;
+                } else if last {
+                    // The end goes to the journal first, so that its sync runs while the bytes
+                    // before it are on their way.
+                    let position = end(recorder, direction, None)?;
+                    sink.data(tapped).await.map_err(Ending::Unsent)?;
+                    recorder.durable(position).await.map_err(Ending::Down)?;
+                    return sink.finish(None).await.map_err(Ending::Unsent);
+                } else {
+                    sink.data(tapped).await.map_err(Ending::Unsent)?;
+                }
+            }
+            Event::End(trailers) => {
+                let position = end(recorder, direction, trailers.as_ref())?;
+                recorder.durable(position).await.map_err(Ending::Down)?;
+                return sink.finish(trailers.as_ref()).await.map_err(Ending::Unsent);
+            }
+        }
+    }
+}
+
+fn end(
+    recorder: &Recorder,
+    direction: Direction,
+    trailers: Option<&crate::wire::message::Fields>,
+) -> Result<Position, Ending> {
+    let end = if trailers.is_some() { End::Trailers } else { End::Complete };
+    recorder.ended(direction, end, true, trailers).map_err(Ending::Down)
+}
+
+async fn next(
+    course: &Course<'_>,
+    source: &mut Source,
+    sink: &mut Sink,
+) -> Result<Event, Ending> {
+    let event = async {
+        if matches!(sink, Sink::Http1(_)) {
+            return source.next().await.map_err(Ending::Cut);
+        }
+        tokio::select! {
+            event = source.next() => event.map_err(Ending::Cut),
+            reason = sink.refused() => Err(Ending::Unsent(SendError::Reset(reason))),
+        }
+    };
+    match course.patience {
+        None => event.await,
+        Some(limit) => {
+            tokio::time::timeout(limit, event).await.unwrap_or(Err(Ending::Stalled(limit)))
+        }
+    }
+}

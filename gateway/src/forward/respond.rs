@@ -1,0 +1,354 @@
+//! The answer's way: from the upstream, or from the gateway itself, to the client.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason;
+use sealtap_common::leaf::End;
+
+use super::answer::Answer as OwnAnswer;
+use super::relay::{Course, Ending, relay};
+use super::upstream::{Answer, AnswerError, AnswerLength, Incoming};
+use super::{Rest, head};
+use crate::accept::Reply;
+use crate::capture::Recorder;
+use crate::capture::journal::Down;
+use crate::capture::record::Direction;
+use crate::wire::buffer::{Chunk, Payload};
+use crate::wire::http2::{FrameSink, respond_with};
+use crate::wire::message::{ResponseHead, Version};
+use crate::wire::sink::{Framing, SendError, Sink};
+use crate::wire::source::Source;
+use crate::wire::stream::Reader;
+
+/// How the answer went.
+#[derive(Debug)]
+pub enum Response {
+    /// A final head came and its body was relayed; how that ended.
+    Sent(Ending),
+    /// No final head came.
+    None(AnswerError),
+    /// The client was gone before the final head was sent.
+    ClientGone(SendError),
+    /// The connection has changed protocol; both directions are raw from here.
+    Switched(Switched),
+    /// The journal takes nothing any more.
+    Down(Down),
+}
+
+/// The upstream's side of a connection that has changed protocol.
+#[derive(Debug)]
+pub struct Switched {
+    /// What the upstream sends.
+    pub source: Source,
+    /// Whether it is WebSocket now.
+    pub websocket: bool,
+}
+
+/// The place for one answer, and what became of it.
+#[derive(Debug)]
+pub struct Responding {
+    /// Until the final head is sent.
+    reply: Option<Reply>,
+    version: Version,
+    method: Bytes,
+    authority: String,
+    /// From the final head on.
+    pub(super) sink: Option<Sink>,
+    source: Option<Source>,
+    status: Option<u16>,
+    /// When the final head was there, in microseconds since the Unix epoch.
+    answered_us: Option<u64>,
+    /// Whether a 100 went to the client.
+    continued: AtomicBool,
+    /// Whether the upstream's connection may serve again.
+    reusable: bool,
+    /// Whether the client's connection ends with this answer.
+    close: bool,
+    /// Whether the client's connection has been ended already.
+    cut: bool,
+}
+
+impl Responding {
+    /// A place for the answer to a request with `method`; `authority` is the upstream's.
+    #[must_use]
+    pub fn new(reply: Reply, method: Bytes, authority: String) -> Self {
+        let version = reply.version();
+        let close = match &reply {
+            Reply::Http1(reply) => !reply.keep_alive(),
+            Reply::Http2(_) => false,
+        };
+        Self {
+            reply: Some(reply),
+            version,
+            method,
+            authority,
+            sink: None,
+            source: None,
+            status: None,
+            answered_us: None,
+            continued: AtomicBool::new(false),
+            reusable: false,
+            close,
+            cut: false,
+        }
+    }
+
+    /// The status sent, once there is one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// When the final head was there, in microseconds since the Unix epoch.
+    #[must_use]
+    pub fn answered_us(&self) -> Option<u64> {
+        self.answered_us
+    }
+
+    /// Whether the client speaks HTTP/2.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.version == Version::Http2
+    }
+
+    /// Relays interim answers, then the final one; sets `headed` when its head is complete.
+    pub async fn run(
+        &mut self,
+        incoming: &mut Incoming,
+        recorder: &Recorder,
+        headed: &AtomicBool,
+        patience: Option<Duration>,
+    ) -> Response {
+        loop {
+            match incoming.next().await {
+                Err(error) => return Response::None(error),
+                Ok(Answer::Interim(head)) => match self.interim(&head, recorder).await {
+                    Ok(()) => {}
+                    Err(response) => return response,
+                },
+                Ok(Answer::Final { head, source, length, reusable }) => {
+                    headed.store(true, Ordering::Relaxed);
+                    self.reusable = reusable;
+                    self.answered_us = Some(recorder.now_us());
+                    if length == AnswerLength::Switched {
+                        return self.switch(&head, source, recorder).await;
+                    }
+                    return self.relay(&head, source, length, recorder, patience).await;
+                }
+            }
+        }
+    }
+
+    async fn interim(&mut self, head: &ResponseHead, recorder: &Recorder) -> Result<(), Response> {
+        // HTTP/1.0 has no interim answers (RFC 9110 section 15.2).
+        if self.version == Version::Http10 {
+            return Ok(());
+        }
+        let sent = head::response(head, self.version, Framing::Bodiless, false);
+        recorder.interim(&sent).map_err(Response::Down)?;
+        let result = match &mut self.reply {
+            Some(Reply::Http1(reply)) => reply.sink_mut().interim(&sent).await,
+            Some(Reply::Http2(respond)) => match respond_with(&sent) {
+                Ok(response) => respond.send_informational(response).map_err(|_| gone()),
+                Err(_) => Ok(()),
+            },
+            None => Ok(()),
+        };
+        result.map_err(Response::ClientGone)
+    }
+
+    async fn relay(
+        &mut self,
+        head: &ResponseHead,
+        source: Source,
+        length: AnswerLength,
+        recorder: &Recorder,
+        patience: Option<Duration>,
+    ) -> Response {
+        let framing = self.framing(length);
+        self.close |= framing == Framing::UntilClose;
+        let sent = head::response(head, self.version, framing, self.close);
+        if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), false) {
+            return Response::Down(down);
+        }
+        if let Err(error) = self.begin(&sent, framing) {
+            return Response::ClientGone(error);
+        }
+        let source = self.source.insert(source);
+        let Some(sink) = &mut self.sink else { return Response::ClientGone(gone()) };
+        let course = Course { direction: Direction::Response, recorder, patience, hold: None };
+        Response::Sent(relay(course, source, sink).await)
+    }
+
+    async fn switch(
+        &mut self,
+        head: &ResponseHead,
+        source: Source,
+        recorder: &Recorder,
+    ) -> Response {
+        let sent = head::response(head, self.version, Framing::Raw, false);
+        if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), false) {
+            return Response::Down(down);
+        }
+        if let Err(error) = self.begin(&sent, Framing::Raw) {
+            return Response::ClientGone(error);
+        }
+        if let Some(sink) = &mut self.sink
+            && let Err(error) = sink.flush().await
+        {
+            return Response::ClientGone(error);
+        }
+        let websocket = head.fields.lists("upgrade", "websocket");
+        Response::Switched(Switched { source, websocket })
+    }
+
+    /// Sends an answer of the gateway's own; `whole` says whether the request was read to its end.
+    pub async fn answer(&mut self, answer: &OwnAnswer, recorder: &Recorder, whole: bool) -> Ending {
+        let (received, body) = answer.render();
+        let bodiless = &*self.method == b"HEAD";
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let framing = if bodiless { Framing::Bodiless } else { Framing::Length(length) };
+        self.close |= !whole;
+        let sent = head::response(&received, self.version, framing, self.close);
+        if let Err(down) = recorder.answered(&received, &sent, self.authority.as_bytes(), true) {
+            return Ending::Down(down);
+        }
+        if let Err(error) = self.begin(&sent, framing) {
+            return Ending::Unsent(error);
+        }
+        let Some(sink) = &mut self.sink else { return Ending::Unsent(gone()) };
+        let payload = Payload::Frame(body);
+        let sending = async {
+            if !bodiless {
+                let (tapped, _) =
+                    recorder.data(Direction::Response, &payload).map_err(Ending::Down)?;
+                sink.data(tapped).await.map_err(Ending::Unsent)?;
+            }
+            let position = recorder
+                .ended(Direction::Response, End::Complete, true, None)
+                .map_err(Ending::Down)?;
+            recorder.durable(position).await.map_err(Ending::Down)?;
+            sink.finish(None).await.map_err(Ending::Unsent)
+        };
+        sending.await.err().unwrap_or(Ending::Complete)
+    }
+
+    /// Says that nothing can be captured, outside of any record; what has begun is cut.
+    pub async fn refuse(&mut self, down: &Down) {
+        let answer = OwnAnswer::journal_down(down);
+        if self.reply.is_none() {
+            return self.cut(None).await;
+        }
+        let (received, body) = answer.render();
+        let bodiless = &*self.method == b"HEAD";
+        let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let framing = if bodiless { Framing::Bodiless } else { Framing::Length(length) };
+        let sent = head::response(&received, self.version, framing, true);
+        match (self.reply.take(), respond_with(&sent)) {
+            (Some(Reply::Http1(reply)), _) => {
+                let mut sink = reply.into_sink();
+                let _ = sink.refuse(&sent, if bodiless { &[] } else { &body }).await;
+                self.sink = Some(Sink::Http1(sink));
+            }
+            (Some(Reply::Http2(mut respond)), Ok(response)) => {
+                if let Ok(mut stream) = respond.send_response(response, bodiless) {
+                    let _ = stream.send_data(body, true);
+                }
+            }
+            _ => {}
+        }
+        self.close = true;
+    }
+
+    /// Ends a begun answer so that it is seen to be cut.
+    pub async fn cut(&mut self, reason: Option<Reason>) {
+        self.cut = true;
+        if let Some(sink) = &mut self.sink {
+            sink.cut(reason).await;
+        } else {
+            self.reset(reason.unwrap_or(Reason::INTERNAL_ERROR));
+        }
+    }
+
+    /// Ends the client's stream with an error code; over HTTP/1 the connection just ends.
+    pub fn reset(&mut self, reason: Reason) {
+        self.cut = true;
+        if let Some(Reply::Http2(respond)) = &mut self.reply {
+            respond.send_reset(reason);
+        }
+        if let Some(Sink::Http2(sink)) = &mut self.sink {
+            sink.reset(reason);
+        }
+    }
+
+    /// What is left of the client's connection, and of the upstream's where it may serve again.
+    /// `whole` says whether both messages ended as they should.
+    #[must_use]
+    pub fn into_rest(self, body: Source, whole: bool) -> (Rest, Option<(Reader, Chunk)>) {
+        let upstream = match self.source {
+            Some(Source::Http1(source)) if self.reusable => Some(source.into_parts()),
+            _ => None,
+        };
+        let writer = match (self.sink, self.reply) {
+            (Some(Sink::Http1(sink)), _) => sink.into_writer(),
+            (_, Some(Reply::Http1(reply))) => reply.into_sink().into_writer(),
+            _ => return (Rest::Closed, upstream),
+        };
+        let Source::Http1(body) = body else { return (Rest::Closed, upstream) };
+        let (reader, carry) = body.into_parts();
+        let rest = if whole && !self.close && !self.cut {
+            Rest::KeepAlive { reader, writer, carry }
+        } else {
+            Rest::Close { reader, writer, graceful: !self.cut }
+        };
+        (rest, upstream)
+    }
+
+    /// Whether the client was told to go on with its body.
+    #[must_use]
+    pub fn was_continued(&self) -> bool {
+        self.continued.load(Ordering::Relaxed)
+    }
+
+    fn framing(&self, length: AnswerLength) -> Framing {
+        match (length, self.version) {
+            (AnswerLength::None, _) => Framing::Bodiless,
+            (AnswerLength::Exactly(length), _) => Framing::Length(length),
+            (AnswerLength::Switched, _) => Framing::Raw,
+            (AnswerLength::Framed, Version::Http11) => Framing::Chunked,
+            // What HTTP/2 frames by itself is asked for the same way.
+            (AnswerLength::Framed | AnswerLength::UntilClose, Version::Http2) => Framing::Chunked,
+            (AnswerLength::Framed | AnswerLength::UntilClose, _) => Framing::UntilClose,
+        }
+    }
+
+    fn begin(&mut self, sent: &ResponseHead, framing: Framing) -> Result<(), SendError> {
+        self.status = Some(sent.status);
+        match self.reply.take() {
+            Some(Reply::Http1(reply)) => {
+                let mut sink = reply.into_sink();
+                let written = sink.head(framing, sent);
+                self.sink = Some(Sink::Http1(sink));
+                written
+            }
+            Some(Reply::Http2(mut respond)) => {
+                let response = respond_with(sent).map_err(|_| gone())?;
+                let sink = if framing == Framing::Bodiless {
+                    FrameSink::bodiless(respond, response)
+                } else {
+                    let stream = respond.send_response(response, false).map_err(|_| gone())?;
+                    FrameSink::new(stream)
+                };
+                self.sink = Some(Sink::Http2(sink));
+                Ok(())
+            }
+            None => Err(gone()),
+        }
+    }
+}
+
+fn gone() -> SendError {
+    SendError::Reset(Reason::STREAM_CLOSED)
+}

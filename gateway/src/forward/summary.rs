@@ -1,0 +1,110 @@
+//! What the operator sees of an exchange the moment it is over.
+
+use sealtap_common::leaf::{ErrorCode, Outcome};
+
+use super::respond::Responding;
+use crate::accept::Accepted;
+use crate::capture::Recorder;
+use crate::capture::record::Direction;
+use crate::route::{Route, Scheme, Upstream};
+
+/// One finished exchange in short.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The exchange's random id; all zero where nothing could be recorded.
+    pub id: [u8; 16],
+    /// Its number in this boot.
+    pub number: u64,
+    /// The method, as text.
+    pub method: String,
+    /// The run's name, or its id.
+    pub run: String,
+    /// The URL at the upstream, or the target where there is none; without its query, which may
+    /// hold secrets.
+    pub url: String,
+    /// The status sent to the client.
+    pub status: Option<u16>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What went wrong.
+    pub error: Option<ErrorCode>,
+    /// Body bytes from the client.
+    pub request_bytes: u64,
+    /// Body bytes to the client.
+    pub response_bytes: u64,
+    /// When its head was complete, in microseconds since the Unix epoch.
+    pub started_us: u64,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+    /// How long the head of the answer took, in microseconds.
+    pub ttfb_us: Option<u64>,
+    /// Whether its end is in the journal.
+    pub recorded: bool,
+}
+
+impl Summary {
+    pub(super) fn new(accepted: &Accepted, route: &Route) -> Self {
+        let path = route.target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let url = format!("{}{}", origin(&route.upstream), String::from_utf8_lossy(path));
+        Self::at(accepted, url)
+    }
+
+    pub(super) fn refused(accepted: &Accepted) -> Self {
+        let target = &accepted.head().target;
+        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        Self::at(accepted, String::from_utf8_lossy(path).into_owned())
+    }
+
+    pub(super) fn malformed() -> Self {
+        Self {
+            id: [0; 16],
+            number: 0,
+            method: "-".to_owned(),
+            run: String::new(),
+            url: "-".to_owned(),
+            status: None,
+            outcome: Outcome::Interrupted,
+            error: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            started_us: 0,
+            duration_us: 0,
+            ttfb_us: None,
+            recorded: false,
+        }
+    }
+
+    fn at(accepted: &Accepted, url: String) -> Self {
+        Self {
+            method: String::from_utf8_lossy(&accepted.head().method).into_owned(),
+            url,
+            started_us: accepted.started_us(),
+            ..Self::malformed()
+        }
+    }
+
+    pub(super) fn close(
+        &mut self,
+        recorder: &Recorder,
+        response: &Responding,
+        outcome: Outcome,
+        error: Option<ErrorCode>,
+    ) {
+        self.id = recorder.id();
+        self.number = recorder.number();
+        recorder.run().clone_into(&mut self.run);
+        self.ttfb_us = response.answered_us().map(|at| at.saturating_sub(self.started_us));
+        self.status = response.status();
+        self.outcome = outcome;
+        self.error = error;
+        self.request_bytes = recorder.captured(Direction::Request);
+        self.response_bytes = recorder.captured(Direction::Response);
+        self.duration_us = recorder.now_us().saturating_sub(self.started_us);
+    }
+}
+
+/// Scheme and authority of an upstream.
+fn origin(upstream: &Upstream) -> String {
+    let scheme = if upstream.scheme == Scheme::Https { "https" } else { "http" };
+    format!("{scheme}://{}", upstream.authority)
+}

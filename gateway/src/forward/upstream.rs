@@ -1,0 +1,207 @@
+//! One exchange's side towards its upstream: where the request goes and the answer comes from.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use http::{Method, Request, Uri};
+
+use crate::wire::buffer::Chunk;
+use crate::wire::head::{ReadHeadError, read_head};
+use crate::wire::http1::{
+    BodyDecoder, HeadError, HeadScanner, ResponseFraming, parse_response,
+};
+use crate::wire::http2::{FrameSink, FrameSource, fields, header_map};
+use crate::wire::message::{RequestHead, ResponseHead, Version};
+use crate::wire::source::{ByteSource, Cut, Source};
+use crate::wire::stream::Reader;
+
+/// How long the body of an answer is, as far as its head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerLength {
+    /// There is none.
+    None,
+    /// Exactly so many bytes.
+    Exactly(u64),
+    /// Delimited by the protocol's framing.
+    Framed,
+    /// Delimited by the end of the connection alone.
+    UntilClose,
+    /// No longer HTTP.
+    Switched,
+}
+
+/// What an upstream says before its body.
+#[derive(Debug)]
+pub enum Answer {
+    /// An interim answer; another follows.
+    Interim(ResponseHead),
+    /// The final answer.
+    Final {
+        /// Its head.
+        head: ResponseHead,
+        /// Its body.
+        source: Source,
+        /// How long the body is.
+        length: AnswerLength,
+        /// Whether the connection may be used again afterwards.
+        reusable: bool,
+    },
+}
+
+/// Why no answer came.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The upstream stopped.
+    #[error("the upstream closed before its answer: {0}")]
+    Cut(Cut),
+    /// What came is no HTTP.
+    #[error("the upstream's answer is not valid HTTP: {0}")]
+    Malformed(HeadError),
+    /// A 101 that nobody asked for.
+    #[error("the upstream changed the protocol without being asked to")]
+    Unasked,
+}
+
+impl From<ReadHeadError> for AnswerError {
+    fn from(error: ReadHeadError) -> Self {
+        match error {
+            ReadHeadError::Ended | ReadHeadError::Cut => Self::Cut(Cut::Ended),
+            ReadHeadError::Transport(error) => Self::Cut(Cut::Transport(error)),
+            ReadHeadError::Malformed(error) => Self::Malformed(error),
+        }
+    }
+}
+
+/// Where the answer will come from.
+#[derive(Debug)]
+pub enum Incoming {
+    /// An HTTP/1 connection and what is read of it so far.
+    Http1 {
+        /// The receiving direction; taken when the final head is complete.
+        reader: Option<Reader>,
+        /// Bytes read beyond the last head.
+        carry: Chunk,
+        /// The request's method, which decides whether the answer has a body.
+        method: Bytes,
+    },
+    /// A stream of an HTTP/2 connection.
+    Http2(Box<ResponseFuture>),
+}
+
+impl Incoming {
+    /// The next answer.
+    ///
+    /// # Errors
+    ///
+    /// [`AnswerError`].
+    pub async fn next(&mut self) -> Result<Answer, AnswerError> {
+        match self {
+            Self::Http1 { reader, carry, method } => next_http1(reader, carry, method).await,
+            Self::Http2(response) => next_http2(response).await,
+        }
+    }
+
+    /// Whether nothing of an answer has arrived yet.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        match self {
+            Self::Http1 { reader, carry, .. } => reader.is_some() && carry.is_empty(),
+            Self::Http2(_) => true,
+        }
+    }
+}
+
+async fn next_http1(
+    slot: &mut Option<Reader>,
+    carry: &mut Chunk,
+    method: &Bytes,
+) -> Result<Answer, AnswerError> {
+    let Some(reader) = slot.as_mut() else { return Err(AnswerError::Cut(Cut::Ended)) };
+    let head = read_head(reader, carry, HeadScanner::for_response()).await?;
+    let response = parse_response(head, method).map_err(AnswerError::Malformed)?;
+    if response.is_interim() {
+        return Ok(Answer::Interim(response.head));
+    }
+    let length = match response.framing {
+        ResponseFraming::None => AnswerLength::None,
+        ResponseFraming::Length(length) => AnswerLength::Exactly(length),
+        ResponseFraming::Chunked => AnswerLength::Framed,
+        ResponseFraming::UntilClose => AnswerLength::UntilClose,
+        ResponseFraming::Upgraded => AnswerLength::Switched,
+    };
+    let carry = std::mem::replace(carry, Chunk::empty());
+    let Some(reader) = slot.take() else { return Err(AnswerError::Cut(Cut::Ended)) };
+    let source = ByteSource::new(reader, carry, BodyDecoder::new(response.framing));
+    let reusable = !response.connection.close && length != AnswerLength::Switched;
+    Ok(Answer::Final { head: response.head, source: Source::Http1(source), length, reusable })
+}
+
+async fn next_http2(response: &mut ResponseFuture) -> Result<Answer, AnswerError> {
+    let interim = poll_fn(|context| response.poll_informational(context)).await;
+    if let Some(interim) = interim {
+        let interim = interim.map_err(|error| AnswerError::Cut(crate::wire::http2::cut(error)))?;
+        let (parts, ()) = interim.into_parts();
+        return Ok(Answer::Interim(head(&parts)));
+    }
+    let response = response.await.map_err(|error| AnswerError::Cut(crate::wire::http2::cut(error)))?;
+    let (parts, body) = response.into_parts();
+    let head = head(&parts);
+    let length = if body.is_end_stream() {
+        AnswerLength::None
+    } else {
+        match announced(&head) {
+            Some(length) => AnswerLength::Exactly(length),
+            None => AnswerLength::Framed,
+        }
+    };
+    let source = Source::Http2(FrameSource::new(body));
+    Ok(Answer::Final { head, source, length, reusable: true })
+}
+
+fn head(parts: &http::response::Parts) -> ResponseHead {
+    ResponseHead {
+        status: parts.status.as_u16(),
+        reason: Bytes::new(),
+        version: Version::Http2,
+        fields: fields(&parts.headers),
+    }
+}
+
+fn announced(head: &ResponseHead) -> Option<u64> {
+    std::str::from_utf8(head.fields.first("content-length")?).ok()?.parse().ok()
+}
+
+/// Why a request cannot be sent over HTTP/2.
+#[derive(Debug, thiserror::Error)]
+pub enum SendHeadError {
+    /// `http::Uri` or `http::Method` refuses what the client sent.
+    #[error("HTTP/2 cannot carry this method or target: {0}")]
+    Unsayable(#[from] http::Error),
+    /// The connection takes no more streams.
+    #[error("the HTTP/2 connection takes no more streams: {0}")]
+    Closed(#[from] h2::Error),
+}
+
+/// Sends a request's head over a shared connection.
+///
+/// # Errors
+///
+/// [`SendHeadError`]; nothing was sent then.
+pub async fn send_head(
+    sender: SendRequest<Bytes>,
+    head: &RequestHead,
+    end_of_stream: bool,
+) -> Result<(Incoming, FrameSink), SendHeadError> {
+    let method = Method::from_bytes(&head.method).map_err(http::Error::from)?;
+    let uri = Uri::builder()
+        .scheme(head.scheme.as_deref().unwrap_or(b"https"))
+        .authority(head.authority.as_deref().unwrap_or_default())
+        .path_and_query(&*head.target)
+        .build()?;
+    let mut request = Request::builder().method(method).uri(uri).body(())?;
+    *request.headers_mut() = header_map(&head.fields);
+    let mut sender = sender.ready().await?;
+    let (response, stream) = sender.send_request(request, end_of_stream)?;
+    Ok((Incoming::Http2(Box::new(response)), FrameSink::new(stream)))
+}

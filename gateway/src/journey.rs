@@ -1,0 +1,139 @@
+//! The journey of an exchange: the one file that joins all stages.
+//!
+//!     accept ▶ identify ▶ route ▶ capture ▶ forward ──▶ the client's connection again
+//!                 │          │        │
+//!                 └──────────┴────────┴▶ refused: recorded, answered, sealed all the same
+//!
+//! Each stage takes what only the stage before it can make. What was captured reaches `seal` and
+//! `store` through the journal, behind the traffic's back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustls::crypto::SecureRandom;
+
+use crate::accept::{Accepted, ByteReply, Client, Reply};
+use crate::capture::journal::Down;
+use crate::capture::{ErrorCode, Refused, Tap, random_id};
+use crate::config::Timeouts;
+use crate::forward::answer::Answer;
+use crate::forward::{Forwarded, Forwarder, Rest, Summary, forward, refuse, refuse_malformed, turn_away};
+use crate::identify::{self, Runs};
+use crate::route::{RouteError, Table};
+use crate::wire::source::Source;
+
+/// What every exchange passes through.
+pub struct Journey {
+    /// Names become upstreams.
+    pub table: Table,
+    /// Requests become records.
+    pub tap: Tap,
+    /// Records go on their way.
+    pub forwarder: Forwarder,
+    /// Names of runs become ids.
+    pub runs: Runs,
+    /// Where random ids come from.
+    pub random: &'static dyn SecureRandom,
+    /// How long to wait for what.
+    pub timeouts: Timeouts,
+    /// Told of each exchange that is over.
+    pub report: Box<dyn Fn(Summary) + Send + Sync>,
+}
+
+impl Journey {
+    /// Takes one request to its end, and gives back what is left of its connection.
+    pub async fn travel(&self, accepted: Accepted) -> Rest {
+        let own_run = accepted.client().run();
+        let identified = match identify::stage(accepted) {
+            Ok(identified) => identified,
+            Err((error, request)) => {
+                let answer = Answer::new(error.status(), ErrorCode::MalformedRequest, error.to_string());
+                let refused = self.tap.refuse_unidentified(request, None, own_run);
+                return self.refuse(refused, answer).await;
+            }
+        };
+        let run = match &identified.identity().run.name {
+            Some(name) => self.runs.id(name, || self.new_run()),
+            None => own_run,
+        };
+        let routed = match self.table.route(identified) {
+            Ok(routed) => routed,
+            Err((error, identified)) => {
+                let refused = self.tap.refuse(identified, run);
+                return self.refuse(refused, routeless(&error)).await;
+            }
+        };
+        let forwarded = match self.tap.open(routed, run) {
+            Ok(captured) => forward(&self.forwarder, captured).await,
+            Err(down) => turn_away(down).await,
+        };
+        self.arrive(forwarded)
+    }
+
+    /// Records and answers bytes that were no request.
+    pub async fn malformed(
+        &self,
+        client: &Arc<Client>,
+        answer: Answer,
+        reply: ByteReply,
+        body: Source,
+    ) -> Rest {
+        let reply = Reply::Http1(reply);
+        let address = client.address().to_string();
+        let recorder = self.tap.malformed(&address, client.run());
+        self.arrive(refuse_malformed(recorder, reply, body, answer).await)
+    }
+
+    /// Records that a client's connection is over.
+    pub fn run_ended(&self, run: [u8; 16]) {
+        self.tap.run_ended(run);
+    }
+
+    /// A new run's id.
+    #[must_use]
+    pub fn new_run(&self) -> [u8; 16] {
+        random_id(self.random)
+    }
+
+    /// How long to wait for what.
+    #[must_use]
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// Now, in microseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        self.tap.timeline().now_us()
+    }
+
+    async fn refuse(
+        &self,
+        refused: Result<Refused, Box<(Down, Accepted)>>,
+        answer: Answer,
+    ) -> Rest {
+        let forwarded = match refused {
+            Ok(refused) => refuse(refused, answer).await,
+            Err(down) => turn_away(down).await,
+        };
+        self.arrive(forwarded)
+    }
+
+    fn arrive(&self, forwarded: Forwarded) -> Rest {
+        let (rest, summary) = forwarded.into_parts();
+        (self.report)(summary);
+        rest
+    }
+}
+
+fn routeless(error: &RouteError) -> Answer {
+    let code = ErrorCode::parse(error.code()).unwrap_or(ErrorCode::UnknownUpstream);
+    let mut answer = Answer::new(error.status(), code, error.to_string());
+    if let RouteError::UnknownUpstream { known, .. } = error {
+        answer.details.push(("upstreams", known.iter().map(String::as_str).collect()));
+    }
+    answer
+}
+
+/// A method that could not be read.
+pub(crate) const NO_METHOD: Bytes = Bytes::from_static(b"-");

@@ -1,0 +1,190 @@
+//! The table of upstreams, and the reading of targets against it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::builtin::{NAMED, PATTERNS, Pattern};
+use super::{Route, RouteError, Upstream};
+use crate::config::{Config, NameError, UpstreamConfig, UrlError, check_name};
+
+/// Every upstream by name, and the authorities that mean the listener itself.
+#[derive(Clone, Debug)]
+pub struct Table {
+    named: BTreeMap<String, Arc<Upstream>>,
+    own: Vec<String>,
+}
+
+/// Why there is no table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// A name that no upstream can have.
+    #[error("upstream {name:?}: {source}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        source: NameError,
+    },
+    /// A built-in URL that is not one.
+    #[error("built-in upstream {name}: {source}")]
+    Builtin {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with it.
+        source: UrlError,
+    },
+}
+
+impl Table {
+    /// The built-in upstreams with those of `config` added or in their place.
+    ///
+    /// # Errors
+    /// A name that is reserved or could not stand in a path.
+    pub fn new(config: &Config) -> Result<Self, TableError> {
+        let mut named = BTreeMap::new();
+        for (name, url) in NAMED {
+            let url = url.parse().map_err(|source| TableError::Builtin { name, source })?;
+            let upstream = Upstream::new(name, &UpstreamConfig::new(url));
+            named.insert(name.to_owned(), Arc::new(upstream));
+        }
+        for (name, upstream) in &config.upstreams {
+            check_name(name).map_err(|source| TableError::Name { name: name.clone(), source })?;
+            named.insert(name.clone(), Arc::new(Upstream::new(name, upstream)));
+        }
+        Ok(Self { named, own: own_authorities(config.listen) })
+    }
+
+    /// The same table for a listener that was bound to `address` (which has the real port when port
+    /// 0 was asked for).
+    #[must_use]
+    pub fn bound_to(self, address: SocketAddr) -> Self {
+        Self { own: own_authorities(address), ..self }
+    }
+
+    /// Every upstream with one address, sorted by name.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.named.values()
+    }
+
+    /// Every name that a target may begin with, sorted; a pattern as `azure/RESOURCE`.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let patterns = PATTERNS.iter().filter(|pattern| !self.named.contains_key(pattern.name));
+        let mut names: Vec<String> = self.named.keys().cloned().collect();
+        names.extend(patterns.map(|pattern| format!("{}/{}", pattern.name, pattern.label)));
+        names.sort();
+        names
+    }
+
+    /// Where `target` leads; a run in its path must have been taken off before.
+    ///
+    /// # Errors
+    /// It names no upstream, or is no target of reverse mode at all.
+    pub fn resolve(&self, target: &[u8]) -> Result<Route, RouteError> {
+        let path = self.own_path(target)?;
+        let after_slash = path.strip_prefix(b"/").unwrap_or(path);
+        let (name, rest) = split_element(after_slash);
+        let named = std::str::from_utf8(name).ok().and_then(|name| self.named.get(name));
+        if let Some(upstream) = named {
+            return Ok(route(Arc::clone(upstream), rest));
+        }
+        match PATTERNS.iter().find(|pattern| pattern.name.as_bytes() == name) {
+            Some(pattern) => patterned(pattern, rest),
+            None => {
+                let name = String::from_utf8_lossy(name).into_owned();
+                Err(RouteError::UnknownUpstream { name, known: self.names() })
+            }
+        }
+    }
+
+    /// The path and query of a target that is addressed to this listener.
+    fn own_path<'t>(&self, target: &'t [u8]) -> Result<&'t [u8], RouteError> {
+        // A target is empty, or only a query, when it named a run and nothing after it.
+        if matches!(target.first(), None | Some(b'/' | b'?')) {
+            return Ok(target);
+        }
+        if target == b"*" {
+            return Err(RouteError::Asterisk);
+        }
+        if let Some((authority, path)) = absolute(target) {
+            let authority = String::from_utf8_lossy(authority).to_ascii_lowercase();
+            return match self.own.contains(&authority) {
+                true => Ok(path),
+                false => Err(RouteError::ForwardProxy { authority }),
+            };
+        }
+        let shown = target.get(..100).unwrap_or(target);
+        let shown = String::from_utf8_lossy(shown).into_owned();
+        match is_authority(target) {
+            true => Err(RouteError::Connect { authority: shown }),
+            false => Err(RouteError::Form { target: shown }),
+        }
+    }
+}
+
+fn patterned(pattern: &Pattern, rest: &[u8]) -> Result<Route, RouteError> {
+    let (found, after) = split_element(rest.strip_prefix(b"/").unwrap_or_default());
+    let Some((label, host)) = pattern.host(found) else {
+        let found = String::from_utf8_lossy(found).into_owned();
+        return Err(RouteError::Label { name: pattern.name, label: pattern.label, found });
+    };
+    let upstream = Upstream::https(format!("{}/{label}", pattern.name), host);
+    Ok(route(Arc::new(upstream), after))
+}
+
+/// `rest` behind the upstream's prefix; a target begins with a slash even when nothing else does.
+fn route(upstream: Arc<Upstream>, rest: &[u8]) -> Route {
+    let mut target = Vec::with_capacity(upstream.prefix.len() + rest.len() + 1);
+    target.extend_from_slice(upstream.prefix.as_bytes());
+    if target.is_empty() && rest.first() != Some(&b'/') {
+        target.push(b'/');
+    }
+    target.extend_from_slice(rest);
+    Route { upstream, target }
+}
+
+/// The bytes before the first `/` or `?`, and the bytes from there on.
+fn split_element(path: &[u8]) -> (&[u8], &[u8]) {
+    let end = path.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(path.len());
+    path.split_at_checked(end).unwrap_or((path, b""))
+}
+
+/// Authority and the rest of an `http://` or `https://` URL.
+pub(crate) fn absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    let after = [b"http://".as_slice(), b"https://"].iter().find_map(|scheme| {
+        let (start, after) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(after)
+    })?;
+    Some(split_element(after))
+}
+
+/// `host:port`, as CONNECT has it.
+fn is_authority(target: &[u8]) -> bool {
+    let Some(colon) = target.iter().rposition(|byte| *byte == b':') else { return false };
+    let (host, port) = target.split_at_checked(colon).unwrap_or_default();
+    let digits = port.strip_prefix(b":").unwrap_or_default();
+    !host.is_empty()
+        && !digits.is_empty()
+        && digits.iter().all(u8::is_ascii_digit)
+        && !host.iter().any(|byte| matches!(byte, b'/' | b'?' | b'@'))
+}
+
+/// The authorities that mean the listener at `address`: itself, and every name of this machine's
+/// loopback when it is reached by that.
+fn own_authorities(address: SocketAddr) -> Vec<String> {
+    let ip = address.ip();
+    let mut hosts = vec![match ip {
+        std::net::IpAddr::V4(ip) => ip.to_string(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+    }];
+    if ip.is_loopback() || ip.is_unspecified() {
+        hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
+    }
+    let port = address.port();
+    let mut own: Vec<String> = hosts.iter().map(|host| format!("{host}:{port}")).collect();
+    if matches!(port, 80 | 443) {
+        own.append(&mut hosts);
+    }
+    own
+}

@@ -1,1 +1,0 @@
-//! The keys of a gateway, made on first start.

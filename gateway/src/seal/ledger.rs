@@ -1,0 +1,243 @@
+//! What becomes a leaf, in the order it became one.
+//!
+//! Leaves are made by one thread, so that `sealed` never runs backwards and every leaf of a run
+//! can name the one before it.
+
+use std::collections::HashMap;
+
+use sealtap_common::encoding::Id;
+use sealtap_common::leaf::{
+    Adopted, Clock, EncodeError, Exchange, Extensions, GapAction, Heartbeat, Leaf, Policy,
+    Previous, Ranges, Request, Response, Restart, RunLink, Source,
+};
+use sealtap_common::tree::{Hash, leaf_hash};
+
+use super::digest::{Digested, Gap};
+use super::sealed::{SealedExchange, Slot};
+use crate::clock::{Reading, Timeline};
+
+/// Ranges of open numbers one heartbeat leaf holds: each takes 36 bytes at most, and a leaf 65,535.
+const RANGES: usize = 1_500;
+
+/// Something that happened and is to be sealed.
+#[derive(Debug)]
+pub enum Happening {
+    /// An exchange is over.
+    Exchange(Box<Digested>),
+    /// What is open, and how far the numbers have come.
+    Heartbeat {
+        /// The highest number given.
+        highest: u64,
+        /// The numbers without a leaf.
+        open: Ranges,
+        /// Whether this is the boot's last word.
+        closing: bool,
+    },
+    /// Exchanges could not be captured for a while.
+    Gap(Gap),
+    /// The boot begins.
+    Restart {
+        /// What the boot before left.
+        previous: Option<Previous>,
+    },
+    /// The log was taken over without its lock.
+    Adopted {
+        /// Its size then.
+        size: u64,
+    },
+    /// A run that a connection stood for is over.
+    RunEnded([u8; 16]),
+}
+
+/// A leaf that is not in the log yet.
+#[derive(Debug)]
+pub struct Entry {
+    /// The leaf's bytes.
+    pub leaf: Vec<u8>,
+    /// What the store is to keep of it.
+    pub exchange: Option<Box<Digested>>,
+}
+
+/// Makes leaves.
+#[derive(Debug)]
+pub struct Ledger {
+    boot: Id,
+    policy: Policy,
+    timeline: Timeline,
+    sealed: u64,
+    /// Position and leaf hash of each run's last leaf.
+    runs: HashMap<[u8; 16], (u64, Hash)>,
+}
+
+impl Ledger {
+    /// A ledger for `boot`. `sealed` is the time of the log's last leaf, `runs` where the runs stand
+    /// that exchanges of an earlier boot may still belong to.
+    #[must_use]
+    pub fn new(
+        boot: [u8; 16],
+        policy: Policy,
+        timeline: Timeline,
+        sealed: u64,
+        runs: HashMap<[u8; 16], (u64, Hash)>,
+    ) -> Self {
+        Self { boot: Id(boot), policy, timeline, sealed, runs }
+    }
+
+    /// The leaves of one happening; none where it only ends something.
+    ///
+    /// # Errors
+    ///
+    /// A leaf does not fit the format, which nothing that comes from the journal can cause.
+    pub fn enter(&mut self, happening: Happening) -> Result<Vec<Entry>, EncodeError> {
+        let leaf = match happening {
+            Happening::Exchange(digested) => return Ok(vec![self.exchange(digested)?]),
+            Happening::RunEnded(run) => {
+                self.runs.remove(&run);
+                return Ok(Vec::new());
+            }
+            Happening::Heartbeat { highest, open, closing } => {
+                return self.heartbeat(highest, &open, closing);
+            }
+            Happening::Gap(gap) => Leaf::Gap(sealtap_common::leaf::Gap {
+                action: GapAction::Refused,
+                began: gap.began_us,
+                boot: self.boot,
+                count: gap.count,
+                ended: gap.ended_us,
+                ext: Extensions::new(),
+                reason: gap.reason,
+                sealed: self.now(gap.ended_us.unwrap_or(gap.began_us)),
+            }),
+            Happening::Restart { previous } => Leaf::Restart(Restart {
+                boot: self.boot,
+                clock: clock(),
+                ext: Extensions::new(),
+                policy: self.policy,
+                previous,
+                sealed: self.now(0),
+            }),
+            Happening::Adopted { size } => Leaf::Adopted(Adopted {
+                boot: self.boot,
+                ext: Extensions::new(),
+                sealed: self.now(0),
+                size,
+            }),
+        };
+        Ok(vec![Entry { leaf: leaf.encode()?, exchange: None }])
+    }
+
+    fn exchange(&mut self, digested: Box<Digested>) -> Result<Entry, EncodeError> {
+        let unit = |slot: Slot| {
+            let found = digested.units.iter().find(|(unit, _)| unit.slot == slot);
+            found.map(|(_, unit)| *unit)
+        };
+        let (body, end, same) = digested.request;
+        let request = Request {
+            body,
+            end,
+            head: unit(Slot::RequestHead),
+            same,
+            trailers: unit(Slot::RequestTrailers),
+        };
+        let response = digested.response.and_then(|(body, end, same, source): (_, _, _, Source)| {
+            Some(Response {
+                body,
+                end,
+                head: unit(Slot::ResponseHead)?,
+                interim: unit(Slot::Interim),
+                same,
+                source,
+                trailers: unit(Slot::ResponseTrailers),
+            })
+        });
+        let last = self.runs.get(&digested.run);
+        let run = RunLink {
+            id: Id(digested.run),
+            position: last.map_or(1, |(position, _)| position.saturating_add(1)),
+            previous: last.map(|(_, hash)| *hash),
+        };
+        // Every exchange has a context: its unit is made whatever else is missing.
+        let context = unit(Slot::Context)
+            .unwrap_or(sealtap_common::commit::Unit { length: 0, root: [0; 32] });
+        let leaf = Exchange {
+            boot: Id(digested.boot),
+            context,
+            ended: digested.ended_us,
+            error: digested.error,
+            exchange: Id(digested.id),
+            ext: Extensions::new(),
+            number: digested.number,
+            outcome: digested.outcome,
+            policy: digested.policy,
+            request,
+            response,
+            run,
+            sealed: self.now(digested.ended_us),
+            started: digested.started_us,
+        };
+        let leaf = leaf.encode()?;
+        self.runs.insert(digested.run, (run.position, leaf_hash(&leaf)));
+        Ok(Entry { leaf, exchange: Some(digested) })
+    }
+
+    fn heartbeat(
+        &mut self,
+        highest: u64,
+        open: &Ranges,
+        closing: bool,
+    ) -> Result<Vec<Entry>, EncodeError> {
+        let clock = clock();
+        let mut chunks: Vec<&[(u64, u64)]> = open.as_slice().chunks(RANGES).collect();
+        if chunks.is_empty() {
+            chunks.push(&[]);
+        }
+        let parts = u64::try_from(chunks.len()).unwrap_or(u64::MAX);
+        let mut entries = Vec::with_capacity(chunks.len());
+        for (part, chunk) in (1..).zip(chunks) {
+            let leaf = Leaf::Heartbeat(Heartbeat {
+                boot: self.boot,
+                clock,
+                closing,
+                ext: Extensions::new(),
+                highest,
+                open: Ranges::new(chunk.to_vec()).unwrap_or_else(|_| Ranges::from_numbers([])),
+                part,
+                parts,
+                sealed: self.now(0),
+            });
+            entries.push(Entry { leaf: leaf.encode()?, exchange: None });
+        }
+        Ok(entries)
+    }
+
+    /// Now, but not before `floor` or what was sealed before.
+    fn now(&mut self, floor: u64) -> u64 {
+        self.sealed = self.sealed.max(floor).max(self.timeline.now_us());
+        self.sealed
+    }
+}
+
+fn clock() -> Clock {
+    let reading = Reading::now();
+    Clock { boottime: reading.boottime_us, wall: reading.wall_us }
+}
+
+impl Digested {
+    /// The exchange as the store takes it, now that its leaf stands at `leaf_index`.
+    #[must_use]
+    pub fn into_sealed(self, leaf_index: u64, leaf: Vec<u8>) -> SealedExchange {
+        let ns = |until: u64| until.saturating_sub(self.started_us).saturating_mul(1_000);
+        SealedExchange {
+            leaf_index,
+            leaf,
+            boot: self.boot,
+            number: self.number,
+            id: self.id,
+            first_file: self.first_file,
+            ttfb_ns: self.answered_us.map(ns),
+            duration_ns: ns(self.ended_us),
+            units: self.units.into_iter().map(|(unit, _)| unit).collect(),
+            bodies: self.bodies,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The one door to the disk for keys, lock and log.
+//!
+//! In: paths and whole files. Out: `io::Result`, nothing else. [`RealDisk`] is the only
+//! implementation in the product; tests put one in its place that fails, is killed, or loses power
+//! at any single operation. Never retries and never hides an error.
+
+#[cfg(test)]
+pub(crate) mod faulty;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+/// Who may read a file or directory that is made here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nobody but the owner: 0600, directories 0700.
+    Private,
+    /// What the umask leaves of 0644, directories 0755.
+    Public,
+}
+
+/// What a directory holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name within the directory.
+    pub name: std::ffi::OsString,
+    /// Whether it is a directory itself (not a link to one).
+    pub directory: bool,
+}
+
+/// Steps on a file system. Paths are absolute or relative to the process, as with `std::fs`.
+pub trait Disk: Send + Sync {
+    /// The whole file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// What the directory holds, by name.
+    fn list(&self, directory: &Path) -> io::Result<Vec<Entry>>;
+
+    /// Makes one directory, whose parent must exist.
+    fn create_directory(&self, path: &Path, access: Access) -> io::Result<()>;
+
+    /// Writes a whole file from its beginning, in place of what was there, and waits until its bytes
+    /// and its length are on disk (its name may not be). After an error anything may be there.
+    fn write(&self, path: &Path, bytes: &[u8], access: Access) -> io::Result<()>;
+
+    /// Waits until the names in a directory are on disk.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Moves a file to a new name in one step, in place of what was there.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The file system of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = fs::read_dir(directory)?
+            .map(|entry| {
+                let entry = entry?;
+                Ok(Entry { name: entry.file_name(), directory: entry.file_type()?.is_dir() })
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn create_directory(&self, path: &Path, access: Access) -> io::Result<()> {
+        let mode = if access == Access::Private { 0o700 } else { 0o755 };
+        fs::DirBuilder::new().mode(mode).create(path)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+        let mode = if access == Access::Private { 0o600 } else { 0o644 };
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(mode);
+        // Synced through the descriptor that wrote: one opened later may miss a write-back error.
+        let mut file = options.open(path)?;
+        file.write_all(bytes)?;
+        file.sync_data()
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+}
+
+/// Puts a small file in place durably and in one step: whoever looks, now or after a power loss,
+/// finds the old bytes or the new ones, never a part.
+///
+/// `temporary` must be on the same file system; a leftover of it from a crash is overwritten. A
+/// crash before the rename leaves the old file and the temporary one; after it, the new file, which
+/// only the sync of the directory makes certain to survive a power loss.
+pub(crate) fn replace(
+    disk: &dyn Disk,
+    temporary: &Path,
+    path: &Path,
+    bytes: &[u8],
+    access: Access,
+) -> io::Result<()> {
+    disk.write(temporary, bytes, access)?;
+    disk.rename(temporary, path)?;
+    disk.sync_directory(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Makes a directory and those above it that are missing, each synced into its parent. Ones that
+/// exist are left as they are.
+pub(crate) fn create_directories(disk: &dyn Disk, path: &Path, access: Access) -> io::Result<()> {
+    match disk.create_directory(path, access) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let Some(parent) = path.parent() else { return Err(error) };
+            create_directories(disk, parent, access)?;
+            disk.create_directory(path, access)?;
+        }
+        result => result?,
+    }
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => disk.sync_directory(Path::new(".")),
+        Some(parent) => disk.sync_directory(parent),
+        None => Ok(()),
+    }
+}
+
+/// The file's bytes, or nothing if there is no such file.
+pub(crate) fn read_if_there(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match disk.read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a file; that it is gone already is as good.
+pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}

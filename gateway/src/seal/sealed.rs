@@ -1,0 +1,186 @@
+//! What `seal` hands to `store`: one sealed exchange, its keys, and where its bytes are.
+
+use std::io;
+
+use sealtap_common::commit::{Body, Dialect, Unit, UnitKind};
+use sealtap_common::leaf::Exchange;
+
+pub use crate::capture::journal::Extent;
+pub use crate::capture::record::Direction;
+
+/// Where payload bytes are read back from.
+pub trait ExtentSource {
+    /// Appends the bytes of `extent` to `into`, exactly `extent.length` of them.
+    ///
+    /// The store asks for parts of the extents it was given, in ascending order within a body, and
+    /// each byte once: small extents profit from read-ahead here.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stops the read; fewer bytes than asked for is `UnexpectedEof`.
+    fn read(&mut self, extent: Extent, into: &mut Vec<u8>) -> io::Result<()>;
+}
+
+impl Direction {
+    /// The body that a leaf binds for this direction.
+    pub(crate) fn bound_by(self, leaf: &Exchange) -> Option<&Body> {
+        match self {
+            Self::Request => Some(&leaf.request.body),
+            Self::Response => leaf.response.as_ref().map(|response| &response.body),
+        }
+    }
+
+    pub(crate) fn code(self) -> u64 {
+        match self {
+            Self::Request => 0,
+            Self::Response => 1,
+        }
+    }
+
+    pub(crate) fn from_code(code: u64) -> Self {
+        if code & 1 == 0 { Self::Request } else { Self::Response }
+    }
+}
+
+/// Which unit of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slot {
+    /// The request's head.
+    RequestHead,
+    /// The request's trailers.
+    RequestTrailers,
+    /// The final response's head.
+    ResponseHead,
+    /// The response's trailers.
+    ResponseTrailers,
+    /// The interim (1xx) answers.
+    Interim,
+    /// Client, ingress, run name and upstream.
+    Context,
+}
+
+impl Slot {
+    /// Every slot, in the order of its code.
+    pub const ALL: [Self; 6] = [
+        Self::RequestHead,
+        Self::RequestTrailers,
+        Self::ResponseHead,
+        Self::ResponseTrailers,
+        Self::Interim,
+        Self::Context,
+    ];
+
+    /// The words for it, as findings and errors print them.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RequestHead => "request head",
+            Self::RequestTrailers => "request trailers",
+            Self::ResponseHead => "response head",
+            Self::ResponseTrailers => "response trailers",
+            Self::Interim => "interim answers",
+            Self::Context => "context",
+        }
+    }
+
+    /// The kind its commitment carries.
+    pub(crate) fn kind(self) -> UnitKind {
+        match self {
+            Self::RequestHead => UnitKind::RequestHead,
+            Self::ResponseHead => UnitKind::ResponseHead,
+            Self::RequestTrailers | Self::ResponseTrailers => UnitKind::Trailers,
+            Self::Interim => UnitKind::Interim,
+            Self::Context => UnitKind::Context,
+        }
+    }
+
+    /// The unit that a leaf binds for this slot.
+    pub(crate) fn bound_by(self, leaf: &Exchange) -> Option<&Unit> {
+        let response = leaf.response.as_ref();
+        match self {
+            Self::RequestHead => leaf.request.head.as_ref(),
+            Self::RequestTrailers => leaf.request.trailers.as_ref(),
+            Self::ResponseHead => response.map(|response| &response.head),
+            Self::ResponseTrailers => response?.trailers.as_ref(),
+            Self::Interim => response?.interim.as_ref(),
+            Self::Context => Some(&leaf.context),
+        }
+    }
+
+    pub(crate) fn code(self) -> u64 {
+        match self {
+            Self::RequestHead => 0,
+            Self::RequestTrailers => 1,
+            Self::ResponseHead => 2,
+            Self::ResponseTrailers => 3,
+            Self::Interim => 4,
+            Self::Context => 5,
+        }
+    }
+
+    pub(crate) fn from_code(code: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|slot| slot.code() == code)
+    }
+}
+
+/// One head, trailers, interim answers or context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedUnit {
+    /// Which unit of the exchange.
+    pub slot: Slot,
+    /// The key of its commitment.
+    pub key: [u8; 32],
+    /// The bytes that were committed.
+    pub bytes: Vec<u8>,
+}
+
+/// A byte range of a body, as it was cut and committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it begins in the body, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes; never 0.
+    pub length: u64,
+    /// The unit kind of its commitment.
+    pub kind: u16,
+}
+
+/// One direction's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedBody {
+    /// Which way it went.
+    pub direction: Direction,
+    /// The key of its commitments.
+    pub key: [u8; 32],
+    /// How it was cut.
+    pub dialect: Dialect,
+    /// The segments, in order; they tile the body.
+    pub segments: Vec<Segment>,
+    /// Where its bytes are in the journal, in order.
+    pub extents: Vec<Extent>,
+}
+
+/// One exchange whose leaf is in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedExchange {
+    /// The index of its leaf in the log.
+    pub leaf_index: u64,
+    /// The leaf's bytes.
+    pub leaf: Vec<u8>,
+    /// The boot of the gateway that captured it.
+    pub boot: [u8; 16],
+    /// Its number within that boot.
+    pub number: u64,
+    /// Its id.
+    pub id: [u8; 16],
+    /// The journal file that its first record is in.
+    pub first_file: u64,
+    /// Its units, each slot at most once.
+    pub units: Vec<SealedUnit>,
+    /// Its bodies, each direction at most once.
+    pub bodies: Vec<SealedBody>,
+    /// From the request's first byte to the response's, in nanoseconds.
+    pub ttfb_ns: Option<u64>,
+    /// From the request's first byte to the exchange's end, in nanoseconds.
+    pub duration_ns: u64,
+}

@@ -1,0 +1,276 @@
+//! The threads behind the traffic: records are digested, leaves sealed, exchanges stored.
+//!
+//!     journal ──batches──▶ seal ──happenings──▶ log ──sealed exchanges──▶ store
+//!
+//! Each hands on what it made and holds nobody up but the one before it. The log thread publishes
+//! a checkpoint at most once an interval and at once when it had been idle. The store thread gives
+//! journal files back. A failure is said, and tried again until it goes away: what is not sealed or
+//! stored yet is in the journal.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use sealtap_common::leaf::Ranges;
+
+use super::digest::{Digest, Event};
+use super::ledger::{Entry, Happening, Ledger};
+use super::log::Log;
+use super::pins::Pins;
+use super::sealed::{Extent, ExtentSource, SealedExchange};
+use crate::capture::journal::{Batch, Extents, Journal};
+use crate::store::Store;
+
+/// How long to wait before a failed step is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Leaves that wait for a checkpoint, at most, before one is made ahead of its time.
+const BATCH: usize = 16_384;
+
+/// Exchanges stored in one transaction, at most.
+const STORED: usize = 256;
+
+/// How often things happen.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// The shortest time between two checkpoints.
+    pub checkpoint: Duration,
+    /// The longest time without a heartbeat.
+    pub heartbeat: Duration,
+}
+
+/// The threads, to be waited for at the end.
+pub struct Sealer {
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What the threads work with.
+pub struct Parts {
+    /// Batches as the journal hands them over.
+    pub batches: Receiver<Batch>,
+    /// The journal, to give files back to.
+    pub journal: Journal,
+    /// Where its bytes are read back.
+    pub extents: Extents,
+    /// Makes leaves.
+    pub ledger: Ledger,
+    /// Takes leaves.
+    pub log: Log,
+    /// Takes exchanges.
+    pub store: Store,
+    /// Which files are needed.
+    pub pins: Arc<Pins>,
+    /// What recovery found to be sealed and what to be stored, in order.
+    pub recovered: Vec<SealedExchange>,
+    /// How often things happen.
+    pub pace: Pace,
+}
+
+impl Sealer {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn start(parts: Parts) -> std::io::Result<Self> {
+        let Parts { batches, journal, extents, ledger, log, store, pins, recovered, pace } = parts;
+        let (happenings, happened) = channel();
+        let (sealed, to_store) = channel();
+        let log_thread = LogThread { ledger, log, sealed, pace };
+        let seal_pins = Arc::clone(&pins);
+        let storing = StoreThread { store, extents: Places(extents), journal, pins };
+        let threads = vec![
+            spawn("seal", move || digest(&batches, &happenings, &seal_pins, pace))?,
+            spawn("log", move || log_thread.run(&happened))?,
+            spawn("store", move || storing.run(recovered, &to_store))?,
+        ];
+        Ok(Self { threads })
+    }
+
+    /// Waits until everything the journal handed over is sealed and stored; the journal must be
+    /// closed before.
+    pub fn finish(self) {
+        for thread in self.threads {
+            // A thread that panicked has said so; its work is in the journal for the next start.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    Builder::new().name(name.to_owned()).spawn(run)
+}
+
+/// Digests batches until the journal is closed.
+fn digest(batches: &Receiver<Batch>, happenings: &Sender<Happening>, pins: &Pins, pace: Pace) {
+    let mut digest = Digest::default();
+    let mut next = Instant::now() + pace.heartbeat;
+    loop {
+        match batches.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(batch) => {
+                digest.batch(&batch, |event| tell(happenings, event));
+                for file in digest.begun() {
+                    pins.hold(file);
+                }
+                pins.reading(batch.file);
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let (highest, open) = (digest.highest(), digest.open());
+                let _ = happenings.send(Happening::Heartbeat { highest, open, closing: false });
+                next = Instant::now() + pace.heartbeat;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if Instant::now() >= next {
+            let (highest, open) = (digest.highest(), digest.open());
+            let _ = happenings.send(Happening::Heartbeat { highest, open, closing: false });
+            next = Instant::now() + pace.heartbeat;
+        }
+    }
+    digest.interrupt(|event| tell(happenings, event));
+    let open = Ranges::from_numbers([]);
+    let highest = digest.highest();
+    let _ = happenings.send(Happening::Heartbeat { highest, open, closing: true });
+}
+
+fn tell(happenings: &Sender<Happening>, event: Event) {
+    let happening = match event {
+        Event::Exchange(digested) => Happening::Exchange(digested),
+        Event::RunEnded(run) => Happening::RunEnded(run),
+        Event::Gap(gap) => Happening::Gap(gap),
+    };
+    let _ = happenings.send(happening);
+}
+
+struct LogThread {
+    ledger: Ledger,
+    log: Log,
+    sealed: Sender<Vec<SealedExchange>>,
+    pace: Pace,
+}
+
+impl LogThread {
+    fn run(mut self, happened: &Receiver<Happening>) {
+        let mut entries = Vec::new();
+        let mut published = None::<Instant>;
+        loop {
+            let happening = if entries.is_empty() {
+                happened.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                let due = published.map_or_else(Instant::now, |at| at + self.pace.checkpoint);
+                happened.recv_timeout(due.saturating_duration_since(Instant::now()))
+            };
+            let disconnected = matches!(happening, Err(RecvTimeoutError::Disconnected));
+            if let Ok(happening) = happening {
+                match self.ledger.enter(happening) {
+                    Ok(made) => entries.extend(made),
+                    Err(error) => tracing::error!(%error, "a leaf cannot be made"),
+                }
+                let due = published.is_none_or(|at| at.elapsed() >= self.pace.checkpoint);
+                if !due && entries.len() < BATCH {
+                    continue;
+                }
+                // More may be at hand: one checkpoint for all of it.
+                while entries.len() < BATCH
+                    && let Ok(happening) = happened.try_recv()
+                {
+                    match self.ledger.enter(happening) {
+                        Ok(made) => entries.extend(made),
+                        Err(error) => tracing::error!(%error, "a leaf cannot be made"),
+                    }
+                }
+            }
+            if !entries.is_empty() {
+                self.publish(std::mem::take(&mut entries));
+                published = Some(Instant::now());
+            }
+            if disconnected {
+                break;
+            }
+        }
+        if let Err(error) = self.log.close() {
+            tracing::error!(%error, "the log cannot be tidied; the next start does it");
+        }
+    }
+
+    /// Appends until it succeeds: what is in `entries` has no other way into the log.
+    fn publish(&mut self, entries: Vec<Entry>) {
+        let (leaves, exchanges): (Vec<_>, Vec<_>) =
+            entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
+        let mut complained = false;
+        let range = loop {
+            match self.log.append(&leaves) {
+                Ok(range) => break range,
+                Err(error) if !complained => {
+                    tracing::error!(%error, leaves = leaves.len(), "cannot seal; trying again");
+                    complained = true;
+                }
+                Err(_) => {}
+            }
+            std::thread::sleep(RETRY);
+        };
+        if complained {
+            tracing::info!(leaves = leaves.len(), "sealed after all");
+        }
+        let sealed = range.zip(leaves).zip(exchanges).filter_map(|((index, leaf), exchange)| {
+            Some(exchange?.into_sealed(index, leaf))
+        });
+        let sealed: Vec<_> = sealed.collect();
+        if !sealed.is_empty() {
+            let _ = self.sealed.send(sealed);
+        }
+    }
+}
+
+struct StoreThread {
+    store: Store,
+    extents: Places,
+    journal: Journal,
+    pins: Arc<Pins>,
+}
+
+impl StoreThread {
+    fn run(mut self, recovered: Vec<SealedExchange>, sealed: &Receiver<Vec<SealedExchange>>) {
+        // Compaction may wait; traffic may not.
+        if let Err(error) = rustix::process::nice(10) {
+            tracing::debug!(%error, "the store keeps its priority");
+        }
+        for batch in recovered.chunks(STORED) {
+            self.put(batch);
+        }
+        drop(recovered);
+        while let Ok(exchanges) = sealed.recv() {
+            for batch in exchanges.chunks(STORED) {
+                self.put(batch);
+            }
+        }
+    }
+
+    /// Stores until it succeeds: the journal keeps the bytes until then.
+    fn put(&mut self, batch: &[SealedExchange]) {
+        let mut complained = false;
+        while let Err(error) = self.store.put(batch, &mut self.extents) {
+            if !complained {
+                tracing::error!(%error, exchanges = batch.len(), "cannot store; trying again");
+                complained = true;
+            }
+            std::thread::sleep(RETRY);
+        }
+        for exchange in batch {
+            self.pins.release(exchange.first_file);
+        }
+        let lowest = self.pins.lowest();
+        self.extents.0.forget_below(lowest);
+        self.journal.recycle_below(lowest);
+    }
+}
+
+/// The journal's files, as the store reads them.
+struct Places(Extents);
+
+impl ExtentSource for Places {
+    fn read(&mut self, extent: Extent, into: &mut Vec<u8>) -> std::io::Result<()> {
+        self.0.read(extent, into).map_err(std::io::Error::other)
+    }
+}

@@ -1,0 +1,57 @@
+//! Query: what `ls` and `show` print, from the store and from what is not in it yet.
+//!
+//! In come a [`StoreReader`](crate::store::StoreReader) and an [`Overlay`] of exchanges that so far
+//! are only in the journal; out go lines for people, or JSON. Works from any process, beside a
+//! running writer. It never changes anything, never holds the whole list or a whole body in memory,
+//! and lets no captured byte reach a terminal unescaped.
+
+mod detail;
+mod error;
+mod find;
+mod json;
+mod list;
+mod octets;
+mod overlay;
+mod people;
+mod show;
+mod table;
+mod units;
+mod view;
+pub mod websocket;
+
+#[cfg(test)]
+mod tests;
+
+pub use detail::{BodyFacts, Detail, SealFacts};
+pub use error::QueryError;
+pub use overlay::{NothingPending, Overlay};
+pub use people::{Format, Paint};
+pub use units::Units;
+pub use view::{ExchangeView, MessageView, OPEN, Parts, ResponseView, RunView};
+
+use std::path::Path;
+
+use crate::store::{StoreError, StoreReader};
+
+/// A data directory's exchanges, stored and pending.
+pub struct Query<O> {
+    store: Option<StoreReader>,
+    overlay: O,
+}
+
+impl<O: Overlay> Query<O> {
+    /// Opens the store in `directory`, if there is one, under `overlay`.
+    ///
+    /// # Errors
+    ///
+    /// There is a store and it cannot be opened.
+    pub fn open(directory: &Path, overlay: O) -> Result<Self, QueryError> {
+        let store = match StoreReader::open(directory) {
+            Ok(store) => Some(store),
+            // A gateway that has only just started: everything is in the journal.
+            Err(StoreError::Missing { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { store, overlay })
+    }
+}

@@ -1,0 +1,134 @@
+//! `sealtap serve`, from its configuration to the last seal.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use super::live::{Finished, Lines, Live, Welcome};
+use crate::command::serve::Start;
+use crate::command::{Exit, Failure, Outcome};
+use crate::forward::Summary;
+use crate::gateway::{Gateway, StartError};
+
+/// Runs the gateway until SIGTERM or Ctrl-C.
+///
+/// # Errors
+///
+/// What kept it from starting, or from writing its last records.
+pub fn run(start: Start) -> Outcome {
+    let filter = EnvFilter::try_from_env("SEALTAP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second call, from a test in this process, keeps the first one's.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::of(&error))?;
+    runtime.block_on(serve(start))
+}
+
+async fn serve(start: Start) -> Outcome {
+    let Start { config, table, adopt } = start;
+    let lines: Arc<OnceLock<Lines>> = Arc::default();
+    let told = {
+        let lines = Arc::clone(&lines);
+        Box::new(move |summary: Summary| {
+            if let Some(lines) = lines.get() {
+                lines.show(finished(summary));
+            }
+        })
+    };
+    let upstreams = table.names();
+    let gateway = Gateway::open(&config, table, adopt, told).await.map_err(failure)?;
+    let report = gateway.report().clone();
+    if report.torn > 0 {
+        tracing::warn!(
+            bytes = report.torn,
+            "the journal's end was torn by a crash; nothing that was promised is missing"
+        );
+    }
+    if report.interrupted > 0 {
+        tracing::warn!(
+            exchanges = report.interrupted,
+            "exchanges were under way when the gateway last stopped; sealed as interrupted"
+        );
+    }
+    let welcome = Welcome {
+        address: report.address,
+        tls: config.tls.is_some(),
+        upstreams,
+        data: config.data.clone(),
+        origin: report.origin,
+        durability: config.durability.as_str(),
+    };
+    let live = Live::start(welcome).map_err(|error| Failure::of(&error))?;
+    let _ = lines.set(live.lines());
+    let stop = stop_signal().map_err(|error| Failure::of(&error))?;
+    let served = gateway.serve(stop).await;
+    drop(lines);
+    live.finish();
+    served.map_err(|error| Failure::of(&error))?;
+    Ok(Exit::Done)
+}
+
+/// Turns true at the first SIGTERM or SIGINT; a second SIGINT ends the process at once.
+fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
+    let (stop, stopped) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let _ = stop.send(true);
+        interrupt.recv().await;
+        std::process::exit(130);
+    });
+    Ok(stopped)
+}
+
+fn finished(summary: Summary) -> Finished {
+    Finished {
+        id: hex(&summary.id),
+        run: summary.run,
+        started_us: summary.started_us,
+        method: summary.method,
+        url: summary.url,
+        status: summary.status,
+        outcome: summary.outcome.as_str(),
+        error: summary.error.map(|error| error.as_str()),
+        request_bytes: summary.request_bytes,
+        response_bytes: summary.response_bytes,
+        duration_ns: summary.duration_us.saturating_mul(1_000),
+        ttfb_ns: summary.ttfb_us.map(|us| us.saturating_mul(1_000)),
+        leaf: None,
+    }
+}
+
+fn hex(id: &[u8; 16]) -> String {
+    sealtap_common::encoding::Id(*id).to_string()
+}
+
+/// Ten thousand streams are twenty thousand sockets: takes what the system allows.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// What a start error means to the person at the terminal.
+fn failure(error: StartError) -> Failure {
+    let failure = Failure::of(&error);
+    match &error {
+        StartError::Listen(_) => {
+            failure.fix("stop what listens there, or choose another with --listen ADDRESS")
+        }
+        _ => failure,
+    }
+}

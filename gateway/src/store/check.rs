@@ -1,0 +1,195 @@
+//! Check: holds everything stored against the leaves of the published log.
+//!
+//! In: the store, and a way to look leaves up. Out: what does not agree, one [`Finding`] at a time.
+//! Commitments are made anew from the stored bytes and keys, so an edited blob, an edited key and a
+//! missing row all show. Whether the log itself is sound is not asked here.
+
+use std::fmt;
+use std::io;
+
+use sealtap_common::commit::{BodyKey, BodyRoot, Tuple, commit, unit};
+use sealtap_common::leaf::{Exchange, Leaf};
+use sha2::{Digest as _, Sha256};
+
+use super::error::StoreError;
+use super::facts::hex;
+use super::reader::{StoreReader, StoredExchange};
+use super::sealed::{Direction, Slot};
+
+/// Where the log's leaves are looked up.
+pub trait LeafLookup {
+    /// The bytes of the leaf with this index.
+    ///
+    /// # Errors
+    ///
+    /// Whatever stops the look-up.
+    fn leaf(&mut self, index: u64) -> io::Result<Vec<u8>>;
+}
+
+impl<F: FnMut(u64) -> io::Result<Vec<u8>>> LeafLookup for F {
+    fn leaf(&mut self, index: u64) -> io::Result<Vec<u8>> {
+        self(index)
+    }
+}
+
+/// Something stored that does not agree with the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The index of the leaf.
+    pub leaf: u64,
+    /// The exchange's id in hex, where one is known.
+    pub exchange: Option<String>,
+    /// Which part: `record`, `request head`, `response body`, ...
+    pub part: &'static str,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exchange = self.exchange.as_deref().unwrap_or("unknown");
+        write!(f, "leaf {}, exchange {exchange}, {}: {}", self.leaf, self.part, self.detail)
+    }
+}
+
+/// What a check went through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Check {
+    /// Exchanges held against their leaves.
+    pub exchanges: u64,
+    /// Exchanges whose leaf is in the log and which are not in the store yet.
+    pub pending: u64,
+    /// Body bytes that were hashed.
+    pub bytes: u64,
+    /// Findings that were reported.
+    pub findings: u64,
+}
+
+impl StoreReader {
+    /// Holds every stored exchange against the first `size` leaves of the log.
+    ///
+    /// # Errors
+    ///
+    /// A leaf cannot be looked up, or the database cannot be read at all.
+    pub fn check(
+        &mut self,
+        size: u64,
+        leaves: &mut dyn LeafLookup,
+        report: &mut dyn FnMut(Finding),
+    ) -> Result<Check, StoreError> {
+        let watermark = self.watermark()?;
+        let mut check = Check::default();
+        let mut findings = 0;
+        for index in 0..size {
+            let bytes = leaves.leaf(index).map_err(|source| StoreError::Leaf { index, source })?;
+            let stored = self.at_leaf(index);
+            let leaf = match Leaf::decode(&bytes) {
+                Ok(Leaf::Exchange(leaf)) => Some(leaf),
+                _ => None,
+            };
+            let mut at = |part, detail| {
+                findings += 1;
+                let exchange = leaf.as_ref().map(|leaf| hex(&leaf.exchange.0));
+                report(Finding { leaf: index, exchange, part, detail });
+            };
+            match (&leaf, stored) {
+                (None, Ok(None)) => {}
+                (None, Ok(Some(_))) => at("record", "the log has no exchange there".to_owned()),
+                (Some(leaf), Ok(Some(stored))) => {
+                    check.exchanges += 1;
+                    check.bytes += self.check_one(&stored, &bytes, leaf, &mut at);
+                }
+                (Some(_), Ok(None)) if index >= watermark => check.pending += 1,
+                (Some(_), Ok(None)) => at("record", "it is not in the store".to_owned()),
+                (_, Err(error)) => at("record", error.to_string()),
+            }
+        }
+        check.findings = findings;
+        Ok(check)
+    }
+
+    fn check_one(
+        &mut self,
+        stored: &StoredExchange,
+        bytes: &[u8],
+        leaf: &Exchange,
+        at: &mut dyn FnMut(&'static str, String),
+    ) -> u64 {
+        if stored.leaf != bytes {
+            at("record", "the stored leaf is not the one in the log".to_owned());
+        }
+        if stored.id != leaf.exchange.0 || stored.run != leaf.run.id.0 {
+            at("record", "it is stored under another id or run".to_owned());
+        }
+        if stored.boot != leaf.boot.0 || stored.number != leaf.number {
+            at("record", "it is stored under another boot or number".to_owned());
+        }
+        check_units(stored, leaf, at);
+        let mut hashed = 0;
+        for direction in [Direction::Request, Direction::Response] {
+            let part = match direction {
+                Direction::Request => "request body",
+                Direction::Response => "response body",
+            };
+            match (direction.bound_by(leaf), stored.body(direction)) {
+                (None, None) => {}
+                (None, Some(_)) => at(part, "the log binds no such body".to_owned()),
+                (Some(_), None) => at(part, "it is not in the store".to_owned()),
+                (Some(bound), Some(_)) => match self.body_root(stored, direction) {
+                    Ok((root, sha256_agrees)) => {
+                        hashed += bound.length;
+                        if root != *bound {
+                            let detail = "its bytes, key or cuts are not those that were sealed";
+                            at(part, detail.to_owned());
+                        } else if !sha256_agrees {
+                            at(part, "its SHA-256 is not that of its bytes".to_owned());
+                        }
+                    }
+                    Err(error) => at(part, error.to_string()),
+                },
+            }
+        }
+        hashed
+    }
+
+    /// The body as its stored bytes give it, and whether the stored SHA-256 is theirs.
+    fn body_root(
+        &mut self,
+        stored: &StoredExchange,
+        direction: Direction,
+    ) -> Result<(sealtap_common::commit::Body, bool), StoreError> {
+        let key = stored.body(direction).map(|body| body.key).unwrap_or_default();
+        let key = BodyKey::new(key);
+        let mut root = BodyRoot::new();
+        let mut hash = Sha256::new();
+        let body = self.each_segment(&stored.id, direction, &mut |segment, bytes| {
+            hash.update(bytes);
+            let index = root.next_index();
+            let commitment = commit(&key.salt(index), bytes);
+            let (offset, length, kind) = (segment.offset, segment.length, segment.kind);
+            root.push_tuple(&Tuple { index, offset, length, kind, commitment }).map_err(|error| {
+                let detail = format!("the segments do not tile: {error}");
+                StoreError::Malformed { exchange: hex(&stored.id), detail }
+            })
+        })?;
+        let agrees = <[u8; 32]>::from(hash.finalize()) == body.sha256;
+        Ok((root.finish(body.dialect), agrees))
+    }
+}
+
+fn check_units(stored: &StoredExchange, leaf: &Exchange, at: &mut dyn FnMut(&'static str, String)) {
+    for slot in Slot::ALL {
+        let found = stored.units.iter().find(|unit| unit.slot == slot);
+        match (slot.bound_by(leaf), found) {
+            (None, None) => {}
+            (None, Some(_)) => at(slot.as_str(), "the log binds no such unit".to_owned()),
+            (Some(_), None) => at(slot.as_str(), "it is not in the store".to_owned()),
+            (Some(bound), Some(found)) => {
+                if unit(&BodyKey::new(found.key), slot.kind(), &found.bytes) != *bound {
+                    let detail = "its bytes or key are not those that were sealed";
+                    at(slot.as_str(), detail.to_owned());
+                }
+            }
+        }
+    }
+}

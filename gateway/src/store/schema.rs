@@ -1,0 +1,166 @@
+//! The database file: made, opened, its format and version checked.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, FileControl, OpenFlags, OptionalExtension as _, params};
+
+use super::error::{Fault, Outcome, StoreError, signed, unsigned};
+
+/// `application_id` in the file's header: "stap".
+const APPLICATION: i64 = 0x7374_6170;
+/// `user_version` in the file's header: the format of the tables below.
+const VERSION: i64 = 1;
+/// Large enough for a 64 KiB segment in five pages, small enough for rows of a few bytes.
+const PAGE_BYTES: i64 = 16 * 1024;
+/// The log is folded into the database once it holds this many pages (16 MiB).
+const CHECKPOINT_PAGES: i64 = 1024;
+/// What the log may keep on disk after it was folded in, in bytes.
+const LOG_KEPT_BYTES: i64 = 64 * 1024 * 1024;
+/// How long to wait for a lock; writers hold theirs only while one batch commits.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const TABLES: &str = "
+CREATE TABLE meta(name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE run(key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, name TEXT) STRICT;
+CREATE INDEX run_name ON run(name) WHERE name IS NOT NULL;
+CREATE TABLE exchange(
+  leaf INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, boot BLOB NOT NULL, number INTEGER NOT NULL,
+  run INTEGER NOT NULL REFERENCES run(key), record BLOB NOT NULL, ttfb INTEGER,
+  duration INTEGER NOT NULL, UNIQUE(boot, number)) STRICT;
+CREATE INDEX exchange_run ON exchange(run);
+CREATE TABLE unit(place INTEGER PRIMARY KEY, key BLOB NOT NULL, bytes BLOB NOT NULL) STRICT;
+CREATE TABLE body(
+  place INTEGER PRIMARY KEY, key BLOB NOT NULL, dialect TEXT NOT NULL, length INTEGER NOT NULL,
+  segments INTEGER NOT NULL, sha256 BLOB NOT NULL, parent INTEGER REFERENCES body(place),
+  shared INTEGER NOT NULL, depth INTEGER NOT NULL, recipe BLOB NOT NULL) STRICT;
+CREATE INDEX body_parent ON body(parent) WHERE parent IS NOT NULL;
+CREATE TABLE segment(
+  tag BLOB PRIMARY KEY, content INTEGER NOT NULL, lists INTEGER NOT NULL, opens INTEGER)
+  STRICT, WITHOUT ROWID;
+CREATE TABLE content(key INTEGER PRIMARY KEY, form INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;
+";
+
+/// The database's file in the store's directory.
+pub(super) fn file(directory: &Path) -> PathBuf {
+    directory.join("exchanges.db")
+}
+
+/// Opens the database for the one writer, making it if it is not there.
+pub(super) fn open_writer(directory: &Path) -> Result<Connection, StoreError> {
+    let at = |source| StoreError::Directory { path: directory.to_path_buf(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(at)?;
+    let path = file(directory);
+    // Made here so that it is private from its first byte; its log takes over the same mode.
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(made) => {
+            made.sync_all().map_err(at)?;
+            fs::File::open(directory).and_then(|handle| handle.sync_all()).map_err(at)?;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(at(error)),
+    }
+    prepare_writer(&path).map_err(|fault| fault.at(&path))
+}
+
+fn prepare_writer(path: &Path) -> Outcome<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    match version(&connection, path)? {
+        Some(_) => {}
+        None => {
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(TABLES)?;
+            transaction.pragma_update(None, "application_id", APPLICATION)?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()?;
+        }
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_KEPT_BYTES)?;
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    // Foreign keys are declared for the reader's eye; checking them costs a lookup a row.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
+    // The log and its index stay on disk after a clean end, so that a reader without the right to
+    // make files finds them.
+    connection.file_control(None::<&str>, FileControl::PersistWal(&mut 1))?;
+    Ok(connection)
+}
+
+/// Opens the database for reading beside a writer in another process.
+pub(super) fn open_reader(directory: &Path) -> Result<Connection, StoreError> {
+    let path = file(directory);
+    if !path.exists() {
+        return Err(StoreError::Missing { path });
+    }
+    prepare_reader(&path).map_err(|fault| fault.at(&path))
+}
+
+fn prepare_reader(path: &Path) -> Outcome<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    if version(&connection, path)?.is_none() {
+        return Err(StoreError::Missing { path: path.to_path_buf() }.into());
+    }
+    Ok(connection)
+}
+
+/// The format's version, or `None` for a file with nothing in it yet.
+fn version(connection: &Connection, path: &Path) -> Outcome<Option<i64>> {
+    let number =
+        |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let path = || path.to_path_buf();
+    let application = number("application_id")?;
+    let found = number("user_version")?;
+    if application == 0 && found == 0 {
+        let first: Option<String> = connection
+            .query_row("SELECT name FROM sqlite_schema LIMIT 1", [], |row| row.get(0))
+            .optional()?;
+        return match first {
+            None => Ok(None),
+            Some(_) => Err(StoreError::NotAStore { path: path() }.into()),
+        };
+    }
+    match (application, found) {
+        (APPLICATION, VERSION) => Ok(Some(found)),
+        (APPLICATION, _) if found > VERSION => {
+            Err(StoreError::Newer { path: path(), found, known: VERSION }.into())
+        }
+        (APPLICATION, _) => Err(Fault::Corrupt(format!("format {found} was never written"))),
+        _ => Err(StoreError::NotAStore { path: path() }.into()),
+    }
+}
+
+/// A value of the table `meta`.
+pub(super) fn meta<T: FromSql>(connection: &Connection, name: &str) -> Outcome<Option<T>> {
+    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?")?;
+    Ok(statement.query_row(params![name], |row| row.get(0)).optional()?)
+}
+
+/// The index below which every exchange's leaf is in the store.
+pub(super) fn watermark(connection: &Connection) -> Outcome<u64> {
+    meta::<i64>(connection, "watermark")?.map_or(Ok(0), unsigned)
+}
+
+/// Moves the watermark up to `index`; it never moves down.
+pub(super) fn advance(connection: &Connection, index: u64) -> Outcome<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO meta(name, value) VALUES ('watermark', ?)
+             ON CONFLICT(name) DO UPDATE SET value = max(value, excluded.value)",
+        )?
+        .execute(params![signed(index)?])?;
+    Ok(())
+}

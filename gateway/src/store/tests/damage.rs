@@ -1,0 +1,128 @@
+//! Damage: whatever is edited, taken out or torn is found and named.
+
+use std::io;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::super::{
+    Direction, Finding, RunFilter, SealedExchange, Store, StoreError, StoreReader, schema,
+};
+use super::fixture::{Journal, KEY, Sample, noise_bytes, text_bytes};
+
+/// A store of three exchanges over a log that begins with a leaf of another kind.
+fn filled(directory: &Path) -> Vec<SealedExchange> {
+    let mut journal = Journal::default();
+    let batch: Vec<_> = (1..4)
+        .map(|leaf| {
+            let request = noise_bytes(leaf, 90_000);
+            Sample::new(leaf).run_name("one").bodies(&mut journal, &request, &text_bytes(leaf, 900))
+        })
+        .collect();
+    Store::open(directory, &KEY).unwrap().put(&batch, &mut journal).unwrap();
+    batch
+}
+
+fn findings(directory: &Path, batch: &[SealedExchange]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut leaf = |index: u64| -> io::Result<Vec<u8>> {
+        let exchange = batch.iter().find(|exchange| exchange.leaf_index == index);
+        Ok(exchange.map_or_else(|| b"{}".to_vec(), |exchange| exchange.leaf.clone()))
+    };
+    let mut reader = StoreReader::open(directory).unwrap();
+    let check = reader.check(4, &mut leaf, &mut |finding| found.push(finding)).unwrap();
+    assert_eq!(check.findings, found.len() as u64);
+    found
+}
+
+#[test]
+fn a_sound_store_gives_no_finding() {
+    let directory = tempfile::tempdir().unwrap();
+    let batch = filled(directory.path());
+    assert_eq!(findings(directory.path(), &batch), Vec::new());
+}
+
+#[test]
+fn every_edit_of_a_row_is_found() {
+    // What is done to the database, at which leaf it must show, and in which part.
+    let edits = [
+        ("UPDATE exchange SET record = x'7b7d' WHERE leaf = 2", 2, "record"),
+        ("UPDATE exchange SET number = 99 WHERE leaf = 2", 2, "record"),
+        ("UPDATE exchange SET boot = zeroblob(16) WHERE leaf = 2", 2, "record"),
+        ("UPDATE exchange SET id = zeroblob(16) WHERE leaf = 2", 2, "record"),
+        ("UPDATE exchange SET leaf = 0 WHERE leaf = 2", 2, "record"),
+        ("UPDATE run SET id = zeroblob(16)", 2, "record"),
+        ("DELETE FROM run", 2, "record"),
+        ("DELETE FROM exchange WHERE leaf = 2", 2, "record"),
+        ("UPDATE unit SET key = zeroblob(32) WHERE place = 2 * 8", 2, "request head"),
+        ("UPDATE unit SET bytes = x'7b7d' WHERE place = 2 * 8 + 2", 2, "response head"),
+        ("DELETE FROM unit WHERE place = 2 * 8 + 5", 2, "context"),
+        ("INSERT INTO unit VALUES (2 * 8 + 4, zeroblob(32), x'7b7d')", 2, "interim answers"),
+        ("UPDATE body SET key = zeroblob(32) WHERE place = 2 * 2 + 1", 2, "response body"),
+        ("UPDATE body SET dialect = 'event-stream/1' WHERE place = 4", 2, "request body"),
+        ("UPDATE body SET length = length - 1 WHERE place = 4", 2, "request body"),
+        ("UPDATE body SET sha256 = zeroblob(32) WHERE place = 4", 2, "request body"),
+        ("UPDATE body SET recipe = x'' WHERE place = 4", 2, "request body"),
+        ("UPDATE body SET recipe = x'80' WHERE place = 4", 2, "request body"),
+        ("UPDATE body SET parent = 4, shared = 1, depth = 1 WHERE place = 4", 2, "request body"),
+        ("DELETE FROM body WHERE place = 4", 2, "request body"),
+        ("DELETE FROM content WHERE key = 4", 2, "request body"),
+        ("UPDATE content SET form = 7 WHERE key = 4", 2, "request body"),
+        ("UPDATE content SET form = 1 WHERE key = 4", 2, "request body"),
+        ("UPDATE content SET bytes = zeroblob(length(bytes)) WHERE key = 4", 2, "request body"),
+        ("UPDATE content SET bytes = substr(bytes, 2) WHERE key = 4", 2, "request body"),
+        ("UPDATE content SET bytes = substr(bytes, 2) WHERE key = 6", 2, "response body"),
+    ];
+    for (edit, leaf, part) in edits {
+        let directory = tempfile::tempdir().unwrap();
+        let batch = filled(directory.path());
+        let database = Connection::open(schema::file(directory.path())).unwrap();
+        database.pragma_update(None, "foreign_keys", false).unwrap();
+        assert!(database.execute(edit, []).unwrap() > 0, "{edit}");
+        drop(database);
+        let found = findings(directory.path(), &batch);
+        assert!(
+            found.iter().any(|finding| finding.leaf == leaf && finding.part == part),
+            "{edit}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn damaged_bytes_end_show_body_with_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let batch = filled(directory.path());
+    let database = Connection::open(schema::file(directory.path())).unwrap();
+    let edit = "UPDATE content SET bytes = zeroblob(length(bytes)) WHERE key = 4";
+    assert_eq!(database.execute(edit, []).unwrap(), 1);
+    let mut reader = StoreReader::open(directory.path()).unwrap();
+    let mut out = Vec::new();
+    let error = reader.write_body(&batch[1].id, Direction::Request, &mut out).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    assert!(error.to_string().contains("request body"), "{error}");
+}
+
+#[test]
+fn a_torn_database_file_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path());
+    let file = schema::file(directory.path());
+    let whole = std::fs::read(&file).unwrap();
+    // Each half of the file in turn is overwritten; the header is left.
+    for range in [4096..whole.len() / 2, whole.len() / 2..whole.len()] {
+        let mut torn = whole.clone();
+        torn[range].fill(0xa5);
+        std::fs::write(&file, &torn).unwrap();
+        let read = StoreReader::open(directory.path()).and_then(|mut reader| {
+            for exchange in reader.page(0, 10, RunFilter::All)? {
+                for direction in [Direction::Request, Direction::Response] {
+                    reader.write_body(&exchange.id, direction, &mut io::sink())?;
+                }
+            }
+            Ok(())
+        });
+        let error = read.unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+        assert!(error.to_string().contains("exchanges.db"), "{error}");
+    }
+}

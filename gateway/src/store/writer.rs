@@ -1,0 +1,332 @@
+//! The writer: takes sealed exchanges in, one transaction per batch.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use sha2::{Digest as _, Sha256};
+
+use super::content::{self, Contents};
+use super::error::{Outcome, StoreError, body_place, signed, unit_place};
+use super::facts::{self, Facts, hex};
+use super::payload::{self, Payload};
+use super::recipe::{self, Entry, Trunk};
+use super::schema;
+use super::sealed::{ExtentSource, SealedBody, SealedExchange};
+
+/// The store, open for writing. One process at a time holds one.
+pub struct Store {
+    path: PathBuf,
+    connection: Connection,
+    contents: Contents,
+    segment: Vec<u8>,
+}
+
+/// What one [`Store::put`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Exchanges that are new in the store.
+    pub exchanges: u64,
+    /// Exchanges that were there already, leaf for leaf; they were left alone.
+    pub present: u64,
+    /// Segments whose content was new.
+    pub segments_new: u64,
+    /// Segments whose content was there already.
+    pub segments_shared: u64,
+    /// Body bytes read from the journal.
+    pub bytes_read: u64,
+    /// Content bytes written, after compression.
+    pub bytes_kept: u64,
+}
+
+impl Store {
+    /// Opens the store in `directory`, making it if it is not there.
+    ///
+    /// `store_key` keys the index of contents; it is the same for the life of the store.
+    ///
+    /// # Errors
+    ///
+    /// No permission, no room, a database of something else, of a newer version, damaged, or made
+    /// with another key.
+    pub fn open(directory: &Path, store_key: &[u8; 32]) -> Result<Self, StoreError> {
+        let connection = schema::open_writer(directory)?;
+        let path = schema::file(directory);
+        let contents = Contents::new(store_key)
+            .map_err(|source| StoreError::Directory { path: path.clone(), source })?;
+        let store = Self { path, connection, contents, segment: Vec::new() };
+        store.check_key().map_err(|fault| fault.at(&store.path))?;
+        Ok(store)
+    }
+
+    fn check_key(&self) -> Outcome<()> {
+        let expected = self.contents.key_check();
+        let found: Option<Vec<u8>> = schema::meta(&self.connection, "key_check")?;
+        match found {
+            Some(found) if found == expected => Ok(()),
+            Some(_) => Err(StoreError::WrongKey { path: self.path.clone() }.into()),
+            None => {
+                self.connection.execute(
+                    "INSERT INTO meta(name, value) VALUES ('key_check', ?)",
+                    params![expected],
+                )?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Stores a batch in one transaction; on return it is on disk.
+    ///
+    /// An exchange that is already there with the same leaf is left alone, so a batch whose fate is
+    /// unknown may be given again. Exchanges come in the order of their leaves: afterwards the
+    /// [watermark](Self::watermark) stands behind the last one.
+    ///
+    /// # Errors
+    ///
+    /// Anything that stops the batch; then nothing of it was stored and the store can be used on.
+    pub fn put(
+        &mut self,
+        batch: &[SealedExchange],
+        bytes: &mut dyn ExtentSource,
+    ) -> Result<Stored, StoreError> {
+        self.put_batch(batch, bytes).map_err(|fault| fault.at(&self.path))
+    }
+
+    fn put_batch(
+        &mut self,
+        batch: &[SealedExchange],
+        bytes: &mut dyn ExtentSource,
+    ) -> Outcome<Stored> {
+        let mut stored = Stored::default();
+        let Some(last) = batch.iter().map(|exchange| exchange.leaf_index).max() else {
+            return Ok(stored);
+        };
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut work = Work {
+            connection: &transaction,
+            contents: &mut self.contents,
+            segment: &mut self.segment,
+            stored: &mut stored,
+        };
+        for exchange in batch {
+            work.exchange(exchange, bytes)?;
+        }
+        schema::advance(&transaction, last.saturating_add(1))?;
+        // A crash before this line leaves nothing of the batch, a crash after it leaves all of it.
+        transaction.commit()?;
+        Ok(stored)
+    }
+
+    /// Whether exchange `number` of `boot` is in the store, so that the journal may drop it.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
+    pub fn compacted(&self, boot: &[u8; 16], number: u64) -> Result<bool, StoreError> {
+        let found = || -> Outcome<bool> {
+            let number = signed(number)?;
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT 1 FROM exchange WHERE boot = ? AND number = ?")?;
+            Ok(statement.exists(params![boot, number])?)
+        };
+        found().map_err(|fault| fault.at(&self.path))
+    }
+
+    /// The index below which every exchange's leaf is in the store.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
+    pub fn watermark(&self) -> Result<u64, StoreError> {
+        schema::watermark(&self.connection).map_err(|fault| fault.at(&self.path))
+    }
+
+    /// Moves the watermark up to `index` over leaves that are no exchanges. It never moves down.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be written.
+    pub fn advance(&mut self, index: u64) -> Result<(), StoreError> {
+        schema::advance(&self.connection, index).map_err(|fault| fault.at(&self.path))
+    }
+}
+
+impl Drop for Store {
+    /// Folds the write-ahead log into the database, so that a store at rest is one file.
+    fn drop(&mut self) {
+        // Only tidiness: a log that stays behind is read, and folded in at the next chance.
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
+}
+
+/// One batch under way.
+struct Work<'a> {
+    connection: &'a Connection,
+    contents: &'a mut Contents,
+    segment: &'a mut Vec<u8>,
+    stored: &'a mut Stored,
+}
+
+impl Work<'_> {
+    fn exchange(&mut self, exchange: &SealedExchange, bytes: &mut dyn ExtentSource) -> Outcome<()> {
+        let leaf = signed(exchange.leaf_index)?;
+        if self.is_present(exchange, leaf)? {
+            self.stored.present += 1;
+            return Ok(());
+        }
+        let facts = facts::of(exchange)?;
+        let run = self.run(&facts)?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO exchange(leaf, id, boot, number, run, record, ttfb, duration)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                leaf,
+                exchange.id,
+                exchange.boot,
+                signed(exchange.number)?,
+                run,
+                exchange.leaf,
+                exchange.ttfb_ns.map(signed).transpose()?,
+                signed(exchange.duration_ns)?
+            ])?;
+        for unit in &exchange.units {
+            self.connection
+                .prepare_cached("INSERT INTO unit(place, key, bytes) VALUES (?, ?, ?)")?
+                .execute(params![
+                    unit_place(exchange.leaf_index, unit.slot)?,
+                    unit.key,
+                    unit.bytes
+                ])?;
+        }
+        for body in &exchange.bodies {
+            self.body(exchange, body, &facts, bytes)?;
+        }
+        self.stored.exchanges += 1;
+        Ok(())
+    }
+
+    fn is_present(&self, exchange: &SealedExchange, leaf: i64) -> Outcome<bool> {
+        let record: Option<Vec<u8>> = self
+            .connection
+            .prepare_cached("SELECT record FROM exchange WHERE leaf = ?")?
+            .query_row(params![leaf], |row| row.get(0))
+            .optional()?;
+        let conflict =
+            |detail: String| StoreError::Conflict { exchange: hex(&exchange.id), detail };
+        match record {
+            Some(record) if record == exchange.leaf => return Ok(true),
+            Some(_) => {
+                return Err(conflict(format!("another record stands at leaf {leaf}")).into());
+            }
+            None => {}
+        }
+        let elsewhere: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT leaf FROM exchange WHERE id = ? OR (boot = ? AND number = ?)")?
+            .query_row(params![exchange.id, exchange.boot, signed(exchange.number)?], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        match elsewhere {
+            Some(other) => Err(conflict(format!("its id or number stands at leaf {other}")).into()),
+            None => Ok(false),
+        }
+    }
+
+    /// The row of the exchange's run; made, or given its name, when that is new.
+    fn run(&self, facts: &Facts) -> Outcome<i64> {
+        let found: Option<(i64, Option<String>)> = self
+            .connection
+            .prepare_cached("SELECT key, name FROM run WHERE id = ?")?
+            .query_row(params![facts.leaf.run.id.0], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match found {
+            Some((key, name)) => {
+                if name.is_none() && facts.run_name.is_some() {
+                    self.connection
+                        .prepare_cached("UPDATE run SET name = ? WHERE key = ?")?
+                        .execute(params![facts.run_name, key])?;
+                }
+                Ok(key)
+            }
+            None => {
+                self.connection
+                    .prepare_cached("INSERT INTO run(id, name) VALUES (?, ?)")?
+                    .execute(params![facts.leaf.run.id.0, facts.run_name])?;
+                Ok(self.connection.last_insert_rowid())
+            }
+        }
+    }
+
+    fn body(
+        &mut self,
+        exchange: &SealedExchange,
+        body: &SealedBody,
+        facts: &Facts,
+        bytes: &mut dyn ExtentSource,
+    ) -> Outcome<()> {
+        let length = payload::check_tiling(exchange, body, content::LONGEST)?;
+        facts.check_body(exchange, body, length)?;
+        let place = body_place(exchange.leaf_index, body.direction)?;
+        let mut payload = Payload::new(exchange, body, bytes);
+        let mut hash = Sha256::new();
+        let mut entries = Vec::with_capacity(body.segments.len());
+        let mut first = None;
+        // Contents that were there before, with the index of the segment that found them.
+        let mut found_again = Vec::new();
+        for (index, segment) in body.segments.iter().enumerate() {
+            payload.next(segment.length, self.segment)?;
+            hash.update(&self.segment);
+            let placed = self.contents.place(self.connection, self.segment)?;
+            match placed.added {
+                Some(kept) => {
+                    self.stored.segments_new += 1;
+                    self.stored.bytes_kept += kept;
+                }
+                None => {
+                    self.stored.segments_shared += 1;
+                    found_again.push((index, placed.tag));
+                }
+            }
+            first = first.or(Some(placed));
+            let (length, kind) = (segment.length, segment.kind);
+            entries.push(Entry { content: placed.content, length, kind });
+        }
+        self.stored.bytes_read += length;
+        let trunk = match first.and_then(|placed| placed.opens) {
+            Some(alike) => recipe::trunk(self.connection, alike, &entries)?,
+            None => Trunk::default(),
+        };
+        for (_, tag) in found_again.iter().filter(|(index, _)| *index >= trunk.shared) {
+            content::listed_again(self.connection, tag)?;
+        }
+        if let Some(placed) = first {
+            content::opened_by(self.connection, &placed.tag, place)?;
+        }
+        let own = entries.get(trunk.shared..).unwrap_or_default();
+        self.connection
+            .prepare_cached(
+                "INSERT INTO body(place, key, dialect, length, segments, sha256, parent, shared,
+                 depth, recipe) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                place,
+                body.key,
+                body.dialect.as_str(),
+                signed(length)?,
+                signed(count(entries.len()))?,
+                <[u8; 32]>::from(hash.finalize()),
+                trunk.parent,
+                signed(count(trunk.shared))?,
+                trunk.depth,
+                recipe::pack(own)
+            ])?;
+        Ok(())
+    }
+}
+
+fn count(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

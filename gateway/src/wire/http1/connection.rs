@@ -1,0 +1,73 @@
+//! What a message says about its connection (RFC 9110 section 7.6, RFC 9112 section 9).
+
+use bytes::Bytes;
+
+use super::HeadError;
+use super::notable::Notable;
+use crate::wire::message::{Fields, Version};
+
+/// The most names one message's `Connection` fields may list. Real messages list three at most;
+/// each name is compared with each field when the message goes on.
+pub const MAX_CONNECTION_OPTIONS: usize = 64;
+
+/// What a message says about the connection it came on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// No message follows this one: `close` is listed, or it is HTTP/1.0 without `keep-alive`.
+    pub close: bool,
+    /// `keep-alive` is listed: an HTTP/1.0 peer asks for persistence and expects it confirmed.
+    pub keep_alive: bool,
+    /// The protocols of `Upgrade`, as one value, where `Connection` lists `upgrade` and the
+    /// message is HTTP/1.1. The forwarder makes both fields anew, or leaves both out.
+    ///
+    /// `h2c` is left out: the requests inside such a tunnel would be no exchanges of their own,
+    /// and RFC 9113 section 3.1 has withdrawn it.
+    pub upgrade: Option<Bytes>,
+    /// `TE` lists `trailers`: the sender of this request can take them.
+    pub trailers: bool,
+}
+
+impl Connection {
+    pub(super) fn read(
+        fields: &Fields,
+        notable: &Notable<'_>,
+        version: Version,
+    ) -> Result<Self, HeadError> {
+        let mut connection = Self::default();
+        let mut upgrade = false;
+        let listed = notable.connection.first.map(|_| fields.tokens("connection"));
+        for (count, option) in listed.into_iter().flatten().enumerate() {
+            if count >= MAX_CONNECTION_OPTIONS {
+                return Err(HeadError::ConnectionTooLong);
+            }
+            connection.close |= option.eq_ignore_ascii_case(b"close");
+            connection.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+            if option.eq_ignore_ascii_case(b"host")
+                || option.eq_ignore_ascii_case(b"content-length")
+            {
+                return Err(HeadError::ConnectionListsFraming);
+            }
+        }
+        if version == Version::Http10 {
+            connection.close |= !connection.keep_alive;
+        } else if upgrade {
+            connection.upgrade = protocols(fields);
+        }
+        let codings = notable.te.first.map(|_| fields.tokens("te"));
+        connection.trailers =
+            codings.into_iter().flatten().any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+        Ok(connection)
+    }
+}
+
+/// The members of every `Upgrade` field but `h2c`, as one list; `None` where there is none.
+fn protocols(fields: &Fields) -> Option<Bytes> {
+    let mut members = fields.tokens("upgrade").filter(|name| !name.eq_ignore_ascii_case(b"h2c"));
+    let mut list = members.next()?.to_vec();
+    for member in members {
+        list.extend_from_slice(b", ");
+        list.extend_from_slice(member);
+    }
+    Some(list.into())
+}

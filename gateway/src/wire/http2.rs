@@ -1,0 +1,215 @@
+//! HTTP/2 bodies and heads, over the `h2` crate.
+//!
+//! `h2` keeps fields in an `http::HeaderMap`: names are lower-case as the protocol demands, their
+//! order is kept, but the values of a repeated name stand together at its first place. That and
+//! the targets `http::Uri` refuses are the two departures ARCHITECTURE.md records.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+
+use crate::capture::Tapped;
+
+use super::buffer::Payload;
+use super::message::{Fields, ResponseHead};
+use super::sink::SendError;
+use super::source::{Cut, Event};
+
+/// The receiving side of one HTTP/2 stream.
+#[derive(Debug)]
+pub struct FrameSource {
+    stream: RecvStream,
+}
+
+impl FrameSource {
+    /// The body that `stream` brings.
+    #[must_use]
+    pub fn new(stream: RecvStream) -> Self {
+        Self { stream }
+    }
+
+    /// Whether END_STREAM has been seen and nothing is left to read.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    /// The next event.
+    ///
+    /// # Errors
+    ///
+    /// [`Cut`].
+    pub async fn next(&mut self) -> Result<Event, Cut> {
+        while let Some(data) = self.stream.data().await {
+            let data = data.map_err(cut)?;
+            // The journal takes what arrives at once and the sink waits for its own window, so
+            // the sender may go on as soon as this is passed along.
+            self.stream.flow_control().release_capacity(data.len()).map_err(cut)?;
+            if data.is_empty() {
+                continue;
+            }
+            let last = self.stream.is_end_stream();
+            return Ok(Event::Data { payload: Payload::Frame(data), last });
+        }
+        let trailers = self.stream.trailers().await.map_err(cut)?;
+        Ok(Event::End(trailers.map(|map| fields(&map))))
+    }
+}
+
+/// What a failed stream means for its body.
+#[must_use]
+pub fn cut(error: h2::Error) -> Cut {
+    match error.reason() {
+        Some(reason) if error.is_reset() || error.is_go_away() => Cut::Reset(reason),
+        _ => match error.into_io() {
+            Some(error) => Cut::Transport(error),
+            None => Cut::Ended,
+        },
+    }
+}
+
+/// The sending side of one HTTP/2 stream.
+#[derive(Debug)]
+pub struct FrameSink {
+    state: Sending,
+}
+
+#[derive(Debug)]
+enum Sending {
+    /// The head is sent, the body may follow.
+    Body(SendStream<Bytes>),
+    /// An answer without a body: its head carries END_STREAM and therefore waits.
+    Head(Box<(SendResponse<Bytes>, Response<()>)>),
+    /// Everything is sent.
+    Done(SendStream<Bytes>),
+    /// The stream is gone.
+    Gone,
+}
+
+impl FrameSink {
+    /// A body sent on `stream`.
+    #[must_use]
+    pub fn new(stream: SendStream<Bytes>) -> Self {
+        Self { state: Sending::Body(stream) }
+    }
+
+    /// An answer that is its head alone.
+    #[must_use]
+    pub fn bodiless(respond: SendResponse<Bytes>, head: Response<()>) -> Self {
+        Self { state: Sending::Head(Box::new((respond, head))) }
+    }
+
+    /// Sends data, waiting for the window.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`].
+    pub async fn data(&mut self, tapped: Tapped<'_>) -> Result<(), SendError> {
+        let Sending::Body(stream) = &mut self.state else {
+            return Err(SendError::Reset(Reason::STREAM_CLOSED));
+        };
+        let mut rest = tapped.to_bytes();
+        while !rest.is_empty() {
+            stream.reserve_capacity(rest.len());
+            let window = loop {
+                match poll_fn(|context| stream.poll_capacity(context)).await {
+                    Some(Ok(0)) => {}
+                    Some(Ok(window)) => break window,
+                    Some(Err(error)) => return Err(refusal(error)),
+                    None => return Err(SendError::Reset(Reason::STREAM_CLOSED)),
+                }
+            };
+            let now = rest.split_to(window.min(rest.len()));
+            stream.send_data(now, false).map_err(refusal)?;
+        }
+        Ok(())
+    }
+
+    /// Sends END_STREAM, with the trailers where there are any.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`].
+    pub async fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), SendError> {
+        match std::mem::replace(&mut self.state, Sending::Gone) {
+            Sending::Body(mut stream) => {
+                match trailers.filter(|fields| !fields.is_empty()) {
+                    Some(fields) => stream.send_trailers(header_map(fields)).map_err(refusal)?,
+                    None => stream.send_data(Bytes::new(), true).map_err(refusal)?,
+                }
+                self.state = Sending::Done(stream);
+            }
+            Sending::Head(head) => {
+                let (mut respond, head) = *head;
+                let stream = respond.send_response(head, true).map_err(refusal)?;
+                self.state = Sending::Done(stream);
+            }
+            Sending::Done(_) | Sending::Gone => {}
+        }
+        Ok(())
+    }
+
+    /// Ends the stream with an error code.
+    pub fn reset(&mut self, reason: Reason) {
+        match &mut self.state {
+            Sending::Body(stream) => stream.send_reset(reason),
+            Sending::Head(head) => head.0.send_reset(reason),
+            Sending::Done(_) | Sending::Gone => {}
+        }
+    }
+
+    /// Resolves when the other end resets the stream.
+    pub async fn refused(&mut self) -> Reason {
+        let reset = match &mut self.state {
+            Sending::Body(stream) => poll_fn(|context| stream.poll_reset(context)).await,
+            Sending::Head(head) => poll_fn(|context| head.0.poll_reset(context)).await,
+            Sending::Done(_) | Sending::Gone => std::future::pending().await,
+        };
+        // Where the connection failed, whoever writes next learns how.
+        reset.unwrap_or_else(|error| error.reason().unwrap_or(Reason::CANCEL))
+    }
+}
+
+/// An answer's head as `h2` takes it.
+///
+/// # Errors
+///
+/// The status is none, which no parsed head has.
+pub fn respond_with(head: &ResponseHead) -> Result<Response<()>, http::Error> {
+    let mut response = Response::builder().status(head.status).body(())?;
+    *response.headers_mut() = header_map(&head.fields);
+    Ok(response)
+}
+
+fn refusal(error: h2::Error) -> SendError {
+    match error.reason() {
+        Some(reason) => SendError::Reset(reason),
+        None => match error.into_io() {
+            Some(error) => SendError::Transport(error),
+            None => SendError::Reset(Reason::CANCEL),
+        },
+    }
+}
+
+/// The fields of `map`, in its order.
+#[must_use]
+pub fn fields(map: &HeaderMap) -> Fields {
+    Fields::from_pairs(map.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())))
+}
+
+/// `fields` as a map. Names become lower-case, as HTTP/2 demands; whatever `http` refuses was
+/// refused when the fields were received, and is left out.
+#[must_use]
+pub fn header_map(fields: &Fields) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields.iter() {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
+            map.append(name, value);
+        }
+    }
+    map
+}

@@ -1,0 +1,296 @@
+//! One message body going out, over either version of HTTP.
+//!
+//! A sink sends what it is given at once, except a message's end: with Content-Length that is the
+//! final byte, chunked the terminating chunk, over HTTP/2 the frame with END_STREAM, for anything
+//! close-delimited the close. [`Sink::finish`] sends it, and is called only when everything that
+//! was captured is on disk.
+
+use std::io;
+
+use crate::capture::Tapped;
+
+use super::http1::{CHUNK_END, LAST_CHUNK, WriteError, write_chunk_head, write_response_head, write_trailers};
+use super::http2::FrameSink;
+use super::message::{Fields, ResponseHead};
+use super::stream::Writer;
+
+/// What ends an HTTP/1 message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// The head alone.
+    Bodiless,
+    /// So many more bytes.
+    Length(u64),
+    /// The terminating chunk.
+    Chunked,
+    /// The end of the connection.
+    UntilClose,
+    /// Nothing: bytes of another protocol, after an upgrade.
+    Raw,
+}
+
+/// Where a body is sent.
+#[derive(Debug)]
+pub enum Sink {
+    /// An HTTP/1 connection.
+    Http1(ByteSink),
+    /// An HTTP/2 stream.
+    Http2(FrameSink),
+}
+
+/// Why a body could not be sent on.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The transport failed: the other end is gone.
+    #[error("the connection failed while sending: {0}")]
+    Transport(#[from] io::Error),
+    /// The stream was reset by the other end.
+    #[error("the stream was reset by the other end: {0}")]
+    Reset(h2::Reason),
+    /// Fields that HTTP/1 cannot carry.
+    #[error("the message cannot be written as HTTP/1: {0}")]
+    Unwritable(#[from] WriteError),
+    /// More bytes came than the message's Content-Length allows.
+    #[error("the body is longer than its Content-Length by {0} bytes at least")]
+    TooLong(u64),
+    /// Fewer bytes came than the message's Content-Length promises.
+    #[error("the body ended {0} bytes short of its Content-Length")]
+    TooShort(u64),
+}
+
+impl Sink {
+    /// Sends `tapped`, keeping back what would end the message.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]: the other end is gone, or the bytes do not fit the announced length.
+    pub async fn data(&mut self, tapped: Tapped<'_>) -> Result<(), SendError> {
+        match self {
+            Self::Http1(sink) => sink.data(tapped.bytes()).await,
+            Self::Http2(sink) => sink.data(tapped).await,
+        }
+    }
+
+    /// Sends `tapped` up to `count` bytes, then waits for `durable`, then sends the rest, unless
+    /// `durable` says that it must not be released.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sink::data`].
+    pub async fn split_data<F>(
+        &mut self,
+        tapped: Tapped<'_>,
+        count: usize,
+        durable: F,
+    ) -> Result<(), SendError>
+    where
+        F: Future<Output = bool>,
+    {
+        match self {
+            Self::Http1(sink) => {
+                let (first, rest) = tapped.bytes().split_at_checked(count).unwrap_or_default();
+                sink.data(first).await?;
+                sink.flush().await?;
+                if durable.await { sink.data(rest).await } else { Ok(()) }
+            }
+            Self::Http2(sink) => {
+                if durable.await { sink.data(tapped).await } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Sends whatever is still queued, because nothing more is at hand.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Transport`].
+    pub async fn flush(&mut self) -> Result<(), SendError> {
+        match self {
+            Self::Http1(sink) => sink.flush().await,
+            Self::Http2(_) => Ok(()),
+        }
+    }
+
+    /// Sends the message's end.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sink::data`]; [`SendError::TooShort`] where bytes are missing.
+    pub async fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), SendError> {
+        match self {
+            Self::Http1(sink) => sink.finish(trailers).await,
+            Self::Http2(sink) => sink.finish(trailers).await,
+        }
+    }
+
+    /// Ends the message so that it is seen to be cut; over HTTP/2 with `reason`.
+    pub async fn cut(&mut self, reason: Option<h2::Reason>) {
+        match self {
+            Self::Http1(sink) => sink.cut().await,
+            Self::Http2(sink) => sink.reset(reason.unwrap_or(h2::Reason::INTERNAL_ERROR)),
+        }
+    }
+
+    /// Resolves when the other end has said that it wants no more; never for HTTP/1, where only
+    /// a failing write says so.
+    pub async fn refused(&mut self) -> h2::Reason {
+        match self {
+            Self::Http1(_) => std::future::pending().await,
+            Self::Http2(sink) => sink.refused().await,
+        }
+    }
+}
+
+/// The sending side of one HTTP/1 message.
+#[derive(Debug)]
+pub struct ByteSink {
+    writer: Writer,
+    /// Bytes to send with whatever comes next: heads, mostly.
+    queued: Vec<u8>,
+    framing: Framing,
+    /// The final byte of a Content-Length body.
+    held: Option<u8>,
+}
+
+impl ByteSink {
+    /// A sink that will send `queued` (a head) before anything else.
+    #[must_use]
+    pub fn new(writer: Writer, queued: Vec<u8>, framing: Framing) -> Self {
+        Self { writer, queued, framing, held: None }
+    }
+
+    /// The writer, for the next message or for a cut.
+    #[must_use]
+    pub fn into_writer(self) -> Writer {
+        self.writer
+    }
+
+    /// The writer.
+    pub fn writer_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+
+    /// What ends this message.
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// Queues a head behind what is queued already and says how its body will be framed.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Unwritable`].
+    pub fn head(&mut self, framing: Framing, head: &ResponseHead) -> Result<(), SendError> {
+        write_response_head(&mut self.queued, head, head.fields.iter())?;
+        self.framing = framing;
+        Ok(())
+    }
+
+    /// Sends an interim head at once.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Transport`], [`SendError::Unwritable`].
+    pub async fn interim(&mut self, head: &ResponseHead) -> Result<(), SendError> {
+        write_response_head(&mut self.queued, head, head.fields.iter())?;
+        self.send_queued().await
+    }
+
+    /// Sends what is queued, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Transport`].
+    pub async fn send_queued(&mut self) -> Result<(), SendError> {
+        if !self.queued.is_empty() {
+            self.writer.write_all([&self.queued, &[], &[], &[]]).await?;
+            // A stream at rest holds no buffer.
+            self.queued = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Sends a whole answer that is not captured, because nothing can be.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Transport`], [`SendError::Unwritable`].
+    pub async fn refuse(&mut self, head: &ResponseHead, body: &[u8]) -> Result<(), SendError> {
+        write_response_head(&mut self.queued, head, head.fields.iter())?;
+        self.queued.extend_from_slice(body);
+        self.send_queued().await
+    }
+
+    async fn data(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        match self.framing {
+            Framing::Bodiless => return Err(SendError::TooLong(count)),
+            Framing::Length(remaining) => {
+                let after = remaining.checked_sub(count).ok_or(SendError::TooLong(count))?;
+                self.framing = Framing::Length(after);
+                let now = if after == 0 {
+                    let (last, before) = bytes.split_last().unwrap_or((&0, &[]));
+                    self.held = Some(*last);
+                    before
+                } else {
+                    bytes
+                };
+                self.writer.write_all([&self.queued, now, &[], &[]]).await?;
+            }
+            Framing::Chunked => {
+                write_chunk_head(&mut self.queued, bytes.len());
+                self.writer.write_all([&self.queued, bytes, CHUNK_END, &[]]).await?;
+            }
+            Framing::UntilClose | Framing::Raw => {
+                self.writer.write_all([&self.queued, bytes, &[], &[]]).await?;
+            }
+        }
+        self.queued = Vec::new();
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), SendError> {
+        // A bodiless message ends with its head, which therefore waits for `finish`.
+        if self.queued.is_empty() || matches!(self.framing, Framing::Bodiless | Framing::Length(0)) {
+            return Ok(());
+        }
+        self.send_queued().await
+    }
+
+    async fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), SendError> {
+        match self.framing {
+            Framing::Bodiless => {}
+            Framing::Length(0) => self.queued.extend(self.held.take()),
+            Framing::Length(missing) => return Err(SendError::TooShort(missing)),
+            Framing::Chunked => {
+                self.queued.extend_from_slice(LAST_CHUNK);
+                write_trailers(&mut self.queued, trailers.iter().flat_map(|fields| fields.iter()))?;
+            }
+            Framing::UntilClose | Framing::Raw => {}
+        }
+        self.send_queued().await?;
+        if matches!(self.framing, Framing::UntilClose | Framing::Raw) {
+            self.writer.finish().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the message so that it is seen to be cut: what was queued and is no end goes out, then
+    /// Content-Length, chunked and raw bytes stop with a FIN, close-delimited with a reset once
+    /// delivered bytes are out; TLS gets no close_notify.
+    async fn cut(&mut self) {
+        if self.held.is_none() && !matches!(self.framing, Framing::Bodiless) {
+            let _ = self.flush().await;
+        }
+        let socket = self.writer.socket().clone();
+        if matches!(self.framing, Framing::UntilClose) && !self.writer.is_tls() {
+            socket.reset_when_drained().await;
+        } else {
+            socket.shutdown_write();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A TCP socket that several owners can hold at once.
+//!
+//! TLS takes its transport by value, but a cut must reach beneath it: end the connection without
+//! close_notify, or reset it once what was delivered is out. So the socket is shared, and every
+//! owner can act on it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{Shutdown, shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// How long a reset waits for delivered bytes to be acknowledged.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A shared TCP socket; clones are the same connection.
+#[derive(Clone, Debug)]
+pub struct Socket(Arc<TcpStream>);
+
+impl Socket {
+    /// Takes over `stream` and switches Nagle's algorithm off, since every write here is meant to
+    /// leave at once.
+    #[must_use]
+    pub fn new(stream: TcpStream) -> Self {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY refused; small writes may be delayed");
+        }
+        Self(Arc::new(stream))
+    }
+
+    /// The address of the other end, if it is still known.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.0.peer_addr().ok()
+    }
+
+    /// Sends FIN: nothing more will be written. TLS above it gets no close_notify.
+    pub fn shutdown_write(&self) {
+        // Only fails where the connection is gone already, which is what was wanted.
+        let _ = shutdown(&*self.0, Shutdown::Write);
+    }
+
+    /// Resets the connection once the other end has acknowledged everything written, so that a
+    /// body which only a close would end is seen to be cut.
+    pub async fn reset_when_drained(self) {
+        let deadline = tokio::time::Instant::now() + DRAIN;
+        let mut pause = Duration::from_millis(1);
+        while super::unsent::unsent_bytes(&*self.0).unwrap_or(0) > 0
+            && tokio::time::Instant::now() < deadline
+        {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(100));
+        }
+        self.reset();
+    }
+
+    /// Resets the connection when its last owner lets go.
+    pub fn reset(&self) {
+        let _ = set_socket_linger(&*self.0, Some(Duration::ZERO));
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(context))?;
+            match self.0.try_read(buffer.initialize_unfilled()) {
+                Ok(count) => {
+                    buffer.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl Socket {
+    fn poll_send<F>(&self, context: &mut Context<'_>, send: F) -> Poll<io::Result<usize>>
+    where
+        F: Fn(&TcpStream) -> io::Result<usize>,
+    {
+        loop {
+            ready!(self.0.poll_write_ready(context))?;
+            match send(&self.0) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send(context, |stream| stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send(context, |stream| stream.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shutdown_write();
+        Poll::Ready(Ok(()))
+    }
+}
