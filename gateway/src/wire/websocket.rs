@@ -121,7 +121,7 @@ impl Walker {
                 At::Lost => return (input.len(), None),
                 At::Payload(left) => {
                     let length = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-                    self.at = At::Payload(left.saturating_sub(length as u64));
+                    self.at = At::Payload(left.saturating_sub(widen(length)));
                     length
                 }
                 At::First | At::Second | At::Length { .. } => {
@@ -132,7 +132,7 @@ impl Walker {
             used += length;
             match self.at {
                 At::Lost => self.position = self.frame.start,
-                _ => self.position = self.position.saturating_add(length as u64),
+                _ => self.position = self.position.saturating_add(widen(length)),
             }
             if let At::Payload(0) = self.at {
                 self.at = At::First;
@@ -216,6 +216,11 @@ impl Walker {
         }
         last.then_some(Message { start, end: self.position, opcode })
     }
+}
+
+/// A count of bytes as an offset; `usize` is never wider.
+fn widen(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

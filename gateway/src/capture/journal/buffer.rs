@@ -13,7 +13,7 @@ use super::format::{BATCH_HEADER, BLOCK, RECORD_HEADER};
 /// Memory a new buffer takes, in bytes.
 const FRESH: usize = 64 * 1024;
 /// A buffer that grew beyond this is freed rather than kept for the next batch.
-const KEPT: usize = 1024 * 1024;
+const KEPT: usize = 2 * 1024 * 1024;
 /// How many buffers are kept for the next batch.
 const SPARE: usize = 4;
 
@@ -142,6 +142,11 @@ impl Pool {
     pub(super) fn take(&self) -> Buffer {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         free.unwrap_or_else(|| Buffer::new(FRESH))
+    }
+
+    /// Frees what is kept for the next batch.
+    pub(super) fn shrink(&self) {
+        *self.free.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
     }
 
     /// Counts `bytes` more in `buffer`.

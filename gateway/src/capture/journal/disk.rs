@@ -8,7 +8,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::io::Errno;
 
 /// One directory. Names are plain file names inside it.
 pub(super) trait Disk: Send + Sync {
@@ -36,6 +37,8 @@ pub(super) trait Disk: Send + Sync {
 pub(super) trait File: Send + Sync {
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes sure of room for a file of `length` bytes, without writing them.
+    fn reserve(&self, length: u64) -> io::Result<()>;
     /// Reads until `bytes` is full or the file ends; how many bytes were read.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Makes the content durable (`fdatasync`).
@@ -118,7 +121,7 @@ impl Disk for Directory {
         let file = Self::options().create(true).truncate(false).open(self.path(name))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Box::new(file))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -127,6 +130,14 @@ impl Disk for Directory {
 impl File for StdFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.write_all_at(bytes, offset)
+    }
+
+    fn reserve(&self, length: u64) -> io::Result<()> {
+        match fallocate(self, FallocateFlags::empty(), 0, length) {
+            // Writing zeros will tell.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {

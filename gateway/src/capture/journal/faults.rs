@@ -272,7 +272,7 @@ fn refusals_are_counted_and_a_gap_without_an_end_is_told_until_settled() {
 #[test]
 fn without_a_reader_or_a_reserve_it_stays_closed() {
     let disk = Memory::new(1);
-    let opened = Journal::open_on(Arc::new(disk.clone()), [1; 16], options()).unwrap();
+    let opened = Journal::open_on(Arc::new(disk), [1; 16], options()).unwrap();
     drop(opened.batches);
     let journal = opened.journal;
     let (_, position) = journal.begin(1, &[b"a"]).unwrap();

@@ -112,7 +112,7 @@ impl Memory {
         let changes = inner.changes.len();
         let kept = inner.pick(changes + 1);
         let mut names = inner.safe_names.clone();
-        for change in inner.changes[..kept].to_vec() {
+        for change in inner.changes[..kept].iter().cloned() {
             apply(&mut names, change);
         }
         let mut files = inner.files.clone();
@@ -153,6 +153,10 @@ impl Memory {
     }
 }
 
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap()
+}
+
 fn apply(names: &mut BTreeMap<String, usize>, change: Change) {
     match change {
         Change::Link(name, file) => drop(names.insert(name, file)),
@@ -171,7 +175,7 @@ impl Inner {
         let mut z = self.random;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % below as u64) as usize
+        size((z ^ (z >> 31)) % below as u64)
     }
 
     /// Counts an operation; the fault it meets, if any.
@@ -199,13 +203,18 @@ impl Inner {
         self.changes.push(change);
     }
 
-    fn write(&mut self, file: usize, bytes: &[u8], offset: usize) -> io::Result<()> {
-        let end = offset + bytes.len();
-        let grown = end.saturating_sub(self.files[file].now.len());
+    fn room_for(&self, file: usize, length: usize) -> io::Result<()> {
+        let grown = length.saturating_sub(self.files[file].now.len());
         let total: usize = self.names.values().map(|name| self.files[*name].now.len()).sum();
         if grown > 0 && self.room.is_some_and(|room| total + grown > room) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        Ok(())
+    }
+
+    fn write(&mut self, file: usize, bytes: &[u8], offset: usize) -> io::Result<()> {
+        let end = offset + bytes.len();
+        self.room_for(file, end)?;
         let content = &mut self.files[file];
         if content.now.len() < end {
             content.now.resize(end, 0);
@@ -300,7 +309,7 @@ struct Open {
 impl File for Open {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut inner = self.disk.inner();
-        let offset = offset as usize;
+        let offset = size(offset);
         let step = inner.step();
         if step.is_err() {
             inner.failed.insert(self.file);
@@ -317,11 +326,22 @@ impl File for Open {
         }
     }
 
+    fn reserve(&self, length: u64) -> io::Result<()> {
+        let mut inner = self.disk.inner();
+        inner.plain()?;
+        let length = size(length);
+        inner.room_for(self.file, length)?;
+        let content = &mut inner.files[self.file];
+        let longer = content.now.len().max(length);
+        content.now.resize(longer, 0);
+        Ok(())
+    }
+
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut inner = self.disk.inner();
         inner.plain()?;
         let now = &inner.files[self.file].now;
-        let from = (offset as usize).min(now.len());
+        let from = size(offset).min(now.len());
         let count = bytes.len().min(now.len() - from);
         bytes[..count].copy_from_slice(&now[from..from + count]);
         Ok(count)

@@ -187,7 +187,7 @@ impl Model {
     fn payload(&mut self, length: usize) -> Vec<u8> {
         self.written += 1;
         let mut payload = self.written.to_le_bytes().to_vec();
-        payload.resize(length.max(8), self.written as u8);
+        payload.resize(length.max(8), self.written.to_le_bytes()[0]);
         payload
     }
 

@@ -109,7 +109,7 @@ impl Journal {
 
         let shared = Arc::new(Shared::new(options, file_size));
         let files = u64::try_from(recovered.reader.files()?.len()).unwrap_or_default();
-        shared.counters.files.store(files.saturating_add(1), Ordering::Relaxed);
+        spares.files.store(files.saturating_add(1), Ordering::Relaxed);
         let (sender, batches) = sync_channel(BATCHES);
         let writer =
             Writer::new(Arc::clone(&shared), disk, Arc::clone(&spares), sender, current, reserve);
@@ -200,7 +200,7 @@ impl Journal {
                 .load(Ordering::Relaxed)
                 .checked_div(syncs)
                 .unwrap_or_default(),
-            files: counters.files.load(Ordering::Relaxed),
+            files: self.owner.spares.files.load(Ordering::Relaxed),
             down: self.shared.down(),
         }
     }

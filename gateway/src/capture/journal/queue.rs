@@ -18,10 +18,11 @@ use super::{Down, Durability, Options, Position, Ticket};
 
 /// Records nobody waits for are written after this long.
 const LINGER: Duration = Duration::from_millis(50);
-/// Or when so many bytes have gathered.
+/// Or when so many bytes have gathered. A batch has at most as many: larger ones were measured to
+/// cost more in fresh memory than they save in writes.
 const ENOUGH: u64 = 1024 * 1024;
-/// A batch has at most this many bytes.
-const LARGEST_BATCH: u64 = 4 * 1024 * 1024;
+/// After so long without records, memory that a burst has left is given back.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What callers and the writer share.
 pub(super) struct Shared {
@@ -44,7 +45,6 @@ pub(super) struct Counters {
     pub(super) bytes: AtomicU64,
     pub(super) last_sync_ns: AtomicU64,
     pub(super) sync_ns: AtomicU64,
-    pub(super) files: AtomicU64,
 }
 
 struct State {
@@ -93,7 +93,7 @@ pub(super) enum Work {
 impl Shared {
     pub(super) fn new(options: Options, file_size: u64) -> Self {
         let pool = Arc::new(Pool::new(options.max_pending));
-        let largest = LARGEST_BATCH.min(file_size.saturating_sub(super::format::BLOCK_U64));
+        let largest = ENOUGH.min(file_size.saturating_sub(super::format::BLOCK_U64));
         let state = State {
             full: VecDeque::new(),
             current: pool.take(),
@@ -263,7 +263,7 @@ impl Shared {
                     return Work::Close;
                 }
                 state.writer = Activity::Idle;
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self.idle(state);
                 continue;
             }
             let waited = since.get_or_insert_with(Instant::now).elapsed();
@@ -275,6 +275,20 @@ impl Shared {
             (state, _) =
                 self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Waits for a record; after a while, with less memory.
+    fn idle<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let waited = self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+        let (mut state, timeout) = waited;
+        if !timeout.timed_out() || state.writer != Activity::Idle || state.closing {
+            return state;
+        }
+        self.pool.shrink();
+        if state.current.is_empty() {
+            state.current = self.pool.take();
+        }
+        self.work.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, state: &mut State) -> VecDeque<Buffer> {
@@ -356,11 +370,11 @@ impl Shared {
     }
 
     /// Nothing will ever be written again: nobody may wait for it.
-    pub(super) fn closed(&self) {
+    pub(super) fn closed(&self, why: Down) {
         let mut state = self.state();
         state.closing = true;
-        state.down.get_or_insert(Down::Closed);
-        state.last_down.get_or_insert(Down::Closed);
+        state.last_down.get_or_insert_with(|| why.clone());
+        state.down.get_or_insert(why);
         state.epoch = state.epoch.saturating_add(1);
         self.epoch.store(state.epoch, Ordering::Release);
         drop(state);

@@ -6,6 +6,7 @@
 //! or may not be seen yet, and files taken back while it reads are passed over.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,6 +46,8 @@ pub(super) struct Place {
     /// Batches read here that no later one says are on disk: sequence, offset, bytes.
     unproven: VecDeque<(u64, u64, u64)>,
 }
+
+type Opening = (FileHeader, Arc<dyn File>);
 
 impl Reader {
     /// Beside a running gateway or none, of the journal in `directory`. At the live end
@@ -196,11 +199,11 @@ impl Reader {
         Ok(self.header(sequence)?.map(|(header, _)| header.first_batch))
     }
 
-    fn header(&self, sequence: u64) -> Result<Option<(FileHeader, Arc<dyn File>)>, JournalError> {
+    fn header(&self, sequence: u64) -> Result<Option<Opening>, JournalError> {
         let name = file_name(sequence);
         let path = || self.disk.path(&name);
         let file = match self.disk.open_to_read(&name) {
-            Err(error) if self.live && error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if self.live && error.kind() == ErrorKind::NotFound => {
                 return Ok(None);
             }
             opened => opened.map_err(on("open", path()))?,
@@ -238,7 +241,11 @@ impl Reader {
 
     /// The sequences of the files to read, in order.
     pub(super) fn files(&self) -> Result<Vec<u64>, JournalError> {
-        let names = self.disk.list().map_err(on("list", self.disk.path("")))?;
+        let names = match self.disk.list() {
+            // Nothing was ever captured here.
+            Err(error) if self.live && error.kind() == ErrorKind::NotFound => Vec::new(),
+            names => names.map_err(on("list", self.disk.path("")))?,
+        };
         let mut files: Vec<u64> = names.iter().filter_map(|name| file_sequence(name)).collect();
         files.retain(|file| *file <= self.last);
         files.sort_unstable();
@@ -291,7 +298,7 @@ impl Place {
             let file = self.file.as_ref();
             match tail::look(disk, &self.name, file, &self.header, self.offset)? {
                 Found::Whole(batch, payload) => drop(self.advance(&batch, payload)),
-                Found::Torn(_) | Found::Nothing => break,
+                Found::Torn | Found::Nothing => break,
             }
         }
         Ok(())

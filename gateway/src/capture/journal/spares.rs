@@ -5,12 +5,13 @@
 //! when it needs a file faster than the disk can fill one.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::JournalError;
 use super::disk::Disk;
 use super::error::on;
-use super::open::{FILE_ENDING, file_name, file_sequence};
+use super::open::{file_name, file_sequence};
 
 const SPARE: &str = "spare-";
 const FILLING: &str = "spare-new";
@@ -32,6 +33,8 @@ pub(super) struct Spares {
     file_size: u64,
     state: Mutex<State>,
     changed: Condvar,
+    /// Files that have a place in the journal.
+    pub(super) files: AtomicU64,
 }
 
 #[derive(Default)]
@@ -44,6 +47,13 @@ struct State {
     recycled_below: u64,
     named: u64,
     closing: bool,
+}
+
+impl State {
+    fn next_name(&mut self) -> String {
+        self.named = self.named.saturating_add(1);
+        format!("{SPARE}{}", self.named)
+    }
 }
 
 impl Spares {
@@ -69,7 +79,8 @@ impl Spares {
                 disk.remove(&name).map_err(on("remove", disk.path(&name)))?;
             }
         }
-        Ok(Self { disk, file_size, state: Mutex::new(state), changed: Condvar::new() })
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Ok(Self { disk, file_size, state, changed, files: AtomicU64::new(0) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -113,6 +124,8 @@ impl Spares {
 
     /// The helper thread: works until closed.
     pub(super) fn run(&self) {
+        // However this ends, nobody may wait for a file afterwards.
+        let _closed = Closed(self);
         let mut state = self.state();
         while !state.closing {
             if state.recycled_below < state.recycle_below {
@@ -126,8 +139,7 @@ impl Spares {
                     tracing::warn!(%error, "journal files stay although they are not needed");
                 }
             } else if state.wanted && state.ready.is_empty() && state.failed.is_none() {
-                state.named = state.named.saturating_add(1);
-                let name = format!("{SPARE}{}", state.named);
+                let name = state.next_name();
                 drop(state);
                 let made = self.fill(&name);
                 state = self.state();
@@ -158,6 +170,8 @@ impl Spares {
 
     fn write_zeros(&self) -> io::Result<()> {
         let file = self.disk.create(FILLING)?;
+        // A full disk says so here, at once, and is not filled to the brim again and again.
+        file.reserve(self.file_size)?;
         let zeros = vec![0; STRIDE];
         let stride = u64::try_from(STRIDE).unwrap_or(u64::MAX);
         let mut offset = 0;
@@ -179,22 +193,33 @@ impl Spares {
         old.pop();
         for sequence in old.into_iter().take_while(|sequence| *sequence < below) {
             let name = file_name(sequence);
-            debug_assert!(name.ends_with(FILE_ENDING));
             let whole = self.disk.open(&name).and_then(|file| file.length());
-            let mut state = self.state();
-            if whole.is_ok_and(|length| length == self.file_size) && state.ready.len() < KEPT {
-                state.named = state.named.saturating_add(1);
-                let spare = format!("{SPARE}{}", state.named);
-                self.disk.rename(&name, &spare).map_err(on("rename", self.disk.path(&name)))?;
-                self.disk.sync().map_err(on("sync", self.disk.path("")))?;
-                state.ready.push(Spare { name: spare, cleared: false });
+            let spare = {
+                let mut state = self.state();
+                let keep =
+                    state.ready.len() < KEPT && whole.is_ok_and(|length| length == self.file_size);
+                keep.then(|| state.next_name())
+            };
+            match &spare {
+                Some(spare) => self.disk.rename(&name, spare),
+                None => self.disk.remove(&name),
+            }
+            .map_err(on("take back", self.disk.path(&name)))?;
+            self.disk.sync().map_err(on("sync", self.disk.path("")))?;
+            self.files.fetch_sub(1, Ordering::Relaxed);
+            if let Some(name) = spare {
+                self.state().ready.push(Spare { name, cleared: false });
                 self.changed.notify_all();
-            } else {
-                drop(state);
-                self.disk.remove(&name).map_err(on("remove", self.disk.path(&name)))?;
-                self.disk.sync().map_err(on("sync", self.disk.path("")))?;
             }
         }
         Ok(())
+    }
+}
+
+struct Closed<'a>(&'a Spares);
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }

@@ -26,7 +26,7 @@ pub(super) enum Found {
     /// A batch and its records.
     Whole(BatchHeader, Vec<u8>),
     /// The header of a batch of this file, whose content does not check.
-    Torn(BatchHeader),
+    Torn,
     /// Nothing of this file's.
     Nothing,
 }
@@ -49,7 +49,7 @@ pub(super) fn look(
     }
     let Some(batch) = identify(header, &block) else { return Ok(Found::Nothing) };
     if offset.saturating_add(batch.padded()) > header.length {
-        return Ok(Found::Torn(batch));
+        return Ok(Found::Torn);
     }
     let length = usize::try_from(batch.length).unwrap_or(usize::MAX);
     let mut payload = block.split_off(BATCH_HEADER);
@@ -58,12 +58,12 @@ pub(super) fn look(
     if let Some(rest) = payload.get_mut(first..).filter(|rest| !rest.is_empty()) {
         let wanted = rest.len();
         if read(rest, offset.saturating_add(BLOCK_U64))? < wanted {
-            return Ok(Found::Torn(batch));
+            return Ok(Found::Torn);
         }
     }
     let whole =
         batch.matches(&header.salt, &payload) && batch::count(&payload) == Some(batch.records);
-    Ok(if whole { Found::Whole(batch, payload) } else { Found::Torn(batch) })
+    Ok(if whole { Found::Whole(batch, payload) } else { Found::Torn })
 }
 
 fn identify(header: &FileHeader, block: &[u8]) -> Option<BatchHeader> {
@@ -117,7 +117,7 @@ pub(super) fn examine(
                     });
                 }
                 Found::Whole(..) => true,
-                Found::Torn(_) | Found::Nothing => false,
+                Found::Torn | Found::Nothing => false,
             };
             // A header that does not check may lie about its length: it says where a torn tail
             // ends, but nothing is skipped for it. The salt keeps captured bytes from posing as

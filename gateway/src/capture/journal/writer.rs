@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
+use std::thread;
 use std::time::Instant;
 
 use super::buffer::Buffer;
@@ -88,6 +89,7 @@ impl Writer {
 
     /// The writer thread: works until closed, and leaves nothing unwritten if it can.
     pub(super) fn run(mut self) -> Result<(), JournalError> {
+        let _closed = Closed(Arc::clone(&self.shared), Arc::clone(&self.spares));
         let mut result = Ok(());
         loop {
             match self.shared.next() {
@@ -103,8 +105,6 @@ impl Writer {
             }
             self.end_outage();
         }
-        self.shared.closed();
-        self.spares.close();
         result
     }
 
@@ -228,9 +228,20 @@ impl Writer {
             let _left = self.disk.remove(&spare.name);
         })?;
         if !replaces {
-            self.shared.counters.files.fetch_add(1, Ordering::Relaxed);
+            self.spares.files.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+/// However the writer ends, nobody may wait for it afterwards.
+struct Closed(Arc<Shared>, Arc<Spares>);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        let panicked = || Down::Failed("its writer thread panicked".into());
+        self.0.closed(if thread::panicking() { panicked() } else { Down::Closed });
+        self.1.close();
     }
 }
 

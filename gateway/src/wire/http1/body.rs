@@ -61,7 +61,7 @@ impl BodyDecoder {
             }
             State::Length(left) => {
                 let length = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
-                *left = left.saturating_sub(length as u64);
+                *left = left.saturating_sub(widen(length));
                 Ok(data(input, length))
             }
             State::UntilClose => Ok(data(input, input.len())),
@@ -104,6 +104,11 @@ impl BodyDecoder {
             State::Ended | State::Chunked(_) | State::UntilClose => None,
         }
     }
+}
+
+/// A count of bytes as the wire counts them; `usize` is never wider.
+pub(super) fn widen(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 pub(super) fn data(input: &[u8], length: usize) -> (usize, Decoded<'_>) {

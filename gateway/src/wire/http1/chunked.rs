@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::body::{Decoded, data};
+use super::body::{Decoded, data, widen};
 use super::{BodyError, fields, is_forbidden_trailer};
 use crate::wire::message::Fields;
 
@@ -51,7 +51,7 @@ impl Chunked {
             match self.at {
                 At::Data => {
                     let length = usize::try_from(self.size).unwrap_or(usize::MAX).min(rest.len());
-                    self.size = self.size.saturating_sub(length as u64);
+                    self.size = self.size.saturating_sub(widen(length));
                     if self.size == 0 {
                         self.at = At::DataReturn;
                     }

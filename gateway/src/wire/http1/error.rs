@@ -236,4 +236,10 @@ pub enum WriteError {
     /// A field's value holds a control byte, or whitespace at an end.
     #[error("cannot send the message: a field value holds a control byte or outer whitespace")]
     Value,
+    /// Two fields that frame the message, or two hosts.
+    #[error("cannot send the message: it would have two framings or two hosts")]
+    Ambiguous,
+    /// A trailer that frames, routes or manages the connection.
+    #[error("cannot send the trailers: one names a field that belongs in the head")]
+    Trailer,
 }

@@ -75,6 +75,20 @@ impl Announced {
     }
 }
 
+/// The length that `Content-Length` announces, if it does: for heads that came by HTTP/2, where it
+/// frames nothing but must agree with the data, and would frame the message in HTTP/1.
+///
+/// # Errors
+/// Two of them, or one that is not digits alone.
+pub fn declared_length(fields: &Fields) -> Result<Option<u64>, HeadError> {
+    let mut lengths = fields.all("content-length");
+    match (lengths.next(), lengths.next()) {
+        (Some(_), Some(_)) => Err(HeadError::LengthRepeated),
+        (Some(value), None) => parse_length(value).map(Some),
+        (None, _) => Ok(None),
+    }
+}
+
 fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
     if value.contains(&b',') {
         return Err(HeadError::LengthList);

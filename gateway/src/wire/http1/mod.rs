@@ -30,11 +30,11 @@ pub use connection::{Connection, MAX_CONNECTION_OPTIONS};
 pub use error::{BodyError, HeadError, WriteError};
 pub use fields::{MAX_FIELDS, is_token};
 pub use forwarding::{is_forbidden_trailer, is_hop_by_hop, to_forward, trailers_to_forward};
-pub use framing::{RequestFraming, ResponseFraming};
+pub use framing::{RequestFraming, ResponseFraming, declared_length};
 pub use request::{Request, parse_request};
 pub use response::{Response, parse_response};
 pub use scan::{HeadScanner, MAX_HEAD, Opening, opening};
-pub use target::{TargetForm, target_form};
+pub use target::{TargetForm, is_host, target_form};
 pub use write::{
     CHUNK_END, LAST_CHUNK, write_chunk_head, write_request_head, write_response_head,
     write_trailers,

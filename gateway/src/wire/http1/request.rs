@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::framing::Announced;
 use super::notable::{Notable, Value};
-use super::{Connection, HeadError, RequestFraming, TargetForm, fields, target, target_form};
+use super::{
+    Connection, HeadError, MAX_HEAD, RequestFraming, TargetForm, fields, target, target_form,
+};
 use crate::wire::message::{RequestHead, Version};
 
 /// A request's head and what it says about the bytes around it.
@@ -46,6 +48,9 @@ pub fn parse_request(head: Bytes) -> Result<Request, HeadError> {
 
 /// The first line without its line end, which must be CR LF.
 pub(super) fn start_line(head: &Bytes) -> Result<&[u8], HeadError> {
+    if head.len() > MAX_HEAD {
+        return Err(HeadError::TooLarge);
+    }
     let Some(at) = memchr::memchr3(b'\r', b'\n', 0, head) else {
         return Err(HeadError::Incomplete);
     };

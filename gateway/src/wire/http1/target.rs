@@ -64,7 +64,8 @@ fn split_scheme(target: &[u8]) -> Option<(&[u8], &[u8])> {
 ///
 /// Stricter than the grammar in one place: no comma, which no host has and which a list made of
 /// two `Host` fields would show.
-pub(super) fn is_host(value: &[u8]) -> bool {
+#[must_use]
+pub fn is_host(value: &[u8]) -> bool {
     let (legal_host, after) = if let Some(literal) = value.strip_prefix(b"[") {
         let close = literal.iter().position(|byte| *byte == b']').unwrap_or(0);
         let (address, after) = literal.split_at_checked(close).unwrap_or_default();

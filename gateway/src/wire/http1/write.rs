@@ -2,10 +2,10 @@
 //!
 //! Comes in: parts that may stem from HTTP/2 or from configuration. Goes out: bytes that read
 //! back as the same parts. Refuses what would not (a line end in a value is another field to the
-//! next hop), and then leaves the output as it was.
+//! next hop) or what could be read in two ways, and then leaves the output as it was.
 
 use super::fields::{is_value, is_visible};
-use super::{WriteError, is_token};
+use super::{WriteError, is_forbidden_trailer, is_token};
 use crate::wire::message::{ResponseHead, Version};
 
 /// What follows a chunk's data.
@@ -36,7 +36,8 @@ pub fn write_request_head<'a>(
     for part in [method, b" ", target, b" ", version, b"\r\n"] {
         out.extend_from_slice(part);
     }
-    write_fields(out, start, fields)
+    let mut framing = Framing { framed: false, host: Some(false) };
+    write_fields(out, start, fields, |name| framing.count(name))
 }
 
 /// Appends a response's head: status line of `head`, and `fields` instead of its own.
@@ -61,7 +62,8 @@ pub fn write_response_head<'a>(
     for part in [version, &status, &head.reason, b"\r\n"] {
         out.extend_from_slice(part);
     }
-    write_fields(out, start, fields)
+    let mut framing = Framing { framed: false, host: None };
+    write_fields(out, start, fields, |name| framing.count(name))
 }
 
 /// Appends trailers and the empty line that ends a chunked body; [`LAST_CHUNK`] goes before.
@@ -73,7 +75,11 @@ pub fn write_trailers<'a>(
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
 ) -> Result<(), WriteError> {
     let start = out.len();
-    write_fields(out, start, fields)
+    let allowed = |name: &[u8]| match is_forbidden_trailer(name) {
+        true => Err(WriteError::Trailer),
+        false => Ok(()),
+    };
+    write_fields(out, start, fields, allowed)
 }
 
 /// Appends the line before a chunk of `length` bytes, which must not be 0 (that ends the body).
@@ -94,14 +100,38 @@ fn name(version: Version) -> Result<&'static [u8], WriteError> {
     }
 }
 
+/// Which fields that frame or route stand in a head already.
+struct Framing {
+    framed: bool,
+    /// Whether there is a host; in a response the field means nothing.
+    host: Option<bool>,
+}
+
+impl Framing {
+    /// Lets one length or coding pass, and one host of a request.
+    fn count(&mut self, name: &[u8]) -> Result<(), WriteError> {
+        let (text, seen) = match (name.len(), &mut self.host) {
+            (4, Some(host)) => ("host", host),
+            (14, _) => ("content-length", &mut self.framed),
+            (17, _) => ("transfer-encoding", &mut self.framed),
+            _ => return Ok(()),
+        };
+        if !name.eq_ignore_ascii_case(text.as_bytes()) {
+            return Ok(());
+        }
+        if std::mem::replace(seen, true) { Err(WriteError::Ambiguous) } else { Ok(()) }
+    }
+}
+
 /// Appends field lines and the empty line; on failure cuts `out` back to `start`.
 fn write_fields<'a>(
     out: &mut Vec<u8>,
     start: usize,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    mut allowed: impl FnMut(&[u8]) -> Result<(), WriteError>,
 ) -> Result<(), WriteError> {
     for (name, value) in fields {
-        if let Err(error) = check(name, value) {
+        if let Err(error) = check(name, value).and_then(|()| allowed(name)) {
             out.truncate(start);
             return Err(error);
         }

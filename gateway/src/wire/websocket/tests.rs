@@ -116,9 +116,10 @@ fn what_has_one_reading_is_followed() {
     let compressed = frame(0xc1, b"abc", true);
     let every_bit = frame(0xf2, b"abc", false);
     let longer_than_needed = [&[0x82, 126, 0, 1][..], b"a", &[0x82, 127, 0, 0, 0, 0, 0, 0, 0, 0]];
-    let bytes = [compressed, every_bit, longer_than_needed.concat()].concat();
+    let bytes =
+        [compressed, every_bit, longer_than_needed.concat(), frame(0x89, &[0; 125], true)].concat();
     let (list, walker) = all(&bytes);
-    assert_eq!(list.map_codes(), [1, 2, 2, 2]);
+    assert_eq!(list.map_codes(), [1, 2, 2, 2, 9]);
     assert_eq!(walker.lost_at(), None);
 }
 
@@ -133,7 +134,7 @@ fn what_has_no_reading_is_lost_from_its_frame_on() {
         (&good, &[0x80, 0]),
         (&good, &[0x00, 0]),
         (&good, &[0x09, 0]),
-        (&good, &[0x88, 126, 0, 200]),
+        (&good, &[0x88, 126, 0, 126]),
         (&good, &[0x89, 127, 0, 0, 0, 0, 0, 0, 1, 0]),
         (&good, &[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0]),
         (&open, &[0x81, 0]),

@@ -31,6 +31,15 @@ fn an_end_of_stream_inside_a_body_is_a_cut() {
 }
 
 #[test]
+fn an_end_of_stream_after_the_last_byte_is_none() {
+    let mut decoder = BodyDecoder::new(RequestFraming::Length(3));
+    assert_eq!(decoder.decode(b"abc"), Ok((3, Decoded::Data(b"abc"))));
+    assert_eq!(decoder.eof(), Ok(Decoded::End(None)));
+    assert_eq!(BodyDecoder::new(RequestFraming::Length(0)).eof(), Ok(Decoded::End(None)));
+    assert_eq!(BodyDecoder::new(RequestFraming::None).eof(), Ok(Decoded::End(None)));
+}
+
+#[test]
 fn the_bytes_left_of_a_length_are_known() {
     let mut decoder = BodyDecoder::new(RequestFraming::Length(5));
     assert_eq!(decoder.remaining(), Some(5));

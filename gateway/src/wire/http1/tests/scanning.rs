@@ -69,6 +69,13 @@ fn a_head_is_bounded() {
     };
     assert_eq!(HeadScanner::new().scan(&full(MAX_HEAD)), Ok(Some(MAX_HEAD)));
     assert_eq!(HeadScanner::new().scan(&full(MAX_HEAD + 1)), Err(HeadError::TooLarge));
+    // The parsers hold to it on their own too.
+    assert_eq!(request(&full(MAX_HEAD + 1)), Err(HeadError::TooLarge));
+    assert_eq!(response(&full(MAX_HEAD + 1)), Err(HeadError::TooLarge));
+    // No end can come in time, so nothing more is waited for.
+    let unfinished = &full(MAX_HEAD + 1)[..MAX_HEAD];
+    assert_eq!(HeadScanner::new().scan(unfinished), Err(HeadError::TooLarge));
+    assert_eq!(HeadScanner::new().scan(&unfinished[1..]), Ok(None));
     // The verdict is the same when the last bytes arrive alone.
     let bytes = full(MAX_HEAD + 1);
     for cut in MAX_HEAD - 5..=MAX_HEAD {

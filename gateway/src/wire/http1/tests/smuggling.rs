@@ -112,6 +112,14 @@ fn lines_that_parsers_split_differently() {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         assert_eq!(request(head.as_bytes()), Err(error), "{lines:?}");
     }
+    let ends: [(&[u8], usize); 3] = [
+        (b"GET / HTTP/1.0\r\n\n", 16),
+        (b"GET / HTTP/1.0\r\nX: y\r\n\n", 22),
+        (b"GET / HTTP/1.0\n\r\n", 14),
+    ];
+    for (head, at) in ends {
+        assert_eq!(request(head), Err(BareLineFeed { at }));
+    }
     let first = b"GET / HTTP/1.1\r\n Host: a\r\n\r\n";
     assert_eq!(request(first), Err(WhitespaceBeforeFirstField));
     let first = b"HTTP/1.1 200 OK\r\n\tX: a\r\n\r\n";
@@ -143,9 +151,10 @@ fn control_bytes_are_refused_everywhere_and_high_bytes_pass_in_values() {
 #[test]
 fn request_lines_that_parsers_split_differently() {
     use HeadError::*;
-    let cases: [(&[u8], HeadError); 25] = [
+    let cases: [(&[u8], HeadError); 26] = [
         (b"GET  / HTTP/1.1", RequestLineWhitespace),
         (b"GET /  HTTP/1.1", RequestLineWhitespace),
+        (b"GET  HTTP/1.1", RequestLineWhitespace),
         (b"GET / HTTP/1.1 ", RequestLineWhitespace),
         (b"GET / a HTTP/1.1", RequestLineWhitespace),
         (b"GET\t/ HTTP/1.1", RequestLineWhitespace),

@@ -88,3 +88,45 @@ fn what_would_read_back_as_something_else_is_not_written() {
     }
     assert_eq!(out, b"before");
 }
+
+#[test]
+fn a_message_with_two_framings_is_not_written() {
+    let cases: [Pairs<'_>; 5] = [
+        &[(b"Content-Length", b"1"), (b"a", b"b"), (b"content-length", b"1")],
+        &[(b"Transfer-Encoding", b"chunked"), (b"Transfer-Encoding", b"chunked")],
+        &[(b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"1")],
+        &[(b"Content-Length", b"1"), (b"Transfer-Encoding", b"chunked")],
+        &[(b"Host", b"a"), (b"HOST", b"a")],
+    ];
+    let mut out = b"before".to_vec();
+    for pairs in cases {
+        let (fields, version) = (pairs.iter().copied(), Version::Http11);
+        let found = write_request_head(&mut out, b"GET", b"/", version, fields);
+        assert_eq!(found, Err(WriteError::Ambiguous));
+        let response = head(200, b"OK", version);
+        let found = write_response_head(&mut out, &response, pairs.iter().copied());
+        // In a response `Host` means nothing.
+        let same = pairs[0].0 == b"Host";
+        assert_eq!(found, if same { Ok(()) } else { Err(WriteError::Ambiguous) });
+        out.truncate(6);
+    }
+    for name in ["Content-Length", "host", "Transfer-Encoding", "Connection"] {
+        let fields = [(&b"a"[..], &b"b"[..]), (name.as_bytes(), b"1")];
+        let found = write_trailers(&mut out, fields.into_iter());
+        assert_eq!(found, Err(WriteError::Trailer), "{name}");
+    }
+    assert_eq!(out, b"before");
+}
+
+#[test]
+fn a_length_from_http_2_is_held_to_the_same_rule() {
+    let length = |values: &[&str]| {
+        let pairs = values.iter().map(|value| (&b"content-length"[..], value.as_bytes()));
+        declared_length(&Fields::from_pairs(pairs))
+    };
+    assert_eq!(length(&[]), Ok(None));
+    assert_eq!(length(&["7"]), Ok(Some(7)));
+    assert_eq!(length(&["7", "7"]), Err(HeadError::LengthRepeated));
+    assert_eq!(length(&["+7"]), Err(HeadError::LengthInvalid));
+    assert_eq!(length(&["7,7"]), Err(HeadError::LengthList));
+}
