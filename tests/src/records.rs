@@ -1,0 +1,132 @@
+//! Records: what `ls`, `show` and `show --body` say about exchanges.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::content::Content;
+use crate::programs;
+
+/// One of the two directions of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the upstream.
+    Request,
+    /// From the upstream to the client.
+    Response,
+}
+
+impl Direction {
+    /// The word the command line uses.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
+}
+
+/// One exchange as `ls --json` lists it.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// The whole JSON object.
+    pub json: Value,
+    data: PathBuf,
+}
+
+impl Exchange {
+    /// The exchange's id.
+    pub fn id(&self) -> &str {
+        self.json["id"].as_str().unwrap_or_else(|| panic!("no id in {}", self.json))
+    }
+
+    /// A member that must be a string.
+    pub fn text(&self, pointer: &str) -> &str {
+        let value = self.json.pointer(pointer).and_then(Value::as_str);
+        value.unwrap_or_else(|| panic!("{pointer} is no string in {}", self.json))
+    }
+
+    /// A member that must be a number.
+    pub fn number(&self, pointer: &str) -> u64 {
+        let value = self.json.pointer(pointer).and_then(Value::as_u64);
+        value.unwrap_or_else(|| panic!("{pointer} is no number in {}", self.json))
+    }
+
+    /// Whether the exchange is in the tree.
+    pub fn sealed(&self) -> bool {
+        self.json["leaf"].is_u64()
+    }
+
+    /// What `show --json` says.
+    pub fn show(&self) -> Value {
+        let output = output(&["show", self.id(), "--json"], &self.data);
+        serde_json::from_slice(&output).expect("show --json prints one JSON value")
+    }
+
+    /// The captured body, streamed from `show --body`.
+    pub fn body(&self, direction: Direction) -> Content {
+        let mut child = Command::new(programs::sealtap())
+            .args(["show", self.id(), "--body", direction.word(), "--data"])
+            .arg(&self.data)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sealtap can be run");
+        let mut content = Content::default();
+        let mut stdout = child.stdout.take().expect("stdout is piped");
+        let mut buffer = vec![0; 65_536];
+        loop {
+            match std::io::Read::read(&mut stdout, &mut buffer).expect("a pipe can be read") {
+                0 => break,
+                size => content.push(&buffer[..size]),
+            }
+        }
+        let status = child.wait().expect("a child can be waited for");
+        assert!(status.success(), "show --body {} of {}: {status}", direction.word(), self.json);
+        content
+    }
+
+    /// Header fields of `show --json`, as pairs, in order; secret values as JSON text.
+    ///
+    /// `pointer` leads to the list.
+    pub fn fields(&self, pointer: &str) -> Vec<(String, String)> {
+        let shown = self.show();
+        let list = shown.pointer(pointer).and_then(Value::as_array);
+        let list = list.unwrap_or_else(|| panic!("{pointer} is no list in {shown}"));
+        list.iter()
+            .map(|pair| {
+                let name = pair[0].as_str().expect("a field has a name").to_owned();
+                (name, pair[1].as_str().map_or_else(|| pair[1].to_string(), str::to_owned))
+            })
+            .collect()
+    }
+}
+
+/// Every exchange of a data directory, oldest first.
+pub fn list(data: &Path) -> Vec<Exchange> {
+    let output = output(&["ls", "--json"], data);
+    String::from_utf8(output)
+        .expect("ls --json prints UTF-8")
+        .lines()
+        .map(|line| {
+            let json = serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("ls --json printed {line:?}: {error}"));
+            Exchange { json, data: data.to_owned() }
+        })
+        .collect()
+}
+
+fn output(arguments: &[&str], data: &Path) -> Vec<u8> {
+    let output = Command::new(programs::sealtap())
+        .args(arguments)
+        .arg("--data")
+        .arg(data)
+        .output()
+        .expect("sealtap can be run");
+    assert!(
+        output.status.success(),
+        "sealtap {arguments:?} failed: {}",
+        crate::verify::text(&output)
+    );
+    output.stdout
+}

@@ -1,0 +1,87 @@
+//! TLS: a certificate authority made for one test, and the settings of both sides.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// A certificate authority that exists for one test.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate for `localhost` and 127.0.0.1 with its key, in PEM.
+pub struct Identity {
+    /// The certificate.
+    pub certificate: String,
+    /// The private key.
+    pub key: String,
+    der: (CertificateDer<'static>, PrivatePkcs8KeyDer<'static>),
+}
+
+impl Authority {
+    /// A fresh authority.
+    #[expect(clippy::new_without_default, reason = "it draws a key")]
+    pub fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "sealtap tests");
+        let key = KeyPair::generate().expect("a key can be drawn");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("an authority signs itself");
+        Self { issuer }
+    }
+
+    /// Writes the authority's certificate as PEM.
+    pub fn write(&self, path: &Path) {
+        std::fs::write(path, self.issuer.pem()).expect("a certificate can be written");
+    }
+
+    /// A certificate for `localhost` and 127.0.0.1.
+    pub fn identity(&self) -> Identity {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let params = CertificateParams::new(names).expect("the names are valid");
+        let key = KeyPair::generate().expect("a key can be drawn");
+        let certificate = params.signed_by(&key, &self.issuer).expect("an authority signs");
+        Identity {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            der: (certificate.der().clone(), PrivatePkcs8KeyDer::from(key.serialize_der())),
+        }
+    }
+
+    /// A server that offers these protocols by ALPN.
+    pub fn server(&self, protocols: &[&str]) -> Arc<ServerConfig> {
+        let (certificate, key) = self.identity().der;
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks TLS")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], PrivateKeyDer::Pkcs8(key))
+            .expect("the key fits the certificate");
+        config.alpn_protocols = alpn(protocols);
+        Arc::new(config)
+    }
+
+    /// A client that trusts this authority only and offers these protocols by ALPN.
+    pub fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("the authority is a certificate");
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks TLS")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn(protocols);
+        Arc::new(config)
+    }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn alpn(protocols: &[&str]) -> Vec<Vec<u8>> {
+    protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect()
+}

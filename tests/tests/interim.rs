@@ -1,0 +1,135 @@
+//! Interim answers: the upstream's own 100 or final status decides, 102 and 103 pass.
+
+use sealtap_tests::bench::{Bench, Call};
+use sealtap_tests::cases;
+use sealtap_tests::gate::Gate;
+use sealtap_tests::http1::{End, head};
+
+cases! {
+    fn the_upstream_says_continue(path) {
+        let answer_head = head("HTTP/1.1 200 OK", &[("Content-Length", "2")]);
+        let reply = [answer_head.as_slice(), b"ok"].concat();
+        let gate = Gate::default();
+        let ready = gate.clone();
+        let bench = Bench::scripted(path, move |mut session| {
+            let request = session.next_head().expect("a request comes");
+            assert_eq!(request.one("expect"), Some("100-continue"));
+            // Nobody else may say it: the client's body waits until this gate is open.
+            assert!(session.is_silent());
+            ready.wait(1);
+            session.send("HTTP/1.1 100 Go ahead\r\nX-Why: because\r\n\r\n");
+            session.rest_of_request(request);
+            session.send(&reply);
+            session.drain();
+        });
+        let fields = [("Expect", "100-continue"), ("Content-Length", "4")];
+        let request = bench.head("POST", "/expect", &fields);
+        let mut client = bench.client();
+        client.send(&request);
+        assert!(client.is_silent(), "nothing comes before the upstream has spoken");
+        gate.open();
+        let interim = client.head();
+        assert_eq!(interim.raw, b"HTTP/1.1 100 Go ahead\r\nX-Why: because\r\n\r\n");
+        client.send("body");
+        let received = client.response("POST");
+        assert!(received.interim.is_empty(), "100 comes once");
+        drop(client);
+        bench.finish(&[Call::new(request, "body", answer_head, "ok", &received)]);
+    }
+
+    fn the_upstream_refuses_the_body(path) {
+        let answer_head = head(
+            "HTTP/1.1 417 Expectation Failed", &[("Connection", "close"), ("Content-Length", "2")],
+        );
+        let reply = [answer_head.as_slice(), b"no"].concat();
+        let bench = Bench::scripted(path, move |mut session| {
+            let head = session.next_head().expect("a request comes");
+            session.send(&reply);
+            session.half_close();
+            let body = session.body(head.request_framing()).finish();
+            assert_eq!((body.content.length(), body.end), (0, End::Cut));
+            session.log(sealtap_tests::http1::Message { interim: Vec::new(), head, body });
+        });
+        let fields = [("Expect", "100-continue"), ("Content-Length", "4")];
+        let request = bench.head("POST", "/refused", &fields);
+        let mut client = bench.client();
+        client.send(&request);
+        let received = client.response("POST");
+        assert!(received.interim.is_empty());
+        assert_eq!(received.body.end, End::Complete);
+        // The client keeps its body, as it may.
+        drop(client);
+        let call = Call::new(request, "", answer_head, "no", &received)
+            .ends("complete", "client_cancelled", "complete");
+        bench.finish(&[call]);
+    }
+
+    fn a_client_that_does_not_wait(path) {
+        let answer_head = head("HTTP/1.1 200 OK", &[("Content-Length", "0")]);
+        let reply = answer_head.clone();
+        let bench = Bench::answering(path, move |session, _| session.send(&reply));
+        let fields = [("Expect", "100-continue"), ("Content-Length", "4")];
+        let request = bench.head("POST", "/impatient", &fields);
+        let mut client = bench.client();
+        client.send([request.as_slice(), b"body"].concat());
+        let received = client.response("POST");
+        assert!(received.interim.is_empty(), "no 100 that the upstream did not send");
+        drop(client);
+        bench.finish(&[Call::new(request, "body", answer_head, "", &received)]);
+    }
+
+    fn processing_and_early_hints_pass_at_once(path) {
+        const INTERIM: [&str; 3] = [
+            "HTTP/1.1 102 Processing\r\n\r\n",
+            "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nlink: </b.js>\r\n\r\n",
+            "HTTP/1.1 102 Still\r\nX-Progress: 50%\r\n\r\n",
+        ];
+        let answer_head = head("HTTP/1.1 200 OK", &[("Content-Length", "4")]);
+        let reply = [answer_head.as_slice(), b"done"].concat();
+        let gate = Gate::default();
+        let seen = gate.clone();
+        let bench = Bench::scripted(path, move |mut session| {
+            session.request();
+            for (index, interim) in INTERIM.iter().enumerate() {
+                session.send(interim);
+                seen.wait(index as u64 + 1);
+            }
+            session.send(&reply);
+            session.drain();
+        });
+        let request = bench.head("GET", "/hints", &[]);
+        let mut client = bench.client();
+        client.send(&request);
+        for interim in INTERIM {
+            assert_eq!(String::from_utf8_lossy(&client.head().raw), interim);
+            gate.open();
+        }
+        let received = client.response("GET");
+        drop(client);
+        let exchanges = bench.finish(&[Call::new(request, "", answer_head, "done", &received)]);
+        for exchange in exchanges {
+            let shown = exchange.show();
+            let text = shown.to_string();
+            assert!(text.contains("Early Hints") && text.contains("</b.js>"), "{text}");
+        }
+    }
+
+    fn an_interim_answer_in_pieces(path) {
+        let answer_head = head("HTTP/1.1 204 Nothing", &[]);
+        let reply = answer_head.clone();
+        let bench = Bench::answering(path, move |session, _| {
+            for piece in ["HTTP/1.1 1", "03 Early", "\r", "\nA: b\r\n", "\r\nHTTP/1"] {
+                session.send(piece);
+            }
+            session.send(&reply[6..]);
+        });
+        let request = bench.head("GET", "/pieces", &[]);
+        let mut client = bench.client();
+        client.send(&request);
+        let received = client.response("GET");
+        assert_eq!(received.interim.len(), 1);
+        assert_eq!(received.interim[0].raw, b"HTTP/1.1 103 Early\r\nA: b\r\n\r\n");
+        drop(client);
+        bench.finish(&[Call::new(request, "", answer_head, "", &received)]);
+    }
+}

@@ -1,0 +1,117 @@
+//! Secrets: keys and cookies reach the upstream and no file of the gateway.
+
+use std::path::Path;
+
+use sealtap_tests::gateway::Options;
+use sealtap_tests::http1::head;
+use sealtap_tests::upstream_http1::Upstream;
+use sealtap_tests::wire::Wire;
+
+/// Long enough, and unlike anything else, to be found wherever they would be.
+const SECRETS: [&str; 9] = [
+    "sk-authorization-7f3a9c1e5b",
+    "xapikey-2d8e6f4a0c1b",
+    "cookie-a-9b7d5f3e1c",
+    "cookie-b-8a6c4e2f0d",
+    "setcookie-1f3d5b7a9c",
+    "querykey-6e4c2a0f8d",
+    "basic-5d7f9b1a3c",
+    "configured-header-4b6d8f0a2c",
+    "configured-query-3a5c7e9f1d",
+];
+
+fn files(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(directory).expect("a directory can be listed") {
+        let entry = entry.expect("an entry can be read");
+        if entry.file_type().expect("an entry has a type").is_dir() {
+            files(&entry.path(), found);
+        } else {
+            found.push(entry.path());
+        }
+    }
+}
+
+fn assert_absent(bytes: &[u8], place: &str) {
+    for secret in SECRETS {
+        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "{secret} stands in {place}");
+    }
+}
+
+fn assert_files_clean(directory: &Path) {
+    let mut found = Vec::new();
+    files(directory, &mut found);
+    assert!(found.len() > 5, "{found:?}");
+    for path in found {
+        // A running gateway may have replaced it meanwhile.
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        assert_absent(&bytes, &path.display().to_string());
+    }
+}
+
+#[test]
+fn no_file_holds_a_secret() {
+    let upstream = Upstream::answering(|session, request| {
+        // Everything arrives.
+        let raw = String::from_utf8_lossy(&request.head.raw).into_owned();
+        for (index, secret) in SECRETS.iter().enumerate().filter(|(index, _)| *index != 4) {
+            assert!(raw.contains(secret), "secret {index} did not reach the upstream");
+        }
+        session.send(head(
+            "HTTP/1.1 200 OK",
+            &[("Set-Cookie", &format!("id={}; Path=/", SECRETS[4])), ("Content-Length", "4")],
+        ));
+        session.send("body");
+    });
+    let gateway = Options::default()
+        .upstream("up", upstream.url())
+        .config("[secrets]\nheaders = [\"X-House-Key\"]\nquery = [\"house\"]\n")
+        .start();
+    let mut client = Wire::connect(gateway.address());
+    let target = format!("/up/v1?a=1&key={}&house={}&b=2", SECRETS[5], SECRETS[8]);
+    let request = head(
+        format!("POST {target} HTTP/1.1"),
+        &[
+            ("Host", "x"),
+            ("Authorization", &format!("Bearer {}", SECRETS[0])),
+            ("x-api-key", SECRETS[1]),
+            ("Cookie", &format!("a={}; b={}", SECRETS[2], SECRETS[3])),
+            ("Proxy-Authorization", &format!("Basic {}", SECRETS[6])),
+            ("X-House-Key", SECRETS[7]),
+            ("X-Plain", "plainvalue"),
+            ("Content-Length", "4"),
+        ],
+    );
+    client.send(&request);
+    client.send("body");
+    let answer = client.response("POST");
+    assert!(answer.head.one("set-cookie").is_some_and(|value| value.contains(SECRETS[4])));
+    // A request that is refused names secrets too.
+    let mut refused = Wire::connect(gateway.address());
+    refused.send(head(
+        format!("GET /nowhere?key={} HTTP/1.1", SECRETS[5]),
+        &[("Host", "x"), ("Authorization", SECRETS[0])],
+    ));
+    assert_eq!(refused.response("GET").status(), 404);
+    drop((client, refused));
+    gateway.wait_sealed(2);
+    // While it runs, the journal may hold what was not stored yet.
+    assert_files_clean(gateway.home().path());
+    let live = gateway.live().iter().map(ToString::to_string).collect::<String>();
+    assert_absent(live.as_bytes(), "the live lines");
+    let home = std::sync::Arc::clone(gateway.home());
+    let exchanges = gateway.finish();
+    assert_files_clean(home.path());
+    for exchange in &exchanges {
+        // What is stored compressed comes out here as it went in.
+        let shown = exchange.show().to_string();
+        assert_absent(shown.as_bytes(), "show --json");
+        assert_absent(exchange.json.to_string().as_bytes(), "ls --json");
+    }
+    let shown = exchanges[0].show().to_string();
+    assert!(
+        shown.contains("plainvalue") && shown.to_lowercase().contains("x-house-key"),
+        "{shown}"
+    );
+    upstream.finish();
+}

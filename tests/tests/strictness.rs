@@ -1,0 +1,387 @@
+//! Strictness: no message is released framing-complete before it is on disk.
+//!
+//! The gateway runs under `strace`, and every sync is held up for a while, so that an end which
+//! does not wait for its sync is seen to overtake it. For each framing the suite finds the write
+//! to the socket that carries the message's end, the write to the journal that carries the
+//! message's last bytes, and between the two a sync of that journal file. The same is done with
+//! `durability = "relaxed"`, where it must *not* hold: the suite can tell the difference.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use sealtap_tests::bench::NAME;
+use sealtap_tests::client_http2::Client;
+use sealtap_tests::gateway::{Gateway, Home, Options};
+use sealtap_tests::http1::{self, Framing, head};
+use sealtap_tests::http2;
+use sealtap_tests::trace::{self, Call};
+use sealtap_tests::upstream_http1::{Session, Upstream};
+use sealtap_tests::upstream_http2;
+use sealtap_tests::websocket::Frame;
+use sealtap_tests::wire::Wire;
+
+const CALLS: &str = "pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,fdatasync,fsync,shutdown,close,io_uring_enter,msync,sync_file_range";
+
+/// Near the end of a request, and of an answer.
+const ASKED: &[u8] = b"the-last-words-of-the-request";
+const ANSWERED: &[u8] = b"the-last-words-of-the-answer";
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("ASCII")
+}
+
+/// How the end of a message shows on a socket.
+#[derive(Clone, Copy, Debug)]
+enum Release<'a> {
+    /// The first call after which these bytes have been written there.
+    Bytes(&'a [u8]),
+    /// The shutdown or close after these bytes.
+    Close(&'a [u8]),
+    /// The first frame with END_STREAM, of HTTP/2.
+    EndStream,
+}
+
+/// Whose side of the gateway a message's end goes to.
+#[derive(Clone, Copy, Debug)]
+enum Toward {
+    Client,
+    Upstream,
+}
+
+struct Traced {
+    calls: Vec<Call>,
+    listener: SocketAddr,
+    upstream: SocketAddr,
+}
+
+/// Runs a gateway under strace while `drive` uses it.
+fn traced(url: String, upstream: SocketAddr, strict: bool, drive: impl FnOnce(&Gateway)) -> Traced {
+    let home = Arc::new(Home::new());
+    let file = trace::file(home.path());
+    let hold = ["fdatasync:delay_enter=30000".to_owned(), "fsync:delay_enter=5000".to_owned()];
+    let durability = if strict { "strict" } else { "relaxed" };
+    let gateway = Options::default()
+        .upstream(NAME, url)
+        .config(format!("durability = \"{durability}\"\n"))
+        .under(trace::strace(CALLS, &hold, &file))
+        .start_in(home);
+    drive(&gateway);
+    let (listener, pid) = (gateway.address(), gateway.pid());
+    let exchanges = gateway.list();
+    assert!(!exchanges.is_empty());
+    let home = gateway.terminate();
+    let calls = trace::read(&trace::file(home.path()), pid);
+    Traced { calls, listener, upstream }
+}
+
+impl Traced {
+    /// The calls on the connection toward one side, in order.
+    fn toward(&self, toward: Toward) -> Vec<&Call> {
+        let calls = self.calls.iter();
+        calls
+            .filter(|call| {
+                let Some(ends) = call.target.strip_prefix("TCP:[") else { return false };
+                let Some((local, remote)) = ends.split_once("->") else { return false };
+                match toward {
+                    Toward::Client => local == self.listener.to_string(),
+                    Toward::Upstream => remote == self.upstream.to_string(),
+                }
+            })
+            .collect()
+    }
+
+    /// The line on which the call that releases the end starts.
+    fn released(&self, toward: Toward, release: Release<'_>) -> usize {
+        let mut stream = Vec::new();
+        let mut seen = false;
+        for call in self.toward(toward) {
+            if matches!(call.name.as_str(), "shutdown" | "close") {
+                if seen {
+                    return call.started;
+                }
+                continue;
+            }
+            let written = usize::try_from(call.result).unwrap_or(0).min(call.data.len());
+            stream.extend_from_slice(&call.data[..written]);
+            match release {
+                Release::Bytes(bytes) if contains(&stream, bytes) => return call.started,
+                Release::Close(bytes) => seen = seen || contains(&stream, bytes),
+                Release::EndStream if ends_stream(&stream) => return call.started,
+                _ => {}
+            }
+        }
+        panic!("no {release:?} toward {toward:?} in {:?}", stream.escape_ascii().to_string())
+    }
+
+    /// Whether the journal file that took `bytes` was synced after that and before `line`.
+    fn synced_before(&self, bytes: &[u8], line: usize) -> bool {
+        let journal = |call: &&Call| call.target.contains("/journal/");
+        let wrote = self.calls.iter().filter(journal).find(|call| contains(&call.data, bytes));
+        let wrote = wrote.expect("the journal takes every byte as it is");
+        assert!(wrote.result > 0, "{wrote:?}");
+        self.calls.iter().filter(journal).any(|call| {
+            matches!(call.name.as_str(), "fdatasync" | "fsync")
+                && call.result == 0
+                && call.target == wrote.target
+                && call.started > wrote.ended
+                && call.ended < line
+        })
+    }
+
+    /// Holds one message's end against the journal.
+    fn check(&self, toward: Toward, release: Release<'_>, last_bytes: &[u8]) -> bool {
+        self.synced_before(last_bytes, self.released(toward, release))
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+/// Whether a stream of HTTP/2 frames has a whole frame of DATA or HEADERS with END_STREAM.
+fn ends_stream(stream: &[u8]) -> bool {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let mut rest = stream.strip_prefix(preface).unwrap_or(stream);
+    while rest.len() >= 9 {
+        let length = u32::from_be_bytes([0, rest[0], rest[1], rest[2]]) as usize;
+        let (kind, flags) = (rest[3], rest[4]);
+        if rest.len() < 9 + length {
+            return false;
+        }
+        if kind <= 1 && flags & 1 == 1 {
+            return true;
+        }
+        rest = &rest[9 + length..];
+    }
+    false
+}
+
+/// An HTTP/1 exchange: these bytes each way, and how each message's end shows.
+fn http1_case(
+    strict: bool,
+    request: &[u8],
+    request_end: Release<'_>,
+    answer: Vec<u8>,
+    answer_end: Release<'_>,
+) -> [bool; 2] {
+    let closes = matches!(answer_end, Release::Close(_));
+    let upstream = Upstream::start(move |mut session: Session| {
+        session.request();
+        session.send(&answer);
+        if closes {
+            session.into_wire().close();
+        } else {
+            session.drain();
+        }
+    });
+    let method = if request.starts_with(b"HEAD") { "HEAD" } else { "POST" };
+    let run = traced(upstream.url(), upstream.address(), strict, |gateway| {
+        let mut client = Wire::connect(gateway.address());
+        client.send(request);
+        client.response(method);
+    });
+    upstream.finish();
+    [
+        run.check(Toward::Upstream, request_end, ASKED),
+        run.check(Toward::Client, answer_end, ANSWERED),
+    ]
+}
+
+fn request_of_length() -> Vec<u8> {
+    let length = (ASKED.len()).to_string();
+    let fields = [("Host", "x"), ("Content-Length", length.as_str())];
+    [head("POST /up/x HTTP/1.1", &fields), ASKED.to_vec()].concat()
+}
+
+fn answer_of_length() -> Vec<u8> {
+    let length = (ANSWERED.len()).to_string();
+    [head("HTTP/1.1 200 OK", &[("Content-Length", &length)]), ANSWERED.to_vec()].concat()
+}
+
+fn length() {
+    let ends = http1_case(
+        true,
+        &request_of_length(),
+        Release::Bytes(ASKED),
+        answer_of_length(),
+        Release::Bytes(ANSWERED),
+    );
+    assert_eq!(ends, [true, true]);
+}
+
+fn chunks() {
+    let fields = [("Host", "x"), ("Transfer-Encoding", "chunked")];
+    let request =
+        [head("POST /up/x HTTP/1.1", &fields), http1::chunk(ASKED), http1::last_chunk(&[])]
+            .concat();
+    let answer = [
+        head("HTTP/1.1 200 OK", &[("Transfer-Encoding", "chunked")]),
+        http1::chunk(ANSWERED),
+        http1::last_chunk(&[]),
+    ];
+    let end = Release::Bytes(b"\r\n0\r\n\r\n");
+    assert_eq!(http1_case(true, &request, end, answer.concat(), end), [true, true]);
+}
+
+fn trailers() {
+    let fields = [("Host", "x"), ("Trailer", "x-sum"), ("Transfer-Encoding", "chunked")];
+    let request = [
+        head("POST /up/x HTTP/1.1", &fields),
+        http1::chunk(b"data"),
+        http1::last_chunk(&[("x-sum", text(ASKED))]),
+    ];
+    let fields = [("Trailer", "x-sum"), ("Transfer-Encoding", "chunked")];
+    let answer = [
+        head("HTTP/1.1 200 OK", &fields),
+        http1::chunk(b"data"),
+        http1::last_chunk(&[("x-sum", text(ANSWERED))]),
+    ];
+    let ends = http1_case(
+        true,
+        &request.concat(),
+        Release::Bytes(&[ASKED, b"\r\n\r\n"].concat()),
+        answer.concat(),
+        Release::Bytes(&[ANSWERED, b"\r\n\r\n"].concat()),
+    );
+    assert_eq!(ends, [true, true]);
+}
+
+fn heads_alone() {
+    let request = head("HEAD /up/x HTTP/1.1", &[("Host", "x"), ("X-Last", text(ASKED))]);
+    let answer = head("HTTP/1.1 200 OK", &[("Content-Length", "9"), ("X-Last", text(ANSWERED))]);
+    let ends = http1_case(
+        true,
+        &request,
+        Release::Bytes(&[ASKED, b"\r\n\r\n"].concat()),
+        answer,
+        Release::Bytes(&[ANSWERED, b"\r\n\r\n"].concat()),
+    );
+    assert_eq!(ends, [true, true]);
+}
+
+fn close() {
+    let answer = [head("HTTP/1.1 200 OK", &[("X-A", "b")]), ANSWERED.to_vec()].concat();
+    let ends = http1_case(
+        true,
+        &request_of_length(),
+        Release::Bytes(ASKED),
+        answer,
+        Release::Close(ANSWERED),
+    );
+    assert_eq!(ends, [true, true]);
+}
+
+/// The suite can tell: without strictness the ends overtake their syncs.
+fn relaxed_is_different() {
+    let ends = http1_case(
+        false,
+        &request_of_length(),
+        Release::Bytes(ASKED),
+        answer_of_length(),
+        Release::Bytes(ANSWERED),
+    );
+    assert_eq!(ends, [false, false]);
+}
+
+fn http2_case(with_trailers: bool) {
+    let map = |value: &[u8]| {
+        let mut map = HeaderMap::new();
+        // Never indexed and never shortened, so that nothing hides it from the journal's search.
+        map.insert("x-sum", text(value).parse().expect("a value"));
+        map
+    };
+    let upstream = upstream_http2::Upstream::start(None, move |mut exchange| async move {
+        exchange.read().await;
+        let mut stream = exchange.answer(200, &[], false);
+        if with_trailers {
+            http2::send(&mut stream, "data", false).await.expect("taken");
+            stream.send_trailers(map(ANSWERED)).expect("taken");
+        } else {
+            http2::send(&mut stream, ANSWERED.to_vec(), true).await.expect("taken");
+        }
+    });
+    let run = traced(upstream.url(), upstream.address(), true, |gateway| {
+        http2::run(async {
+            let mut client = Client::connect(gateway.address()).await;
+            let request = client.head("POST", "/up/x", &[("te", "trailers")]);
+            let answer = match with_trailers {
+                true => client.call(request, b"data", Some(map(ASKED))).await,
+                false => client.call(request, ASKED, None).await,
+            };
+            assert_eq!(answer.body.reset, None);
+            client.close().await;
+        });
+    });
+    upstream.finish();
+    assert!(run.check(Toward::Upstream, Release::EndStream, ASKED), "request");
+    assert!(run.check(Toward::Client, Release::EndStream, ANSWERED), "answer");
+}
+
+fn http2_data() {
+    http2_case(false);
+}
+
+fn http2_trailers() {
+    http2_case(true);
+}
+
+fn websocket() {
+    const SWITCH: &str =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    let message = Frame::text(text(ASKED)).masked();
+    let close = Frame::close(1000, text(ANSWERED));
+    let client_close = Frame::close(1001, "client-says-bye").masked();
+    let (length, upstream_close) = (message.len(), close.bytes());
+    let reply = upstream_close.clone();
+    let upstream = Upstream::start(move |mut session| {
+        session.next_head().expect("a request comes");
+        session.send(SWITCH);
+        session.read_exact(length);
+        session.send(&reply);
+        let _ = session.body(Framing::UntilClose).finish();
+        session.into_wire().close();
+    });
+    let (sent, last) = (message.clone(), client_close.clone());
+    let run = traced(upstream.url(), upstream.address(), true, move |gateway| {
+        let mut client = Wire::connect(gateway.address());
+        client.send(head(
+            "GET /up/x HTTP/1.1",
+            &[
+                ("Host", "x"),
+                ("Upgrade", "websocket"),
+                ("Connection", "Upgrade"),
+                ("X-Last", "head-mark"),
+            ],
+        ));
+        client.response_head();
+        client.send(sent);
+        client.read_exact(upstream_close.len());
+        client.send(last);
+        client.half_close();
+        let _ = client.body(Framing::UntilClose).finish();
+    });
+    upstream.finish();
+    let whole_head = Release::Bytes(b"head-mark\r\n\r\n");
+    assert!(run.check(Toward::Upstream, whole_head, b"head-mark"), "the request's head");
+    assert!(run.check(Toward::Client, Release::Bytes(b"\r\n\r\n"), b"head-mark"), "101");
+    assert!(run.check(Toward::Upstream, Release::Bytes(&message), &message), "a client's message");
+    let close = close.bytes();
+    assert!(run.check(Toward::Client, Release::Bytes(&close), &close), "the upstream's Close");
+    let close = Release::Bytes(&client_close);
+    assert!(run.check(Toward::Upstream, close, &client_close), "the client's Close");
+}
+
+fn main() {
+    trace::main(&[
+        ("length", length),
+        ("chunks", chunks),
+        ("trailers", trailers),
+        ("heads_alone", heads_alone),
+        ("close", close),
+        ("http2_data", http2_data),
+        ("http2_trailers", http2_trailers),
+        ("websocket", websocket),
+        ("relaxed_is_different", relaxed_is_different),
+    ]);
+}
