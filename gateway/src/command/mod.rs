@@ -18,7 +18,7 @@ pub mod verify;
 mod tests;
 
 use std::ffi::OsString;
-use std::io::{BufWriter, Write, stdout};
+use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -98,8 +98,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, parts: &Parts) -> Exi
     let mut standard = BufWriter::with_capacity(BUFFER, stdout().lock());
     let mut output = Output::new(&mut standard, Output::standard_has_styles());
     let outcome = cli.command.run(parts, &mut output);
-    let written = standard.flush().map_err(|error| Failure::writing(&error));
-    let outcome = outcome.and_then(|exit| written.map(|()| exit));
+    let outcome = outcome.and_then(|exit| match standard.flush() {
+        // A reader that went away had what it wanted; the exit code says the same as without it.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::writing(&error)),
+        _ => Ok(exit),
+    });
     match outcome {
         Ok(exit) => exit.into(),
         Err(failure) => {

@@ -101,9 +101,9 @@ fn a_failure_tells_its_causes_once() {
 
 #[test]
 fn a_reader_that_went_away_is_no_failure() {
-    let gone = Failure::writing(&std::io::ErrorKind::BrokenPipe.into());
+    let gone = Failure::writing(&ErrorKind::BrokenPipe.into());
     assert_eq!((gone.exit(), printed(&gone).as_str()), (Exit::Done, ""));
-    let full = Failure::writing(&std::io::ErrorKind::StorageFull.into());
+    let full = Failure::writing(&ErrorKind::StorageFull.into());
     assert_eq!(full.exit(), Exit::Failed);
 }
 
@@ -193,4 +193,31 @@ fn verify_of_nothing_is_undecided_and_says_what_to_give() {
         assert_eq!(failure.exit(), Exit::Undecided);
         assert!(printed(&failure).contains(&format!("  where: --key {key}\n")));
     }
+}
+
+/// Takes nothing, for one reason.
+struct Broken(ErrorKind);
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Err(self.0.into())
+    }
+}
+
+#[test]
+fn a_verdict_that_nobody_reads_is_still_the_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("tile")).unwrap();
+    let line = format!("sealtap verify {}", folder.path().display());
+    let verdict = |kind| {
+        let Command::Verify(arguments) = parse(&line).unwrap().command else { panic!() };
+        verify::run(&arguments, &mut Output::new(&mut Broken(kind), false))
+    };
+    assert_eq!(verdict(ErrorKind::BrokenPipe), Ok(Exit::Failed));
+    let full = verdict(ErrorKind::StorageFull).unwrap_err();
+    assert_eq!(full.exit(), Exit::Undecided);
 }

@@ -1,6 +1,6 @@
 //! `sealtap verify`: check a record offline.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anstyle::AnsiColor;
@@ -44,7 +44,14 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
         true => writeln!(output.exact(), "{}", report.to_json()),
         false => text(&mut output.styled(), &report),
     };
-    written.map_err(|error| Failure::writing(&error))?;
+    match written.and_then(|()| output.exact().flush()) {
+        // The verdict must reach whoever asks for the exit code, read or not: a broken pipe is not
+        // "valid", and a full disk is not "not valid".
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            return Err(Failure::writing(&error).exit_with(Exit::Undecided));
+        }
+        _ => {}
+    }
     Ok(match report.verdict() {
         Verdict::Valid => Exit::Done,
         Verdict::Invalid => Exit::Failed,
