@@ -275,7 +275,7 @@ fn without_a_reserve_it_stays_closed() {
     let opened = Journal::open_on(Arc::new(disk.clone()), [1; 16], options()).unwrap();
     let journal = opened.journal;
     disk.break_file("reserve");
-    disk.fail(0, Fault::Fail);
+    disk.break_file(&super::open::file_name(1));
     let (_, position) = journal.begin(1, &[b"a"]).unwrap();
     runtime().block_on(journal.durable(position)).unwrap_err();
     std::thread::sleep(Duration::from_millis(50));

@@ -42,8 +42,8 @@ struct Inner {
     faults: BTreeMap<u64, Fault>,
     /// Whether a write or sync of this file went wrong.
     failed: BTreeSet<usize>,
-    /// A file that never takes a write again.
-    broken: Option<String>,
+    /// Files that never take a write again.
+    broken: BTreeSet<String>,
     /// Bytes all files together may take.
     room: Option<usize>,
     random: u64,
@@ -91,7 +91,7 @@ impl Memory {
     pub(super) fn heal(&self) {
         let mut inner = self.inner();
         inner.faults.clear();
-        inner.broken = None;
+        inner.broken.clear();
         inner.failed.clear();
     }
 
@@ -101,7 +101,7 @@ impl Memory {
 
     /// Every write to `name` fails from now on.
     pub(super) fn break_file(&self, name: &str) {
-        self.inner().broken = Some(name.to_owned());
+        self.inner().broken.insert(name.to_owned());
     }
 
     pub(super) fn set_room(&self, room: Option<usize>) {
@@ -318,7 +318,8 @@ impl File for Open {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut inner = self.disk.inner();
         let offset = size(offset);
-        if inner.broken.as_ref().is_some_and(|name| inner.names.get(name) == Some(&self.file)) {
+        let broken = inner.broken.iter().any(|name| inner.names.get(name) == Some(&self.file));
+        if broken {
             return Err(io::Error::from_raw_os_error(5));
         }
         let step = inner.step();
