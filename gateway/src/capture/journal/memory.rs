@@ -99,7 +99,7 @@ impl Memory {
         self.inner().done
     }
 
-    /// Every write to `name` fails from now on.
+    /// Every write to the file that has this name fails from now on.
     pub(super) fn break_file(&self, name: &str) {
         self.inner().broken.insert(name.to_owned());
     }
