@@ -88,6 +88,10 @@ impl Memory {
         inner.names.get(name).is_some_and(|file| inner.failed.contains(file))
     }
 
+    pub(super) fn has_power(&self) -> bool {
+        !self.inner().off
+    }
+
     pub(super) fn heal(&self) {
         let mut inner = self.inner();
         inner.faults.clear();
@@ -323,7 +327,7 @@ impl File for Open {
             return Err(io::Error::from_raw_os_error(5));
         }
         let step = inner.step();
-        if step.is_err() {
+        if step.is_err() && !inner.off {
             inner.failed.insert(self.file);
         }
         match step {
@@ -362,7 +366,7 @@ impl File for Open {
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.disk.inner();
         let step = inner.step();
-        if step.is_err() {
+        if step.is_err() && !inner.off {
             inner.failed.insert(self.file);
         }
         let content = &mut inner.files[self.file];
