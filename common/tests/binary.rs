@@ -139,6 +139,24 @@ fn a_link_does_not_pass_for_a_file() {
     assert!(text.contains("not a plain file"), "{text}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_does_not_keep_anyone_waiting_and_a_huge_file_is_not_held() {
+    let data = data();
+    let checkpoint = data.path().join("log/checkpoint");
+    fs::remove_file(&checkpoint).unwrap();
+    assert!(Command::new("mkfifo").arg(&checkpoint).status().unwrap().success());
+    let (code, text) = verify(data.path(), &["--key", &vkey()]);
+    assert_eq!((code, text.contains("the log has no checkpoint")), (1, true), "{text}");
+
+    let data = self::data();
+    let tile = data.path().join("log/tile/entries/000");
+    // Sparse: a terabyte that takes no room on disk.
+    fs::File::options().write(true).open(&tile).unwrap().set_len(1 << 40).unwrap();
+    let (code, text) = verify(data.path(), &["--key", &vkey()]);
+    assert_eq!((code, text.contains("tile/entries/000 (entry bundle)")), (1, true), "{text}");
+}
+
 #[test]
 fn questions_that_cannot_be_answered_are_exit_2_with_a_remedy() {
     let empty = tempfile::tempdir().unwrap();

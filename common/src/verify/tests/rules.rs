@@ -50,6 +50,10 @@ fn a_boot_that_closes_and_one_that_follows() {
     assert_eq!(broken(first.clone()), NONE);
     let second = log(&[&first, &[restart(2, previous(1, true, 3, &[]))]]);
     assert_eq!(broken(second), NONE);
+    for highest in [2, 4] {
+        let other = log(&[&first, &[restart(2, previous(1, true, highest, &[]))]]);
+        assert_eq!(broken(other)[0], (What::Number, Place::Leaf(6)));
+    }
     let unclean = log(&[&first, &[restart(2, previous(1, false, 3, &[]))]]);
     assert_eq!(broken(unclean), [(What::Boot, Place::Leaf(6))]);
     let late = log(&[&first, &numbers(1, &[4])]);
