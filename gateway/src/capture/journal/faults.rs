@@ -270,7 +270,82 @@ fn refusals_are_counted_and_a_gap_without_an_end_is_told_until_settled() {
 }
 
 #[test]
-fn without_a_reader_or_a_reserve_it_stays_closed() {
+fn without_a_reserve_it_stays_closed() {
+    let disk = Memory::new(1);
+    let opened = Journal::open_on(Arc::new(disk.clone()), [1; 16], options()).unwrap();
+    let journal = opened.journal;
+    disk.break_file("reserve");
+    disk.break_file(&super::open::file_name(1));
+    let (_, position) = journal.begin(1, &[b"a"]).unwrap();
+    runtime().block_on(journal.durable(position)).unwrap_err();
+    std::thread::sleep(Duration::from_millis(50));
+    journal.begin(1, &[b"b"]).unwrap_err();
+    disk.heal();
+    let started = Instant::now();
+    while journal.begin(1, &[b"c"]).is_err() {
+        assert!(started.elapsed() < Duration::from_secs(10), "does not come back");
+    }
+    journal.close().unwrap();
+}
+
+#[test]
+fn a_gap_told_again_keeps_its_beginning() {
+    use super::reserve::Reserve;
+    let disk: Arc<Memory> = Arc::new(Memory::new(1));
+    let gap = |boot, number| Gap {
+        boot: [boot; 16],
+        number,
+        began_us: u64::from(boot) * 1000 + number,
+        reason: Reason::JournalFailed,
+    };
+    let mut reserve = Reserve::open(disk.clone()).unwrap();
+    reserve.begin(gap(1, 1)).unwrap();
+    reserve.begin(gap(1, 2)).unwrap();
+    for boot in 2..=80 {
+        reserve.begin(gap(boot, 1)).unwrap();
+    }
+    let reserve = Reserve::open(disk).unwrap();
+    assert_eq!(reserve.gaps()[0], Gap { began_us: 1001, ..gap(1, 2) });
+    assert_eq!(reserve.gaps().len(), 64);
+    assert_eq!(reserve.gaps()[63], gap(64, 1));
+}
+
+#[test]
+fn the_power_may_go_during_an_outage() {
+    let mut ended = 0;
+    for after in 4_u64.. {
+        let disk = Memory::new(after);
+        let opened = Journal::open_on(Arc::new(disk.clone()), [1; 16], options()).unwrap();
+        let before = disk.done();
+        disk.fail(3, Fault::Fail);
+        disk.fail(after, Fault::Off);
+        let mut outcome = exchanges(&opened.journal, &std::sync::mpsc::sync_channel(1).1);
+        let past = disk.done() - before <= after;
+        let reserve_failed = disk.has_failed("reserve");
+        let after_loss = disk.lose_power();
+        drop(opened.batches);
+        let _unwritten = opened.journal.close();
+
+        let mut opened = Journal::open_on(Arc::new(after_loss), [2; 16], options()).unwrap();
+        let mut records = Vec::new();
+        while let Some(batch) = opened.recovered.reader.next().unwrap() {
+            outcome.told += told(&batch);
+            records.extend(owned(&batch));
+        }
+        check(&records, &outcome);
+        let open = !opened.recovered.open_gaps.is_empty();
+        assert!(open || reserve_failed || outcome.told == outcome.refused, "at {after}");
+        ended += usize::from(!open && outcome.told > 0);
+        opened.journal.close().unwrap();
+        if past {
+            break;
+        }
+    }
+    assert!(ended > 3, "no outage came to its end");
+}
+
+#[test]
+fn without_a_reader_it_stays_closed() {
     let disk = Memory::new(1);
     let opened = Journal::open_on(Arc::new(disk), [1; 16], options()).unwrap();
     drop(opened.batches);
