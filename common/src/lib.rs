@@ -2,16 +2,23 @@
 //!
 //! Comes in: bytes of a log, keys, the bytes of bodies. Goes out: canonical bytes to store, or a
 //! typed reason why something does not hold. This library is pure: no file, socket, clock or
-//! randomness. `FORMAT.md` beside it is the normative text; steps numbered there are named here.
+//! randomness; the feature `directory` adds the one module that reads files. `FORMAT.md` beside it
+//! is the normative text; the steps numbered there are named here.
 
 pub mod checkpoint;
 pub mod commit;
+#[cfg(feature = "directory")]
+pub mod directory;
 pub mod encoding;
 pub mod json;
+pub mod keyring;
 pub mod leaf;
 pub mod note;
 pub mod tile;
 pub mod tree;
+pub mod unit;
+pub mod verify;
+mod words;
 
 pub use encoding::Id;
 pub use tree::Hash;

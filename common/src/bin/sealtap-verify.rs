@@ -1,1 +1,118 @@
-fn main() {}
+//! `sealtap-verify`: checks a sealtap log offline, with nothing but its files and a public key.
+//!
+//! In: a path, keys. Out: a report on standard output and an exit code: 0 valid under a key that was
+//! given, 1 not valid, 2 undecided. Never opens a socket, never writes a file, never trusts a key
+//! that it found inside the path.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Write as _, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use sealtap_common::directory::verify_directory;
+use sealtap_common::keyring::log_key;
+use sealtap_common::note::PublicKey;
+use sealtap_common::verify::{Bodies, CHECKPOINT, Report};
+
+const HELP: &str = "\
+Verify a sealtap log offline.
+
+Usage: sealtap-verify PATH [--key VKEY|FILE]... [--json]
+
+  PATH              a log directory (it holds `checkpoint` and `tile`), or a data
+                    directory (its `log` is verified)
+  --key VKEY|FILE   trust this log key: a vkey (NAME+HASH+BASE64), or a file with
+                    what `sealtap keys` prints; may be given more than once
+  --json            print the report as one JSON object
+  --help            print this
+  --version         print the version
+
+Exit code: 0 valid under a key that was given; 1 not valid; 2 undecided, as when
+no key was given (\"intact, key not pinned\") or a file could not be read.
+A key found inside PATH is never trusted: get it from whoever runs the gateway.
+";
+
+/// The answer when nothing could be decided.
+const UNDECIDED: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let (text, code) = match answer(&arguments) {
+        Ok(answer) => answer,
+        Err(problem) => {
+            // Nothing is left to be done when even standard error is gone.
+            let _ = writeln!(stderr(), "sealtap-verify: {problem}");
+            return ExitCode::from(UNDECIDED);
+        }
+    };
+    match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
+        Ok(()) => ExitCode::from(code),
+        Err(_) => ExitCode::from(UNDECIDED),
+    }
+}
+
+/// What to print, and the exit code; or what is wrong with the question.
+fn answer(arguments: &[OsString]) -> Result<(String, u8), String> {
+    let mut path = None;
+    let mut keys = Vec::new();
+    let mut json = false;
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        match word.to_string_lossy().as_ref() {
+            "--help" | "-h" => return Ok((HELP.to_owned(), 0)),
+            "--version" | "-V" => {
+                return Ok((format!("sealtap-verify {}\n", env!("CARGO_PKG_VERSION")), 0));
+            }
+            "--json" => json = true,
+            "--key" => {
+                let given = words.next().ok_or("--key needs a vkey or a file after it")?;
+                keys.push(key(&given.to_string_lossy())?);
+            }
+            option if option.starts_with("--key=") => {
+                keys.push(key(option.trim_start_matches("--key="))?);
+            }
+            option if option.starts_with('-') => {
+                return Err(format!("unknown option {option}; --help lists what there is"));
+            }
+            _ if path.is_none() => path = Some(PathBuf::from(word)),
+            plain => return Err(format!("{plain} is a second path; one at a time is verified")),
+        }
+    }
+    let path = path.ok_or("say which directory to verify; --help tells more")?;
+    let report = report(&path, &keys)?;
+    let text = if json { report.to_json() } else { report.lines().join("\n") };
+    Ok((format!("{text}\n"), report.verdict().exit_code()))
+}
+
+/// Verifies the log at `path`, or the one inside a data directory.
+fn report(path: &Path, keys: &[PublicKey]) -> Result<Report, String> {
+    let inside = path.join("log");
+    let (log, bodies) = if path.join(CHECKPOINT).exists() || path.join("tile").exists() {
+        (path.to_owned(), Bodies::Absent)
+    } else if inside.is_dir() {
+        (inside, Bodies::NotChecked)
+    } else {
+        let path = path.display();
+        return Err(format!(
+            "{path} is neither a log (it would hold `checkpoint`) nor a data directory (it would hold `log`)"
+        ));
+    };
+    let (mut report, ()) = verify_directory(&log, keys, || ());
+    report.bodies = bodies;
+    Ok(report)
+}
+
+/// A key given as itself or as a file. Key names may hold slashes, so a vkey is tried first.
+fn key(given: &str) -> Result<PublicKey, String> {
+    let problem = match PublicKey::parse(given) {
+        Ok(key) => return Ok(key),
+        Err(problem) => problem,
+    };
+    match fs::read_to_string(given) {
+        Ok(text) => log_key(&text).map_err(|error| format!("--key {given}: {error}")),
+        Err(error) => {
+            Err(format!("--key {given}: no vkey ({problem}), and no readable file ({error})"))
+        }
+    }
+}

@@ -2,25 +2,25 @@
 
 use super::{BodyKey, PIECE, commit};
 use crate::tree::{EMPTY_ROOT, Frontier, Hash, leaf_hash};
+use crate::words::words;
 
 /// What a segment holds, as the gateway asserts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u16)]
 pub enum UnitKind {
     /// A fixed piece of a body (64 KiB, the last one shorter).
-    Bytes = 0,
+    Bytes,
     /// A request head.
-    RequestHead = 1,
+    RequestHead,
     /// A response head.
-    ResponseHead = 2,
+    ResponseHead,
     /// Trailers of a request or a response.
-    Trailers = 3,
+    Trailers,
     /// Interim (1xx) answers.
-    Interim = 4,
+    Interim,
     /// The context of an exchange: who, where to, which run.
-    Context = 5,
+    Context,
     /// Whole events of an event stream.
-    EventGroup = 6,
+    EventGroup,
 }
 
 impl UnitKind {
@@ -56,29 +56,13 @@ impl UnitKind {
     }
 }
 
-/// How a body is cut into segments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Dialect {
-    /// Fixed pieces of 64 KiB, the last one shorter.
-    Bytes,
-    /// Event streams, cut where events end.
-    EventStream,
-}
-
-impl Dialect {
-    /// The registered name with its version.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes/1",
-            Self::EventStream => "event-stream/1",
-        }
-    }
-
-    /// The dialect of this name.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Bytes, Self::EventStream].into_iter().find(|dialect| dialect.as_str() == text)
+words! {
+    /// How a body is cut into segments; the text carries the version of the rules.
+    Dialect {
+        /// Fixed pieces of 64 KiB, the last one shorter.
+        Bytes = "bytes/1",
+        /// Event streams, cut where events end.
+        EventStream = "event-stream/1",
     }
 }
 
@@ -183,7 +167,7 @@ impl Body {
         match (self.dialect, self.length) {
             (_, 0) => segments == 0 && self.root == EMPTY_ROOT,
             (Dialect::Bytes, length) => segments == length.div_ceil(PIECE),
-            (Dialect::EventStream, length) => (1..=length).contains(&segments),
+            (Dialect::EventStream, length) => (length.div_ceil(PIECE)..=length).contains(&segments),
         }
     }
 }

@@ -11,8 +11,9 @@ mod value;
 mod write;
 
 pub use read::{JsonError, parse};
+pub(crate) use read::{read, same};
 pub use value::{FieldError, Members, Problem, Refusal, Value};
-pub use write::{write_integer, write_string, write_unsigned};
+pub use write::{write_integer, write_octets, write_string, write_unsigned};
 
 /// The largest integer that the format carries: 2^53-1.
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;

@@ -18,6 +18,16 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// Appends octets as a string by isomorphic decoding: byte 0xNN is the character U+00NN.
+pub fn write_octets(out: &mut Vec<u8>, octets: &[u8]) {
+    // ASCII is the same both ways, and nearly everything is ASCII.
+    if let Some(text) = std::str::from_utf8(octets).ok().filter(|text| text.is_ascii()) {
+        return write_string(out, text);
+    }
+    let text: String = octets.iter().map(|byte| char::from(*byte)).collect();
+    write_string(out, &text);
+}
+
 fn write_escape(out: &mut Vec<u8>, byte: u8) {
     let short = match byte {
         b'"' | b'\\' => byte,

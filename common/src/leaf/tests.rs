@@ -173,6 +173,8 @@ fn other_kinds_are_kept_unchecked_but_only_when_well_formed() {
         assert_eq!((leaf.kind(), leaf.sealed()), (kind, 4));
         assert_eq!(leaf.encode().unwrap(), bytes.as_bytes());
     }
+    let other_spelling = br#"{"ext":{},"kind":"a","sealed":4,"text":"\u0041","v":1}"#;
+    assert!(matches!(Leaf::decode(other_spelling), Err(DecodeError::Json(_))));
     for bad in [
         r#"{"ext":[],"kind":"a","sealed":4,"v":1}"#,
         r#"{"ext":{},"kind":"A","sealed":4,"v":1}"#,
@@ -193,6 +195,14 @@ fn limits_are_kept_when_writing() {
     let open = Ranges::from_numbers((1..20_000).map(|n| n * 2));
     let long = Heartbeat { highest: 40_000, open, ..beat.clone() };
     assert!(matches!(long.encode(), Err(EncodeError::TooLong(_))));
+}
+
+#[test]
+fn ranges_are_joined_over_numbers_that_have_leaves_only() {
+    let ranges = Ranges::from_numbers([1, 3, 6, 9]);
+    let joined = ranges.joined(|number| [2, 7, 8].contains(&number));
+    assert_eq!(joined.as_slice(), [(1, 3), (6, 9)]);
+    assert_eq!(Ranges::new(joined.as_slice().to_vec()), Ok(joined));
 }
 
 #[test]

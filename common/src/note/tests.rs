@@ -31,7 +31,7 @@ fn each_way_a_note_can_be_wrong_is_named() {
     let key = signer("log");
     let note = Note::sign("text\n", &key);
     let text = note.emit();
-    assert_eq!(Note::parse(text.as_bytes()), Ok(note.clone()));
+    assert_eq!(Note::parse(text.as_bytes()).as_ref(), Ok(&note));
     let with = |from: &str, to: &str| Note::parse(text.replacen(from, to, 1).as_bytes());
     assert_eq!(with("text", "te\u{1}xt"), Err(NoteError::Text));
     assert_eq!(Note::parse(b"te\xff\n\n"), Err(NoteError::Text));
@@ -43,8 +43,8 @@ fn each_way_a_note_can_be_wrong_is_named() {
     let forged = with("text", "test").unwrap();
     assert_eq!(forged.verify(key.public()), Err(NoteError::Forged("log".into())));
     assert_eq!(note.verify(signer("other").public()), Err(NoteError::Unsigned("other".into())));
-    let mut twice = note.clone();
-    twice.signatures.extend(note.signatures.clone());
+    let mut twice = note;
+    twice.signatures.extend_from_within(..);
     assert_eq!(twice.verify(key.public()), Err(NoteError::Forged("log".into())));
 }
 

@@ -1,0 +1,177 @@
+//! A report for people, line by line, and for programs, as JSON.
+
+use std::borrow::Cow;
+
+use super::{Bodies, Report, Verdict};
+use crate::encoding::base64;
+use crate::json::Value;
+
+/// Nobody but the log's own key vouches for a log without cosignatures.
+const UNWITNESSED: &str = "unwitnessed: the holder of the log key could have rewritten this";
+
+impl Report {
+    /// Plain lines; the first one is the verdict. Colour is the caller's affair.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![self.headline()];
+        for finding in &self.findings {
+            lines.push(format!("  {} ({}): {}", finding.place, finding.what, finding.detail));
+        }
+        if self.further_findings > 0 {
+            lines.push(format!("  and {} further findings", self.further_findings));
+        }
+        lines.extend(self.undecided.iter().map(|reason| format!("  undecided: {reason}")));
+        let ran: Vec<&str> = self.checks.iter().map(|check| check.as_str()).collect();
+        if !ran.is_empty() {
+            lines.push(format!("  checked: {}", ran.join("; ")));
+        }
+        if !self.counts.leaves.is_empty() {
+            lines.push(format!("  holds: {}", self.holds()));
+        }
+        if let Some((first, last)) = self.span {
+            lines.push(format!("  sealed: {} to {}", utc(first), utc(last)));
+        }
+        lines.push(format!("  {UNWITNESSED}"));
+        lines.push(format!("  {}", self.bodies_statement()));
+        lines
+    }
+
+    fn headline(&self) -> String {
+        let log = self.origin.as_deref().unwrap_or("this log");
+        let leaves = plural(self.size, "leaf", "leaves");
+        match self.verdict() {
+            Verdict::Valid => format!("valid: {leaves} of {log}, under the key that was given"),
+            Verdict::Invalid => {
+                let findings = u64::try_from(self.findings.len()).unwrap_or(u64::MAX);
+                let count = findings.saturating_add(self.further_findings);
+                format!("NOT VALID: {log}: {}", plural(count, "finding", "findings"))
+            }
+            Verdict::Undecided if self.key.is_none() && self.undecided.len() == 1 => {
+                format!("intact, key not pinned: {leaves} of {log}")
+            }
+            Verdict::Undecided => format!("undecided: {leaves} of {log}"),
+        }
+    }
+
+    fn holds(&self) -> String {
+        let counts = &self.counts;
+        let kinds = counts.leaves.iter().map(|(kind, count)| format!("{count} {kind}"));
+        format!(
+            "{} in {} and {} ({})",
+            plural(counts.exchanges, "exchange", "exchanges"),
+            plural(counts.runs, "run", "runs"),
+            plural(counts.boots, "boot", "boots"),
+            kinds.collect::<Vec<_>>().join(", ")
+        )
+    }
+
+    fn bodies_statement(&self) -> String {
+        match self.bodies {
+            Bodies::Absent => {
+                "bodies: not part of a log; it commits to them and shows nothing of them".to_owned()
+            }
+            Bodies::NotChecked => {
+                "bodies: not checked against the log here; sealtap verify opens the store"
+                    .to_owned()
+            }
+            Bodies::Checked { opened, bytes } => {
+                format!(
+                    "bodies: {opened} bodies and heads, {bytes} bytes, opened and found as sealed"
+                )
+            }
+        }
+    }
+
+    /// The report as one JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let findings = self.findings.iter().map(|finding| {
+            object([
+                ("detail", text(&finding.detail)),
+                ("place", text(finding.place.to_string())),
+                ("what", text(finding.what.as_str())),
+            ])
+        });
+        let leaves =
+            self.counts.leaves.iter().map(|(kind, count)| (Cow::from(kind), number(*count)));
+        let (opened, opened_bytes) = match self.bodies {
+            Bodies::Checked { opened, bytes } => (number(opened), number(bytes)),
+            Bodies::Absent | Bodies::NotChecked => (Value::Null, Value::Null),
+        };
+        let span = self.span.map_or(Value::Null, |(first, last)| {
+            object([("first", number(first)), ("last", number(last))])
+        });
+        let report = object([
+            ("bodies", object([("bytes", opened_bytes), ("opened", opened)])),
+            ("boots", number(self.counts.boots)),
+            ("checks", Value::Array(self.checks.iter().map(|c| text(c.as_str())).collect())),
+            ("exchanges", number(self.counts.exchanges)),
+            ("findings", Value::Array(findings.collect())),
+            ("further_findings", number(self.further_findings)),
+            ("key", self.key.as_deref().map_or(Value::Null, text)),
+            ("leaves", Value::Object(leaves.collect())),
+            ("origin", self.origin.as_deref().map_or(Value::Null, text)),
+            ("root", self.root.map_or(Value::Null, |root| text(base64(&root)))),
+            ("runs", number(self.counts.runs)),
+            ("sealed", span),
+            ("size", number(self.size)),
+            ("undecided", Value::Array(self.undecided.iter().map(text).collect())),
+            ("verdict", text(self.verdict().as_str())),
+            ("witnessed", Value::Bool(false)),
+        ]);
+        String::from_utf8_lossy(&report.encode()).into_owned()
+    }
+}
+
+fn object<'a, const N: usize>(members: [(&'a str, Value<'a>); N]) -> Value<'a> {
+    Value::Object(members.into_iter().map(|(name, value)| (name.into(), value)).collect())
+}
+
+fn text<'a>(text: impl Into<Cow<'a, str>>) -> Value<'a> {
+    Value::String(text.into())
+}
+
+fn number(number: u64) -> Value<'static> {
+    Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// A time as UTC to the second, by the proleptic Gregorian calendar.
+fn utc(micros: u64) -> String {
+    let seconds = micros / 1_000_000;
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Counting from March of year 0 puts the leap day at a year's end; 400 years have 146,097 days.
+    let day = days + 719_468;
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + carry;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utc;
+
+    #[test]
+    fn times_print_as_utc() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (1_798_761_599, "2026-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(utc(seconds * 1_000_000 + 7), text);
+        }
+        assert!(utc(u64::MAX).ends_with('Z'));
+    }
+}

@@ -1,0 +1,252 @@
+//! What a verification found, and what it cannot say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::leaf::Leaf;
+use crate::tree::Hash;
+use crate::words::words;
+
+/// Findings that are kept; one broken file can lead to thousands, which are only counted.
+const KEPT: usize = 100;
+
+words! {
+    /// What a finding is about.
+    What {
+        /// A file that the tree has is not there.
+        Missing = "missing file",
+        /// A file that the tree does not have is there.
+        Stranger = "file that does not belong",
+        /// The checkpoint is not canonical.
+        Checkpoint = "checkpoint",
+        /// The log's signature does not hold, or a line is no signature.
+        Signature = "signature",
+        /// An entry bundle is misshapen.
+        Bundle = "entry bundle",
+        /// An entry is not a leaf.
+        Leaf = "leaf",
+        /// A hash tile differs from the entries.
+        HashTile = "hash tile",
+        /// A left-over partial tile differs from what took its place.
+        Superseded = "superseded tile",
+        /// The entries lead to another root.
+        Root = "root",
+        /// Times run backwards.
+        Time = "time",
+        /// A boot does not begin, end or follow as it must.
+        Boot = "boot",
+        /// An exchange number is missing, double or out of bounds.
+        Number = "number",
+        /// A run is not a chain.
+        Run = "run",
+        /// A heartbeat's parts do not fit.
+        Heartbeat = "heartbeat",
+        /// The private store does not hold what a leaf commits to.
+        Content = "content",
+    }
+}
+
+words! {
+    /// A check that ran to its end, whatever it found.
+    Check {
+        /// Steps 1 and 2.
+        Checkpoint = "checkpoint is canonical",
+        /// Step 3.
+        Signature = "signature under a given key",
+        /// Step 4.
+        Names = "every file belongs",
+        /// Steps 5, 6 and 8.
+        Tree = "every entry and hash tile, byte for byte",
+        /// Step 7.
+        Root = "root over all entries",
+        /// Steps 9 and 10.
+        Leaves = "times, boots, numbers and runs of all leaves",
+    }
+}
+
+/// Where a finding lies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// The log as a whole.
+    Log,
+    /// A file, by its path below the log's root.
+    File(String),
+    /// A leaf, by its index.
+    Leaf(u64),
+}
+
+impl Place {
+    /// A file, by its path below the log's root.
+    pub fn file(path: impl ToString) -> Self {
+        Self::File(path.to_string())
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log => f.write_str("the log"),
+            Self::File(path) => f.write_str(path),
+            Self::Leaf(index) => write!(f, "leaf {index}"),
+        }
+    }
+}
+
+/// One thing that makes the log invalid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about.
+    pub what: What,
+    /// Where it lies.
+    pub place: Place,
+    /// What exactly is wrong.
+    pub detail: String,
+}
+
+/// The answer in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything was checked and holds, under a key that was given.
+    Valid,
+    /// Something does not hold.
+    Invalid,
+    /// Nothing was found wrong, but not everything could be decided.
+    Undecided,
+}
+
+impl Verdict {
+    /// The exit code of `verify`: 0, 1 or 2.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Valid => 0,
+            Self::Invalid => 1,
+            Self::Undecided => 2,
+        }
+    }
+
+    /// The verdict as a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Invalid => "invalid",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+/// What is known of the bodies that leaves commit to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bodies {
+    /// Only the log was given.
+    #[default]
+    Absent,
+    /// They are there, but this verification did not open them.
+    NotChecked,
+    /// Each stored one was opened against its leaf.
+    Checked {
+        /// Bodies and units opened.
+        opened: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+}
+
+/// How much of what the log holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Leaves by kind.
+    pub leaves: BTreeMap<String, u64>,
+    /// Exchanges: leaves of kinds exchange, refused and interrupted.
+    pub exchanges: u64,
+    /// Boots.
+    pub boots: u64,
+    /// Runs.
+    pub runs: u64,
+}
+
+/// Everything that a verification has to say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// The log's name, once its checkpoint could be read.
+    pub origin: Option<String>,
+    /// Leaves according to the checkpoint.
+    pub size: u64,
+    /// The root according to the checkpoint.
+    pub root: Option<Hash>,
+    /// The given key under which the signature holds, as a vkey.
+    pub key: Option<String>,
+    /// What makes the log invalid; at most a hundred.
+    pub findings: Vec<Finding>,
+    /// Findings beyond those kept.
+    pub further_findings: u64,
+    /// What could not be decided, and why.
+    pub undecided: BTreeSet<String>,
+    /// Checks that ran to their end.
+    pub checks: Vec<Check>,
+    /// How much the log holds.
+    pub counts: Counts,
+    /// The earliest and latest `sealed`, in microseconds since the Unix epoch.
+    pub span: Option<(u64, u64)>,
+    /// What is known of the bodies.
+    pub bodies: Bodies,
+}
+
+impl Report {
+    /// The answer in one word.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        if !self.findings.is_empty() {
+            Verdict::Invalid
+        } else if !self.undecided.is_empty() || self.key.is_none() {
+            Verdict::Undecided
+        } else {
+            Verdict::Valid
+        }
+    }
+
+    /// Adds a finding.
+    pub fn add(&mut self, finding: Finding) {
+        if self.findings.len() < KEPT {
+            self.findings.push(finding);
+        } else {
+            self.further_findings += 1;
+        }
+    }
+
+    pub(super) fn find(&mut self, what: What, place: Place, detail: impl Into<String>) {
+        self.add(Finding { what, place, detail: detail.into() });
+    }
+
+    /// Adds a reason why not everything could be decided.
+    pub fn undecided(&mut self, reason: String) {
+        self.undecided.insert(reason);
+    }
+
+    pub(super) fn ran(&mut self, check: Check) {
+        self.checks.push(check);
+    }
+
+    /// Counts a leaf; step 10 for kinds and extensions that this version does not check.
+    pub(super) fn count(&mut self, leaf: &Leaf) {
+        match self.counts.leaves.get_mut(leaf.kind()) {
+            Some(count) => *count += 1,
+            None => {
+                self.counts.leaves.insert(leaf.kind().to_owned(), 1);
+            }
+        }
+        let (first, last) = self.span.unwrap_or((leaf.sealed(), leaf.sealed()));
+        self.span = Some((first.min(leaf.sealed()), last.max(leaf.sealed())));
+        match leaf {
+            Leaf::Exchange(_) => self.counts.exchanges += 1,
+            Leaf::Unchecked(leaf) => {
+                self.undecided(format!("leaves of kind {} are not checked", leaf.kind));
+            }
+            _ => {}
+        }
+        for name in leaf.ext().into_iter().flat_map(|ext| ext.keys()) {
+            self.undecided(format!("the extension {name:?} is not checked"));
+        }
+    }
+}
