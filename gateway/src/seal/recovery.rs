@@ -133,7 +133,7 @@ pub fn recover(
         .collect();
     let previous = last.map(|last| Previous {
         boot: Id(last.boot),
-        clean: last.closed && unsealed.is_empty(),
+        clean: last.closed,
         highest: last.highest.max(highest.get(&last.boot).copied().unwrap_or_default()),
         open: Ranges::from_numbers(
             under_way.iter().filter(|d| d.boot == last.boot).map(|digested| digested.number),

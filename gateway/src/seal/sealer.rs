@@ -8,6 +8,7 @@
 //! stored yet is in the journal.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -31,6 +32,9 @@ const BATCH: usize = 16_384;
 /// Exchanges stored in one transaction, at most.
 const STORED: usize = 256;
 
+/// Tries that the store still gets once the gateway is told to stop.
+const LAST_TRIES: u32 = 3;
+
 /// How often things happen.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -43,6 +47,7 @@ pub struct Pace {
 /// The threads, to be waited for at the end.
 pub struct Sealer {
     threads: Vec<JoinHandle<()>>,
+    stopping: Arc<AtomicBool>,
 }
 
 /// What the threads work with.
@@ -77,20 +82,24 @@ impl Sealer {
         let Parts { batches, journal, extents, ledger, log, store, pins, recovered, pace } = parts;
         let (happenings, happened) = channel();
         let (sealed, to_store) = channel();
-        let log_thread = LogThread { ledger, log, sealed, pace };
         let seal_pins = Arc::clone(&pins);
-        let storing = StoreThread { store, extents, journal, pins };
+        let stopping = Arc::new(AtomicBool::new(false));
+        let log_thread =
+            LogThread { ledger, log, sealed, pace, stopping: Arc::clone(&stopping) };
+        let storing =
+            StoreThread { store, extents, journal, pins, stopping: Arc::clone(&stopping) };
         let threads = vec![
             spawn("seal", move || digest(&batches, &happenings, &seal_pins, pace))?,
             spawn("log", move || log_thread.run(&happened))?,
             spawn("store", move || storing.run(recovered, &to_store))?,
         ];
-        Ok(Self { threads })
+        Ok(Self { threads, stopping })
     }
 
     /// Waits until everything the journal handed over is sealed and stored; the journal must be
     /// closed before.
     pub fn finish(self) {
+        self.stopping.store(true, Ordering::Relaxed);
         for thread in self.threads {
             // A thread that panicked has said so; its work is in the journal for the next start.
             let _ = thread.join();
@@ -148,6 +157,7 @@ struct LogThread {
     log: Log,
     sealed: Sender<Vec<SealedExchange>>,
     pace: Pace,
+    stopping: Arc<AtomicBool>,
 }
 
 impl LogThread {
@@ -198,7 +208,7 @@ impl LogThread {
     fn publish(&mut self, entries: Vec<Entry>) {
         let (leaves, exchanges): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
-        let mut complained = false;
+        let (mut complained, mut tries) = (false, 0_u32);
         let range = loop {
             match self.log.append(&leaves) {
                 Ok(range) => break range,
@@ -207,6 +217,11 @@ impl LogThread {
                     complained = true;
                 }
                 Err(_) => {}
+            }
+            tries = tries.saturating_add(1);
+            if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
+                tracing::warn!(leaves = leaves.len(), "left unsealed; the next start seals them");
+                return;
             }
             std::thread::sleep(RETRY);
         };
@@ -228,6 +243,7 @@ struct StoreThread {
     extents: Extents,
     journal: Journal,
     pins: Arc<Pins>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl StoreThread {
@@ -237,23 +253,45 @@ impl StoreThread {
             tracing::debug!(%error, "the store keeps its priority");
         }
         for batch in recovered.chunks(STORED) {
-            self.put(batch);
+            self.store(batch);
         }
         drop(recovered);
         while let Ok(exchanges) = sealed.recv() {
             for batch in exchanges.chunks(STORED) {
-                self.put(batch);
+                self.store(batch);
             }
         }
     }
 
-    /// Stores until it succeeds: the journal keeps the bytes until then.
-    fn put(&mut self, batch: &[SealedExchange]) {
-        let mut complained = false;
-        while let Err(error) = self.store.put(batch, &mut self.extents) {
-            if !complained {
+    /// Stores a batch; an exchange that cannot be stored for a reason of its own does not keep the
+    /// others, and stays in the journal.
+    fn store(&mut self, batch: &[SealedExchange]) {
+        if self.put(batch) || batch.len() == 1 {
+            return;
+        }
+        for exchange in batch {
+            self.put(std::slice::from_ref(exchange));
+        }
+    }
+
+    /// Tries until it succeeds, or until the reason is one that no waiting takes away; whether it
+    /// succeeded. The journal keeps the bytes until then.
+    fn put(&mut self, batch: &[SealedExchange]) -> bool {
+        let mut tries = 0_u32;
+        loop {
+            self.extents.refresh();
+            let Err(error) = self.store.put(batch, &mut self.extents) else { break };
+            if !error.is_passing() {
+                tracing::error!(%error, exchanges = batch.len(), "cannot store");
+                return false;
+            }
+            if tries == 0 {
                 tracing::error!(%error, exchanges = batch.len(), "cannot store; trying again");
-                complained = true;
+            }
+            tries = tries.saturating_add(1);
+            if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
+                tracing::warn!(exchanges = batch.len(), "left in the journal for the next start");
+                return false;
             }
             std::thread::sleep(RETRY);
         }
@@ -263,5 +301,6 @@ impl StoreThread {
         let lowest = self.pins.lowest();
         self.extents.forget_below(lowest);
         self.journal.recycle_below(lowest);
+        true
     }
 }

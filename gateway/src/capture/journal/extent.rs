@@ -73,7 +73,8 @@ impl Extents {
 
     /// Adds the bytes at `part`, which lies inside the payload of a record, to the end of `bytes`.
     /// Unlike [`Extents::read`] it cannot tell whether a record is there. Reads ahead, since parts
-    /// are wanted in ascending order and most are small.
+    /// are wanted in ascending order and most are small; [`Extents::refresh`] goes before parts
+    /// that were written since.
     ///
     /// # Errors
     ///
@@ -107,6 +108,11 @@ impl Extents {
         let from = part.offset.checked_sub(*offset).filter(|_| *file == part.file)?;
         let from = usize::try_from(from).ok()?;
         bytes.get(from..from.checked_add(length)?)
+    }
+
+    /// Forgets what was read ahead: where records have been written since, it is out of date.
+    pub fn refresh(&mut self) {
+        self.window.2.clear();
     }
 
     /// Closes files below `file`, which are no longer needed.
