@@ -130,6 +130,7 @@ impl Options {
 }
 
 /// A directory for one gateway: its data, its lock, its configuration and its errors.
+#[derive(Debug)]
 pub struct Home(TempDir);
 
 impl Home {
@@ -201,7 +202,7 @@ impl Gateway {
 
     /// Every exchange that `ls` lists now, oldest first.
     pub fn list(&self) -> Vec<Exchange> {
-        records::list(&self.home.data())
+        records::list(&self.home)
     }
 
     /// Waits until `ls` lists exactly `count` exchanges, all of them sealed.
@@ -231,7 +232,7 @@ impl Gateway {
     /// If any of that fails, or an exchange was left unsealed.
     pub fn finish(self) -> Vec<Exchange> {
         let home = self.terminate();
-        let list = records::list(&home.data());
+        let list = records::list(&home);
         for exchange in &list {
             assert!(exchange.sealed(), "left unsealed at exit: {}", exchange.json);
         }
