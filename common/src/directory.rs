@@ -5,7 +5,7 @@
 //! writes, never follows a symbolic link below the path.
 
 use std::fs;
-use std::io::{Error, ErrorKind};
+use std::io::{Error, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -18,6 +18,10 @@ const ATTEMPTS: u32 = 6;
 
 /// Pause before looking again; a gateway publishes all tiles of a checkpoint well within it.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// One byte more than the longest bundle (256 entries of 65,535 bytes, each behind its length):
+/// whoever grows a file past that cannot make us hold all of it.
+const LONGEST: u64 = 256 * (2 + 65_535) + 1;
 
 /// A log directory as it was when its checkpoint was read.
 #[derive(Debug)]
@@ -119,8 +123,19 @@ fn may_settle(report: &Report) -> bool {
         && report.findings.iter().all(|found| matches!(found.what, What::Stranger | What::Missing))
 }
 
+/// The bytes of a plain file, as far as a file of a log can reach.
 fn read(root: &Path, path: &str) -> Result<Option<Vec<u8>>, FileError> {
-    match fs::read(root.join(path)) {
+    let full = root.join(path);
+    let bytes = fs::symlink_metadata(&full).and_then(|found| {
+        // A pipe would keep us waiting; a link leads out of the log.
+        if !found.is_file() {
+            return Err(ErrorKind::NotFound.into());
+        }
+        let mut bytes = Vec::new();
+        fs::File::open(&full)?.take(LONGEST).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    match bytes {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failure(path, &error)),

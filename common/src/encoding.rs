@@ -37,7 +37,7 @@ pub fn base64(bytes: &[u8]) -> String {
 /// Decodes standard base64, refusing everything but the one canonical text.
 ///
 /// # Errors
-/// [`EncodingError::Base64`] when the text is not what [`base64`] would print.
+/// [`EncodingError::Base64`] when the text is not the one that encoding would give.
 pub fn base64_decode(text: &str) -> Result<Vec<u8>, EncodingError> {
     // The engine itself demands canonical padding and zero trailing bits.
     STANDARD.decode(text).map_err(|_| EncodingError::Base64)
@@ -116,6 +116,8 @@ impl FromStr for Id {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -125,6 +127,24 @@ mod tests {
             assert_eq!(base64_decode(bad), Err(EncodingError::Base64), "{bad:?}");
         }
         assert_eq!(base64_array::<3>("AAE="), Err(EncodingError::Length { expected: 3, found: 2 }));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_or_the_one_text(bytes: Vec<u8>, text in "[A-Za-z0-9+/=_ -]{0,12}") {
+            prop_assert_eq!(base64_decode(&base64(&bytes)), Ok(bytes));
+            if let Ok(bytes) = base64_decode(&text) {
+                prop_assert_eq!(base64(&bytes), text);
+            }
+        }
+
+        #[test]
+        fn any_id_survives(bytes: [u8; 16], text in "[0-9a-fA-F]{31,33}") {
+            prop_assert_eq!(Id(bytes).to_string().parse(), Ok(Id(bytes)));
+            if let Ok(id) = text.parse::<Id>() {
+                prop_assert_eq!(id.to_string(), text);
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub enum KeyringError {
     #[error("holds no vkey (NAME+HASH+BASE64): give what `sealtap keys` prints")]
     None,
     /// The first line that is not blank is no vkey.
-    #[error("its first line is not a vkey: {0}")]
+    #[error("its first line is not a vkey ({0}): give what `sealtap keys` prints")]
     Vkey(KeyError),
     /// The PEM block after the first vkey holds another key.
     #[error("its first vkey and its first PEM block are not the same key")]

@@ -1,6 +1,46 @@
-//! The data directory: where everything a gateway keeps has its place.
+//! The data directory: where everything a gateway keeps has its place, and its one writer.
+//!
+//! In: the path from `--data`. Out: the paths within, and [`Writer`], which one process at a time
+//! can have. Readers need no permission from it.
 
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Why a data directory cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The system refused a step.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Another process writes there.
+    #[error(
+        "another sealtap{} is writing to {}: stop it, or give this one its own --data DIR",
+        process.as_ref().map(|id| format!(" (process {id})")).unwrap_or_default(), path.display()
+    )]
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+        /// Its process id, as far as it has said so.
+        process: Option<u32>,
+    },
+}
+
+/// The right to write to a data directory, held until dropped or until the process ends, however.
+#[derive(Debug)]
+pub struct Writer {
+    _file: File,
+}
 
 /// The paths of one data directory.
 #[derive(Clone, Debug)]
@@ -55,5 +95,68 @@ impl DataDir {
     #[must_use]
     pub fn lock_path(&self) -> PathBuf {
         self.root.join("lock-path")
+    }
+
+    /// Becomes the one writer of this directory, which is made, for the owner alone, if missing.
+    ///
+    /// # Errors
+    /// [`DataError::InUse`] while another process is the writer; [`DataError::Io`].
+    pub fn become_writer(&self) -> Result<Writer, DataError> {
+        let failed = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| DataError::Io { action, path, source }
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.root)
+            .map_err(failed("create", &self.root))?;
+        let path = self.root.join("writer");
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let read = file.read_to_string(&mut text).ok();
+                let process = read.and_then(|_| text.trim_end().parse().ok());
+                return Err(DataError::InUse { path: self.root.clone(), process });
+            }
+            Err(error) => return Err(failed("lock", &path)(error.into())),
+        }
+        // Only for the message above: the lock says who writes, not this text.
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(failed("write", &path))?;
+        Ok(Writer { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_writer_at_a_time() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::TempDir::new().unwrap();
+        let data = DataDir::new(root.path().join("deep/data"));
+        let writer = data.become_writer().unwrap();
+        let mode = fs::metadata(data.root()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let error = data.become_writer().unwrap_err();
+        let text = error.to_string();
+        assert!(
+            matches!(error, DataError::InUse { process: Some(id), .. } if id == std::process::id())
+        );
+        assert!(text.contains("--data DIR") && text.contains("deep/data"), "{text}");
+        drop(writer);
+        data.become_writer().unwrap();
     }
 }

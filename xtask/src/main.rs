@@ -1,1 +1,87 @@
-fn main() {}
+//! Every chore of the project: `cargo xtask --help`.
+//!
+//! Each chore is a list of steps; a step is one program run, or one rule checked here. A chore goes
+//! on after a failure, so that one run names all of them, and ends with `N passed, N failed`: each
+//! test counts as one, and so does each step that is no test run.
+
+mod ci;
+mod deny;
+mod foreign;
+mod rules;
+mod step;
+mod suite;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Every chore of the project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// All that must hold before a change goes in: format, rules, lint, docs, tests, foreign
+    /// verifiers, dependencies
+    Ci,
+    /// rustfmt, checking only
+    Format,
+    /// Rules of this project that no other tool knows
+    Rules,
+    /// clippy over every target, warnings denied
+    Lint,
+    /// rustdoc, warnings denied
+    Docs,
+    /// Every unit and end-to-end test
+    Test,
+    /// Licences, bans, advisories and sources of every dependency (installs cargo-deny)
+    Deny {
+        /// Leave advisories out: their database is fetched over the network
+        #[arg(long)]
+        offline: bool,
+    },
+    /// A log checked by openssl and by other projects' verifiers (installs them with pip)
+    Foreign {
+        /// A log directory; the one published with the format without it
+        #[arg(long, requires = "key")]
+        log: Option<String>,
+        /// Its key: a vkey, or a file with what `sealtap keys` prints
+        #[arg(long)]
+        key: Option<String>,
+    },
+    /// Some end-to-end suites by name; all names without any
+    Suite {
+        /// A file of tests/tests, without its ending
+        names: Vec<String>,
+        /// Build with optimisation
+        #[arg(long)]
+        release: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    let steps = match Cli::parse().chore {
+        Chore::Ci => ci::all(&root),
+        Chore::Format => vec![ci::format()],
+        Chore::Rules => rules::steps(),
+        Chore::Lint => vec![ci::lint()],
+        Chore::Docs => vec![ci::docs()],
+        Chore::Test => ci::tests(),
+        Chore::Deny { offline } => deny::steps(&root, offline),
+        Chore::Foreign { log, key } => foreign::steps(&root, log.as_deref(), key.as_deref()),
+        Chore::Suite { names, release } => suite::steps(&root, &names, release),
+    };
+    step::run(&root, steps)
+}
+
+/// The workspace's root: the parent of this package.
+fn root() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_owned()
+}

@@ -167,7 +167,7 @@ impl Body {
         match (self.dialect, self.length) {
             (_, 0) => segments == 0 && self.root == EMPTY_ROOT,
             (Dialect::Bytes, length) => segments == length.div_ceil(PIECE),
-            (Dialect::EventStream, length) => (1..=length).contains(&segments),
+            (Dialect::EventStream, length) => (length.div_ceil(PIECE)..=length).contains(&segments),
         }
     }
 }

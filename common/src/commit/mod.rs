@@ -18,8 +18,9 @@ use crate::tree::Hash;
 
 const SALT_LABEL: &[u8] = b"sealtap/v1/salt\0";
 const SEGMENT_LABEL: &[u8] = b"sealtap/v1/segment\0";
+const HEADER_LABEL: &[u8] = b"sealtap/v1/header";
 
-/// Length in bytes of every segment of a `bytes/1` body but its last.
+/// The longest segment in bytes; of a `bytes/1` body every segment but the last has this length.
 pub const PIECE: u64 = 65_536;
 
 /// The secret from which one body's salts come. Whoever has it can open every segment of the body.
@@ -147,6 +148,19 @@ pub fn commit_parts<'a>(
     let mut hasher = SegmentHasher::new(salt, length);
     parts.into_iter().for_each(|part| hasher.update(part));
     hasher.finish()
+}
+
+/// The tag that stands for a secret header or parameter value: equal tags of one authority and name
+/// mean equal values. The key is the gateway's own and is never disclosed.
+#[must_use]
+pub fn secret_tag(key: &[u8; 32], authority: &[u8], name: &[u8], value: &[u8]) -> Hash {
+    let mut mac = keyed(key);
+    for part in [HEADER_LABEL, authority, &name.to_ascii_lowercase(), value] {
+        // Nothing in a head nears 4 GiB.
+        mac.update(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
 }
 
 /// HMAC-SHA-256 under a 32-byte key. HMAC pads its key with zeros to the block of 64 bytes; doing

@@ -27,6 +27,14 @@ fn salts_and_commitments_follow_the_formulas() {
 }
 
 #[test]
+fn a_secrets_tag_follows_the_formula_whatever_the_case_of_its_name() {
+    let message = b"\0\0\0\x11sealtap/v1/header\0\0\0\x01a\0\0\0\x02bc\0\0\0\x01d";
+    let tag = secret_tag(&[3; 32], b"a", b"bC", b"d");
+    assert_eq!(tag, plain_hmac(&[3; 32], message));
+    assert_ne!(tag, secret_tag(&[3; 32], b"ab", b"c", b"d"), "parts do not run together");
+}
+
+#[test]
 fn pieces_give_the_same_commitment_and_a_wrong_length_is_refused() {
     let salt = key().salt(0);
     let whole = commit(&salt, b"hello world");

@@ -11,6 +11,7 @@ mod value;
 mod write;
 
 pub use read::{JsonError, parse};
+pub(crate) use read::{read, same};
 pub use value::{FieldError, Members, Problem, Refusal, Value};
 pub use write::{write_integer, write_octets, write_string, write_unsigned};
 

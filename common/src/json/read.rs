@@ -1,6 +1,7 @@
 //! Reading canonical JSON: serde_json finds the tokens, the visitor refuses what the restricted
 //! form excludes, and printing the result again refuses every other spelling.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -18,22 +19,34 @@ pub enum JsonError {
     NotCanonical(usize),
 }
 
-/// Reads a value whose canonical text is exactly `bytes`.
+/// Reads a value whose canonical text is exactly `bytes`. Strings without escapes stay where they
+/// are in `bytes`.
 ///
 /// # Errors
 /// [`JsonError`] says what is wrong and where.
-pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
+pub fn parse(bytes: &[u8]) -> Result<Value<'_>, JsonError> {
+    let value = read(bytes)?;
+    same(&value.encode(), bytes)?;
+    Ok(value)
+}
+
+/// Reads a value of the restricted form. Its members are in order, but other spellings of a string
+/// pass: the caller prints what it made of the value and holds it against the bytes.
+pub(crate) fn read(bytes: &[u8]) -> Result<Value<'_>, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Depth(MAX_DEPTH)
+    Depth(MAX_DEPTH)
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
-        .map_err(|error| JsonError::Syntax(error.to_string()))?;
-    let canonical = value.encode();
+        .map_err(|error| JsonError::Syntax(error.to_string()))
+}
+
+/// Holds the bytes that were read against the canonical ones.
+pub(crate) fn same(canonical: &[u8], bytes: &[u8]) -> Result<(), JsonError> {
     if canonical == bytes {
-        return Ok(value);
+        return Ok(());
     }
-    let same = canonical.iter().zip(bytes).take_while(|(a, b)| a == b).count();
-    Err(JsonError::NotCanonical(same))
+    let alike = canonical.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+    Err(JsonError::NotCanonical(alike))
 }
 
 /// How many more levels may open.
@@ -47,36 +60,36 @@ impl Depth {
 }
 
 impl<'de> DeserializeSeed<'de> for Depth {
-    type Value = Value;
+    type Value = Value<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Depth {
-    type Value = Value;
+    type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string, boolean, null, array, object or integer")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
+    fn visit_bool<E>(self, flag: bool) -> Result<Value<'de>, E> {
         Ok(Value::Bool(flag))
     }
 
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value, E> {
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value<'de>, E> {
         match i64::try_from(number) {
             Ok(small) if number <= MAX_INTEGER => Ok(Value::Integer(small)),
             _ => Err(E::custom("an integer over 2^53-1")),
         }
     }
 
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Value, E> {
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Value<'de>, E> {
         if number.unsigned_abs() <= MAX_INTEGER {
             Ok(Value::Integer(number))
         } else {
@@ -85,19 +98,19 @@ impl<'de> Visitor<'de> for Depth {
     }
 
     // serde_json gives every number with a point or an exponent, and -0, as a float.
-    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Value, E> {
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Value<'de>, E> {
         Err(E::custom("a number that is not a plain integer"))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::String(text.to_owned()))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
+        Ok(Value::String(Cow::Borrowed(text)))
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::String(text))
+    fn visit_str<E>(self, text: &str) -> Result<Value<'de>, E> {
+        Ok(Value::String(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
         let inner = self.deeper()?;
         let mut array = Vec::new();
         while let Some(item) = items.next_element_seed(inner)? {
@@ -106,10 +119,10 @@ impl<'de> Visitor<'de> for Depth {
         Ok(Value::Array(array))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value<'de>, A::Error> {
         let inner = self.deeper()?;
-        let mut members: Vec<(String, Value)> = Vec::new();
-        while let Some(name) = entries.next_key::<String>()? {
+        let mut members: Vec<(Cow<'de, str>, Value<'de>)> = Vec::new();
+        while let Some(name) = entries.next_key_seed(Name)? {
             if !name.is_ascii() {
                 return Err(A::Error::custom("a member name that is not ASCII"));
             }
@@ -120,5 +133,32 @@ impl<'de> Visitor<'de> for Depth {
             members.push((name, entries.next_value_seed(inner)?));
         }
         Ok(Value::Object(members))
+    }
+}
+
+/// A member's name, left where it is when it has no escapes.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(name.to_owned()))
     }
 }

@@ -104,18 +104,21 @@ fn members_say_where_they_are_wrong() {
     assert_eq!(outer.end(), Err(FieldError::new("c", Problem::Unknown)));
 }
 
-fn values() -> impl Strategy<Value = Value> {
+fn values() -> impl Strategy<Value = Value<'static>> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::Bool),
         (-(1_i64 << 53) + 1..1 << 53).prop_map(Value::Integer),
-        any::<String>().prop_map(Value::String),
+        any::<String>().prop_map(|text| Value::String(text.into())),
     ];
     leaf.prop_recursive(4, 32, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
-            prop::collection::btree_map("[ -~]{0,4}", inner, 0..4)
-                .prop_map(|members| Value::Object(members.into_iter().collect())),
+            prop::collection::btree_map("[ -~]{0,4}", inner, 0..4).prop_map(|members| {
+                Value::Object(
+                    members.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+                )
+            }),
         ]
     })
 }

@@ -1,11 +1,13 @@
 //! A value of restricted JSON, and typed access to its members with errors that say where.
 
+use std::borrow::Cow;
+
 use super::{write_integer, write_string};
 
 /// A value. An object's members ascend by name, without duplicates, when it came from
 /// [`super::parse`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum Value<'a> {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -13,11 +15,11 @@ pub enum Value {
     /// An integer of at most 53 bits.
     Integer(i64),
     /// A string.
-    String(String),
+    String(Cow<'a, str>),
     /// An array.
-    Array(Vec<Value>),
+    Array(Vec<Value<'a>>),
     /// An object.
-    Object(Vec<(String, Value)>),
+    Object(Vec<(Cow<'a, str>, Value<'a>)>),
 }
 
 /// What is wrong with a member, and which one.
@@ -65,7 +67,7 @@ impl FieldError {
     }
 }
 
-impl Value {
+impl<'a> Value<'a> {
     /// The value's text, canonical when its objects are in order.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -110,7 +112,7 @@ impl Value {
     ///
     /// # Errors
     /// A [`Problem`] when this is no object.
-    pub fn members(&self) -> Result<Members<'_>, Problem> {
+    pub fn members(&self) -> Result<Members<'_, 'a>, Problem> {
         match self {
             Self::Object(members) => Ok(Members { members, taken: 0 }),
             _ => Err(Problem::Type("an object")),
@@ -121,7 +123,7 @@ impl Value {
     ///
     /// # Errors
     /// A [`Problem`] when this is no array.
-    pub fn array(&self) -> Result<&[Self], Problem> {
+    pub fn array(&self) -> Result<&[Value<'a>], Problem> {
         match self {
             Self::Array(items) => Ok(items),
             _ => Err(Problem::Type("an array")),
@@ -174,12 +176,12 @@ impl Value {
 /// An object's members, taken strictly in order: since the text is canonical, the known names come
 /// in ascending order and whatever lies between them is unknown.
 #[derive(Debug)]
-pub struct Members<'a> {
-    members: &'a [(String, Value)],
+pub struct Members<'v, 'a> {
+    members: &'v [(Cow<'a, str>, Value<'a>)],
     taken: usize,
 }
 
-impl<'a> Members<'a> {
+impl<'v, 'a> Members<'v, 'a> {
     /// Takes the next member, which must have this name, and reads it.
     ///
     /// # Errors
@@ -188,7 +190,7 @@ impl<'a> Members<'a> {
     pub fn take<T, E: Into<Refusal>>(
         &mut self,
         name: &str,
-        read: impl FnOnce(&'a Value) -> Result<T, E>,
+        read: impl FnOnce(&'v Value<'a>) -> Result<T, E>,
     ) -> Result<T, FieldError> {
         match self.members.get(self.taken) {
             Some((found, value)) if found == name => {
@@ -198,8 +200,8 @@ impl<'a> Members<'a> {
                     Refusal::Inside(error) => error.within(name),
                 })
             }
-            Some((found, _)) if found.as_str() < name => {
-                Err(FieldError::new(found.as_str(), Problem::Unknown))
+            Some((found, _)) if found.as_ref() < name => {
+                Err(FieldError::new(found.as_ref(), Problem::Unknown))
             }
             _ => Err(FieldError::new(name, Problem::Missing)),
         }
@@ -207,14 +209,14 @@ impl<'a> Members<'a> {
 
     /// Looks at a member wherever it is, without taking it.
     #[must_use]
-    pub fn peek(&self, name: &str) -> Option<&'a Value> {
-        let at = self.members.binary_search_by(|(found, _)| found.as_str().cmp(name)).ok()?;
+    pub fn peek(&self, name: &str) -> Option<&'v Value<'a>> {
+        let at = self.members.binary_search_by(|(found, _)| found.as_ref().cmp(name)).ok()?;
         self.members.get(at).map(|(_, value)| value)
     }
 
     /// All members with their names, for objects whose names are not fixed.
     #[must_use]
-    pub const fn all(&self) -> &'a [(String, Value)] {
+    pub const fn all(&self) -> &'v [(Cow<'a, str>, Value<'a>)] {
         self.members
     }
 
@@ -224,7 +226,7 @@ impl<'a> Members<'a> {
     /// [`FieldError`] when a member is left that the format does not know.
     pub fn end(self) -> Result<(), FieldError> {
         match self.members.get(self.taken) {
-            Some((found, _)) => Err(FieldError::new(found.as_str(), Problem::Unknown)),
+            Some((found, _)) => Err(FieldError::new(found.as_ref(), Problem::Unknown)),
             None => Ok(()),
         }
     }

@@ -1,5 +1,7 @@
 //! Canonical bytes to leaves: every member known, every word registered, nothing left over.
 
+use std::borrow::Cow;
+
 use super::{
     Adopted, Body, Clock, Dialect, End, ErrorCode, Exchange, Extensions, Gap, GapAction, GapReason,
     Heartbeat, Kind, Leaf, Outcome, Policy, Previous, Ranges, Request, Response, Restart, RunLink,
@@ -33,7 +35,7 @@ impl Leaf {
         if bytes.len() > MAX_ENTRY {
             return Err(DecodeError::TooLong(bytes.len()));
         }
-        let value = json::parse(bytes)?;
+        let value = json::read(bytes)?;
         let members = value.members().map_err(|problem| FieldError::new("leaf", problem))?;
         let name = members.peek("kind").ok_or_else(|| FieldError::new("kind", Problem::Missing))?;
         let name = name.text().map_err(|problem| FieldError::new("kind", problem))?;
@@ -45,13 +47,19 @@ impl Leaf {
             Some(Kind::Heartbeat) => Self::Heartbeat(heartbeat(members)?),
             Some(Kind::Gap) => Self::Gap(gap(members)?),
             Some(Kind::Adopted) => Self::Adopted(adopted(members)?),
-            None => Self::Unchecked(unchecked(name, &members, bytes)?),
+            None => {
+                json::same(&value.encode(), bytes)?;
+                Self::Unchecked(unchecked(name, &members, bytes)?)
+            }
         };
+        // What was understood must be all there was: printed again it gives the same bytes.
+        let again = leaf.encode().map_err(|_| DecodeError::TooLong(bytes.len()))?;
+        json::same(&again, bytes)?;
         Ok(leaf)
     }
 }
 
-fn exchange(mut m: Members<'_>) -> Result<Exchange, FieldError> {
+fn exchange(mut m: Members<'_, '_>) -> Result<Exchange, FieldError> {
     let boot = m.take("boot", id)?;
     let context = m.take("context", unit)?;
     let ended = m.take("ended", Value::unsigned)?;
@@ -128,7 +136,7 @@ fn run_link(value: &Value) -> Result<RunLink, Refusal> {
     Ok(run)
 }
 
-fn restart(mut m: Members<'_>) -> Result<Restart, FieldError> {
+fn restart(mut m: Members<'_, '_>) -> Result<Restart, FieldError> {
     let boot = m.take("boot", id)?;
     let clock = m.take("clock", clock)?;
     let ext = m.take("ext", extensions)?;
@@ -151,7 +159,7 @@ fn previous(value: &Value) -> Result<Previous, Refusal> {
     Ok(Previous { boot, clean, highest, open, torn })
 }
 
-fn heartbeat(mut m: Members<'_>) -> Result<Heartbeat, FieldError> {
+fn heartbeat(mut m: Members<'_, '_>) -> Result<Heartbeat, FieldError> {
     let boot = m.take("boot", id)?;
     let clock = m.take("clock", clock)?;
     let closing = m.take("closing", Value::flag)?;
@@ -174,7 +182,7 @@ fn heartbeat(mut m: Members<'_>) -> Result<Heartbeat, FieldError> {
     Ok(Heartbeat { boot, clock, closing, ext, highest, open, part, parts, sealed })
 }
 
-fn gap(mut m: Members<'_>) -> Result<Gap, FieldError> {
+fn gap(mut m: Members<'_, '_>) -> Result<Gap, FieldError> {
     let action = m.take("action", |v| word(v, GapAction::parse))?;
     let began = m.take("began", Value::unsigned)?;
     let boot = m.take("boot", id)?;
@@ -188,7 +196,7 @@ fn gap(mut m: Members<'_>) -> Result<Gap, FieldError> {
     Ok(Gap { action, began, boot, count, ended, ext, reason, sealed })
 }
 
-fn adopted(mut m: Members<'_>) -> Result<Adopted, FieldError> {
+fn adopted(mut m: Members<'_, '_>) -> Result<Adopted, FieldError> {
     let boot = m.take("boot", id)?;
     let ext = m.take("ext", extensions)?;
     m.take("kind", Value::text)?;
@@ -200,7 +208,7 @@ fn adopted(mut m: Members<'_>) -> Result<Adopted, FieldError> {
 }
 
 /// A kind of another version: only the members that every leaf has are read.
-fn unchecked(kind: &str, m: &Members<'_>, bytes: &[u8]) -> Result<Unchecked, FieldError> {
+fn unchecked(kind: &str, m: &Members<'_, '_>, bytes: &[u8]) -> Result<Unchecked, FieldError> {
     let member = |name| m.peek(name).ok_or_else(|| FieldError::new(name, Problem::Missing));
     let here = |name| move |problem| FieldError::new(name, problem);
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -216,7 +224,7 @@ fn unchecked(kind: &str, m: &Members<'_>, bytes: &[u8]) -> Result<Unchecked, Fie
 }
 
 /// The last member of every leaf.
-fn version(mut m: Members<'_>) -> Result<(), FieldError> {
+fn version(mut m: Members<'_, '_>) -> Result<(), FieldError> {
     m.take("v", |v| match v.unsigned()? {
         1 => Ok(()),
         other => Err(Problem::Value(format!("version {other}; only version 1 is known"))),
@@ -289,9 +297,9 @@ fn ranges(value: &Value, highest: u64) -> Result<Ranges, Problem> {
 
 fn extensions(value: &Value) -> Result<Extensions, Refusal> {
     let members = value.members()?;
-    let entry = |(name, value): &(String, Value)| {
-        let commitment = hash(value).map_err(|problem| FieldError::new(name.as_str(), problem))?;
-        Ok((name.clone(), commitment))
+    let entry = |(name, value): &(Cow<'_, str>, Value<'_>)| {
+        let commitment = hash(value).map_err(|problem| FieldError::new(name.as_ref(), problem))?;
+        Ok((name.clone().into_owned(), commitment))
     };
     members.all().iter().map(entry).collect::<Result<_, FieldError>>().map_err(Refusal::from)
 }

@@ -196,6 +196,14 @@ fn limits_are_kept_when_writing() {
 }
 
 #[test]
+fn ranges_are_joined_over_numbers_that_have_leaves_only() {
+    let ranges = Ranges::from_numbers([1, 3, 6, 9]);
+    let joined = ranges.joined(|number| [2, 7, 8].contains(&number));
+    assert_eq!(joined.as_slice(), [(1, 3), (6, 9)]);
+    assert_eq!(Ranges::new(joined.as_slice().to_vec()), Ok(joined));
+}
+
+#[test]
 fn registered_words_are_distinct_from_reserved_kinds() {
     for kind in Kind::ALL {
         assert_eq!(Kind::parse(kind.as_str()), Some(*kind));

@@ -43,8 +43,8 @@ fn each_way_a_note_can_be_wrong_is_named() {
     let forged = with("text", "test").unwrap();
     assert_eq!(forged.verify(key.public()), Err(NoteError::Forged("log".into())));
     assert_eq!(note.verify(signer("other").public()), Err(NoteError::Unsigned("other".into())));
-    let mut twice = note.clone();
-    twice.signatures.extend(note.signatures.clone());
+    let mut twice = note;
+    twice.signatures.extend_from_within(..);
     assert_eq!(twice.verify(key.public()), Err(NoteError::Forged("log".into())));
 }
 

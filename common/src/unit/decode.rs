@@ -21,7 +21,7 @@ pub enum UnitError {
 /// Runs `read` over the members of the object that `bytes` hold.
 fn object<T>(
     bytes: &[u8],
-    read: impl FnOnce(&mut Members<'_>) -> Result<T, FieldError>,
+    read: impl FnOnce(&mut Members<'_, '_>) -> Result<T, FieldError>,
 ) -> Result<T, UnitError> {
     let value = json::parse(bytes)?;
     let mut members = value.members().map_err(|problem| FieldError::new("unit", problem))?;
@@ -153,7 +153,7 @@ impl Context<'static> {
 }
 
 fn request_line(
-    m: &mut Members<'_>,
+    m: &mut Members<'_, '_>,
     authority: Option<Octets<'static>>,
     method: Octets<'static>,
 ) -> Result<RequestLine<'static>, FieldError> {
@@ -164,7 +164,7 @@ fn request_line(
 }
 
 fn status_line(
-    m: &mut Members<'_>,
+    m: &mut Members<'_, '_>,
     reason: Octets<'static>,
 ) -> Result<StatusLine<'static>, FieldError> {
     let status = m.take("status", |v| {

@@ -80,17 +80,15 @@ pub fn check_body(
     if root.finish(sealed.dialect) == *sealed { Ok(()) } else { Err(ContentError::Root) }
 }
 
-/// Fixed pieces have one length and one kind; an event stream's groups are the gateway's choice.
+/// Fixed pieces have one length; how many events make a group is the gateway's choice.
 fn cut_as_said(sealed: &Body, tuple: &Tuple) -> bool {
-    match sealed.dialect {
-        Dialect::Bytes => {
-            let left = sealed.length.saturating_sub(tuple.offset);
-            tuple.kind == UnitKind::Bytes.number() && tuple.length == left.min(PIECE)
+    match (sealed.dialect, UnitKind::from_number(tuple.kind)) {
+        (Dialect::Bytes, Some(UnitKind::Bytes)) => {
+            tuple.length == sealed.length.saturating_sub(tuple.offset).min(PIECE)
         }
-        Dialect::EventStream => {
-            let kinds = [UnitKind::EventGroup.number(), UnitKind::Bytes.number()];
-            kinds.contains(&tuple.kind)
-        }
+        (Dialect::EventStream, Some(UnitKind::Bytes)) => tuple.length == PIECE,
+        (Dialect::EventStream, Some(UnitKind::EventGroup)) => tuple.length <= PIECE,
+        _ => false,
     }
 }
 

@@ -27,15 +27,6 @@ impl Numbers {
         true
     }
 
-    /// The first number of `first` to `last` that is there.
-    pub(super) fn first_in(&self, first: u64, last: u64) -> Option<u64> {
-        let before = self.ranges.range(..=first).next_back().filter(|(_, end)| **end >= first);
-        match before {
-            Some(_) => Some(first),
-            None => self.ranges.range(first..=last).next().map(|(number, _)| *number),
-        }
-    }
-
     /// The highest number, 0 when there is none.
     pub(super) fn highest(&self) -> u64 {
         self.ranges.last_key_value().map_or(0, |(_, last)| *last)

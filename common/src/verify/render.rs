@@ -1,5 +1,7 @@
 //! A report for people, line by line, and for programs, as JSON.
 
+use std::borrow::Cow;
+
 use super::{Bodies, Report, Verdict};
 use crate::encoding::base64;
 use crate::json::Value;
@@ -86,11 +88,12 @@ impl Report {
         let findings = self.findings.iter().map(|finding| {
             object([
                 ("detail", text(&finding.detail)),
-                ("place", text(&finding.place.to_string())),
+                ("place", text(finding.place.to_string())),
                 ("what", text(finding.what.as_str())),
             ])
         });
-        let leaves = self.counts.leaves.iter().map(|(kind, count)| (kind.clone(), number(*count)));
+        let leaves =
+            self.counts.leaves.iter().map(|(kind, count)| (Cow::from(kind), number(*count)));
         let (opened, opened_bytes) = match self.bodies {
             Bodies::Checked { opened, bytes } => (number(opened), number(bytes)),
             Bodies::Absent | Bodies::NotChecked => (Value::Null, Value::Null),
@@ -108,11 +111,11 @@ impl Report {
             ("key", self.key.as_deref().map_or(Value::Null, text)),
             ("leaves", Value::Object(leaves.collect())),
             ("origin", self.origin.as_deref().map_or(Value::Null, text)),
-            ("root", self.root.map_or(Value::Null, |root| text(&base64(&root)))),
+            ("root", self.root.map_or(Value::Null, |root| text(base64(&root)))),
             ("runs", number(self.counts.runs)),
             ("sealed", span),
             ("size", number(self.size)),
-            ("undecided", Value::Array(self.undecided.iter().map(|r| text(r)).collect())),
+            ("undecided", Value::Array(self.undecided.iter().map(text).collect())),
             ("verdict", text(self.verdict().as_str())),
             ("witnessed", Value::Bool(false)),
         ]);
@@ -120,15 +123,15 @@ impl Report {
     }
 }
 
-fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
-    Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+fn object<'a, const N: usize>(members: [(&'a str, Value<'a>); N]) -> Value<'a> {
+    Value::Object(members.into_iter().map(|(name, value)| (name.into(), value)).collect())
 }
 
-fn text(text: &str) -> Value {
-    Value::String(text.to_owned())
+fn text<'a>(text: impl Into<Cow<'a, str>>) -> Value<'a> {
+    Value::String(text.into())
 }
 
-fn number(number: u64) -> Value {
+fn number(number: u64) -> Value<'static> {
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 

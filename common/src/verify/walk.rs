@@ -74,14 +74,12 @@ fn bundle(
         let hash = leaf_hash(entry);
         hashes.push(hash);
         match Leaf::decode(entry) {
-            // The typed leaf must say everything: printing it again gives the entry.
-            Ok(leaf) if leaf.encode().is_ok_and(|again| again == entry) => {
+            Ok(leaf) => {
                 history.leaf(index, &leaf, hash, report);
                 for finding in inspector.leaf(index, &leaf) {
                     report.add(finding);
                 }
             }
-            Ok(_) => report.find(What::Leaf, Place::Leaf(index), "prints to other bytes"),
             Err(error) => report.find(What::Leaf, Place::Leaf(index), error.to_string()),
         }
     }

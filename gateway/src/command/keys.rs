@@ -1,11 +1,10 @@
 //! `sealtap keys`: the public keys.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Exit, Failure, Outcome};
+use super::{Exit, Failure, Outcome, Output};
 use crate::config::DEFAULT_DATA;
 use crate::data::DataDir;
 use crate::seal::keys::Keys;
@@ -23,8 +22,9 @@ pub struct Arguments {
 }
 
 /// Prints the public keys of a data directory.
-pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Outcome {
+pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
     let keys = Keys::load(&DataDir::new(&arguments.data).keys())?;
-    output.write_all(keys.public_text().as_bytes()).map_err(|error| Failure::writing(&error))?;
+    let text = keys.public_text();
+    output.exact().write_all(text.as_bytes()).map_err(|error| Failure::writing(&error))?;
     Ok(Exit::Done)
 }

@@ -9,6 +9,7 @@ mod exit;
 mod failure;
 pub mod keys;
 pub mod ls;
+mod output;
 pub mod serve;
 pub mod show;
 pub mod verify;
@@ -17,13 +18,14 @@ pub mod verify;
 mod tests;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 pub use exit::Exit;
 pub use failure::Failure;
+pub use output::Output;
 
 /// What every command ends in.
 pub type Outcome = Result<Exit, Failure>;
@@ -34,11 +36,11 @@ pub struct Parts {
     /// Runs the gateway until it is told to stop.
     pub serve: fn(serve::Start) -> Outcome,
     /// Runs the demonstration.
-    pub demo: fn(&demo::Arguments, &mut dyn Write) -> Outcome,
+    pub demo: fn(&demo::Arguments, &mut Output<'_>) -> Outcome,
     /// Lists exchanges.
-    pub ls: fn(&ls::Arguments, &mut dyn Write) -> Outcome,
+    pub ls: fn(&ls::Arguments, &mut Output<'_>) -> Outcome,
     /// Shows one exchange.
-    pub show: fn(&show::Arguments, &mut dyn Write) -> Outcome,
+    pub show: fn(&show::Arguments, &mut Output<'_>) -> Outcome,
 }
 
 /// Records the exact bytes of model and tool traffic, seals them, and lets anyone check it.
@@ -49,14 +51,6 @@ pub struct Parts {
     about,
     arg_required_else_help = true,
     after_help = concat!(
-        "Examples:\n",
-        "  sealtap demo                      see the whole story, with no key and no network\n",
-        "  sealtap serve                     listen on 127.0.0.1:4141 and record\n",
-        "  sealtap ls                        what was recorded\n",
-        "  sealtap keys > keys.txt           the public keys, to give to whoever checks\n",
-        "  sealtap verify sealtap-data --key keys.txt\n\n",
-    ),
-    after_long_help = concat!(
         "Examples:\n",
         "  sealtap demo                      see the whole story, with no key and no network\n",
         "  sealtap serve                     listen on 127.0.0.1:4141 and record\n",
@@ -85,6 +79,9 @@ enum Command {
     Verify(verify::Arguments),
 }
 
+/// Bytes gathered before they are written: `show --body` streams whole bodies.
+const BUFFER: usize = 64 * 1024;
+
 /// Runs the command that `arguments` (the program's name first) ask for.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, parts: &Parts) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
@@ -98,11 +95,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, parts: &Parts) -> Exi
             };
         }
     };
-    let mut output = anstream::stdout().lock();
+    let mut standard = BufWriter::with_capacity(BUFFER, stdout().lock());
+    let mut output = Output::new(&mut standard, Output::standard_has_styles());
     let outcome = cli.command.run(parts, &mut output);
-    let outcome = outcome.and_then(|exit| match output.flush() {
-        Ok(()) => Ok(exit),
-        Err(error) => Err(Failure::writing(&error)),
+    let outcome = outcome.and_then(|exit| match standard.flush() {
+        // A reader that went away had what it wanted; the exit code says the same as without it.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::writing(&error)),
+        _ => Ok(exit),
     });
     match outcome {
         Ok(exit) => exit.into(),
@@ -114,7 +113,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, parts: &Parts) -> Exi
 }
 
 impl Command {
-    fn run(self, parts: &Parts, output: &mut dyn Write) -> Outcome {
+    fn run(self, parts: &Parts, output: &mut Output<'_>) -> Outcome {
         match self {
             Self::Demo(arguments) => (parts.demo)(&arguments, output),
             Self::Serve(arguments) => (parts.serve)(arguments.start()?),

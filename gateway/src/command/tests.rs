@@ -27,7 +27,7 @@ fn the_definition_is_consistent_and_every_command_teaches_by_example() {
         let help = command.clone().render_help().to_string();
         assert!(help.contains("  sealtap "), "{help}");
     }
-    let help = Cli::command().render_long_help().to_string();
+    let help = Cli::command().render_help().to_string();
     for exit in [Exit::Done, Exit::Failed, Exit::Undecided, Exit::Usage] {
         assert!(help.contains(&format!("\n  {:>2}  ", exit.code())), "{help}");
     }
@@ -61,7 +61,7 @@ fn a_wrong_flag_says_what_where_and_what_to_do() {
     assert_eq!(failure.exit(), Exit::Usage);
     assert_eq!(
         printed(&failure),
-        "error: is reserved: /run/ID names a run and /receipts serves proofs; choose another name\n  \
+        "error: `run` and `receipts` are reserved for the gateway: choose another name\n  \
          where: --upstream run=http://h\n  fix: see `sealtap serve --help`\n"
     );
 }
@@ -101,9 +101,9 @@ fn a_failure_tells_its_causes_once() {
 
 #[test]
 fn a_reader_that_went_away_is_no_failure() {
-    let gone = Failure::writing(&std::io::ErrorKind::BrokenPipe.into());
+    let gone = Failure::writing(&ErrorKind::BrokenPipe.into());
     assert_eq!((gone.exit(), printed(&gone).as_str()), (Exit::Done, ""));
-    let full = Failure::writing(&std::io::ErrorKind::StorageFull.into());
+    let full = Failure::writing(&ErrorKind::StorageFull.into());
     assert_eq!(full.exit(), Exit::Failed);
 }
 
@@ -130,10 +130,94 @@ fn keys_of_a_directory_without_any_says_how_to_get_them() {
     let line = format!("sealtap keys --data {}", folder.path().display());
     let Command::Keys(arguments) = parse(&line).unwrap().command else { panic!() };
     let mut output = Vec::new();
-    let failure = keys::run(&arguments, &mut output).unwrap_err();
+    let failure = keys::run(&arguments, &mut Output::new(&mut output, false)).unwrap_err();
     assert!(printed(&failure).contains("`sealtap serve` makes them"), "{}", printed(&failure));
     assert!(output.is_empty());
     let keys = crate::seal::keys::Keys::load_or_create(&folder.path().join("keys"), None).unwrap();
-    assert_eq!(keys::run(&arguments, &mut output).unwrap(), Exit::Done);
+    let exit = keys::run(&arguments, &mut Output::new(&mut output, false)).unwrap();
+    assert_eq!(exit, Exit::Done);
     assert_eq!(output, keys.public_text().into_bytes());
+}
+
+#[test]
+fn styles_are_taken_out_of_text_and_never_out_of_bodies() {
+    let body = b"\x1b[31mred\x1b[0m\0\xff\xc2\x9b\r\n".as_slice();
+    let mut raw = Vec::new();
+    Output::new(&mut raw, false).exact().write_all(body).unwrap();
+    assert_eq!(raw, body);
+    raw.clear();
+    Output::new(&mut raw, false).styled().write_all(b"\x1b[31mred\x1b[0m\n").unwrap();
+    assert_eq!(raw, b"red\n");
+    raw.clear();
+    Output::new(&mut raw, true).styled().write_all(b"\x1b[31mred\x1b[0m\n").unwrap();
+    assert_eq!(raw, b"\x1b[31mred\x1b[0m\n");
+}
+
+fn verify(line: &str) -> (Outcome, String) {
+    let Command::Verify(arguments) = parse(line).unwrap().command else { panic!("{line}") };
+    let mut raw = Vec::new();
+    let outcome = verify::run(&arguments, &mut Output::new(&mut raw, false));
+    (outcome, String::from_utf8(raw).unwrap())
+}
+
+#[test]
+fn verify_ends_with_the_verdict() {
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../common/vectors");
+    let note: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(format!("{vectors}/note.json")).unwrap()).unwrap();
+    let key = note["vkey"].as_str().unwrap();
+    let (outcome, text) = verify(&format!("sealtap verify {vectors}/log --key {key}"));
+    assert_eq!(outcome, Ok(Exit::Done), "{text}");
+    assert!(text.starts_with("valid: "), "{text}");
+    let (outcome, text) = verify(&format!("sealtap verify {vectors}/log --json"));
+    assert_eq!(outcome, Ok(Exit::Undecided), "{text}");
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["verdict"], "undecided");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("tile")).unwrap();
+    let (outcome, text) = verify(&format!("sealtap verify {}", folder.path().display()));
+    assert_eq!(outcome, Ok(Exit::Failed), "{text}");
+}
+
+#[test]
+fn verify_of_nothing_is_undecided_and_says_what_to_give() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    let (outcome, text) = verify(&format!("sealtap verify {path}"));
+    let failure = outcome.unwrap_err();
+    assert_eq!((failure.exit(), text.as_str()), (Exit::Undecided, ""));
+    assert!(printed(&failure).contains("  fix: give a directory"), "{}", printed(&failure));
+    std::fs::write(folder.path().join("keys"), "hello").unwrap();
+    for key in [format!("{path}/keys"), format!("{path}/none"), "a+b+c".to_owned()] {
+        let failure = verify(&format!("sealtap verify {path} --key {key}")).0.unwrap_err();
+        assert_eq!(failure.exit(), Exit::Undecided);
+        assert!(printed(&failure).contains(&format!("  where: --key {key}\n")));
+    }
+}
+
+/// Takes nothing, for one reason.
+struct Broken(ErrorKind);
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(self.0.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Err(self.0.into())
+    }
+}
+
+#[test]
+fn a_verdict_that_nobody_reads_is_still_the_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("tile")).unwrap();
+    let line = format!("sealtap verify {}", folder.path().display());
+    let verdict = |kind| {
+        let Command::Verify(arguments) = parse(&line).unwrap().command else { panic!() };
+        verify::run(&arguments, &mut Output::new(&mut Broken(kind), false))
+    };
+    assert_eq!(verdict(ErrorKind::BrokenPipe), Ok(Exit::Failed));
+    let full = verdict(ErrorKind::StorageFull).unwrap_err();
+    assert_eq!(full.exit(), Exit::Undecided);
 }

@@ -1,6 +1,6 @@
 //! `sealtap verify`: check a record offline.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anstyle::AnsiColor;
@@ -10,7 +10,7 @@ use sealtap_common::keyring::log_key;
 use sealtap_common::note::PublicKey;
 use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Verdict};
 
-use super::{Exit, Failure, Outcome};
+use super::{Exit, Failure, Outcome, Output};
 use crate::data::DataDir;
 
 /// Check a log or data directory offline: every byte, every leaf, the signature.
@@ -37,14 +37,21 @@ pub struct Arguments {
 }
 
 /// Verifies what lies at the path; the exit code is the verdict.
-pub(super) fn run(arguments: &Arguments, output: &mut dyn Write) -> Outcome {
+pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
     let keys = arguments.keys.iter().map(|given| key(given)).collect::<Result<Vec<_>, _>>()?;
     let report = report(&arguments.path, &keys)?;
-    let write = |output: &mut dyn Write| match arguments.json {
-        true => writeln!(output, "{}", report.to_json()),
-        false => text(output, &report),
+    let written = match arguments.json {
+        true => writeln!(output.exact(), "{}", report.to_json()),
+        false => text(&mut output.styled(), &report),
     };
-    write(output).map_err(|error| Failure::writing(&error))?;
+    match written.and_then(|()| output.exact().flush()) {
+        // The verdict must reach whoever asks for the exit code, read or not: a broken pipe is not
+        // "valid", and a full disk is not "not valid".
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            return Err(Failure::writing(&error).exit_with(Exit::Undecided));
+        }
+        _ => {}
+    }
     Ok(match report.verdict() {
         Verdict::Valid => Exit::Done,
         Verdict::Invalid => Exit::Failed,

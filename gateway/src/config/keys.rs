@@ -55,7 +55,7 @@ pub const FORWARDED: Keys = Keys { section: "forwarded", keys: &["via", "forward
 pub const LOG: Keys = Keys { section: "log", keys: &["checkpoint", "heartbeat"] };
 
 /// `[journal]`
-pub const JOURNAL: Keys = Keys { section: "journal", keys: &["file_size", "files"] };
+pub const JOURNAL: Keys = Keys { section: "journal", keys: &["file_size", "pending"] };
 
 /// Every section.
 pub const KEYS: &[Keys] = &[TOP, TLS, UPSTREAM, TIMEOUTS, SECRETS, FORWARDED, LOG, JOURNAL];

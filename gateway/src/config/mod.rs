@@ -60,7 +60,7 @@ pub struct Config {
     pub forwarded: Forwarded,
     /// How often the log speaks.
     pub log: Log,
-    /// The journal's files.
+    /// The journal's sizes.
     pub journal: Journal,
 }
 
@@ -176,18 +176,18 @@ impl Default for Log {
     }
 }
 
-/// The journal's files: preallocated, recycled.
+/// The journal: where every byte lands first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
-    /// Bytes of one file.
+    /// Bytes of one file; files are preallocated and recycled.
     pub file_size: u64,
-    /// How many files are kept ready when idle; more are made when traffic needs them.
-    pub files: u32,
+    /// Bytes that may be on their way to the disk before traffic is held back.
+    pub pending: u64,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { file_size: 64 << 20, files: 4 }
+        Self { file_size: 64 << 20, pending: 8 << 20 }
     }
 }
 

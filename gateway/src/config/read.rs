@@ -90,10 +90,11 @@ impl Reader<'_> {
             set(&mut config.log.heartbeat, duration(&section, "heartbeat", &(SECOND..=HOUR)));
         }
         if let Some(section) = top.section("journal", &keys::JOURNAL) {
-            let size = |text: &str| values::size(text, &(1 << 20..=4 << 30));
-            set(&mut config.journal.file_size, section.parsed("file_size", SIZE, size));
-            let files = section.integer("files", "a whole number", &(2..=1024));
-            set(&mut config.journal.files, files);
+            let size = |key: &str, range: std::ops::RangeInclusive<u64>| {
+                section.parsed(key, SIZE, |text| values::size(text, &range))
+            };
+            set(&mut config.journal.file_size, size("file_size", 64 << 10..=4 << 30));
+            set(&mut config.journal.pending, size("pending", 1 << 20..=1 << 30));
         }
     }
 

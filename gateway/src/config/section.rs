@@ -191,32 +191,6 @@ impl<'d> Section<'d> {
         found
     }
 
-    /// The whole number under `key`, within `range`.
-    pub(super) fn integer(
-        &self,
-        key: &str,
-        expected: &'static str,
-        range: &std::ops::RangeInclusive<u32>,
-    ) -> Option<u32> {
-        let value = self.value(key)?;
-        let Some(written) = value.get_ref().as_integer() else {
-            self.wrong_type(key, value, expected);
-            return None;
-        };
-        let number = u32::from_str_radix(written.as_str(), written.radix()).ok();
-        let number = number.filter(|number| range.contains(number));
-        if number.is_none() {
-            let why = format!("wants a whole number from {} to {}", range.start(), range.end());
-            let kind = ProblemKind::Invalid {
-                key: self.dotted(key),
-                value: written.as_str().to_owned(),
-                why,
-            };
-            self.faults.note(&value.span(), kind);
-        }
-        number
-    }
-
     /// Notes that `key` must be in this section, if it is not there under any type.
     pub(super) fn demand(&self, key: &str, why: &'static str) {
         if self.value(key).is_some() {

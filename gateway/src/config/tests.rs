@@ -145,7 +145,7 @@ fn a_wrong_type_says_what_was_expected() {
 
 #[test]
 fn every_problem_is_named_in_the_order_of_the_file() {
-    let found = problems("[log]\nheartbeat = 3\n[journal]\nfiles = 1\nsize = 3\n");
+    let found = problems("[log]\nheartbeat = 3\n[journal]\npending = 1\nsize = 3\n");
     let lines: Vec<usize> = found.iter().map(|problem| problem.line).collect();
     assert_eq!(lines, [2, 4, 5]);
 }
@@ -166,7 +166,7 @@ fn values_that_make_no_sense_are_refused() {
         "[timeouts]\nfirst_byte = \"18446744073709551615h\"",
         "[journal]\nfile_size = \"1KiB\"",
         "[journal]\nfile_size = \"64MB\"",
-        "[journal]\nfiles = -3",
+        "[journal]\npending = \"2GiB\"",
         "[secrets]\nheaders = [\"a b\"]",
         "[secrets]\nquery = [\"a=b\"]",
         "[upstreams.run]\nurl = \"http://h\"",
@@ -194,13 +194,13 @@ fn values_that_make_no_sense_are_refused() {
 fn values_have_units() {
     let config = parse(
         "[timeouts]\nconnect = \"250ms\"\nfirst_byte = \"none\"\nclient_idle = \"2h\"\n\
-         [journal]\nfile_size = \"1GiB\"\nfiles = 0x10\n",
+         [journal]\nfile_size = \"1GiB\"\npending = \"1024KiB\"\n",
     )
     .unwrap();
     assert_eq!(config.timeouts.connect, Duration::from_millis(250));
     assert_eq!(config.timeouts.first_byte, None);
     assert_eq!(config.timeouts.client_idle, Duration::from_secs(7200));
-    assert_eq!(config.journal, Journal { file_size: 1 << 30, files: 16 });
+    assert_eq!(config.journal, Journal { file_size: 1 << 30, pending: 1 << 20 });
 }
 
 #[test]
@@ -310,4 +310,24 @@ fn authorities_leave_the_default_port_out() {
     assert_eq!(authority("https://h:80"), "h:80");
     assert_eq!(authority("http://[::1]:80"), "[::1]");
     assert_eq!(authority("h2c://[::1]:81"), "[::1]:81");
+}
+
+#[test]
+fn a_key_given_twice_is_refused_where_it_stands_again() {
+    let found = problems("listen = \"127.0.0.1:1\"\r\nlisten = \"127.0.0.1:2\"\r\n");
+    assert!(matches!(found[0].kind, ProblemKind::Syntax { .. }), "{found:?}");
+    assert_eq!((found[0].line, found[0].column), (2, 1));
+}
+
+proptest::proptest! {
+    /// Every problem of any text has a place in it.
+    #[test]
+    fn any_text_is_answered(text in ".{0,80}|([a-z_]{1,12} = [\"0-9a-z\\[\\]{}.\\n]{0,9}\n){1,6}") {
+        if let Err(ConfigError::File { problems, .. }) = parse(&text) {
+            for problem in problems {
+                proptest::prop_assert!((1..=text.matches('\n').count() + 1).contains(&problem.line));
+                proptest::prop_assert!(problem.column >= 1);
+            }
+        }
+    }
 }

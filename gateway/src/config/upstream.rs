@@ -56,7 +56,7 @@ pub const RESERVED_NAMES: [&str; 2] = ["run", "receipts"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// It means something else in a path.
-    #[error("is reserved: /run/ID names a run and /receipts serves proofs; choose another name")]
+    #[error("`run` and `receipts` are reserved for the gateway: choose another name")]
     Reserved,
     /// It could not stand in a path as it is.
     #[error(

@@ -51,7 +51,7 @@ pub(super) fn size(text: &str, range: &RangeInclusive<u64>) -> Result<u64, Strin
     };
     let value = number.checked_mul(unit);
     value.filter(|value| range.contains(value)).ok_or_else(|| {
-        format!("wants a size from {}MiB to {}MiB", range.start() >> 20, range.end() >> 20)
+        format!("wants a size from {}KiB to {}KiB", range.start() >> 10, range.end() >> 10)
     })
 }
 
@@ -66,8 +66,8 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 /// The origin line of a log: the C2SP signed-note key name rules.
 pub(super) fn origin(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'+';
-    if text.is_empty() || text.len() > 255 || !text.bytes().all(plain) {
-        return Err("wants 1 to 255 visible ASCII characters without `+`, \
+    if text.is_empty() || text.len() > 200 || !text.bytes().all(plain) {
+        return Err("wants 1 to 200 visible ASCII characters without `+`, \
                     such as \"example.com/sealtap\""
             .to_owned());
     }

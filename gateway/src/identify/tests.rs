@@ -145,3 +145,23 @@ fn stages_join_and_hand_the_request_back_when_they_refuse() {
     assert!(matches!(error, RouteError::UnknownUpstream { .. }));
     assert_eq!(back.request().0.target, "/nope");
 }
+
+proptest::proptest! {
+    /// A target is what named the run and what is left, no byte more or less.
+    #[test]
+    fn any_target_is_taken_apart_whole(
+        start in "(http://a:1)?(/run/[a-z]{0,3})?",
+        rest in proptest::collection::vec(proptest::num::u8::ANY, 0..40),
+    ) {
+        let target = [start.as_bytes(), rest.as_slice()].concat();
+        if let Ok(identity) = identify(&target, &Fields::default()) {
+            let left = identity.rest(&target).into_owned();
+            let named = &target[identity.named_at.clone()];
+            proptest::prop_assert_eq!(left.len() + named.len(), target.len());
+            let mut whole = left;
+            whole.splice(identity.named_at.start..identity.named_at.start, named.iter().copied());
+            proptest::prop_assert_eq!(named.is_empty(), identity.run.by == By::Connection);
+            proptest::prop_assert_eq!(whole, target);
+        }
+    }
+}

@@ -155,7 +155,7 @@ fn reserved_names_are_refused_however_they_come() {
         let upstream = crate::config::UpstreamConfig::new("http://h".parse().unwrap());
         config.upstreams.insert(name.to_owned(), upstream);
         let error = Table::new(&config).unwrap_err();
-        assert!(error.to_string().contains("is reserved"), "{error}");
+        assert!(error.to_string().contains("are reserved"), "{error}");
     }
 }
 

@@ -106,7 +106,7 @@ impl Preview {
         let mut total = 0;
         for extent in &body.extents {
             bytes.clear();
-            extents.read(*extent, &mut bytes).map_err(io::Error::other)?;
+            extents.read_part(*extent, &mut bytes).map_err(io::Error::other)?;
             total += u64::from(extent.length);
             take(&bytes)?;
         }

@@ -5,6 +5,7 @@ use std::io;
 use sealtap_common::commit::{Body, Dialect, Unit, UnitKind};
 use sealtap_common::leaf::Exchange;
 
+use crate::capture::journal::Extents;
 pub use crate::capture::journal::Extent;
 pub use crate::capture::record::Direction;
 
@@ -12,13 +13,18 @@ pub use crate::capture::record::Direction;
 pub trait ExtentSource {
     /// Appends the bytes of `extent` to `into`, exactly `extent.length` of them.
     ///
-    /// The store asks for parts of the extents it was given, in ascending order within a body, and
-    /// each byte once: small extents profit from read-ahead here.
+    /// The store asks for each extent of a body whole, once, and in their order.
     ///
     /// # Errors
     ///
     /// Whatever stops the read; fewer bytes than asked for is `UnexpectedEof`.
     fn read(&mut self, extent: Extent, into: &mut Vec<u8>) -> io::Result<()>;
+}
+
+impl ExtentSource for Extents {
+    fn read(&mut self, extent: Extent, into: &mut Vec<u8>) -> io::Result<()> {
+        self.read_part(extent, into).map_err(io::Error::other)
+    }
 }
 
 impl Direction {

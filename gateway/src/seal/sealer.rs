@@ -18,7 +18,7 @@ use super::digest::{Digest, Event};
 use super::ledger::{Entry, Happening, Ledger};
 use super::log::Log;
 use super::pins::Pins;
-use super::sealed::{Extent, ExtentSource, SealedExchange};
+use super::sealed::SealedExchange;
 use crate::capture::journal::{Batch, Extents, Journal};
 use crate::store::Store;
 
@@ -79,7 +79,7 @@ impl Sealer {
         let (sealed, to_store) = channel();
         let log_thread = LogThread { ledger, log, sealed, pace };
         let seal_pins = Arc::clone(&pins);
-        let storing = StoreThread { store, extents: Places(extents), journal, pins };
+        let storing = StoreThread { store, extents, journal, pins };
         let threads = vec![
             spawn("seal", move || digest(&batches, &happenings, &seal_pins, pace))?,
             spawn("log", move || log_thread.run(&happened))?,
@@ -225,7 +225,7 @@ impl LogThread {
 
 struct StoreThread {
     store: Store,
-    extents: Places,
+    extents: Extents,
     journal: Journal,
     pins: Arc<Pins>,
 }
@@ -261,16 +261,7 @@ impl StoreThread {
             self.pins.release(exchange.first_file);
         }
         let lowest = self.pins.lowest();
-        self.extents.0.forget_below(lowest);
+        self.extents.forget_below(lowest);
         self.journal.recycle_below(lowest);
-    }
-}
-
-/// The journal's files, as the store reads them.
-struct Places(Extents);
-
-impl ExtentSource for Places {
-    fn read(&mut self, extent: Extent, into: &mut Vec<u8>) -> std::io::Result<()> {
-        self.0.read(extent, into).map_err(std::io::Error::other)
     }
 }

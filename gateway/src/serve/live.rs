@@ -20,6 +20,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+pub use text::{duration, shown, size, time};
+
 /// Lines that wait for the printer before more are dropped.
 const QUEUE: usize = 4096;
 
@@ -124,11 +126,11 @@ impl Live {
     /// # Errors
     /// The thread could not be started.
     pub fn start(welcome: Welcome) -> io::Result<Self> {
-        let form = match io::stdout().is_terminal() {
-            true => Form::Text,
-            false => Form::Json,
-        };
-        Self::start_on(anstream::stdout(), form, welcome, QUEUE)
+        match io::stdout().is_terminal() {
+            true => Self::start_on(anstream::stdout(), Form::Text, welcome, QUEUE),
+            // Taking styles out would change bytes inside JSON strings.
+            false => Self::start_on(io::stdout(), Form::Json, welcome, QUEUE),
+        }
     }
 
     fn start_on(

@@ -7,13 +7,15 @@
 use std::fmt;
 use std::io;
 
-use sealtap_common::commit::{BodyKey, BodyRoot, Tuple, commit, unit};
+use sealtap_common::commit::Body;
 use sealtap_common::leaf::{Exchange, Leaf};
 use sha2::{Digest as _, Sha256};
 
+use super::commitment::{self, Recommitment};
 use super::error::StoreError;
 use super::facts::hex;
-use super::reader::{StoreReader, StoredExchange};
+use super::reader::StoreReader;
+use super::rows::StoredExchange;
 use super::sealed::{Direction, Slot};
 
 /// Where the log's leaves are looked up.
@@ -157,23 +159,19 @@ impl StoreReader {
         &mut self,
         stored: &StoredExchange,
         direction: Direction,
-    ) -> Result<(sealtap_common::commit::Body, bool), StoreError> {
+    ) -> Result<(Body, bool), StoreError> {
         let key = stored.body(direction).map(|body| body.key).unwrap_or_default();
-        let key = BodyKey::new(key);
-        let mut root = BodyRoot::new();
+        let mut made = Recommitment::new(key);
         let mut hash = Sha256::new();
         let body = self.each_segment(&stored.id, direction, &mut |segment, bytes| {
             hash.update(bytes);
-            let index = root.next_index();
-            let commitment = commit(&key.salt(index), bytes);
-            let (offset, length, kind) = (segment.offset, segment.length, segment.kind);
-            root.push_tuple(&Tuple { index, offset, length, kind, commitment }).map_err(|error| {
+            made.take(segment, bytes).map_err(|error| {
                 let detail = format!("the segments do not tile: {error}");
                 StoreError::Malformed { exchange: hex(&stored.id), detail }
             })
         })?;
         let agrees = <[u8; 32]>::from(hash.finalize()) == body.sha256;
-        Ok((root.finish(body.dialect), agrees))
+        Ok((made.finish(body.dialect), agrees))
     }
 }
 
@@ -185,7 +183,7 @@ fn check_units(stored: &StoredExchange, leaf: &Exchange, at: &mut dyn FnMut(&'st
             (None, Some(_)) => at(slot.as_str(), "the log binds no such unit".to_owned()),
             (Some(_), None) => at(slot.as_str(), "it is not in the store".to_owned()),
             (Some(bound), Some(found)) => {
-                if unit(&BodyKey::new(found.key), slot.kind(), &found.bytes) != *bound {
+                if commitment::unit(slot, found.key, &found.bytes) != *bound {
                     let detail = "its bytes or key are not those that were sealed";
                     at(slot.as_str(), detail.to_owned());
                 }

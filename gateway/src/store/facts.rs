@@ -4,8 +4,9 @@ use sealtap_common::commit::Body;
 use sealtap_common::leaf::{Exchange, Leaf};
 use sealtap_common::unit::Context;
 
+use super::commitment;
 use super::error::{Outcome, StoreError};
-use super::sealed::{Direction, SealedBody, SealedExchange, Slot};
+use super::sealed::{Direction, SealedExchange, Slot};
 
 /// What the leaf and the context say.
 pub(super) struct Facts {
@@ -38,11 +39,9 @@ pub(super) fn of(exchange: &SealedExchange) -> Outcome<Facts> {
         return Err(fault(exchange, "its leaf names another id, boot or number".to_owned()).into());
     }
     for slot in Slot::ALL {
-        let lengths = exchange.units.iter().filter(|unit| unit.slot == slot);
-        let lengths: Vec<_> = lengths.map(|unit| u64::try_from(unit.bytes.len()).ok()).collect();
-        let bound: Vec<_> =
-            slot.bound_by(&leaf).map(|unit| Some(unit.length)).into_iter().collect();
-        if lengths != bound {
+        let given = exchange.units.iter().filter(|unit| unit.slot == slot);
+        let given = given.map(|unit| commitment::unit(slot, unit.key, &unit.bytes));
+        if !given.eq(slot.bound_by(&leaf).copied()) {
             let detail = format!("its leaf binds another {} than was given", slot.as_str());
             return Err(fault(exchange, detail).into());
         }
@@ -66,20 +65,14 @@ pub(super) fn of(exchange: &SealedExchange) -> Outcome<Facts> {
 }
 
 impl Facts {
-    /// Checks that the leaf binds a body of this dialect, length and number of segments.
+    /// Checks that the body made of the journal's bytes is the one that the leaf binds.
     pub(super) fn check_body(
         &self,
         exchange: &SealedExchange,
-        body: &SealedBody,
-        length: u64,
+        direction: Direction,
+        made: &Body,
     ) -> Outcome<()> {
-        let direction = body.direction;
-        let sound = direction.bound_by(&self.leaf).is_some_and(|bound: &Body| {
-            bound.length == length
-                && usize::try_from(bound.segments) == Ok(body.segments.len())
-                && bound.dialect == body.dialect
-        });
-        if sound {
+        if direction.bound_by(&self.leaf) == Some(made) {
             return Ok(());
         }
         let direction = direction.as_str();

@@ -16,17 +16,24 @@
 //! | `content` | the bytes of one segment, compressed if that helps |
 //! | `run` | a run's id and name |
 //!
+//! Before a batch commits, every commitment is made anew from the bytes that were read and held
+//! against the leaf: the journal's copy goes once the store has its own, so what is stored must be
+//! what was sealed.
+//!
 //! It fails, naming the file, when the disk is full, the database is damaged or of a newer version;
 //! a failed `put` leaves nothing behind and may be tried again. It never changes or drops a record,
 //! never keeps a whole body in memory, and never lets a reader hold the database open for longer
 //! than one row takes.
 mod check;
+mod commitment;
 mod content;
 mod error;
 mod facts;
 mod payload;
+mod place;
 mod reader;
 mod recipe;
+mod rows;
 mod schema;
 mod writer;
 
@@ -36,9 +43,8 @@ pub(crate) mod tests;
 pub use check::{Check, Finding, LeafLookup};
 pub use error::StoreError;
 pub(crate) use facts::readable;
-pub use reader::{Found, RunFilter, StoreReader, StoredBody, StoredExchange, StoredUnit};
+pub use reader::{EachSegment, Found, RunFilter, StoreReader};
+pub use rows::{StoredBody, StoredExchange, StoredRun, StoredUnit};
 use crate::seal::sealed;
-pub use sealed::{
-    Direction, Extent, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot,
-};
+pub use sealed::{Direction, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot};
 pub use writer::{Store, Stored};

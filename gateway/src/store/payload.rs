@@ -1,8 +1,11 @@
 //! Payload: a body's bytes read back from the journal, one segment at a time.
 
+use std::io;
+
 use super::error::StoreError;
 use super::facts::hex;
-use super::sealed::{Extent, ExtentSource, SealedBody, SealedExchange};
+use super::sealed::{ExtentSource, SealedBody, SealedExchange};
+use crate::capture::journal::Extent;
 
 /// Checks that the segments tile the body and that its extents hold exactly as many bytes.
 pub(super) fn check_tiling(
@@ -42,7 +45,8 @@ pub(super) struct Payload<'a> {
     body: &'a SealedBody,
     source: &'a mut dyn ExtentSource,
     extents: std::slice::Iter<'a, Extent>,
-    rest: Option<Extent>,
+    /// An extent that reached beyond the segment it began in, and how much of it was taken.
+    held: (Vec<u8>, usize),
 }
 
 impl<'a> Payload<'a> {
@@ -51,49 +55,58 @@ impl<'a> Payload<'a> {
         body: &'a SealedBody,
         source: &'a mut dyn ExtentSource,
     ) -> Self {
-        Self { exchange, body, source, extents: body.extents.iter(), rest: None }
+        let extents = body.extents.iter();
+        Self { exchange, body, source, extents, held: (Vec::new(), 0) }
     }
 
     /// Puts the next `length` bytes into `into`, in place of what it held.
     pub(super) fn next(&mut self, length: u64, into: &mut Vec<u8>) -> Result<(), StoreError> {
+        let malformed = |detail: &str| StoreError::Malformed {
+            exchange: hex(&self.exchange.id),
+            detail: detail.to_owned(),
+        };
+        let length = usize::try_from(length).map_err(|_| malformed("a segment is too long"))?;
         into.clear();
-        let mut wanted = length;
-        while wanted > 0 {
-            let Some(extent) = self.rest.take().or_else(|| self.extents.next().copied()) else {
-                return Err(StoreError::Malformed {
-                    exchange: hex(&self.exchange.id),
-                    detail: "its extents end before its segments".to_owned(),
-                });
-            };
-            let part = u32::try_from(wanted).map_or(extent.length, |most| most.min(extent.length));
-            let piece = Extent { length: part, ..extent };
-            self.read(piece, into)?;
-            wanted -= u64::from(part);
-            let left = extent.length - part;
-            if left > 0 {
-                let offset = extent.offset + u64::from(part);
-                self.rest = Some(Extent { file: extent.file, offset, length: left });
-            }
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, piece: Extent, into: &mut Vec<u8>) -> Result<(), StoreError> {
-        let before = into.len();
-        let read = self.source.read(piece, into).and_then(|()| {
-            let came = into.len().saturating_sub(before);
-            if u32::try_from(came) == Ok(piece.length) {
+        loop {
+            let (held, taken) = &mut self.held;
+            let rest = held.get(*taken..).unwrap_or_default();
+            let part = rest.get(..length.saturating_sub(into.len())).unwrap_or(rest);
+            into.extend_from_slice(part);
+            *taken = taken.saturating_add(part.len());
+            if into.len() >= length {
                 return Ok(());
             }
-            let detail = format!("{came} bytes came where {} were asked for", piece.length);
-            Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, detail))
-        });
-        read.map_err(|source| StoreError::Journal {
-            exchange: hex(&self.exchange.id),
-            direction: self.body.direction,
-            file: piece.file,
-            offset: piece.offset,
-            source,
-        })
+            let Some(extent) = self.extents.next() else {
+                return Err(malformed("its extents end before its segments"));
+            };
+            // Most extents lie within one segment, and are read to their place at once.
+            let wanted = length - into.len();
+            if usize::try_from(extent.length).is_ok_and(|length| length <= wanted) {
+                read(self.source, *extent, into)
+            } else {
+                held.clear();
+                *taken = 0;
+                read(self.source, *extent, held)
+            }
+            .map_err(|source| StoreError::Journal {
+                exchange: hex(&self.exchange.id),
+                direction: self.body.direction,
+                file: extent.file,
+                offset: extent.offset,
+                source,
+            })?;
+        }
     }
+}
+
+/// Reads one extent, and holds the source to its word.
+fn read(source: &mut dyn ExtentSource, extent: Extent, into: &mut Vec<u8>) -> io::Result<()> {
+    let before = into.len();
+    source.read(extent, into)?;
+    let came = into.len().saturating_sub(before);
+    if u32::try_from(came) == Ok(extent.length) {
+        return Ok(());
+    }
+    let detail = format!("{came} bytes came where {} were asked for", extent.length);
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, detail))
 }

@@ -6,17 +6,18 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
 use sealtap_common::Id;
-use sealtap_common::commit::Dialect;
 use sha2::{Digest as _, Sha256};
 
 use super::content::Unpacker;
-use super::error::{Fault, Outcome, StoreError, body_place, signed, unit_place, unsigned};
+use super::error::{Fault, Outcome, StoreError};
 use super::facts::hex;
+use super::place::{body_place, signed, unsigned};
 use super::recipe::{self, Entry};
+use super::rows::{self, EXCHANGE, StoredBody, StoredExchange, StoredRun};
 use super::schema;
-use super::sealed::{Direction, Segment, Slot};
+use super::sealed::{Direction, Segment};
 
 /// How many candidates an ambiguous name or prefix lists at most.
 const MANY: i64 = 20;
@@ -28,74 +29,8 @@ pub struct StoreReader {
     unpacker: Unpacker,
 }
 
-/// One unit as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredUnit {
-    /// Which unit of the exchange.
-    pub slot: Slot,
-    /// The key of its commitment.
-    pub key: [u8; 32],
-    /// The bytes that were committed.
-    pub bytes: Vec<u8>,
-}
-
-/// What the store says of one body, apart from its bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredBody {
-    /// Which way it went.
-    pub direction: Direction,
-    /// The key of its commitments.
-    pub key: [u8; 32],
-    /// How it was cut.
-    pub dialect: Dialect,
-    /// Its length in bytes.
-    pub length: u64,
-    /// How many segments it has.
-    pub segments: u64,
-    /// The plain SHA-256 of its bytes.
-    pub sha256: [u8; 32],
-}
-
-/// One exchange with everything but its bodies' bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredExchange {
-    /// The index of its leaf in the log.
-    pub leaf_index: u64,
-    /// The leaf's bytes.
-    pub leaf: Vec<u8>,
-    /// Its id.
-    pub id: [u8; 16],
-    /// The boot of the gateway that captured it.
-    pub boot: [u8; 16],
-    /// Its number within that boot.
-    pub number: u64,
-    /// The id of its run.
-    pub run: [u8; 16],
-    /// The name of its run, if that has one.
-    pub run_name: Option<String>,
-    /// From the request's first byte to the response's, in nanoseconds.
-    pub ttfb_ns: Option<u64>,
-    /// From the request's first byte to the exchange's end, in nanoseconds.
-    pub duration_ns: u64,
-    /// Its units, in the order of [`Slot::ALL`].
-    pub units: Vec<StoredUnit>,
-    /// Its bodies, request first.
-    pub bodies: Vec<StoredBody>,
-}
-
-impl StoredExchange {
-    /// The bytes of one unit.
-    #[must_use]
-    pub fn unit(&self, slot: Slot) -> Option<&[u8]> {
-        self.units.iter().find(|unit| unit.slot == slot).map(|unit| unit.bytes.as_slice())
-    }
-
-    /// What is known of one body.
-    #[must_use]
-    pub fn body(&self, direction: Direction) -> Option<&StoredBody> {
-        self.bodies.iter().find(|body| body.direction == direction)
-    }
-}
+/// What takes a segment and its bytes.
+pub type EachSegment<'a> = dyn FnMut(Segment, &[u8]) -> Result<(), StoreError> + 'a;
 
 /// Whose exchanges are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,9 +53,6 @@ pub enum Found {
     /// Several, oldest first; at most twenty are listed.
     Many(Vec<[u8; 16]>),
 }
-
-const EXCHANGE: &str = "SELECT exchange.leaf, exchange.record, exchange.id, run.id, run.name,
-    exchange.ttfb, exchange.duration, exchange.boot, exchange.number FROM exchange LEFT JOIN run ON run.key = exchange.run";
 
 impl StoreReader {
     /// Opens the store in `directory`; nothing there is changed.
@@ -152,7 +84,7 @@ impl StoreReader {
                 "{EXCHANGE} WHERE exchange.leaf >= ?1 AND {condition}
                  ORDER BY exchange.leaf LIMIT ?2"
             );
-            self.read_exchanges(&text, params![signed(from)?, limit, value])
+            rows::exchanges(&self.connection, &text, params![signed(from)?, limit, value])
         };
         let page = match runs {
             RunFilter::All => read("?3 IS NULL", &None::<i64>),
@@ -171,8 +103,8 @@ impl StoreReader {
     /// The database cannot be read.
     pub fn newest(&self, limit: u32) -> Result<Vec<StoredExchange>, StoreError> {
         let text = format!("{EXCHANGE} ORDER BY exchange.leaf DESC LIMIT ?");
-        let mut newest =
-            self.read_exchanges(&text, params![limit]).map_err(|fault| fault.at(&self.path))?;
+        let mut newest = rows::exchanges(&self.connection, &text, params![limit])
+            .map_err(|fault| fault.at(&self.path))?;
         newest.reverse();
         Ok(newest)
     }
@@ -184,7 +116,7 @@ impl StoreReader {
     /// The database cannot be read.
     pub fn exchange(&self, id: &[u8; 16]) -> Result<Option<StoredExchange>, StoreError> {
         let text = format!("{EXCHANGE} WHERE exchange.id = ?");
-        let found = self.read_exchanges(&text, params![id]);
+        let found = rows::exchanges(&self.connection, &text, params![id]);
         Ok(found.map_err(|fault| fault.at(&self.path))?.pop())
     }
 
@@ -195,7 +127,8 @@ impl StoreReader {
     /// The database cannot be read.
     pub fn at_leaf(&self, index: u64) -> Result<Option<StoredExchange>, StoreError> {
         let text = format!("{EXCHANGE} WHERE exchange.leaf = ?");
-        let found = signed(index).and_then(|index| self.read_exchanges(&text, params![index]));
+        let found = signed(index)
+            .and_then(|index| rows::exchanges(&self.connection, &text, params![index]));
         Ok(found.map_err(|fault| fault.at(&self.path))?.pop())
     }
 
@@ -213,14 +146,15 @@ impl StoreReader {
     /// # Errors
     ///
     /// The database cannot be read.
-    pub fn runs(&self, text: &str) -> Result<Vec<([u8; 16], Option<String>)>, StoreError> {
+    pub fn runs(&self, text: &str) -> Result<Vec<StoredRun>, StoreError> {
         let read = || -> Outcome<Vec<_>> {
             let (low, high) = prefix_range(text).unzip();
             let mut statement = self.connection.prepare_cached(
                 "SELECT id, name FROM run WHERE name = ?1 OR id BETWEEN ?2 AND ?3 ORDER BY key",
             )?;
-            let rows = statement
-                .query_map(params![text, low, high], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows = statement.query_map(params![text, low, high], |row| {
+                Ok(StoredRun { id: row.get(0)?, name: row.get(1)? })
+            })?;
             Ok(rows.collect::<Result<_, _>>()?)
         };
         read().map_err(|fault| fault.at(&self.path))
@@ -317,7 +251,7 @@ impl StoreReader {
         &mut self,
         id: &[u8; 16],
         direction: Direction,
-        each: &mut dyn FnMut(Segment, &[u8]) -> Result<(), StoreError>,
+        each: &mut EachSegment<'_>,
     ) -> Result<StoredBody, StoreError> {
         let recipe = self.recipe(id, direction);
         let (body, entries) = recipe.map_err(|fault| fault.at(&self.path))?;
@@ -345,7 +279,8 @@ impl StoreReader {
             Direction::Request => "request body",
             Direction::Response => "response body",
         };
-        let body = bodies(&snapshot, leaf)?.into_iter().find(|body| body.direction == direction);
+        let body =
+            rows::bodies(&snapshot, leaf)?.into_iter().find(|body| body.direction == direction);
         let body = body.ok_or_else(|| absent(what))?;
         let entries = recipe::entries(&snapshot, body_place(leaf, direction)?)?;
         let entries = entries.ok_or_else(|| absent(what))?;
@@ -356,78 +291,6 @@ impl StoreReader {
         }
         Ok((body, entries))
     }
-
-    fn read_exchanges(
-        &self,
-        text: &str,
-        values: impl rusqlite::Params,
-    ) -> Outcome<Vec<StoredExchange>> {
-        let snapshot = self.connection.unchecked_transaction()?;
-        let mut statement = snapshot.prepare_cached(text)?;
-        let mut rows = statement.query(values)?;
-        let mut exchanges = Vec::new();
-        while let Some(row) = rows.next()? {
-            let mut exchange = exchange(row)?;
-            exchange.units = units(&snapshot, exchange.leaf_index)?;
-            exchange.bodies = bodies(&snapshot, exchange.leaf_index)?;
-            exchanges.push(exchange);
-        }
-        Ok(exchanges)
-    }
-}
-
-fn exchange(row: &Row<'_>) -> Outcome<StoredExchange> {
-    let run: Option<[u8; 16]> = row.get(3)?;
-    Ok(StoredExchange {
-        leaf_index: unsigned(row.get(0)?)?,
-        leaf: row.get(1)?,
-        id: row.get(2)?,
-        run: run.ok_or_else(|| Fault::Corrupt("an exchange's run is missing".to_owned()))?,
-        run_name: row.get(4)?,
-        ttfb_ns: row.get::<_, Option<i64>>(5)?.map(unsigned).transpose()?,
-        duration_ns: unsigned(row.get(6)?)?,
-        boot: row.get(7)?,
-        number: unsigned(row.get(8)?)?,
-        units: Vec::new(),
-        bodies: Vec::new(),
-    })
-}
-
-fn units(connection: &Connection, leaf: u64) -> Outcome<Vec<StoredUnit>> {
-    let first = unit_place(leaf, Slot::RequestHead)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT place - ?1, key, bytes FROM unit WHERE place BETWEEN ?1 AND ?1 + 7 ORDER BY place",
-    )?;
-    let mut rows = statement.query(params![first])?;
-    let mut units = Vec::with_capacity(4);
-    while let Some(row) = rows.next()? {
-        let slot = Slot::from_code(unsigned(row.get(0)?)?)
-            .ok_or_else(|| Fault::Corrupt(format!("leaf {leaf} has a unit of unknown kind")))?;
-        units.push(StoredUnit { slot, key: row.get(1)?, bytes: row.get(2)? });
-    }
-    Ok(units)
-}
-
-fn bodies(connection: &Connection, leaf: u64) -> Outcome<Vec<StoredBody>> {
-    let first = body_place(leaf, Direction::Request)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT place - ?1, key, dialect, length, segments, sha256 FROM body
-         WHERE place BETWEEN ?1 AND ?1 + 1 ORDER BY place",
-    )?;
-    let mut rows = statement.query(params![first])?;
-    let mut bodies = Vec::with_capacity(2);
-    while let Some(row) = rows.next()? {
-        bodies.push(StoredBody {
-            direction: Direction::from_code(unsigned(row.get(0)?)?),
-            key: row.get(1)?,
-            dialect: Dialect::parse(row.get_ref(2)?.as_str().unwrap_or_default())
-                .ok_or_else(|| Fault::Corrupt(format!("leaf {leaf} has an unknown dialect")))?,
-            length: unsigned(row.get(3)?)?,
-            segments: unsigned(row.get(4)?)?,
-            sha256: row.get(5)?,
-        });
-    }
-    Ok(bodies)
 }
 
 /// The lowest and the highest id that begin with the hex digits `text`.

@@ -1,6 +1,8 @@
 //! The database file: made, opened, its format and version checked.
 
 use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +11,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, FileControl, OpenFlags, OptionalExtension as _, params};
 
-use super::error::{Fault, Outcome, StoreError, signed, unsigned};
+use super::error::{Fault, Outcome, StoreError};
+use super::place::{signed, unsigned};
 
 /// `application_id` in the file's header: "stap".
 const APPLICATION: i64 = 0x7374_6170;
@@ -61,7 +64,7 @@ pub(super) fn open_writer(directory: &Path) -> Result<Connection, StoreError> {
             made.sync_all().map_err(at)?;
             fs::File::open(directory).and_then(|handle| handle.sync_all()).map_err(at)?;
         }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(at(error)),
     }
     prepare_writer(&path).map_err(|fault| fault.at(&path))
@@ -100,21 +103,52 @@ fn prepare_writer(path: &Path) -> Outcome<Connection> {
 /// Opens the database for reading beside a writer in another process.
 pub(super) fn open_reader(directory: &Path) -> Result<Connection, StoreError> {
     let path = file(directory);
-    if !path.exists() {
-        return Err(StoreError::Missing { path });
+    match fs::metadata(&path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(StoreError::Missing { path });
+        }
+        Err(source) => return Err(StoreError::Directory { path, source }),
     }
-    prepare_reader(&path).map_err(|fault| fault.at(&path))
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    match prepare_reader(&path, &path, flags).map_err(|fault| fault.at(&path)) {
+        // A copy on a medium that nobody can write, and without a log: nothing can change under us.
+        Err(StoreError::Denied { .. }) if is_without_log(&path) => {
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            prepare_reader(&immutable(&path), &path, flags).map_err(|fault| fault.at(&path))
+        }
+        opened => opened,
+    }
 }
 
-fn prepare_reader(path: &Path) -> Outcome<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+fn prepare_reader(name: &Path, path: &Path, flags: OpenFlags) -> Outcome<Connection> {
+    let connection = Connection::open_with_flags(name, flags)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(32);
     if version(&connection, path)?.is_none() {
         return Err(StoreError::Missing { path: path.to_path_buf() }.into());
     }
     Ok(connection)
+}
+
+fn is_without_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    fs::metadata(PathBuf::from(log)).map_or(true, |log| log.len() == 0)
+}
+
+/// The name by which SQLite opens a file without locks and without looking for its log.
+fn immutable(path: &Path) -> PathBuf {
+    let mut name = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => name.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => name.push(char::from(*byte)),
+            byte => name.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    name.push_str("?immutable=1");
+    PathBuf::from(name)
 }
 
 /// The format's version, or `None` for a file with nothing in it yet.

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use sha2::{Digest as _, Sha256};
 
+use super::commitment::Recommitment;
 use super::content::{self, Contents};
-use super::error::{Outcome, StoreError, body_place, signed, unit_place};
+use super::error::{Outcome, StoreError};
 use super::facts::{self, Facts, hex};
 use super::payload::{self, Payload};
+use super::place::{body_place, signed, unit_place};
 use super::recipe::{self, Entry, Trunk};
 use super::schema;
 use super::sealed::{ExtentSource, SealedBody, SealedExchange};
@@ -16,7 +18,7 @@ use super::sealed::{ExtentSource, SealedBody, SealedExchange};
 /// The store, open for writing. One process at a time holds one.
 pub struct Store {
     path: PathBuf,
-    connection: Connection,
+    pub(super) connection: Connection,
     contents: Contents,
     segment: Vec<u8>,
 }
@@ -268,9 +270,9 @@ impl Work<'_> {
         bytes: &mut dyn ExtentSource,
     ) -> Outcome<()> {
         let length = payload::check_tiling(exchange, body, content::LONGEST)?;
-        facts.check_body(exchange, body, length)?;
         let place = body_place(exchange.leaf_index, body.direction)?;
         let mut payload = Payload::new(exchange, body, bytes);
+        let mut made = Recommitment::new(body.key);
         let mut hash = Sha256::new();
         let mut entries = Vec::with_capacity(body.segments.len());
         let mut first = None;
@@ -279,6 +281,10 @@ impl Work<'_> {
         for (index, segment) in body.segments.iter().enumerate() {
             payload.next(segment.length, self.segment)?;
             hash.update(&self.segment);
+            made.take(*segment, self.segment).map_err(|error| StoreError::Malformed {
+                exchange: hex(&exchange.id),
+                detail: format!("the segments do not tile: {error}"),
+            })?;
             let placed = self.contents.place(self.connection, self.segment)?;
             match placed.added {
                 Some(kept) => {
@@ -294,6 +300,9 @@ impl Work<'_> {
             let (length, kind) = (segment.length, segment.kind);
             entries.push(Entry { content: placed.content, length, kind });
         }
+        // The journal's copy is the last other one, and goes once this one is stored: what was
+        // read must be, to the byte, what was sealed.
+        facts.check_body(exchange, body.direction, &made.finish(body.dialect))?;
         self.stored.bytes_read += length;
         let trunk = match first.and_then(|placed| placed.opens) {
             Some(alike) => recipe::trunk(self.connection, alike, &entries)?,

@@ -180,6 +180,29 @@ mod content {
     }
 
     #[test]
+    fn event_groups_are_bounded_and_their_pieces_full() {
+        let key = BodyKey::new([4; 32]);
+        let opened = |cuts: &[(u64, UnitKind)]| {
+            let mut root = BodyRoot::new();
+            let mut bytes = Vec::new();
+            let tuples: Vec<_> = (0..)
+                .zip(cuts)
+                .map(|(n, (length, kind))| {
+                    let segment = vec![b'x'; usize::try_from(*length).unwrap()];
+                    bytes.extend_from_slice(&segment);
+                    root.push(*length, *kind, commit(&key.salt(n), &segment)).unwrap()
+                })
+                .collect();
+            check_body(&root.finish(Dialect::EventStream), &key, &tuples, &bytes)
+        };
+        let (group, piece) = (UnitKind::EventGroup, UnitKind::Bytes);
+        assert_eq!(opened(&[(9, group), (PIECE, piece), (PIECE, group), (1, group)]), Ok(()));
+        assert_eq!(opened(&[(9, group), (9, piece)]), Err(ContentError::Cut(1)));
+        assert_eq!(opened(&[(PIECE + 1, group)]), Err(ContentError::Cut(0)));
+        assert_eq!(opened(&[(9, UnitKind::Context)]), Err(ContentError::Cut(0)));
+    }
+
+    #[test]
     fn a_unit_opens_only_as_its_own_kind() {
         let key = BodyKey::new([4; 32]);
         let sealed = unit(&key, UnitKind::Context, b"context");

@@ -1,6 +1,8 @@
 //! Every byte changed, every file dropped, swapped, truncated, added: all found.
 
-use super::log::{Files, history, log_of, verdict};
+use proptest::prelude::*;
+
+use super::log::{Files, files, history, log_of, verdict};
 use crate::verify::{CHECKPOINT, Verdict};
 
 /// Some hundred leaves: two entry bundles, hash tiles on two levels.
@@ -105,5 +107,32 @@ fn leaves_dropped_or_swapped_under_a_fresh_signature_are_found() {
         let mut swapped = leaves.clone();
         swapped.swap(n, n + 1);
         assert_eq!(verdict(&log_of(&swapped)), Verdict::Invalid, "leaf {n} swapped");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Under a signature that holds, so that every later step runs on the hostile bytes.
+    #[test]
+    fn hostile_entries_and_names_are_never_valid_and_never_panic(
+        which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte: u8,
+        junk in prop::collection::vec(any::<u8>(), 0..80), name in "(tile/[0-9e]{1,2}/)?[x0-9/.p]{0,12}",
+    ) {
+        let mut entries: Vec<Vec<u8>> =
+            history(12).iter().map(|leaf| leaf.encode().unwrap()).collect();
+        let mut named = files(&entries);
+        if named.insert(name, junk.clone()).is_none() {
+            prop_assert_eq!(verdict(&named), Verdict::Invalid);
+        }
+        let entry = &mut entries[which.index(14)];
+        let at = at.index(entry.len());
+        let before = std::mem::replace(&mut entry[at], byte);
+        let edited = verdict(&files(&entries));
+        // A flipped bit in a committed value is another claim, not a malformed one; only structure
+        // can be judged here.
+        prop_assert!(edited != Verdict::Valid || before == byte || crate::leaf::Leaf::decode(&entries[which.index(14)]).is_ok());
+        entries[which.index(14)] = junk;
+        prop_assert_eq!(verdict(&files(&entries)), Verdict::Invalid);
     }
 }

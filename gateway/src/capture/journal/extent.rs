@@ -12,6 +12,9 @@ use super::{Extent, JournalError};
 /// Files kept open.
 const OPEN: usize = 8;
 
+/// Bytes read at once by [`Extents::read_part`]: many small records lie in them.
+const WINDOW: usize = 256 * 1024;
+
 /// Reads payloads of records back, keeping the files it used last open.
 ///
 /// An extent is good until [`super::Journal::recycle_below`] was called with a later file.
@@ -19,6 +22,8 @@ pub struct Extents {
     disk: Arc<dyn Disk>,
     /// The one used last is at the end.
     open: Vec<(u64, Arc<dyn File>)>,
+    /// What was read last for parts: file, offset, bytes.
+    window: (u64, u64, Vec<u8>),
 }
 
 impl Extents {
@@ -29,7 +34,7 @@ impl Extents {
     }
 
     pub(super) fn on(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, open: Vec::new() }
+        Self { disk, open: Vec::new(), window: (0, 0, Vec::new()) }
     }
 
     /// Adds the bytes at `extent` to the end of `bytes`.
@@ -64,6 +69,44 @@ impl Extents {
             bytes.truncate(start);
         }
         if whole? { Ok(()) } else { Err(absent()) }
+    }
+
+    /// Adds the bytes at `part`, which lies inside the payload of a record, to the end of `bytes`.
+    /// Unlike [`Extents::read`] it cannot tell whether a record is there. Reads ahead, since parts
+    /// are wanted in ascending order and most are small.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or ends before.
+    pub fn read_part(&mut self, part: Extent, bytes: &mut Vec<u8>) -> Result<(), JournalError> {
+        let length = usize::try_from(part.length).unwrap_or(usize::MAX);
+        if self.in_window(part, length).is_none() {
+            let name = file_name(part.file);
+            let file = self.file(part.file, &name)?;
+            let mut window = std::mem::take(&mut self.window.2);
+            window.resize(length.max(WINDOW), 0);
+            let count = file
+                .read_at(&mut window, part.offset)
+                .map_err(on("read", self.disk.path(&name)))?;
+            window.truncate(count);
+            self.window = (part.file, part.offset, window);
+        }
+        let Some(found) = self.in_window(part, length) else {
+            return Err(JournalError::NoSuchExtent {
+                path: self.disk.path(&file_name(part.file)),
+                offset: part.offset,
+                length: part.length,
+            });
+        };
+        bytes.extend_from_slice(found);
+        Ok(())
+    }
+
+    fn in_window(&self, part: Extent, length: usize) -> Option<&[u8]> {
+        let (file, offset, bytes) = &self.window;
+        let from = part.offset.checked_sub(*offset).filter(|_| *file == part.file)?;
+        let from = usize::try_from(from).ok()?;
+        bytes.get(from..from.checked_add(length)?)
     }
 
     /// Closes files below `file`, which are no longer needed.

@@ -17,7 +17,7 @@ use ed25519_dalek::SigningKey;
 use sealtap_common::note::{KeyError, PublicKey, Signer};
 use zeroize::Zeroizing;
 
-use crate::seal::log::disk::{Access, Disk, RealDisk, create_directories, remove_if_there};
+use crate::seal::log::disk::{Access, Disk, RealDisk, remove_if_there, settle_directories};
 
 /// Signs checkpoints; its name is the log's origin.
 const LOG: &str = "log.key";
@@ -146,7 +146,7 @@ impl Keys {
         if let Some(origin) = origin {
             check_origin(origin)?;
         }
-        create_directories(disk, directory, Access::Private)
+        settle_directories(disk, directory, Access::Private)
             .map_err(file::failed("create", directory))?;
         file::check_access(directory, "700")?;
         for name in FILES {
@@ -158,9 +158,8 @@ impl Keys {
             create(disk, directory, origin)?;
         }
         let keys = Self::load(directory)?;
-        match origin {
-            Some(origin) => expect_name(&directory.join(LOG), keys.log.name(), origin.to_owned())?,
-            None => {}
+        if let Some(origin) = origin {
+            expect_name(&directory.join(LOG), keys.log.name(), origin.to_owned())?;
         }
         Ok(keys)
     }

@@ -18,7 +18,7 @@ use sealtap_common::note::PublicKey;
 
 pub use place::{LockPlace, Surroundings};
 
-use crate::seal::log::disk::{Access, Disk, create_directories, read_if_there, replace};
+use crate::seal::log::disk::{Access, Disk, read_if_there, replace, settle_directories};
 
 /// Why the lock could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +81,7 @@ impl LockStore {
     /// # Errors
     /// [`LockError::Held`] while another process has it; [`LockError::Io`].
     pub fn take(disk: &dyn Disk, directory: &Path, key: &PublicKey) -> Result<Self, LockError> {
-        create_directories(disk, directory, Access::Private)
+        settle_directories(disk, directory, Access::Private)
             .map_err(|source| failed("create", directory, source))?;
         let path = directory.join(file_name(key));
         let guard_path = path.with_added_extension("guard");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::LockError;
 use crate::data::DataDir;
-use crate::seal::log::disk::{Access, Disk, create_directories, read_if_there, replace};
+use crate::seal::log::disk::{Access, Disk, read_if_there, replace, settle_directories};
 
 /// What the machine says about places to keep state in.
 #[derive(Clone, Debug, Default)]
@@ -46,9 +46,10 @@ impl Surroundings {
             value.as_ref().map(PathBuf::from).filter(|path| path.is_absolute())
         };
         // systemd lists several directories with colons between; the first one is the service's own.
-        let service = self.state_directory.as_ref().and_then(|list| {
-            std::env::split_paths(list).find(|path| path.is_absolute())
-        });
+        let service = self
+            .state_directory
+            .as_ref()
+            .and_then(|list| std::env::split_paths(list).find(|path| path.is_absolute()));
         service
             .or_else(|| self.system.clone())
             .or_else(|| absolute(&self.xdg_state_home).map(|path| path.join("sealtap")))
@@ -104,7 +105,7 @@ impl LockPlace {
             (_, explicit) => {
                 let chosen =
                     explicit.or_else(|| self.surroundings.choose()).ok_or(LockError::Nowhere)?;
-                create_directories(disk, data.root(), Access::Public)
+                settle_directories(disk, data.root(), Access::Private)
                     .map_err(failed("create", data.root()))?;
                 // A crash before this line leaves no note, and the next start chooses again;
                 // after it, the next start follows the note, whether or not a lock is there yet.

@@ -176,11 +176,7 @@ impl Found {
     }
 
     /// Every byte of every file: the tree is made again from the entries.
-    fn check_everything(
-        &self,
-        disk: &dyn Disk,
-        checkpoint: &Checkpoint,
-    ) -> Result<Edge, LogError> {
+    fn check_everything(&self, disk: &dyn Disk, checkpoint: &Checkpoint) -> Result<Edge, LogError> {
         let mut edge = Edge::new();
         let mut wrong_leaf = None;
         let mut wrong_tile = None;
@@ -300,9 +296,7 @@ impl Found {
 fn is_prefix(tile: &TilePath, bytes: &[u8], now: &[u8]) -> bool {
     let whole = match tile.level {
         Level::Hashes(_) => bytes.len() == usize::from(tile.width) * 32,
-        Level::Entries => {
-            entries(bytes).is_ok_and(|list| list.len() == usize::from(tile.width))
-        }
+        Level::Entries => entries(bytes).is_ok_and(|list| list.len() == usize::from(tile.width)),
     };
     whole && now.starts_with(bytes)
 }

@@ -115,7 +115,10 @@ pub enum LogError {
         want: u16,
     },
     /// The right edge of the tree does not give the signed root.
-    #[error("the tiles at the log's right edge do not give the root signed at size {size} (one of {}): restore them from a copy of the log", list(paths))]
+    #[error(
+        "the tiles at the log's right edge do not give the root signed at size {size} (one of {}): restore them from a copy of the log",
+        list(paths)
+    )]
     ChangedEdge {
         /// Leaves in the signed tree.
         size: u64,

@@ -36,6 +36,8 @@ use std::sync::Arc;
 use sealtap_common::Hash;
 use sealtap_common::note::Note;
 
+pub use sealtap_common::tile::MAX_ENTRY as MAX_LEAF;
+
 pub use error::LogError;
 pub use open::{Checked, OpenReport, Options};
 pub use read::{ReadError, published, read_entries};
@@ -185,7 +187,7 @@ impl Log {
         }
     }
 
-    /// 5. Tidy. What cannot be removed now is tried again with the next batch; a crash leaves tiles
+    /// Step 5, tidy. What cannot be removed now is tried again with the next batch; a crash leaves tiles
     /// that are the beginning of others, which the next start removes.
     fn tidy(&mut self, pending: &Pending) {
         let lingering = std::mem::take(&mut self.lingering);
@@ -240,7 +242,9 @@ impl Log {
 
     fn is_pending(&self, leaves: &[Vec<u8>]) -> bool {
         let hash = |leaf: &Vec<u8>| sealtap_common::tree::leaf_hash(leaf);
-        self.pending.as_ref().is_some_and(|pending| leaves.iter().map(hash).eq(pending.hashes.iter().copied()))
+        self.pending
+            .as_ref()
+            .is_some_and(|pending| leaves.iter().map(hash).eq(pending.hashes.iter().copied()))
     }
 }
 

@@ -77,10 +77,14 @@ pub(super) fn open(
     let published = read_signed(&*disk, &directories.checkpoint(), keys)?;
     let locked = read_signed(&*disk, lock.path(), keys)?;
     let adopting = locked.is_none() && published.is_some();
-    let (target, report) = match decide(&lock, published.as_ref(), locked.as_ref(), options.adopt)? {
+    let (target, report) = match decide(&lock, published.as_ref(), locked.as_ref(), options.adopt)?
+    {
         None => {
             refuse_tiles(&*disk, &directories)?;
-            (None, OpenReport { size: 0, checked: Checked::Everything, completed: 0, adopted: None })
+            (
+                None,
+                OpenReport { size: 0, checked: Checked::Everything, completed: 0, adopted: None },
+            )
         }
         Some(target) => {
             let size = target.checkpoint.size;
@@ -97,12 +101,22 @@ pub(super) fn open(
         Some(target) => {
             let everything = report.checked == Checked::Everything;
             let found = Found::look(&*disk, &directories, target.checkpoint.size)?;
-            let tip = examine(&*disk, &directories, &lock, &found, published.as_ref(), target, everything)?;
+            let tip = examine(
+                &*disk,
+                &directories,
+                &lock,
+                &found,
+                published.as_ref(),
+                target,
+                everything,
+            )?;
             // Everything is as a crash may have left it: from here on, the steps after the swap. What
             // a killed process did but did not sync is synced now, or a power loss could undo it
             // under what is built on it: first the lock, then the tiles, then the checkpoint.
             let before = published.as_ref().map_or(0, |published| published.checkpoint.size);
-            if published.as_ref().is_none_or(|published| published.bytes != target.bytes) || adopting {
+            if published.as_ref().is_none_or(|published| published.bytes != target.bytes)
+                || adopting
+            {
                 let old = locked.as_ref().map(|locked| &*locked.bytes);
                 lock.swap(&*disk, old, &target.bytes)?;
                 directories.publish(&*disk, found.waiting.iter())?;
@@ -122,7 +136,8 @@ pub(super) fn open(
     directories.clear_staging(&*disk)?;
     let signed = target.map(|target| target.bytes.clone());
     let keys = Arc::clone(keys);
-    let log = Log { disk, directories, keys, lock, tip, signed, pending: None, lingering: Vec::new() };
+    let log =
+        Log { disk, directories, keys, lock, tip, signed, pending: None, lingering: Vec::new() };
     Ok((log, report))
 }
 
@@ -178,11 +193,11 @@ fn examine(
         });
     }
     let tip = found.check(disk, directories, &target.checkpoint, everything)?;
-    if let Some(published) = published {
-        if found.root_at(disk, before)? != published.checkpoint.root {
-            let lock = lock.path().to_owned();
-            return Err(LogError::Forked { lock, locked, published: before });
-        }
+    if let Some(published) = published
+        && found.root_at(disk, before)? != published.checkpoint.root
+    {
+        let lock = lock.path().to_owned();
+        return Err(LogError::Forked { lock, locked, published: before });
     }
     Ok(tip)
 }

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use sealtap_common::tile::TilePath;
 
 use super::LogError;
-use super::disk::{Access, Disk, Entry, create_directories, remove_if_there, replace};
+use super::disk::{
+    Access, Disk, Entry, create_directories, remove_if_there, replace, settle_directories,
+};
 use super::tip::Files;
 
 /// Stands for the slash of a tile's path in its staged name; no path has one.
@@ -41,13 +43,10 @@ impl Directories {
 
     /// Makes both directories where they are missing.
     pub(super) fn create(&self, disk: &dyn Disk) -> Result<(), LogError> {
-        for directory in [&self.log, &self.staging] {
-            create_directories(disk, directory, Access::Public)
-                .map_err(LogError::io("create", directory))?;
-        }
-        // Also when they were there: whoever made them may have died before this.
-        let above = self.log.parent().unwrap_or(Path::new("/"));
-        disk.sync_directory(above).map_err(LogError::io("sync", above))
+        create_directories(disk, &self.staging, Access::Public)
+            .map_err(LogError::io("create", &self.staging))?;
+        settle_directories(disk, &self.log, Access::Public)
+            .map_err(LogError::io("create", &self.log))
     }
 
     /// Puts files into staging; on return they are on disk, names included.
@@ -118,10 +117,7 @@ impl Directories {
     }
 
     /// The tiles that wait in staging; what else is there is of no use.
-    pub(super) fn waiting(
-        &self,
-        disk: &dyn Disk,
-    ) -> Result<BTreeMap<TilePath, PathBuf>, LogError> {
+    pub(super) fn waiting(&self, disk: &dyn Disk) -> Result<BTreeMap<TilePath, PathBuf>, LogError> {
         let entries = self.staged_entries(disk)?;
         let tile = |entry: &Entry| {
             let path = entry.name.to_str()?.replace(SLASH, "/").parse().ok()?;

@@ -1,7 +1,6 @@
 use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex};
 
-use super::text::{duration, shown, size, time};
 use super::*;
 
 fn welcome_to(address: &str) -> Welcome {

@@ -84,7 +84,8 @@ pub(super) fn missed(text: &mut String, lines: u64) {
 }
 
 /// The time of day in UTC, to the millisecond.
-pub(super) fn time(microseconds: u64) -> String {
+#[must_use]
+pub fn time(microseconds: u64) -> String {
     let timestamp = i64::try_from(microseconds).ok().map(Timestamp::from_microsecond);
     match timestamp {
         Some(Ok(time)) => time.to_zoned(TimeZone::UTC).strftime("%H:%M:%S%.3fZ").to_string(),
@@ -93,7 +94,8 @@ pub(super) fn time(microseconds: u64) -> String {
 }
 
 /// A size as people read it: `64 B`, `1.2 KiB`, `64.0 MiB`.
-pub(super) fn size(bytes: u64) -> String {
+#[must_use]
+pub fn size(bytes: u64) -> String {
     let units = [("GiB", 30_u32), ("MiB", 20), ("KiB", 10)];
     for (name, shift) in units {
         if bytes >> shift > 0 {
@@ -106,7 +108,8 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// A duration as people read it: `0.8 ms`, `812 ms`, `12.3 s`, `4 min 5 s`.
-pub(super) fn duration(nanoseconds: u64) -> String {
+#[must_use]
+pub fn duration(nanoseconds: u64) -> String {
     let microseconds = nanoseconds / 1_000;
     let (milliseconds, seconds) = (microseconds / 1_000, microseconds / 1_000_000);
     match seconds {
@@ -121,7 +124,8 @@ pub(super) fn duration(nanoseconds: u64) -> String {
 
 /// `text` with what a terminal would obey, or show as nothing, made visible: targets come from
 /// clients.
-pub(super) fn shown(text: &str) -> String {
+#[must_use]
+pub fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -63,7 +63,9 @@ impl<O: Overlay> Query<O> {
         pending: &[ExchangeView],
     ) -> Result<RunFilter<'a>, QueryError> {
         let mut runs: Vec<(Id, Option<String>)> = match &self.store {
-            Some(store) => store.runs(text)?.into_iter().map(|(id, name)| (Id(id), name)).collect(),
+            Some(store) => {
+                store.runs(text)?.into_iter().map(|run| (Id(run.id), run.name)).collect()
+            }
             None => Vec::new(),
         };
         let waiting = pending.iter().filter(|row| row.is_of_run(text));

@@ -24,7 +24,7 @@ mod tests;
 
 pub use detail::{BodyFacts, Detail, SealFacts};
 pub use error::QueryError;
-pub use overlay::{NothingPending, Overlay};
+pub use overlay::{NothingPending, Overlay, PendingUnits};
 pub use people::{Format, Paint};
 pub use units::Units;
 pub use view::{ExchangeView, MessageView, OPEN, Parts, ResponseView, RunView};

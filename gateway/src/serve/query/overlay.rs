@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use super::view::ExchangeView;
 use crate::store::{Direction, Slot};
 
+/// The units of one exchange, by slot, as their committed bytes will be.
+pub type PendingUnits = Vec<(Slot, Vec<u8>)>;
+
 /// Rows, units and bytes of exchanges that the store may not have yet.
 ///
 /// An exchange may move into the store at any moment; then the store's row is shown, and an overlay
@@ -22,7 +25,7 @@ pub trait Overlay {
     /// # Errors
     ///
     /// The journal cannot be read.
-    fn units(&mut self, id: &[u8; 16]) -> io::Result<Option<Vec<(Slot, Vec<u8>)>>>;
+    fn units(&mut self, id: &[u8; 16]) -> io::Result<Option<PendingUnits>>;
 
     /// Writes the bytes captured so far of one body to `out`; gives how many.
     ///
@@ -46,7 +49,7 @@ impl Overlay for NothingPending {
         Ok(Vec::new())
     }
 
-    fn units(&mut self, _: &[u8; 16]) -> io::Result<Option<Vec<(Slot, Vec<u8>)>>> {
+    fn units(&mut self, _: &[u8; 16]) -> io::Result<Option<PendingUnits>> {
         Ok(None)
     }
 

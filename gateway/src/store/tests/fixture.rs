@@ -15,9 +15,9 @@ use sealtap_common::unit::{
 };
 
 use super::super::{
-    Direction, Extent, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot,
-    StoreReader,
+    Direction, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot, StoreReader,
 };
+use crate::capture::journal::Extent;
 
 pub(crate) const KEY: [u8; 32] = [7; 32];
 
@@ -71,7 +71,8 @@ pub(crate) struct Sample {
 impl Sample {
     pub(crate) fn new(leaf_index: u64) -> Self {
         let text = octets("content-type", "text/plain");
-        let request = request_head("POST", vec![plain("/v1/chat")], &[text.clone()], &[]);
+        let request =
+            request_head("POST", vec![plain("/v1/chat")], std::slice::from_ref(&text), &[]);
         let response = response_head(200, &[text], &[]);
         let units = [(Slot::RequestHead, request), (Slot::ResponseHead, response)];
         let ends = (Outcome::Complete, End::Complete);
@@ -258,17 +259,11 @@ fn commit_body(body: &SealedBody, journal: &mut dyn ExtentSource) -> Body {
     let key = BodyKey::new(body.key);
     let mut root = BodyRoot::new();
     let mut held = Vec::new();
-    let mut pieces = body.extents.iter().flat_map(|extent| {
-        (0..extent.length).step_by(1 << 20).map(|start| Extent {
-            file: extent.file,
-            offset: extent.offset + u64::from(start),
-            length: (extent.length - start).min(1 << 20),
-        })
-    });
+    let mut extents = body.extents.iter();
     for segment in &body.segments {
         let length = usize::try_from(segment.length).unwrap();
         while held.len() < length {
-            journal.read(pieces.next().unwrap(), &mut held).unwrap();
+            journal.read(*extents.next().unwrap(), &mut held).unwrap();
         }
         let commitment = commit::commit(&key.salt(root.next_index()), &held[..length]);
         root.push(segment.length, UnitKind::Bytes, commitment).unwrap();

@@ -1,9 +1,11 @@
 //! Tests of the store on real database files.
 
+mod capture;
 mod crash;
 mod damage;
 pub(crate) mod fixture;
 mod growth;
+mod trouble;
 
 use super::{Direction, Found, RunFilter, Slot, Store, StoreError, StoreReader};
 use fixture::{Journal, KEY, Sample, body_of, text_bytes};
@@ -104,8 +106,8 @@ fn a_name_a_prefix_and_an_id_find_exchanges() {
     }
     let pair = reader.runs("pair").unwrap();
     assert_eq!(pair.len(), 1);
-    assert_eq!(reader.page(0, 10, RunFilter::Id(pair[0].0)).unwrap().len(), 2);
-    assert_eq!(reader.page(2, 10, RunFilter::Id(pair[0].0)).unwrap().len(), 1);
+    assert_eq!(reader.page(0, 10, RunFilter::Id(pair[0].id)).unwrap().len(), 2);
+    assert_eq!(reader.page(2, 10, RunFilter::Id(pair[0].id)).unwrap().len(), 1);
     assert_eq!(reader.page(0, 10, RunFilter::Name("pair")).unwrap().len(), 2);
     assert_eq!(reader.newest(2).unwrap()[1].id, batch[2].id);
 }
@@ -129,7 +131,14 @@ fn a_hole_an_overlap_or_a_short_read_stores_nothing() {
     recut.bodies[0].segments[0].length = 100_000;
     let mut renamed = sound.clone();
     renamed.number += 1;
-    for (case, bad) in [hole, long, lacking, recut, renamed].into_iter().enumerate() {
+    let mut rekeyed = sound.clone();
+    rekeyed.bodies[1].key = [0x77; 32];
+    let mut swapped = sound.clone();
+    swapped.units[0].bytes = good.units[2].bytes.clone();
+    let mut moved = sound.clone();
+    moved.bodies[0].extents[0].offset += 1;
+    let cases = [hole, long, lacking, recut, renamed, rekeyed, swapped, moved];
+    for (case, bad) in cases.into_iter().enumerate() {
         let error = store.put(&[good.clone(), bad], &mut journal).unwrap_err();
         assert!(matches!(error, StoreError::Malformed { .. }), "{case}: {error}");
     }

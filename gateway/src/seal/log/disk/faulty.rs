@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use super::{Access, Disk, Entry, RealDisk};
+use super::{Access, Disk, Entry, RealDisk, write_unsynced};
 
 /// How the chosen step goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,15 +232,15 @@ impl Disk for FaultyDisk {
         )
     }
 
-    fn write(&self, path: &Path, bytes: &[u8], _: Access) -> io::Result<()> {
+    fn write(&self, path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
         // Two steps, for the two ways of going wrong: bytes that are there but not on disk, and a
         // sync whose answer is lost. The real sync is left out: nothing here loses the page cache.
         let half = &bytes[..bytes.len() / 2];
         self.step(
-            || std::fs::write(path, bytes),
+            || write_unsynced(path, bytes, access).map(drop),
             |state| {
                 state.contain(path, half, false);
-                std::fs::write(path, half)
+                write_unsynced(path, half, access).map(drop)
             },
             |state| state.contain(path, bytes, false),
         )?;

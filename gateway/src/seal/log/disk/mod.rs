@@ -86,13 +86,8 @@ impl Disk for RealDisk {
     }
 
     fn write(&self, path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
-        let mode = if access == Access::Private { 0o600 } else { 0o644 };
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true).mode(mode);
         // Synced through the descriptor that wrote: one opened later may miss a write-back error.
-        let mut file = options.open(path)?;
-        file.write_all(bytes)?;
-        file.sync_data()
+        write_unsynced(path, bytes, access)?.sync_data()
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
@@ -112,6 +107,15 @@ impl Disk for RealDisk {
     }
 }
 
+fn write_unsynced(path: &Path, bytes: &[u8], access: Access) -> io::Result<File> {
+    let mode = if access == Access::Private { 0o600 } else { 0o644 };
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(mode);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
 /// Puts a small file in place durably and in one step: whoever looks, now or after a power loss,
 /// finds the old bytes or the new ones, never a part.
 ///
@@ -127,7 +131,7 @@ pub(crate) fn replace(
 ) -> io::Result<()> {
     disk.write(temporary, bytes, access)?;
     disk.rename(temporary, path)?;
-    disk.sync_directory(path.parent().unwrap_or(Path::new("/")))
+    disk.sync_directory(parent(path))
 }
 
 /// Makes a directory and those above it that are missing, each synced into its parent. Ones that
@@ -142,10 +146,29 @@ pub(crate) fn create_directories(disk: &dyn Disk, path: &Path, access: Access) -
         }
         result => result?,
     }
+    disk.sync_directory(parent(path))
+}
+
+/// As [`create_directories`], and syncs the names of all directories above, made now or before: a
+/// process that made one may have died before it was on disk. For starts, not for every batch.
+pub(crate) fn settle_directories(disk: &dyn Disk, path: &Path, access: Access) -> io::Result<()> {
+    create_directories(disk, path, access)?;
+    for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+        match disk.sync_directory(above) {
+            // One that may not be read was not made by us.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// The directory that a path's name is in.
+fn parent(path: &Path) -> &Path {
     match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => disk.sync_directory(Path::new(".")),
-        Some(parent) => disk.sync_directory(parent),
-        None => Ok(()),
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
     }
 }
 

@@ -34,7 +34,10 @@ impl Place {
         static KEYS: OnceLock<Arc<Keys>> = OnceLock::new();
         let keys = KEYS.get_or_init(|| {
             let directory = TempDir::new().unwrap();
-            Arc::new(Keys::load_or_create(&directory.path().join("keys"), Some("example.org/log")).unwrap())
+            Arc::new(
+                Keys::load_or_create(&directory.path().join("keys"), Some("example.org/log"))
+                    .unwrap(),
+            )
         });
         let temporary = TempDir::new().unwrap();
         let root = temporary.path().to_owned();
@@ -104,7 +107,9 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// Leaves numbered on from `from`, each of another length.
 fn leaves(from: u64, count: u64) -> Vec<Vec<u8>> {
-    (from..from + count).map(|n| format!("{{\"leaf\":{n}}}{}", ".".repeat((n % 7) as usize)).into_bytes()).collect()
+    (from..from + count)
+        .map(|n| format!("{{\"leaf\":{n}}}{}", ".".repeat((n % 7) as usize)).into_bytes())
+        .collect()
 }
 
 /// Batches of these sizes, numbered on.
@@ -131,9 +136,7 @@ fn audit(log: &Path, key: &PublicKey) -> Option<Published> {
         .into_iter()
         .map(|(path, bytes)| (path.strip_prefix(log).unwrap().to_str().unwrap().to_owned(), bytes))
         .collect();
-    let Some(signed) = found.remove("checkpoint") else {
-        return None;
-    };
+    let signed = found.remove("checkpoint")?;
     let note = Note::parse(&signed).unwrap();
     note.verify(key).unwrap();
     let checkpoint = Checkpoint::parse(&note.text).unwrap();
@@ -153,11 +156,13 @@ fn audit(log: &Path, key: &PublicKey) -> Option<Published> {
         want.insert(tile, again);
     }
     want.extend(edge.partial_tiles().map(|(tile, bytes)| (tile, bytes.to_vec())));
-    assert!(want.keys().copied().collect::<Vec<_>>() == {
-        let mut all: Vec<_> = tiles(checkpoint.size).collect();
-        all.sort();
-        all
-    });
+    assert!(
+        want.keys().copied().collect::<Vec<_>>() == {
+            let mut all: Vec<_> = tiles(checkpoint.size).collect();
+            all.sort();
+            all
+        }
+    );
     for (tile, bytes) in &want {
         assert!(files.remove(tile).as_ref() == Some(bytes), "{tile} of {}", checkpoint.size);
     }

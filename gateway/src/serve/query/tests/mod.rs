@@ -119,7 +119,7 @@ fn ls_json_has_the_members_of_the_contract() {
         "client": "127.0.0.1:50123",
         "upstream": "openai",
     });
-    assert_eq!(lines, [expected.clone()]);
+    assert_eq!(lines, std::slice::from_ref(&expected));
     // The order of members is part of what people read.
     assert_eq!(lines[0].to_string(), expected.to_string());
 }
@@ -209,11 +209,12 @@ fn nothing_captured_steers_a_terminal() {
 fn ls_for_people_is_aligned_and_coloured_only_on_demand() {
     let directory = tempfile::tempdir().unwrap();
     let mut journal = Journal::default();
-    let batch: Vec<_> = (0..450)
-        .map(|leaf| {
+    let batch: Vec<_> = (0..450_u16)
+        .map(|number| {
+            let leaf = u64::from(number);
             let sample = Sample::new(leaf).run(u8::try_from(leaf % 3).unwrap());
             let sample = if leaf == 449 { sample.no_response() } else { sample };
-            sample.bodies(&mut journal, &vec![b'q'; leaf as usize * 40], b"answer")
+            sample.bodies(&mut journal, &vec![b'q'; usize::from(number) * 40], b"answer")
         })
         .collect();
     put(directory.path(), &batch, &mut journal);
@@ -250,7 +251,7 @@ impl Overlay for Waiting {
         Ok(self.rows.iter().map(|(row, ..)| row.clone()).collect())
     }
 
-    fn units(&mut self, id: &[u8; 16]) -> io::Result<Option<Vec<(Slot, Vec<u8>)>>> {
+    fn units(&mut self, id: &[u8; 16]) -> io::Result<Option<PendingUnits>> {
         let found = self.rows.iter().find(|(row, ..)| row.id.0 == *id);
         Ok(found.map(|(_, sealed, _)| {
             sealed.units.iter().map(|unit| (unit.slot, unit.bytes.clone())).collect()

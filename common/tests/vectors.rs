@@ -1,0 +1,205 @@
+//! The vectors that the second implementation (`vectors/make.py`) wrote: both must agree.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::path::Path;
+
+use sealtap_common::checkpoint::Checkpoint;
+use sealtap_common::commit::{BodyKey, BodyRoot, Dialect, Tuple, UnitKind, commit, unit};
+use sealtap_common::encoding::base64;
+use sealtap_common::leaf::Leaf;
+use sealtap_common::note::{Note, PublicKey, Signer};
+use sealtap_common::tile::{Level, TilePath, entries, push_entry, tiles};
+use sealtap_common::tree::{Frontier, Hash, leaf_hash, verify_consistency, verify_inclusion};
+use sealtap_common::unit::{Context, Interim, RequestHead, ResponseHead, Trailers};
+use serde_json::Value;
+
+fn vectors(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name);
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().unwrap()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap()
+}
+
+fn hex(value: &Value) -> Vec<u8> {
+    let digits = text(value);
+    (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+        .collect()
+}
+
+fn hash(value: &Value) -> Hash {
+    hex(value).try_into().unwrap()
+}
+
+#[test]
+fn commitments() {
+    let vectors = vectors("commitments.json");
+    let key = BodyKey::new(hash(&vectors["key"]));
+    for segment in list(&vectors["segments"]) {
+        let salt = key.salt(u32::try_from(number(&segment["index"])).unwrap());
+        assert_eq!(*salt.bytes(), hash(&segment["salt"]));
+        assert_eq!(commit(&salt, &hex(&segment["bytes"])), hash(&segment["commitment"]));
+    }
+    for body in list(&vectors["bodies"]) {
+        let kind = UnitKind::from_number(u16::try_from(number(&body["kind"])).unwrap()).unwrap();
+        let mut root = BodyRoot::new();
+        for (segment, tuple) in list(&body["segments"]).iter().zip(list(&body["tuples"])) {
+            let bytes = match segment["repeat"].as_u64() {
+                Some(byte) => vec![
+                    u8::try_from(byte).unwrap();
+                    usize::try_from(number(&segment["length"])).unwrap()
+                ],
+                None => hex(&segment["bytes"]),
+            };
+            let commitment = commit(&key.salt(root.next_index()), &bytes);
+            let made = root.push(bytes.len() as u64, kind, commitment).unwrap();
+            assert_eq!(made.encode().to_vec(), hex(tuple));
+            assert_eq!(Tuple::decode(&made.encode()), Some(made));
+        }
+        let named = &body["body"];
+        let finished = root.finish(Dialect::parse(text(&named["dialect"])).unwrap());
+        assert!(finished.is_consistent());
+        assert_eq!(finished.length, number(&named["length"]));
+        assert_eq!(u64::from(finished.segments), number(&named["segments"]));
+        assert_eq!(base64(&finished.root), text(&named["root"]));
+    }
+}
+
+#[test]
+fn units() {
+    let vectors = vectors("commitments.json");
+    let key = BodyKey::new(hash(&vectors["key"]));
+    let units = list(&vectors["units"]);
+    assert_eq!(units.len(), 5);
+    for vector in units {
+        let kind = UnitKind::from_number(u16::try_from(number(&vector["kind"])).unwrap()).unwrap();
+        let bytes = text(&vector["bytes"]).as_bytes();
+        let made = unit(&key, kind, bytes);
+        assert_eq!(made.length, number(&vector["unit"]["length"]));
+        assert_eq!(base64(&made.root), text(&vector["unit"]["root"]));
+        let again = match kind {
+            UnitKind::RequestHead => RequestHead::decode(bytes).unwrap().encode(),
+            UnitKind::ResponseHead => ResponseHead::decode(bytes).unwrap().encode(),
+            UnitKind::Trailers => Trailers::decode(bytes).unwrap().encode(),
+            UnitKind::Interim => Interim::decode(bytes).unwrap().encode(),
+            UnitKind::Context => Context::decode(bytes).unwrap().encode(),
+            other => panic!("{other:?} is no unit"),
+        };
+        assert_eq!(again, bytes);
+    }
+}
+
+#[test]
+fn tree() {
+    let vectors = vectors("tree.json");
+    let hashes: Vec<Hash> =
+        list(&vectors["leaves"]).iter().map(|leaf| leaf_hash(&hex(leaf))).collect();
+    let roots: Vec<Hash> = list(&vectors["roots"]).iter().map(hash).collect();
+    let mut tree = Frontier::new();
+    assert_eq!(tree.root(), roots[0]);
+    for (leaf, root) in hashes.iter().zip(&roots[1..]) {
+        tree.push(*leaf);
+        assert_eq!(tree.root(), *root);
+    }
+    let at = |value: &Value| usize::try_from(number(value)).unwrap();
+    let proof = |value: &Value| list(&value["proof"]).iter().map(hash).collect::<Vec<_>>();
+    for vector in list(&vectors["inclusion"]) {
+        let (index, size) = (at(&vector["index"]), at(&vector["size"]));
+        let checked = verify_inclusion(
+            &hashes[index],
+            index as u64,
+            size as u64,
+            &proof(vector),
+            &roots[size],
+        );
+        assert_eq!(checked, Ok(()), "{vector}");
+    }
+    for vector in list(&vectors["consistency"]) {
+        let (old, new) = (at(&vector["old"]), at(&vector["new"]));
+        let checked =
+            verify_consistency(old as u64, &roots[old], new as u64, &roots[new], &proof(vector));
+        assert_eq!(checked, Ok(()), "{vector}");
+    }
+}
+
+#[test]
+fn tile_names_and_bundles() {
+    let vectors = vectors("tiles.json");
+    for vector in list(&vectors["paths"]) {
+        let level = match vector["level"].as_u64() {
+            Some(level) => Level::Hashes(u8::try_from(level).unwrap()),
+            None => Level::Entries,
+        };
+        let width = u16::try_from(number(&vector["width"])).unwrap();
+        let tile = TilePath { level, index: number(&vector["index"]), width };
+        assert_eq!(tile.to_string(), text(&vector["path"]));
+        assert_eq!(text(&vector["path"]).parse(), Ok(tile));
+    }
+    for set in list(&vectors["sets"]) {
+        let all: Vec<TilePath> = tiles(number(&set["size"])).collect();
+        let last = all.iter().zip(all.iter().skip(1).map(Some).chain([None]));
+        let last: Vec<String> = last
+            .filter(|(tile, next)| next.is_none_or(|next| next.level != tile.level))
+            .map(|(tile, _)| tile.to_string())
+            .collect();
+        let expected: Vec<&str> = list(&set["last_of_each_level"]).iter().map(text).collect();
+        assert_eq!(last, expected);
+    }
+    let bytes = hex(&vectors["bundle"]["bytes"]);
+    let expected: Vec<Vec<u8>> = list(&vectors["bundle"]["entries"]).iter().map(hex).collect();
+    assert_eq!(entries(&bytes).unwrap(), expected);
+    let mut made = Vec::new();
+    expected.iter().for_each(|entry| push_entry(&mut made, entry).unwrap());
+    assert_eq!(made, bytes);
+}
+
+#[test]
+fn keys_checkpoint_and_note() {
+    let vector = vectors("note.json");
+    let signer = Signer::parse(text(&vector["skey"])).unwrap();
+    let public = signer.public();
+    assert_eq!(public.bytes().to_vec(), hex(&vector["public"]));
+    assert_eq!(public.id().to_vec(), hex(&vector["id"]));
+    assert_eq!(public.vkey(), text(&vector["vkey"]));
+    assert_eq!(public.pem(), text(&vector["pem"]));
+    assert_eq!(*signer.skey(), text(&vector["skey"]));
+    assert_eq!(PublicKey::parse(text(&vector["vkey"])).as_ref(), Ok(public));
+    let checkpoint = Checkpoint {
+        origin: text(&vector["origin"]).to_owned(),
+        size: number(&vector["size"]),
+        root: hash(&vector["root"]),
+    };
+    assert_eq!(checkpoint.to_string(), text(&vector["text"]));
+    let note = Note::sign(&checkpoint.to_string(), &signer);
+    assert_eq!(note.emit(), text(&vector["note"]));
+    assert_eq!(note.verify(public), Ok(()));
+}
+
+#[test]
+fn leaves() {
+    let vectors = vectors("leaves.json");
+    for vector in list(&vectors["leaves"]) {
+        let bytes = text(&vector["leaf"]).as_bytes();
+        let leaf = Leaf::decode(bytes).unwrap_or_else(|error| panic!("{error}: {vector}"));
+        assert_eq!(leaf.kind(), text(&vector["kind"]));
+        assert_eq!(leaf.sealed(), number(&vector["sealed"]));
+        assert_eq!(leaf.encode().unwrap(), bytes);
+        assert_eq!(leaf_hash(bytes), hash(&vector["leaf_hash"]));
+    }
+    for refused in list(&vectors["refused"]) {
+        assert!(Leaf::decode(text(refused).as_bytes()).is_err(), "{refused}");
+    }
+}

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Verifies a log directory with the second implementation.
+
+    python3 check.py DIRECTORY VKEY
+
+Exit 0 when everything holds, 1 when something does not. The steps are those of FORMAT.md.
+"""
+
+import pathlib
+import sys
+
+import ed25519
+import sealtap_format as form
+
+CHECKED = {"exchange", "refused", "interrupted", "restart", "heartbeat", "gap", "adopted"}
+
+
+class Invalid(Exception):
+    """What does not hold."""
+
+
+def require(condition, what):
+    if not condition:
+        raise Invalid(what)
+
+
+def read_checkpoint(data, key):
+    """Steps 1 to 3."""
+    text, separator, lines = data.decode("utf-8").rpartition("\n\n")
+    require(separator, "checkpoint: no blank line")
+    text += "\n"
+    origin, size, root_hash, rest = text.split("\n", 3)
+    size, root_hash = int(size), form.unb64(root_hash)
+    require(rest == "" and form.checkpoint(origin, size, root_hash) == text, "checkpoint: text")
+    name, public = form.parse_vkey(key)
+    require(name == origin, "checkpoint: the key is for another log")
+    prefix = f"\u2014 {name} "
+    require(lines.endswith("\n") and lines.count("\n") == 1 and lines.startswith(prefix),
+            "checkpoint: one signature line belongs here")
+    signature = form.unb64(lines[len(prefix):-1])
+    require(signature[:4] == form.key_id(name, public), "checkpoint: signed by another key")
+    require(ed25519.verify(public, text.encode(), signature[4:]), "checkpoint: signature")
+    return size, root_hash
+
+
+def needed_entries(size):
+    for start in range(0, size, 256):
+        yield form.tile_path("entries", start // 256, min(256, size - start))
+
+
+def read_tree(files, size, root_hash):
+    """Steps 4 to 7; superseded partial tiles (step 8) are not accepted here: stop the gateway."""
+    entries = []
+    for path in needed_entries(size):
+        require(path in files, f"{path}: missing")
+        entries += form.unbundle(files[path])
+    require(len(entries) == size, "another number of entries than the checkpoint says")
+    hashes = [form.leaf_hash(entry) for entry in entries]
+    expected = {**form.entry_bundles(entries), **form.hash_tiles(hashes)}
+    for path, data in expected.items():
+        require(files.get(path) == data, f"{path}: missing or different")
+    strangers = set(files) - set(expected) - {"checkpoint"}
+    require(not strangers, f"{sorted(strangers)}: do not belong")
+    require(form.root(hashes) == root_hash, "root")
+    return entries
+
+
+def covered(highest, ranges):
+    return {n for first, last in ranges for n in range(first, last + 1) if 1 <= n <= highest}
+
+
+class History:
+    """Step 9."""
+
+    def __init__(self):
+        self.sealed, self.boots, self.current, self.runs = 0, {}, None, {}
+        self.parts = []
+
+    def leaf(self, index, entry):
+        value = form.parse(entry)
+        kind = value["kind"]
+        require(kind in CHECKED and value["v"] == 1 and value["ext"] == {}, "not a known leaf")
+        require(value["sealed"] >= self.sealed, "sealed runs backwards")
+        self.sealed = value["sealed"]
+        require(not self.parts or kind == "heartbeat", "a heartbeat's part is missing")
+        if kind == "restart":
+            self.restart(value)
+        elif kind in ("exchange", "refused", "interrupted"):
+            self.exchange(value, form.b64(form.leaf_hash(entry)))
+        else:
+            boot = self.boots.get(value["boot"])
+            require(value["boot"] == self.current and not boot["closed"], "not the running boot")
+            if kind == "heartbeat":
+                self.heartbeat(value, boot)
+            elif kind == "gap":
+                ended = value["began"] if value["ended"] is None else value["ended"]
+                require(value["began"] <= ended <= value["sealed"], "times of a gap")
+            else:
+                require(value["size"] <= index, "adopted more than there was")
+
+    def restart(self, value):
+        require(value["boot"] not in self.boots, "a boot restarts twice")
+        previous = value["previous"]
+        require((previous and previous["boot"]) == self.current, "another boot came before")
+        if previous:
+            boot = self.boots[self.current]
+            boot["ended"] = previous
+            require(previous["clean"] == boot["closed"], "clean")
+            require(previous["highest"] >= max(boot["sealed"], default=0), "highest")
+        self.current = value["boot"]
+        self.boots[self.current] = {"sealed": set(), "closed": False, "ended": None}
+
+    def exchange(self, value, leaf_hash):
+        require(value["started"] <= value["ended"] <= value["sealed"], "times")
+        boot, number = self.boots[value["boot"]], value["number"]
+        require(number not in boot["sealed"] and not boot["closed"], "number or closed boot")
+        boot["sealed"].add(number)
+        if boot["ended"]:
+            require(number <= boot["ended"]["highest"], "number above the highest")
+            if number in covered(number, boot["ended"]["open"]):
+                require(value["kind"] == "interrupted", "open at a crash, so interrupted")
+        run = value["run"]
+        position, previous = self.runs.get(run["id"], (0, None))
+        require((run["position"], run["previous"]) == (position + 1, previous), "run")
+        self.runs[run["id"]] = (position + 1, leaf_hash)
+
+    def heartbeat(self, value, boot):
+        require(value["part"] == len(self.parts) + 1, "part")
+        self.parts.append(value["open"])
+        if value["part"] < value["parts"]:
+            return
+        open_numbers = covered(value["highest"], sum(self.parts, []))
+        self.parts = []
+        require(boot["sealed"] | open_numbers >= set(range(1, value["highest"] + 1)), "a number")
+        require(value["highest"] >= max(boot["sealed"], default=0), "highest")
+        boot["closed"] = value["closing"]
+
+    def finish(self):
+        require(not self.parts, "the log ends inside a heartbeat")
+        for boot in self.boots.values():
+            if boot["ended"]:
+                require(boot["sealed"] == set(range(1, boot["ended"]["highest"] + 1)), "a number")
+
+
+def check(directory, key):
+    files = {str(path.relative_to(directory)): path.read_bytes()
+             for path in directory.rglob("*") if not path.is_dir()}
+    require("checkpoint" in files, "no checkpoint")
+    size, root_hash = read_checkpoint(files["checkpoint"], key)
+    history = History()
+    for index, entry in enumerate(read_tree(files, size, root_hash)):
+        try:
+            history.leaf(index, entry)
+        except (Invalid, ValueError, KeyError, TypeError) as problem:
+            raise Invalid(f"leaf {index}: {problem}") from problem
+    history.finish()
+    return size
+
+
+def main():
+    if len(sys.argv) != 3:
+        print(__doc__.strip(), file=sys.stderr)
+        return 2
+    try:
+        size = check(pathlib.Path(sys.argv[1]), sys.argv[2])
+    except (Invalid, ValueError) as problem:
+        print(f"not valid: {problem}")
+        return 1
+    print(f"valid: {size} leaves")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

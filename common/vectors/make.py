@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Writes the vectors beside it, or says whether they are what it would write.
+
+    python3 make.py            write *.json and log/
+    python3 make.py --check    exit 1 if any of them differs
+"""
+
+import json
+import pathlib
+import sys
+
+import ed25519
+import sample_log
+import sealtap_format as form
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def commitments():
+    key = bytes(range(32))
+    segments = []
+    for index, data in [(0, b""), (0, b"hello"), (1, b"hello"), (2**32 - 1, bytes(range(256)))]:
+        salt = form.salt(key, index)
+        segments.append({"index": index, "bytes": data.hex(), "salt": salt.hex(),
+                         "commitment": form.commitment(salt, data).hex()})
+    bodies = []
+    for dialect, kind, parts in [
+        ("bytes/1", 0, []), ("bytes/1", 0, [b"short"]),
+        ("bytes/1", 0, form.pieces(b"\x2a" * (2 * form.PIECE + 1))),
+        ("event-stream/1", 6, [b"data: 1\n\n", b": note\n\ndata: 2\n\n", b"data"]),
+    ]:
+        tuples, named = form.body(key, parts, kind, dialect)
+        # Long pieces of one repeated byte are told by length and byte.
+        told = [{"repeat": part[0], "length": len(part)} if len(part) > 1000
+                else {"bytes": part.hex()} for part in parts]
+        bodies.append({"kind": kind, "segments": told, "tuples": [row.hex() for row in tuples],
+                       "body": named})
+    units = [{"kind": kind, "bytes": data.decode(), "unit": form.unit(key, kind, data)}
+             for kind, data in sample_units()]
+    return {"key": key.hex(), "segments": segments, "bodies": bodies, "units": units}
+
+
+def sample_units():
+    return [(1, sample_log.head(7)), (2, sample_log.response_head()), (3, sample_log.trailers()),
+            (4, sample_log.interim()), (5, sample_log.context(7))]
+
+
+def tree():
+    leaves = [bytes([n]) * n for n in range(40)]
+    hashes = [form.leaf_hash(data) for data in leaves]
+    picks = [(0, 1), (0, 2), (3, 7), (6, 7), (8, 9), (31, 32), (32, 33), (17, 40), (39, 40)]
+    olds = [(1, 2), (1, 1), (3, 7), (4, 7), (6, 8), (8, 9), (31, 40), (32, 40), (40, 40)]
+    hexes = lambda hashes: [one.hex() for one in hashes]
+    return {
+        "leaves": [data.hex() for data in leaves],
+        "roots": hexes(form.root(hashes[:size]) for size in range(len(leaves) + 1)),
+        "inclusion": [{"index": index, "size": size,
+                       "proof": hexes(form.inclusion(index, hashes[:size]))}
+                      for index, size in picks],
+        "consistency": [{"old": old, "new": new,
+                         "proof": hexes(form.consistency(old, hashes[:new]))}
+                        for old, new in olds],
+    }
+
+
+def tiles():
+    sets = []
+    for size in [0, 1, 255, 256, 257, 65535, 65536, 65792, 70000]:
+        names, nodes, level = [], size, 0
+        for label in ["entries", "hashes"]:
+            nodes, level = size, 0
+            while nodes:
+                last = (nodes - 1) // 256
+                name = "entries" if label == "entries" else level
+                names.append(form.tile_path(name, last, nodes - 256 * last))
+                nodes, level = (0, 0) if label == "entries" else (nodes // 256, level + 1)
+        sets.append({"size": size, "last_of_each_level": names})
+    paths = [{"level": level, "index": index, "width": width,
+              "path": form.tile_path(level, index, width)}
+             for level, index, width in [(0, 0, 256), ("entries", 1234067, 5), (3, 999, 1),
+                                         (1, 1000, 255), (0, 2**40, 256)]]
+    entries = [b"one", b"", b"three" * 60]
+    return {"paths": paths, "sets": sets,
+            "bundle": {"entries": [entry.hex() for entry in entries],
+                       "bytes": form.bundle(entries).hex()}}
+
+
+def note():
+    name, seed = sample_log.ORIGIN, sample_log.SEED
+    public = ed25519.public_key(seed)
+    text = form.checkpoint(name, 42, form.sha256(b"root"))
+    return {"name": name, "seed": seed.hex(), "public": public.hex(),
+            "id": form.key_id(name, public).hex(), "vkey": form.vkey(name, public),
+            "skey": form.skey(name, seed), "pem": form.pem(public), "origin": name, "size": 42,
+            "root": form.sha256(b"root").hex(), "text": text,
+            "note": form.sign_note(text, name, seed)}
+
+
+def leaves():
+    """One leaf of each shape, and edits of them that are no leaves."""
+    entries, kept, seen = sample_log.entries(), [], set()
+    for entry in entries:
+        value = form.parse(entry)
+        shape = (value["kind"], value.get("outcome"), value.get("action"), value.get("closing"))
+        if shape not in seen:
+            seen.add(shape)
+            kept.append({"kind": value["kind"], "leaf": entry.decode(),
+                         "sealed": value["sealed"], "leaf_hash": form.leaf_hash(entry).hex()})
+    whole = next(entry for entry in entries if b'"kind":"exchange"' in entry).decode()
+    edits = [('"v":1', '"v":2'), ('"v":1', '"v":1,"w":0'), ('"v":1', '"v":1.0'), ('"ext":{},', ''),
+             ('"number":1', '"number":-0'), ('"number":1', '"number":1e0'), ('":', '": '),
+             ('"number":1', '"number":9007199254740992'), ('"outcome":"complete"', '"outcome":"open"'),
+             ('"policy":"strict"', '"policy":"Strict"'), ('"error":null', '"error":"none"'),
+             ('"position":1', '"position":0'), ('"same":true', '"same":true,"same":true'),
+             ('=","', '","'), ('"segments":1', '"segments":2'), ('"dialect":"bytes/1"', '"dialect":"bytes/2"')]
+    refused = []
+    for old, new in edits:
+        assert old in whole, old
+        refused.append(whole.replace(old, new, 1))
+    return {"leaves": kept, "refused": refused}
+
+
+def outputs():
+    texts = {"commitments.json": commitments(), "tree.json": tree(), "tiles.json": tiles(),
+             "note.json": note(), "leaves.json": leaves()}
+    files = {name: (json.dumps(value, indent=1) + "\n").encode() for name, value in texts.items()}
+    files.update({f"log/{path}": data for path, data in sample_log.files().items()})
+    return files
+
+
+def main():
+    check = sys.argv[1:] == ["--check"]
+    differing = []
+    for name, data in outputs().items():
+        path = HERE / name
+        if check:
+            if not path.is_file() or path.read_bytes() != data:
+                differing.append(name)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    for name in differing:
+        print(f"{name} is not what make.py writes")
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

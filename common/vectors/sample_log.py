@@ -1,0 +1,137 @@
+"""A small log with a whole story: a boot that crashes, the one after it, a gap, a goodbye.
+
+Everything is derived from counters, so the same log comes out each time.
+"""
+
+import sealtap_format as form
+
+ORIGIN = "sealtap.example/vectors"
+SEED = bytes(range(32))
+START = 1_790_000_000_000_000
+
+
+def random_bytes(label, length):
+    """Not random at all: a stretch of SHA-256 under a label."""
+    out = b""
+    while len(out) < length:
+        out += form.sha256(f"{label}/{len(out)}".encode())
+    return out[:length]
+
+
+def head(number):
+    fields = [["host", "api.example"], ["authorization", {"secret": form.b64(form.sha256(b"tag"))}],
+              ["content-type", "application/json"]]
+    line = {"authority": None, "method": "POST", "scheme": None, "version": "1.1"}
+    received = {**line, "fields": [["Host", "127.0.0.1:4141"], 1, 2],
+                "target": [f"/example/v1/chat/{number}"]}
+    return form.canonical({**line, "fields": fields, "received": received,
+                           "target": [f"/v1/chat/{number}"]})
+
+
+def response_head():
+    line = {"reason": "OK", "status": 200, "version": "1.1"}
+    fields = [["content-type", "text/event-stream"], ["x-name", form.isomorphic(b"caf\xe9")]]
+    return form.canonical({**line, "fields": fields, "received": {**line, "fields": [0, 1]}})
+
+
+def context(number):
+    return form.canonical({
+        "client": f"127.0.0.1:{40000 + number}", "ingress": "reverse",
+        "run": {"by": "path", "name": f"run-{number % 3}"},
+        "upstream": {"address": "192.0.2.7:443", "name": "example", "tls": "1.3",
+                     "url": "https://api.example"}})
+
+
+def trailers():
+    return form.canonical({"fields": [["grpc-status", "0"], ["grpc-message", ""]]})
+
+
+def interim():
+    heads = [{"fields": [["link", "</a.css>; rel=preload"]], "reason": "Early Hints", "status": 103,
+              "version": "1.1"}]
+    return form.canonical({"heads": heads})
+
+
+class Log:
+    """Collects leaves, giving each its time and each exchange its place in its run."""
+
+    def __init__(self):
+        self.entries, self.runs, self.now = [], {}, START
+
+    def add(self, kind, **members):
+        self.now += 1000
+        self.entries.append(form.leaf(kind, sealed=self.now, **members))
+
+    def boot(self, name, previous):
+        self.id = random_bytes(f"boot {name}", 16).hex()
+        clock = {"boottime": 5_000_000, "wall": self.now}
+        self.add("restart", boot=self.id, clock=clock, policy="strict", previous=previous)
+
+    def heartbeat(self, highest, open_ranges, closing=False, part=1, parts=1):
+        self.add("heartbeat", boot=self.id, clock={"boottime": 6_000_000, "wall": START},
+                 closing=closing, highest=highest, open=open_ranges, part=part, parts=parts)
+
+    def exchange(self, number, boot=None, outcome="complete"):
+        """One exchange; its outcome decides which parts it has."""
+        boot = boot or self.id
+        key = random_bytes(f"key {boot} {number}", 32)
+        run = random_bytes(f"run {number % 3}", 16).hex()
+        position, previous = self.runs.get(run, (0, None))
+        kind = {"refused": "refused", "interrupted": "interrupted"}.get(outcome, "exchange")
+        end = {"complete": "complete", "refused": "gateway_refused"}.get(outcome, outcome)
+        _, asked = form.body(key, form.pieces(b"ask " * number), 0, "bytes/1")
+        _, answered = form.body(key, [b"data: a\n\n" * 3, b"data: b\n\n"], 6, "event-stream/1")
+        response = None if outcome == "interrupted" else {
+            "body": answered, "end": "trailers" if number % 2 else "complete",
+            "head": form.unit(key, 2, response_head()),
+            "interim": form.unit(key, 4, interim()) if number % 5 == 0 else None,
+            "same": number % 7 > 0, "source": "gateway" if kind == "refused" else "upstream",
+            "trailers": form.unit(key, 3, trailers()) if number % 2 else None}
+        error = {"refused": "unknown_upstream", "upstream_failed": "upstream_closed"}.get(outcome)
+        self.add(kind, boot=boot, context=form.unit(key, 5, context(number)), ended=self.now,
+                 error=error, exchange=random_bytes(f"exchange {boot} {number}", 16).hex(),
+                 number=number, outcome=outcome, policy="strict",
+                 request={"body": asked, "end": end, "head": form.unit(key, 1, head(number)),
+                          "same": True, "trailers": None},
+                 response=response,
+                 run={"id": run, "position": position + 1, "previous": previous},
+                 started=self.now - 500)
+        self.runs[run] = (position + 1, form.b64(form.leaf_hash(self.entries[-1])))
+
+
+def entries():
+    log = Log()
+    log.boot("one", None)
+    for number in [1, 2, 4, 3]:
+        log.exchange(number)
+    log.heartbeat(7, [[5, 7]])
+    log.exchange(6, outcome="upstream_failed")
+    log.heartbeat(8, [[5, 5]], part=1, parts=2)
+    log.heartbeat(8, [[7, 8]], part=2, parts=2)
+    log.exchange(5, outcome="refused")
+    first = log.id
+    log.boot("two", {"boot": first, "clean": False, "highest": 9, "open": [[8, 9]], "torn": 4096})
+    log.exchange(7, boot=first, outcome="client_cancelled")
+    log.exchange(8, boot=first, outcome="interrupted")
+    log.exchange(9, boot=first, outcome="interrupted")
+    log.add("adopted", boot=log.id, reason="lock_missing", size=11)
+    log.add("gap", action="refused", began=log.now, boot=log.id, count=3, ended=log.now + 10,
+            reason="disk_full")
+    log.add("gap", action="passed", began=log.now, boot=log.id, count=1, ended=None,
+            reason="journal_failed")
+    for number in range(1, 31):
+        log.exchange(number)
+    # An idle night, so that the log reaches into a second tile.
+    for _ in range(220):
+        log.heartbeat(30, [])
+    log.heartbeat(30, [], closing=True)
+    return log.entries
+
+
+def files():
+    """Every file of the log by its path."""
+    leaves = entries()
+    hashes = [form.leaf_hash(entry) for entry in leaves]
+    text = form.checkpoint(ORIGIN, len(leaves), form.root(hashes))
+    note = form.sign_note(text, ORIGIN, SEED).encode()
+    return {**form.entry_bundles(leaves), **form.hash_tiles(hashes), "checkpoint": note}

@@ -1,0 +1,45 @@
+//! What must hold before a change goes in.
+
+use std::path::Path;
+
+use crate::step::Step;
+use crate::{deny, foreign, rules};
+
+/// All of it, the quickest first.
+pub(crate) fn all(root: &Path) -> Vec<Step> {
+    let mut steps = vec![format()];
+    steps.extend(rules::steps());
+    steps.extend([lint(), docs()]);
+    steps.extend(tests());
+    steps.extend(foreign::steps(root, None, None));
+    steps.extend(deny::steps(root, true));
+    steps
+}
+
+/// Format, checking only.
+pub(crate) fn format() -> Step {
+    Step::cargo("format", &["fmt", "--all", "--check"])
+}
+
+/// Every lint over every target, warnings denied.
+pub(crate) fn lint() -> Step {
+    let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    Step::cargo("lint", &arguments)
+}
+
+/// The documentation, private items included: broken links there mislead as well.
+pub(crate) fn docs() -> Step {
+    let arguments = ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"];
+    Step::cargo("docs", &arguments).with("RUSTDOCFLAGS", "-D warnings")
+}
+
+/// The library that verifies, alone and without its one door to files; then everything.
+pub(crate) fn tests() -> Vec<Step> {
+    vec![
+        Step::cargo(
+            "pure verifier builds",
+            &["check", "--package", "sealtap-common", "--no-default-features", "--locked"],
+        ),
+        Step::cargo("test", &["test", "--workspace", "--no-fail-fast", "--locked"]),
+    ]
+}

@@ -1,0 +1,47 @@
+//! A log checked by tools that share no code with this project, in a virtual environment of Python
+//! under `target/foreign`.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::step::Step;
+
+/// The log that is published with the format.
+const LOG: &str = "common/vectors/log";
+/// The file that holds its key.
+const KEY: &str = "common/vectors/note.json";
+
+/// Makes the environment where it is missing, then checks `log` under `key`.
+pub(crate) fn steps(root: &Path, log: Option<&str>, key: Option<&str>) -> Vec<Step> {
+    let environment = root.join("target/foreign");
+    let python = environment.join("bin/python");
+    let mut steps = Vec::new();
+    if !python.exists() {
+        let arguments = ["-m".into(), "venv".into(), environment.into_os_string()];
+        steps.push(Step::program("python environment", newest(), arguments));
+    }
+    let needs = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    let needs = needs.into_iter().chain(["--requirement", "xtask/foreign/requirements.txt"]);
+    steps.push(Step::program("foreign tools", &python, needs));
+    let arguments = ["xtask/foreign/check.py", log.unwrap_or(LOG), key.unwrap_or(KEY)];
+    steps.push(Step::program("foreign", python, arguments));
+    steps
+}
+
+/// `SEALTAP_PYTHON`, else the first Python that runs and is new enough for every tool, else whatever
+/// `python3` is.
+fn newest() -> OsString {
+    if let Some(python) = std::env::var_os("SEALTAP_PYTHON") {
+        return python;
+    }
+    let runs = |python: &&str| {
+        Command::new(python)
+            .args(["-c", "import sys, venv; sys.exit(sys.version_info < (3, 12))"])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    let found = ["python3", "python3.14", "python3.13", "python3.12"].into_iter().find(runs);
+    found.unwrap_or("python3").into()
+}

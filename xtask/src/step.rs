@@ -1,0 +1,201 @@
+//! Steps: run one after the other, tallied, summed up in one true line.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Write, stderr, stdout};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+/// What is wrong in the workspace at a root, one line each.
+type Rule = Box<dyn FnOnce(&Path) -> Vec<String>>;
+
+/// One thing to do.
+pub(crate) struct Step {
+    name: String,
+    action: Action,
+}
+
+enum Action {
+    /// A program; what it prints is passed on, and test results in it are counted.
+    Program { program: OsString, arguments: Vec<OsString>, variables: Vec<(String, OsString)> },
+    /// A rule of ours; what it finds wrong, one line each.
+    Rule(Rule),
+}
+
+impl Step {
+    /// Runs a program with arguments.
+    pub(crate) fn program<A: AsRef<OsStr>>(
+        name: impl Into<String>,
+        program: impl Into<OsString>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        let arguments = arguments.into_iter().map(|item| item.as_ref().to_owned()).collect();
+        let action = Action::Program { program: program.into(), arguments, variables: Vec::new() };
+        Self { name: name.into(), action }
+    }
+
+    /// Runs the cargo that runs us.
+    pub(crate) fn cargo(name: impl Into<String>, arguments: &[&str]) -> Self {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        Self::program(name, cargo, arguments)
+    }
+
+    /// Checks a rule; the function gets the workspace's root and returns what is wrong.
+    pub(crate) fn rule(
+        name: impl Into<String>,
+        check: impl FnOnce(&Path) -> Vec<String> + 'static,
+    ) -> Self {
+        Self { name: name.into(), action: Action::Rule(Box::new(check)) }
+    }
+
+    /// Adds an environment variable.
+    pub(crate) fn with(mut self, variable: &str, value: impl Into<OsString>) -> Self {
+        if let Action::Program { variables, .. } = &mut self.action {
+            variables.push((variable.to_owned(), value.into()));
+        }
+        self
+    }
+}
+
+/// Passed and failed: tests of a test run, else the step itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+impl Tally {
+    fn of(good: bool) -> Self {
+        Self { passed: u64::from(good), failed: u64::from(!good) }
+    }
+
+    /// Adds what a line of a test run reports, if it is the one that sums up.
+    fn count(&mut self, line: &str) {
+        let Some(counts) = line.strip_prefix("test result: ") else { return };
+        let number = |what: &str| {
+            let (before, _) = counts.split_once(what)?;
+            before.trim_end().rsplit(' ').next()?.parse::<u64>().ok()
+        };
+        self.passed += number("passed").unwrap_or_default();
+        self.failed += number("failed").unwrap_or_default();
+    }
+
+    /// What a program's end makes of its counted tests: without any it counts itself, and an end in
+    /// failure that no counted test explains (a build error, a kill) is one failure more.
+    fn ended(self, good: bool) -> Self {
+        match (self, good) {
+            (Self { passed: 0, failed: 0 }, _) => Self::of(good),
+            (Self { failed: 0, .. }, false) => Self { failed: 1, ..self },
+            _ => self,
+        }
+    }
+}
+
+/// Runs the steps in the workspace's root and sums them up.
+pub(crate) fn run(root: &Path, steps: Vec<Step>) -> ExitCode {
+    let mut sum = Tally::default();
+    let mut table = Vec::new();
+    for Step { name, action } in steps {
+        let began = Instant::now();
+        let tally = match action {
+            Action::Program { program, arguments, variables } => {
+                let mut command = Command::new(program);
+                command.args(arguments).envs(variables).current_dir(root);
+                say(&format!("== {name}: {}", shown(&command)));
+                program_step(&mut command, say)
+            }
+            Action::Rule(check) => {
+                say(&format!("== {name}"));
+                let wrong = check(root);
+                wrong.iter().for_each(|line| say(line));
+                Tally::of(wrong.is_empty())
+            }
+        };
+        sum.passed += tally.passed;
+        sum.failed += tally.failed;
+        let word = if tally.failed == 0 { "ok  " } else { "FAIL" };
+        let Tally { passed, failed } = tally;
+        let took = began.elapsed().as_secs_f32();
+        table
+            .push(format!("{word} {name:<30} {passed:>5} passed {failed:>3} failed {took:>7.1} s"));
+    }
+    say("== summary");
+    table.iter().for_each(|line| say(line));
+    say(&format!("{} passed, {} failed", sum.passed, sum.failed));
+    ExitCode::from(u8::from(sum.failed > 0))
+}
+
+/// Runs a program, reads its standard output and passes each line on to `say`.
+fn program_step(command: &mut Command, say: impl Fn(&str)) -> Tally {
+    let mut child = match command.stdout(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            say(&format!("cannot run {}: {error}", command.get_program().display()));
+            return Tally::of(false);
+        }
+    };
+    let mut tally = Tally::default();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line);
+            tally.count(&line);
+            say(&line);
+        }
+    }
+    tally.ended(child.wait().is_ok_and(|status| status.success()))
+}
+
+/// A command as one would type it.
+fn shown(command: &Command) -> String {
+    let mut words: Vec<String> = command
+        .get_envs()
+        .filter_map(|(name, value)| Some(format!("{}={:?}", name.display(), value?)))
+        .collect();
+    let program = Path::new(command.get_program());
+    words.push(program.file_name().unwrap_or(program.as_os_str()).display().to_string());
+    words.extend(command.get_args().map(|argument| argument.display().to_string()));
+    words.join(" ")
+}
+
+fn say(line: &str) {
+    // Cargo speaks on standard error; what came before must not appear after it.
+    let _ = stderr().flush();
+    let _ = writeln!(stdout(), "{line}").and_then(|()| stdout().flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_test_runs_are_added_up() {
+        let mut tally = Tally::default();
+        tally.count("test result: ok. 33 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out");
+        tally.count("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured");
+        tally.count("test some::name ... ok");
+        assert_eq!(tally, Tally { passed: 37, failed: 2 });
+        assert_eq!(tally.ended(false), tally);
+    }
+
+    #[test]
+    fn a_failure_that_no_test_explains_counts() {
+        assert_eq!(Tally::default().ended(false), Tally { passed: 0, failed: 1 });
+        assert_eq!(Tally::default().ended(true), Tally { passed: 1, failed: 0 });
+        let tests = Tally { passed: 9, failed: 0 };
+        assert_eq!(tests.ended(false), Tally { passed: 9, failed: 1 });
+        assert_eq!(tests.ended(true), tests);
+    }
+
+    #[test]
+    fn a_programs_end_and_output_are_told_apart() {
+        // Their results must not stand among those of the run that this test is part of.
+        let quiet = |_: &str| ();
+        let run = |script: &str| program_step(Command::new("sh").args(["-c", script]), quiet);
+        assert_eq!(run("true"), Tally { passed: 1, failed: 0 });
+        assert_eq!(run("exit 3"), Tally { passed: 0, failed: 1 });
+        let said = "echo 'test result: ok. 2 passed; 0 failed;'";
+        assert_eq!(run(said), Tally { passed: 2, failed: 0 });
+        assert_eq!(run(&format!("{said}; exit 1")), Tally { passed: 2, failed: 1 });
+        assert_eq!(program_step(&mut Command::new("no-such-program"), quiet).failed, 1);
+    }
+}
