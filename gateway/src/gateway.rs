@@ -133,6 +133,7 @@ impl Gateway {
         let options = journal::Options {
             file_size: config.journal.file_size,
             durability,
+            max_pending: usize::try_from(config.journal.pending).unwrap_or(usize::MAX),
             ..journal::Options::new(timeline)
         };
         let Opened { journal, batches, mut recovered } =
@@ -179,7 +180,7 @@ impl Gateway {
         })?;
         let secrets = Secrets::new(keys.header(), &config.secrets.headers, &config.secrets.query);
         let journey = Arc::new(Journey {
-            table,
+            table: table.bound_to(address),
             tap: Tap::new(journal.clone(), timeline, secrets, random, strict),
             forwarder,
             runs: Runs::default(),

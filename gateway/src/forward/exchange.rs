@@ -1,5 +1,6 @@
 //! One exchange: the request to its upstream and the answer to the client, both at once.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,6 +31,7 @@ struct Exchange<'a> {
     forwarder: &'a Forwarder,
     recorder: Recorder,
     accepted: RequestHead,
+    client: SocketAddr,
     length: BodyLength,
     upgrade: bool,
     route: Route,
@@ -61,11 +63,12 @@ pub async fn forward(forwarder: &Forwarder, captured: Captured) -> Forwarded {
     let (recorder, accepted, route) = captured.into_parts();
     let (head, length, upgrade) =
         (accepted.head().clone(), accepted.length(), accepted.wants_upgrade());
+    let client = accepted.client().address();
     let summary = Summary::new(&accepted, &route);
     let (body, reply) = Accepted::into_streams(accepted);
     let response = Responding::new(reply, head.method.clone(), route.upstream.authority.clone());
     let exchange =
-        Exchange { forwarder, recorder, accepted: head, length, upgrade, route, body, response };
+        Exchange { forwarder, recorder, accepted: head, client, length, upgrade, route, body, response };
     exchange.run(summary).await
 }
 
@@ -97,7 +100,7 @@ impl Exchange<'_> {
             BodyLength::Exactly(length) => Framing::Length(length),
             BodyLength::Unknown => Framing::Chunked,
         };
-        let appended = self.forwarder.appended(&self.accepted);
+        let appended = self.forwarder.appended(&self.accepted, self.client);
         let sent = head::request(
             &self.accepted,
             &upstream,

@@ -18,6 +18,7 @@ mod tls;
 mod upgrade;
 mod upstream;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -175,7 +176,7 @@ impl Forwarder {
     }
 
     /// Fields that the configuration has the gateway add.
-    fn appended(&self, received: &RequestHead) -> Vec<(&'static str, String)> {
+    fn appended(&self, received: &RequestHead, client: SocketAddr) -> Vec<(&'static str, String)> {
         let mut fields = Vec::new();
         if self.via {
             let version = match received.version {
@@ -184,6 +185,14 @@ impl Forwarder {
                 Version::Http2 => "2",
             };
             fields.push(("Via", format!("{version} sealtap")));
+        }
+        if self.forwarded {
+            // RFC 7239 section 6: an IPv6 address stands in brackets, and both in quotes.
+            let value = match client.ip() {
+                IpAddr::V4(address) => format!("for={address}"),
+                IpAddr::V6(address) => format!("for=\"[{address}]\""),
+            };
+            fields.push(("Forwarded", value));
         }
         fields
     }

@@ -1,10 +1,8 @@
 //! `sealtap ls` and `sealtap show`: the store, and over it what is still in the journal.
 
-use std::io::Write;
-
 use super::query::{Format, Paint, Query, QueryError};
 use crate::command::show::Body;
-use crate::command::{Exit, Failure, Outcome, ls, show};
+use crate::command::{Exit, Failure, Outcome, Output, ls, show};
 use crate::data::DataDir;
 use crate::seal::preview::Preview;
 use crate::store::Direction;
@@ -14,10 +12,10 @@ use crate::store::Direction;
 /// # Errors
 ///
 /// There is no such data directory or run, or something cannot be read.
-pub fn list(arguments: &ls::Arguments, output: &mut dyn Write) -> Outcome {
+pub fn list(arguments: &ls::Arguments, output: &mut Output<'_>) -> Outcome {
     let mut query = open(&arguments.data)?;
     let format = format(arguments.json);
-    query.list(arguments.run.as_deref(), format, output).map_err(failure)?;
+    query.list(arguments.run.as_deref(), format, output.exact()).map_err(failure)?;
     Ok(Exit::Done)
 }
 
@@ -26,9 +24,10 @@ pub fn list(arguments: &ls::Arguments, output: &mut dyn Write) -> Outcome {
 /// # Errors
 ///
 /// There is no such exchange or body, or something cannot be read.
-pub fn show(arguments: &show::Arguments, output: &mut dyn Write) -> Outcome {
+pub fn show(arguments: &show::Arguments, output: &mut Output<'_>) -> Outcome {
     let mut query = open(&arguments.data)?;
     let id = &arguments.id;
+    let output = output.exact();
     match arguments.body {
         None => query.show(id, format(arguments.json), output),
         Some(Body::Request) => query.body(id, Direction::Request, output).map(drop),

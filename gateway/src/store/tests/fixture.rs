@@ -190,6 +190,7 @@ impl Sample {
             boot: [0xb0; 16],
             number,
             id,
+            first_file: 1,
             units,
             bodies,
             ttfb_ns: Some(1_000_000),
