@@ -8,11 +8,15 @@ use std::path::Path;
 use sealtap_common::checkpoint::Checkpoint;
 use sealtap_common::commit::{BodyKey, BodyRoot, Dialect, Tuple, UnitKind, commit, unit};
 use sealtap_common::encoding::base64;
-use sealtap_common::leaf::Leaf;
+use sealtap_common::leaf::{
+    End, ErrorCode, GapAction, GapReason, Kind, Leaf, Outcome, Policy, RESERVED_KINDS, Source,
+};
 use sealtap_common::note::{Note, PublicKey, Signer};
 use sealtap_common::tile::{Level, TilePath, entries, push_entry, tiles};
 use sealtap_common::tree::{Frontier, Hash, leaf_hash, verify_consistency, verify_inclusion};
-use sealtap_common::unit::{Context, Interim, RequestHead, ResponseHead, Trailers};
+use sealtap_common::unit::{
+    Context, Ingress, Interim, RequestHead, ResponseHead, RunNamedBy, Trailers, Version,
+};
 use serde_json::Value;
 
 fn vectors(name: &str) -> Value {
@@ -201,5 +205,63 @@ fn leaves() {
     }
     for refused in list(&vectors["refused"]) {
         assert!(Leaf::decode(text(refused).as_bytes()).is_err(), "{refused}");
+    }
+}
+
+/// FORMAT.md without line breaks and runs of spaces, as its examples are wrapped.
+fn format_text() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("FORMAT.md");
+    fs::read_to_string(path).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_worked_bytes_of_the_format_are_those_of_the_vectors() {
+    let (format, commitments) = (format_text(), vectors("commitments.json"));
+    let hello = &commitments["segments"][1];
+    let short = &commitments["bodies"][1];
+    let tuple = text(&short["tuples"][0]);
+    let exchange = &vectors("leaves.json")["leaves"][1];
+    for worked in [
+        text(&hello["salt"]),
+        text(&hello["commitment"]),
+        &tuple[46..],
+        text(&short["body"]["root"]),
+        text(&vectors("note.json")["vkey"]),
+        text(&exchange["leaf_hash"]),
+    ] {
+        assert!(format.contains(worked), "{worked}");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/log/checkpoint");
+    for line in fs::read_to_string(path).unwrap().lines() {
+        assert!(format.contains(line), "{line}");
+    }
+    // The example leaf stands there in pieces, its response cut out.
+    let leaf: String = text(&exchange["leaf"]).split_whitespace().collect();
+    let solid: String = format.split_whitespace().collect();
+    let (before, after) = leaf.split_once("\"response\":{").unwrap();
+    let (_, after) = after.split_once("\"run\":").unwrap();
+    assert!(solid.contains(before) && solid.contains(after), "{before} {after}");
+}
+
+#[test]
+fn every_registered_word_stands_in_the_format() {
+    let format = format_text();
+    let lists = [
+        Kind::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>(),
+        Outcome::ALL.iter().map(|word| word.as_str()).collect(),
+        End::ALL.iter().map(|word| word.as_str()).collect(),
+        ErrorCode::ALL.iter().map(|word| word.as_str()).collect(),
+        Policy::ALL.iter().map(|word| word.as_str()).collect(),
+        Source::ALL.iter().map(|word| word.as_str()).collect(),
+        GapAction::ALL.iter().map(|word| word.as_str()).collect(),
+        GapReason::ALL.iter().map(|word| word.as_str()).collect(),
+        Dialect::ALL.iter().map(|word| word.as_str()).collect(),
+        Version::ALL.iter().map(|word| word.as_str()).collect(),
+        Ingress::ALL.iter().map(|word| word.as_str()).collect(),
+        RunNamedBy::ALL.iter().map(|word| word.as_str()).collect(),
+        RESERVED_KINDS.to_vec(),
+    ];
+    for word in lists.concat() {
+        assert!(format.contains(&format!("`{word}`")), "{word}");
     }
 }

@@ -173,6 +173,8 @@ fn other_kinds_are_kept_unchecked_but_only_when_well_formed() {
         assert_eq!((leaf.kind(), leaf.sealed()), (kind, 4));
         assert_eq!(leaf.encode().unwrap(), bytes.as_bytes());
     }
+    let other_spelling = br#"{"ext":{},"kind":"a","sealed":4,"text":"\u0041","v":1}"#;
+    assert!(matches!(Leaf::decode(other_spelling), Err(DecodeError::Json(_))));
     for bad in [
         r#"{"ext":[],"kind":"a","sealed":4,"v":1}"#,
         r#"{"ext":{},"kind":"A","sealed":4,"v":1}"#,

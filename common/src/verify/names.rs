@@ -27,14 +27,13 @@ pub(super) fn check(paths: &[String], size: u64, report: &mut Report) -> Listed 
             report.find(What::Stranger, Place::file(path), "no file of a log has this name");
             continue;
         };
-        let here = TilePath::in_tree(tile.level, tile.index, size);
-        if here == Some(tile) {
+        if TilePath::in_tree(tile.level, tile.index, size) == Some(tile) {
             listed.needed.insert(tile);
             continue;
         }
+        // A tile of a later tree begins past `to`, so only outgrown ones can pass.
         let (first, end) = tile.sizes();
-        let outgrown = here.is_some_and(|now| tile.width < now.width);
-        if outgrown && first.max(from) < end.min(to) {
+        if first.max(from) < end.min(to) {
             (from, to) = (first.max(from), end.min(to));
             listed.superseded.insert(tile);
         } else {

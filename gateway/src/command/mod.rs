@@ -95,7 +95,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, parts: &Parts) -> Exi
             };
         }
     };
-    let mut standard = BufWriter::with_capacity(BUFFER, stdout().lock());
+    // Not locked for as long as the command runs: `serve` prints from another thread.
+    let mut standard = BufWriter::with_capacity(BUFFER, stdout());
     let mut output = Output::new(&mut standard, Output::standard_has_styles());
     let outcome = cli.command.run(parts, &mut output);
     let outcome = outcome.and_then(|exit| match standard.flush() {

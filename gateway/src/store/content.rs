@@ -145,3 +145,30 @@ impl Unpacker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::super::tests::fixture::{noise_bytes, text_bytes};
+    use super::*;
+
+    #[test]
+    fn contents_of_every_length_come_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let connection = schema::open_writer(directory.path()).unwrap();
+        let mut contents = Contents::new(&[1; 32]).unwrap();
+        let mut unpacker = Unpacker::new().unwrap();
+        for length in [1, 47, 48, 49, 65_536, 4 << 20, 9 << 20] {
+            for bytes in [text_bytes(1, length), noise_bytes(1, length), vec![0; length]] {
+                let placed = contents.place(&connection, &bytes).unwrap();
+                let again = contents.place(&connection, &bytes).unwrap();
+                assert_eq!((again.content, again.added), (placed.content, None));
+                let wanted = u64::try_from(length).unwrap();
+                assert!(placed.added.unwrap() <= wanted);
+                let back = unpacker.read(&connection, placed.content, wanted).unwrap();
+                assert!(back == bytes, "{length} bytes");
+                assert!(unpacker.read(&connection, placed.content, wanted + 1).is_err());
+            }
+        }
+    }
+}

@@ -23,7 +23,7 @@ const PAGE_BYTES: i64 = 16 * 1024;
 /// The log is folded into the database once it holds this many pages (16 MiB).
 const CHECKPOINT_PAGES: i64 = 1024;
 /// What the log may keep on disk after it was folded in, in bytes.
-const LOG_KEPT_BYTES: i64 = 64 * 1024 * 1024;
+pub(super) const LOG_KEPT_BYTES: u64 = 64 * 1024 * 1024;
 /// How long to wait for a lock; writers hold theirs only while one batch commits.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -90,7 +90,7 @@ fn prepare_writer(path: &Path) -> Outcome<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    connection.pragma_update(None, "journal_size_limit", LOG_KEPT_BYTES)?;
+    connection.pragma_update(None, "journal_size_limit", signed(LOG_KEPT_BYTES)?)?;
     connection.pragma_update(None, "cache_size", -16_384)?;
     // Foreign keys are declared for the reader's eye; checking them costs a lookup a row.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
@@ -113,7 +113,7 @@ pub(super) fn open_reader(directory: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     match prepare_reader(&path, &path, flags).map_err(|fault| fault.at(&path)) {
         // A copy on a medium that nobody can write, and without a log: nothing can change under us.
-        Err(StoreError::Denied { .. }) if is_without_log(&path) => {
+        Err(StoreError::Denied { .. }) if log_length(&path) == 0 => {
             let flags = flags | OpenFlags::SQLITE_OPEN_URI;
             prepare_reader(&immutable(&path), &path, flags).map_err(|fault| fault.at(&path))
         }
@@ -131,10 +131,11 @@ fn prepare_reader(name: &Path, path: &Path, flags: OpenFlags) -> Outcome<Connect
     Ok(connection)
 }
 
-fn is_without_log(path: &Path) -> bool {
+/// How long the write-ahead log of the database at `path` is, in bytes.
+pub(super) fn log_length(path: &Path) -> u64 {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    fs::metadata(PathBuf::from(log)).map_or(true, |log| log.len() == 0)
+    fs::metadata(PathBuf::from(log)).map_or(0, |log| log.len())
 }
 
 /// The name by which SQLite opens a file without locks and without looking for its log.

@@ -89,7 +89,21 @@ impl Store {
         batch: &[SealedExchange],
         bytes: &mut dyn ExtentSource,
     ) -> Result<Stored, StoreError> {
-        self.put_batch(batch, bytes).map_err(|fault| fault.at(&self.path))
+        let stored = self.put_batch(batch, bytes).map_err(|fault| fault.at(&self.path))?;
+        self.bound_log();
+        Ok(stored)
+    }
+
+    /// Folds a log that readers or one large batch let grow into the database, and cuts it.
+    fn bound_log(&self) {
+        if schema::log_length(&self.path) > schema::LOG_KEPT_BYTES {
+            self.fold_log();
+        }
+    }
+
+    fn fold_log(&self) {
+        // Only tidiness: a log that stays behind is read, and folded in at the next chance.
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 
     fn put_batch(
@@ -156,8 +170,7 @@ impl Store {
 impl Drop for Store {
     /// Folds the write-ahead log into the database, so that a store at rest is one file.
     fn drop(&mut self) {
-        // Only tidiness: a log that stays behind is read, and folded in at the next chance.
-        let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.fold_log();
     }
 }
 

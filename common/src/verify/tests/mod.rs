@@ -92,6 +92,10 @@ fn partial_tiles_of_one_earlier_tree_may_linger() {
     // Two earlier trees, or tiles of a later one, are not what a gateway leaves behind.
     assert_eq!(merged(&[280, 290, 302]).findings[0].what, What::Stranger);
     assert_eq!(merged(&[302, 280]).findings[0].what, What::Stranger);
+    let mut short = files(&entries[..290]);
+    short.extend(files(&entries));
+    short.get_mut("tile/0/001.p/34").unwrap().truncate(32);
+    assert_eq!(verify(&short, &[key()], &mut ()).findings[0].what, What::Superseded);
     let mut changed = files(&entries[..290]);
     changed.extend(files(&entries));
     changed.get_mut("tile/0/001.p/34").unwrap()[7] ^= 1;
@@ -126,6 +130,43 @@ fn a_size_beyond_all_files_is_refused_at_once() {
     let report = verify(&files, &[key()], &mut ());
     assert_eq!(report.verdict(), Verdict::Invalid);
     assert!(report.findings.iter().all(|finding| finding.what == What::Missing));
+}
+
+#[test]
+fn each_finding_names_its_own_step() {
+    let whole = log_of(&history(300));
+    let other_root =
+        Checkpoint { origin: log::ORIGIN.into(), size: 302, root: [1; 32] }.to_string();
+    let mut files = whole.clone();
+    let note = Note::sign(&other_root, &log::signer(1)).emit().into_bytes();
+    files.insert(CHECKPOINT.into(), note);
+    let report = verify(&files, &[key()], &mut ());
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!((report.findings[0].what, &report.findings[0].place), (What::Root, &Place::Log));
+
+    let mut files = whole.clone();
+    files.get_mut("tile/entries/001.p/46").unwrap().extend([0, 0]);
+    let report = verify(&files, &[key()], &mut ());
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!(report.findings[0].what, What::Bundle);
+    assert_eq!(report.undecided.len(), 1, "what could not be checked any more is said");
+
+    let mut files = whole;
+    files.get_mut("tile/1/000.p/1").unwrap()[0] ^= 1;
+    let report = verify(&files, &[key()], &mut ());
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!(report.findings[0].what, What::HashTile);
+}
+
+#[test]
+fn a_signature_of_another_length_is_refused_even_without_a_key() {
+    let mut files = log_of(&history(3));
+    let text = String::from_utf8(files[CHECKPOINT].clone()).unwrap();
+    let mut note = Note::parse(text.as_bytes()).unwrap();
+    note.signatures[0].signature.push(0);
+    files.insert(CHECKPOINT.into(), note.emit().into_bytes());
+    let report = verify(&files, &[], &mut ());
+    assert_eq!(report.findings[0].what, What::Signature);
 }
 
 #[test]

@@ -162,6 +162,26 @@ fn files_missing_shortened_or_mixed_up_are_named() {
     assert!(matches!(open(&disk, 9), Err(JournalError::BootOrder { path })
         if path.ends_with(file_name(3))));
 
+    // A whole file in the place of another.
+    let disk = copy(&source);
+    let mut other = Vec::new();
+    disk.edit(&file_name(3), |bytes| other.clone_from(bytes));
+    disk.edit(&file_name(2), |bytes| bytes.clone_from(&other));
+    assert!(matches!(open(&disk, 9), Err(JournalError::UnreadableHeader { path })
+        if path.ends_with(file_name(2))));
+
+    // A batch that checks by itself, but does not follow from the one before.
+    let disk = copy(&source);
+    disk.edit(&file_name(2), |bytes| {
+        let salt = FileHeader::decode(bytes).unwrap().salt;
+        let mut batch = BatchHeader::decode(&bytes[BLOCK..]).unwrap();
+        batch.previous_crc ^= 1;
+        let end = BLOCK + 64 + usize::try_from(batch.length).unwrap();
+        let (header, _) = batch.seal(&salt, &bytes[BLOCK + 64..end]);
+        bytes[BLOCK..BLOCK + 64].copy_from_slice(&header);
+    });
+    assert!(matches!(open(&disk, 9), Err(JournalError::Corrupt { offset: 4096, .. })));
+
     let disk = copy(&source);
     assert!(matches!(open(&disk, 2), Err(JournalError::BootOrder { .. })), "a boot twice");
 

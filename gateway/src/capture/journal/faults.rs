@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::memory::{Fault, Memory};
 use super::*;
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options {
         file_size: 32 * 1024,
         retry_interval: Duration::from_millis(1),
@@ -13,38 +13,46 @@ fn options() -> Options {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }
 
-type Record = (u64, Vec<u8>);
+pub(super) type Record = (u64, Vec<u8>);
 
-struct Outcome {
-    accepted: Vec<Record>,
-    durable: usize,
-    refused: u64,
+pub(super) struct Outcome {
+    pub(super) accepted: Vec<Record>,
+    pub(super) durable: usize,
+    pub(super) refused: u64,
+    /// Of these, while there was power for sure.
+    pub(super) refused_in_order: u64,
     /// Refusals that `RESUMED` records handed on tell of.
-    told: u64,
+    pub(super) told: u64,
 }
 
-fn told(batch: &Batch) -> u64 {
+pub(super) fn told(batch: &Batch) -> u64 {
     let own = batch.records().filter(|record| record.kind == RESUMED);
     own.map(|record| Resumed::decode(record.payload).unwrap().refused).sum()
 }
 
-fn owned(batch: &Batch) -> Vec<Record> {
+pub(super) fn owned(batch: &Batch) -> Vec<Record> {
     let callers = batch.records().filter(|record| record.kind < FIRST_OWN_KIND);
     callers.map(|record| (record.number, record.payload.to_vec())).collect()
 }
 
 /// Some exchanges over several files, with files taken back on the way.
-fn exchanges(journal: &Journal, batches: &std::sync::mpsc::Receiver<Batch>) -> Outcome {
-    let mut outcome = Outcome { accepted: Vec::new(), durable: 0, refused: 0, told: 0 };
+pub(super) fn exchanges(
+    disk: &Memory,
+    journal: &Journal,
+    batches: &std::sync::mpsc::Receiver<Batch>,
+) -> Outcome {
+    let mut outcome =
+        Outcome { accepted: Vec::new(), durable: 0, refused: 0, refused_in_order: 0, told: 0 };
     let runtime = runtime();
     for n in 0..12_u8 {
         let head = vec![n; 300];
         let Ok((ticket, position)) = journal.begin(1, &[&head]) else {
             outcome.refused += 1;
+            outcome.refused_in_order += u64::from(disk.has_power());
             std::thread::sleep(Duration::from_millis(1));
             continue;
         };
@@ -78,7 +86,7 @@ fn recovered(recovered: &mut Recovered) -> Vec<Record> {
 }
 
 /// What came back is a run of what was accepted that ends no earlier than what was durable.
-fn check(found: &[Record], outcome: &Outcome) {
+pub(super) fn check(found: &[Record], outcome: &Outcome) {
     let from = found
         .first()
         .map_or(0, |first| outcome.accepted.iter().position(|record| record == first).unwrap());
@@ -96,7 +104,7 @@ fn any_operation_may_fail_and_the_journal_comes_back() {
             let (journal, batches) = (opened.journal, opened.batches);
             let before = disk.done();
             disk.fail(after, fault);
-            let mut outcome = exchanges(&journal, &batches);
+            let mut outcome = exchanges(&disk, &journal, &batches);
             let past = disk.done() - before <= after;
             // It is up again within moments, and says how many it turned away.
             let started = Instant::now();
@@ -140,7 +148,7 @@ fn the_power_may_go_at_any_operation() {
             let opened = Journal::open_on(Arc::new(disk.clone()), [1; 16], options()).unwrap();
             let before = disk.done();
             disk.fail(after, Fault::Off);
-            let outcome = exchanges(&opened.journal, &opened.batches);
+            let outcome = exchanges(&disk, &opened.journal, &opened.batches);
             let past = disk.done() - before <= after;
             let after_loss = disk.lose_power();
             drop(opened.batches);
@@ -162,7 +170,7 @@ fn an_opening_that_fails_or_is_cut_off_harms_nothing() {
         for after in 0_u64.. {
             let mut disk = Memory::new(after);
             let opened = Journal::open_on(Arc::new(disk.clone()), [1; 16], options()).unwrap();
-            let mut outcome = exchanges(&opened.journal, &opened.batches);
+            let mut outcome = exchanges(&disk, &opened.journal, &opened.batches);
             drop(opened.recovered);
             let reader = std::thread::spawn(move || opened.batches.iter().count());
             opened.journal.close().unwrap();
@@ -190,98 +198,4 @@ fn an_opening_that_fails_or_is_cut_off_harms_nothing() {
             }
         }
     }
-}
-
-#[test]
-fn refusals_are_counted_and_a_gap_without_an_end_is_told_until_settled() {
-    let disk = Memory::new(1);
-    let opened = Journal::open_on(Arc::new(disk.clone()), [1; 16], options()).unwrap();
-    let (journal, batches) = (opened.journal, opened.batches);
-    disk.set_room(Some(0));
-    let runtime = runtime();
-    let mut refused = 0;
-    let mut tickets = Vec::new();
-    // Files fill until there is no room for the next.
-    while refused == 0 {
-        match journal.begin(1, &[&[0; 9_000]]) {
-            Ok((ticket, position)) => {
-                tickets.push(ticket);
-                let _either = runtime.block_on(journal.durable(position));
-            }
-            Err(Down::DiskFull(_)) => refused += 1,
-            Err(other) => panic!("{other}"),
-        }
-    }
-    assert!(matches!(journal.append(tickets[0], 2, &[b"x"]), Err(Down::DiskFull(_))));
-    assert!(matches!(journal.stats().down, Some(Down::DiskFull(_))));
-    for _ in 0..41 {
-        journal.begin(1, &[b"x"]).unwrap_err();
-    }
-    runtime.block_on(journal.room());
-    disk.set_room(None);
-    let number = loop {
-        match journal.begin(1, &[b"after"]) {
-            Ok((ticket, position)) => {
-                runtime.block_on(journal.durable(position)).unwrap();
-                break ticket.number;
-            }
-            Err(_) => refused += 1,
-        }
-    };
-    assert_eq!(number, tickets.last().unwrap().number + 1, "a refusal used up a number");
-    // What began before is over for good.
-    assert!(journal.append(tickets[0], 2, &[b"x"]).is_err());
-    let records: Vec<(u8, u64, Vec<u8>)> = batches
-        .try_iter()
-        .flat_map(|batch| {
-            batch.records().map(|r| (r.kind, r.number, r.payload.to_vec())).collect::<Vec<_>>()
-        })
-        .collect();
-    let at = records.iter().position(|(kind, ..)| *kind == RESUMED).unwrap();
-    let resumed = Resumed::decode(&records[at].2).unwrap();
-    assert_eq!(records[at].1, number - 1, "it names the last exchange begun before");
-    assert_eq!(resumed.refused, refused + 41);
-    assert_eq!(resumed.reason, Reason::DiskFull);
-    assert!(resumed.began_us <= resumed.ended_us);
-
-    // A second outage that is cut off leaves its beginning.
-    disk.set_room(Some(0));
-    while journal.begin(1, &[&[0; 9_000]]).is_ok() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let after = disk.lose_power();
-    let reader = std::thread::spawn(move || batches.iter().count());
-    assert!(matches!(journal.close(), Err(JournalError::Unwritten { .. })));
-    reader.join().unwrap();
-    for boot in 2..4 {
-        let disk = Arc::new(after.clone());
-        let opened = Journal::open_on(disk, [boot; 16], options()).unwrap();
-        let gaps = &opened.recovered.open_gaps;
-        assert_eq!(gaps.len(), 1);
-        assert_eq!((gaps[0].boot, gaps[0].number), ([1; 16], 2));
-        assert!(gaps[0].began_us >= resumed.ended_us);
-        if boot == 3 {
-            opened.journal.settle_gaps();
-        }
-        opened.journal.close().unwrap();
-    }
-    let opened = Journal::open_on(Arc::new(after), [4; 16], options()).unwrap();
-    assert_eq!(opened.recovered.open_gaps, []);
-}
-
-#[test]
-fn without_a_reader_or_a_reserve_it_stays_closed() {
-    let disk = Memory::new(1);
-    let opened = Journal::open_on(Arc::new(disk), [1; 16], options()).unwrap();
-    drop(opened.batches);
-    let journal = opened.journal;
-    let (_, position) = journal.begin(1, &[b"a"]).unwrap();
-    let _either = runtime().block_on(journal.durable(position));
-    let started = Instant::now();
-    while journal.stats().down.is_none() {
-        assert!(started.elapsed() < Duration::from_secs(10));
-    }
-    std::thread::sleep(Duration::from_millis(20));
-    assert!(matches!(journal.begin(1, &[b"b"]), Err(Down::Failed(why)) if why.contains("seal")));
-    journal.close().unwrap_err();
 }

@@ -42,6 +42,8 @@ struct Inner {
     faults: BTreeMap<u64, Fault>,
     /// Whether a write or sync of this file went wrong.
     failed: BTreeSet<usize>,
+    /// Files that never take a write again.
+    broken: BTreeSet<String>,
     /// Bytes all files together may take.
     room: Option<usize>,
     random: u64,
@@ -86,14 +88,24 @@ impl Memory {
         inner.names.get(name).is_some_and(|file| inner.failed.contains(file))
     }
 
+    pub(super) fn has_power(&self) -> bool {
+        !self.inner().off
+    }
+
     pub(super) fn heal(&self) {
         let mut inner = self.inner();
         inner.faults.clear();
+        inner.broken.clear();
         inner.failed.clear();
     }
 
     pub(super) fn done(&self) -> u64 {
         self.inner().done
+    }
+
+    /// Every write to the file that has this name fails from now on.
+    pub(super) fn break_file(&self, name: &str) {
+        self.inner().broken.insert(name.to_owned());
     }
 
     pub(super) fn set_room(&self, room: Option<usize>) {
@@ -310,8 +322,12 @@ impl File for Open {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut inner = self.disk.inner();
         let offset = size(offset);
+        let broken = inner.broken.iter().any(|name| inner.names.get(name) == Some(&self.file));
+        if broken {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         let step = inner.step();
-        if step.is_err() {
+        if step.is_err() && !inner.off {
             inner.failed.insert(self.file);
         }
         match step {
@@ -350,7 +366,7 @@ impl File for Open {
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.disk.inner();
         let step = inner.step();
-        if step.is_err() {
+        if step.is_err() && !inner.off {
             inner.failed.insert(self.file);
         }
         let content = &mut inner.files[self.file];

@@ -80,6 +80,8 @@ mod open;
 mod outage;
 mod queue;
 mod reader;
+#[cfg(test)]
+mod refusals;
 mod reserve;
 mod spares;
 mod tail;

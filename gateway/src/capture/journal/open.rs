@@ -56,12 +56,32 @@ pub struct Recovered {
 pub(super) struct Owner {
     shared: Arc<Shared>,
     spares: Arc<Spares>,
-    threads: Mutex<Option<Threads>>,
+    writer: Mutex<Option<JoinHandle<Result<(), JournalError>>>>,
 }
 
-struct Threads {
-    writer: JoinHandle<Result<(), JournalError>>,
-    helper: JoinHandle<()>,
+/// The helper thread; when this goes, it has ended.
+struct Helper {
+    spares: Arc<Spares>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Helper {
+    fn start(spares: Arc<Spares>) -> Result<Self, JournalError> {
+        let work = Arc::clone(&spares);
+        let thread = Some(thread("journal-files", move || work.run())?);
+        Ok(Self { spares, thread })
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.spares.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the journal's helper thread panicked");
+        }
+    }
 }
 
 impl Journal {
@@ -100,12 +120,8 @@ impl Journal {
         reserve.keep(|gap| !ended.contains(&(gap.boot, gap.number)))?;
         recovered.open_gaps = reserve.gaps().to_vec();
         let spares = Arc::new(Spares::new(Arc::clone(&disk), file_size)?);
-        let helper = thread("journal-files", {
-            let spares = Arc::clone(&spares);
-            move || spares.run()
-        })?;
-        let current = spares.take().and_then(|spare| begin_file(disk.as_ref(), &spare, header));
-        let current = current.inspect_err(|_| spares.close())?;
+        let helper = Helper::start(Arc::clone(&spares))?;
+        let current = begin_file(disk.as_ref(), &spares.take()?, header)?;
 
         let shared = Arc::new(Shared::new(options, file_size));
         let files = u64::try_from(recovered.reader.files()?.len()).unwrap_or_default();
@@ -115,13 +131,13 @@ impl Journal {
             Writer::new(Arc::clone(&shared), disk, Arc::clone(&spares), sender, current, reserve);
         let writer = thread("journal", move || {
             let result = writer.run();
-            // Held until nothing is written any more.
+            // The lock is held until nobody touches a file any more.
+            drop(helper);
             drop(lock);
             result
-        });
-        let writer = writer.inspect_err(|_| spares.close())?;
-        let threads = Mutex::new(Some(Threads { writer, helper }));
-        let owner = Arc::new(Owner { shared: Arc::clone(&shared), spares, threads });
+        })?;
+        let writer = Mutex::new(Some(writer));
+        let owner = Arc::new(Owner { shared: Arc::clone(&shared), spares, writer });
         Ok(Opened { journal: Self { shared, owner }, batches, recovered })
     }
 
@@ -213,12 +229,9 @@ impl Journal {
     /// [`JournalError::Unwritten`] when the journal was down and records are lost.
     pub fn close(self) -> Result<(), JournalError> {
         self.shared.close();
-        let threads = self.owner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(threads) = threads else { return Ok(()) };
-        let written = threads.writer.join();
-        self.owner.spares.close();
-        let _helped = threads.helper.join();
-        written.unwrap_or_else(|_| {
+        let writer = self.owner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(writer) = writer else { return Ok(()) };
+        writer.join().unwrap_or_else(|_| {
             let cause = Down::Failed("the writer thread panicked".into());
             Err(JournalError::Unwritten { bytes: 0, cause })
         })

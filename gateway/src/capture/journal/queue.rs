@@ -3,26 +3,23 @@
 //! Comes in: records, and positions to wait for. Goes out: groups of buffers for the writer,
 //! answers for the callers. Nothing here touches a disk or holds a lock over a suspension.
 
+mod work;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
 
 use super::buffer::{Buffer, Pool};
 use super::format::{BATCH_HEADER, RECORD_HEADER};
 use super::waiters::{Place, Waiters};
 use super::{Down, Durability, Options, Position, Ticket};
 
-/// Records nobody waits for are written after this long.
-const LINGER: Duration = Duration::from_millis(50);
-/// Or when so many bytes have gathered. A batch has at most as many: larger ones were measured to
+/// Records nobody waits for are written when so many bytes have gathered, or after a while. A batch has at most as many: larger ones were measured to
 /// cost more in fresh memory than they save in writes.
 const ENOUGH: u64 = 1024 * 1024;
-/// After so long without records, memory that a burst has left is given back.
-const IDLE: Duration = Duration::from_secs(5);
 
 /// What callers and the writer share.
 pub(super) struct Shared {
@@ -244,142 +241,6 @@ impl Shared {
             return Ok(());
         }
         Err(self.state().void())
-    }
-
-    /// Blocks the writer until there is something to do.
-    pub(super) fn next(&self) -> Work {
-        let linger = LINGER.min(self.options.sync_interval);
-        let mut since = None;
-        let mut state = self.state();
-        loop {
-            if state.settle_gaps {
-                state.settle_gaps = false;
-                return Work::SettleGaps;
-            }
-            let gathered = state.end.saturating_sub(state.taken);
-            if gathered == 0 {
-                state.urgent = false;
-                if state.closing {
-                    return Work::Close;
-                }
-                state.writer = Activity::Idle;
-                state = self.idle(state);
-                continue;
-            }
-            let waited = since.get_or_insert_with(Instant::now).elapsed();
-            if state.urgent || state.closing || gathered >= ENOUGH || waited >= linger {
-                return Work::Write(self.take(&mut state));
-            }
-            state.writer = Activity::Lingering;
-            let left = linger.saturating_sub(waited);
-            (state, _) =
-                self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Waits for a record; after a while, with less memory.
-    fn idle<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let waited = self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
-        let (mut state, timeout) = waited;
-        if !timeout.timed_out() || state.writer != Activity::Idle || state.closing {
-            return state;
-        }
-        self.pool.shrink();
-        if state.current.is_empty() {
-            state.current = self.pool.take();
-        }
-        self.work.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self, state: &mut State) -> VecDeque<Buffer> {
-        state.urgent = false;
-        state.writer = Activity::Busy;
-        state.taken = state.end;
-        let mut group = std::mem::take(&mut state.full);
-        if !state.current.is_empty() {
-            group.push_back(std::mem::replace(&mut state.current, self.pool.take()));
-        }
-        group
-    }
-
-    /// All records up to `end` are on disk: wakes those who waited for them.
-    pub(super) fn advance(&self, end: u64) {
-        self.watermark.store(end, Ordering::Release);
-        wake(self.waiters().due(end));
-    }
-
-    /// Whether all up to `end` is on disk.
-    pub(super) fn is_durable(&self, end: u64) -> bool {
-        self.watermark.load(Ordering::Acquire) >= end
-    }
-
-    /// Refuses everything from now on; what had gathered comes out.
-    pub(super) fn go_down(&self, down: Down) -> VecDeque<Buffer> {
-        let mut state = self.state();
-        state.down = Some(down.clone());
-        state.last_down = Some(down);
-        state.refused = 0;
-        state.epoch = state.epoch.saturating_add(1);
-        self.epoch.store(state.epoch, Ordering::Release);
-        let gathered = self.take(&mut state);
-        drop(state);
-        wake(self.waiters().due(u64::MAX));
-        self.pool.room.notify_waiters();
-        gathered
-    }
-
-    /// Still refuses, for another reason.
-    pub(super) fn stay_down(&self, down: Down) {
-        let mut state = self.state();
-        state.last_down = Some(down.clone());
-        state.down = Some(down);
-    }
-
-    /// Works again. The record that `told` makes of the count of refused begins comes before all
-    /// others, under the number of the last exchange begun. Returns where that record ends.
-    pub(super) fn go_up(&self, kind: u8, told: impl FnOnce(u64) -> Vec<u8>) -> u64 {
-        let mut state = self.state();
-        let payload = told(state.refused);
-        let length = u32::try_from(payload.len()).unwrap_or_default();
-        state.down = None;
-        let number = state.number;
-        self.push(&mut state, kind, number, &[&payload], length);
-        state.urgent = true;
-        state.end
-    }
-
-    /// Waits up to `time`, or less when the journal is to close; whether it is.
-    pub(super) fn pause(&self, time: Duration) -> bool {
-        let until = Instant::now() + time;
-        let mut state = self.state();
-        while !state.closing {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            (state, _) =
-                self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.closing
-    }
-
-    pub(super) fn close(&self) {
-        let mut state = self.state();
-        state.closing = true;
-        self.work.notify_one();
-    }
-
-    /// Nothing will ever be written again: nobody may wait for it.
-    pub(super) fn closed(&self, why: Down) {
-        let mut state = self.state();
-        state.closing = true;
-        state.last_down.get_or_insert_with(|| why.clone());
-        state.down.get_or_insert(why);
-        state.epoch = state.epoch.saturating_add(1);
-        self.epoch.store(state.epoch, Ordering::Release);
-        drop(state);
-        wake(self.waiters().due(u64::MAX));
-        self.pool.room.notify_waiters();
     }
 
     pub(super) fn settle_gaps(&self) {

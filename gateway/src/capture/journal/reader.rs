@@ -181,7 +181,8 @@ impl Reader {
         let name = file_name(sequence);
         let Some((header, file)) = self.header(sequence)? else { return Ok(None) };
         if self.boots.last() != Some(&header.boot) {
-            let first = self.boots.is_empty();
+            // A live reader may have passed over files that were taken back.
+            let first = self.boots.is_empty() || self.live;
             if self.boots.contains(&header.boot) || (!first && header.origin != Origin::Opened) {
                 return Err(JournalError::BootOrder { path: self.disk.path(&name) });
             }
@@ -210,9 +211,14 @@ impl Reader {
         };
         let mut block = vec![0; BLOCK];
         file.read_at(&mut block, 0).map_err(on("read", path()))?;
-        let header = FileHeader::decode(&block)
-            .filter(|header| header.sequence == sequence)
-            .ok_or_else(|| JournalError::UnreadableHeader { path: path() })?;
+        let header = FileHeader::decode(&block).filter(|header| header.sequence == sequence);
+        let Some(header) = header else {
+            // Beside a running gateway, the file may have been taken back since it was opened.
+            if self.live && !self.files()?.contains(&sequence) {
+                return Ok(None);
+            }
+            return Err(JournalError::UnreadableHeader { path: path() });
+        };
         let length = file.length().map_err(on("read", path()))?;
         if length < header.length {
             let batch = header.first_batch;

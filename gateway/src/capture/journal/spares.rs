@@ -176,6 +176,9 @@ impl Spares {
         let stride = u64::try_from(STRIDE).unwrap_or(u64::MAX);
         let mut offset = 0;
         while offset < self.file_size {
+            if self.state().closing {
+                return Err(io::Error::other("the journal is closing"));
+            }
             let left = usize::try_from(self.file_size.saturating_sub(offset)).unwrap_or(STRIDE);
             file.write_at(zeros.get(..left.min(STRIDE)).unwrap_or_default(), offset)?;
             offset = offset.saturating_add(stride);

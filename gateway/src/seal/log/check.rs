@@ -14,7 +14,7 @@ use sealtap_common::tile::{Edge, FULL_WIDTH, Level, RestoreError, TilePath, entr
 use sealtap_common::tree::leaf_hash;
 
 use super::LogError;
-use super::disk::Disk;
+use super::disk::{Disk, Kind};
 use super::staging::{Directories, relative};
 use super::tip::{Tip, partial_tiles};
 
@@ -69,7 +69,7 @@ impl Found {
         let mut any = false;
         for entry in disk.list(at).map_err(LogError::io("list", at))? {
             let path = at.join(&entry.name);
-            if entry.directory {
+            if entry.kind == Kind::Directory {
                 if self.walk(disk, log, &path)? {
                     any = true;
                 } else {
@@ -78,7 +78,8 @@ impl Found {
                 continue;
             }
             any = true;
-            let name = relative(&path, log);
+            // A link could lead out of the log, and a pipe would be waited for.
+            let name = relative(&path, log).filter(|_| entry.kind == Kind::File);
             if name == Some("checkpoint") {
                 continue;
             }

@@ -10,7 +10,7 @@ use sealtap_common::tile::TilePath;
 
 use super::LogError;
 use super::disk::{
-    Access, Disk, Entry, create_directories, remove_if_there, replace, settle_directories,
+    Access, Disk, Entry, Kind, create_directories, remove_if_there, replace, settle_directories,
 };
 use super::tip::Files;
 
@@ -120,6 +120,9 @@ impl Directories {
     pub(super) fn waiting(&self, disk: &dyn Disk) -> Result<BTreeMap<TilePath, PathBuf>, LogError> {
         let entries = self.staged_entries(disk)?;
         let tile = |entry: &Entry| {
+            if entry.kind != Kind::File {
+                return None;
+            }
             let path = entry.name.to_str()?.replace(SLASH, "/").parse().ok()?;
             Some((path, self.staging.join(&entry.name)))
         };

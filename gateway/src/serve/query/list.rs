@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::io::Write;
 
+use sealtap_common::Id;
+
 use super::Query;
 use super::error::QueryError;
 use super::overlay::Overlay;
@@ -19,7 +21,8 @@ impl<O: Overlay> Query<O> {
     ///
     /// # Errors
     ///
-    /// No run has that name, the store or the journal cannot be read, or `out` fails.
+    /// No run has that name, the store or the journal cannot be read, or `out` fails. An exchange
+    /// that cannot be read is left out; the error comes after all others were listed.
     pub fn list(
         &mut self,
         run: Option<&str>,
@@ -39,6 +42,7 @@ impl<O: Overlay> Query<O> {
         });
         let mut waiting: HashSet<_> = pending.iter().map(|row| row.id).collect();
         let mut lines = Lines { format, table: Table::default(), count: 0, out };
+        let mut unreadable = None;
         let mut next = 0;
         while let Some(store) = &self.store {
             let page = store.page(next, PAGE, filter)?;
@@ -46,16 +50,18 @@ impl<O: Overlay> Query<O> {
             next = last.leaf_index.saturating_add(1);
             let mut rows = Vec::with_capacity(page.len());
             for stored in &page {
-                let (row, ..) = ExchangeView::stored(stored)?;
-                waiting.remove(&row.id);
-                rows.push(row);
+                waiting.remove(&Id(stored.id));
+                match ExchangeView::stored(stored) {
+                    Ok((row, ..)) => rows.push(row),
+                    Err(error) => unreadable = unreadable.or(Some(error)),
+                }
             }
             lines.write(&rows)?;
         }
         pending.retain(|row| waiting.contains(&row.id));
         lines.write(&pending)?;
         lines.out.flush().map_err(QueryError::Output)?;
-        Ok(lines.count)
+        unreadable.map_or(Ok(lines.count), Err)
     }
 }
 

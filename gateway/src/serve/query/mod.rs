@@ -1,6 +1,6 @@
 //! Query: what `ls` and `show` print, from the store and from what is not in it yet.
 //!
-//! In come a [`StoreReader`](crate::store::StoreReader) and an [`Overlay`] of exchanges that so far
+//! In come a [`StoreReader`] and an [`Overlay`] of exchanges that so far
 //! are only in the journal; out go lines for people, or JSON. Works from any process, beside a
 //! running writer. It never changes anything, never holds the whole list or a whole body in memory,
 //! and lets no captured byte reach a terminal unescaped.

@@ -221,7 +221,9 @@ impl Page<'_> {
         let changed = if changed { ", not the bytes that arrived" } else { "" };
         text.push_str(&format!(", {}{changed}", message.end));
         if let Some(facts) = facts.filter(|facts| facts.segments > 0) {
-            text.push_str(&format!(", {} in {} segments", facts.dialect, facts.segments));
+            let plural = if facts.segments == 1 { "" } else { "s" };
+            let (dialect, count) = (facts.dialect, facts.segments);
+            text.push_str(&format!(", {dialect} in {count} segment{plural}"));
         }
         self.aside(&text)?;
         if message.bytes > 0 {
@@ -233,7 +235,9 @@ impl Page<'_> {
     fn messages(&mut self) -> io::Result<()> {
         let Some(messages) = &self.detail.messages else { return Ok(()) };
         writeln!(self.out)?;
-        self.title(&format!("{} WebSocket messages", messages.len()))?;
+        let count = messages.len();
+        let plural = if count == 1 { "" } else { "s" };
+        self.title(&format!("{count} WebSocket message{plural}"))?;
         for (direction, message) in messages.iter().take(MESSAGES) {
             let cut = if message.complete { "" } else { ", cut off" };
             let (direction, op) = (direction.as_str(), message.op.as_str());
@@ -260,7 +264,7 @@ impl Page<'_> {
                 writeln!(self.out)?;
                 is_first = false;
             }
-            self.line("bytes", &format!("sealtap show {id} --body {direction}"))?;
+            self.line("bytes", &format!("sealtap show {id} --body {direction} > FILE"))?;
         }
         Ok(())
     }

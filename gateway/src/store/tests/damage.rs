@@ -43,6 +43,27 @@ fn a_sound_store_gives_no_finding() {
 }
 
 #[test]
+fn what_is_in_the_log_and_not_stored_is_pending_above_the_watermark_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = Journal::default();
+    let batch = [0, 1, 2].map(|leaf| Sample::new(leaf).bodies(&mut journal, b"q", b"a"));
+    let mut store = Store::open(directory.path(), &KEY).unwrap();
+    store.put(&batch[..1], &mut journal).unwrap();
+    let mut leaf = |index: u64| Ok(batch[usize::try_from(index).unwrap()].leaf.clone());
+    let mut reader = StoreReader::open(directory.path()).unwrap();
+    let check = reader.check(3, &mut leaf, &mut |finding| panic!("{finding}")).unwrap();
+    assert_eq!((check.exchanges, check.pending, check.bytes), (1, 2, 2));
+    store.advance(2).unwrap();
+    store.advance(1).unwrap();
+    assert_eq!(store.watermark().unwrap(), 2);
+    let mut found = Vec::new();
+    let check = reader.check(3, &mut leaf, &mut |finding| found.push(finding.to_string())).unwrap();
+    assert_eq!((check.pending, check.findings), (1, 1));
+    let id = super::super::facts::hex(&batch[1].id);
+    assert_eq!(found, [format!("leaf 1, exchange {id}, record: it is not in the store")]);
+}
+
+#[test]
 fn every_edit_of_a_row_is_found() {
     // What is done to the database, at which leaf it must show, and in which part.
     let edits = [

@@ -41,12 +41,12 @@ fn an_exchange_comes_back_to_the_byte() {
 }
 
 #[test]
-fn empty_bodies_and_long_segments_are_kept() {
+fn empty_bodies_and_uneven_segments_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let mut journal = Journal::default();
-    let long = text_bytes(3, 4 << 20);
-    let sealed = Sample::new(0).piece(4 << 20).bodies(&mut journal, b"", &long);
-    assert_eq!((sealed.bodies[0].segments.len(), sealed.bodies[1].segments.len()), (0, 1));
+    let long = text_bytes(3, 3 << 20);
+    let sealed = Sample::new(0).piece(60_001).bodies(&mut journal, b"", &long);
+    assert_eq!((sealed.bodies[0].segments.len(), sealed.bodies[1].segments.len()), (0, 53));
     Store::open(directory.path(), &KEY)
         .unwrap()
         .put(std::slice::from_ref(&sealed), &mut journal)

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use super::{Access, Disk, Entry, RealDisk, write_unsynced};
+use super::{Access, Disk, Entry, Kind, RealDisk, write_unsynced};
 
 /// How the chosen step goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,7 +299,7 @@ impl Disk for FaultyDisk {
 fn load(state: &mut State, path: &Path) {
     for entry in RealDisk.list(path).unwrap() {
         let path = path.join(AsRef::<OsStr>::as_ref(&entry.name));
-        let node = if entry.directory {
+        let node = if entry.kind == Kind::Directory {
             load(state, &path);
             Node::Directory
         } else {

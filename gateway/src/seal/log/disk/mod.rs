@@ -28,8 +28,19 @@ pub enum Access {
 pub struct Entry {
     /// The name within the directory.
     pub name: std::ffi::OsString,
-    /// Whether it is a directory itself (not a link to one).
-    pub directory: bool,
+    /// What it is itself; a link is [`Kind::Other`], whatever it leads to.
+    pub kind: Kind,
+}
+
+/// What a name in a directory stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A file with bytes.
+    File,
+    /// A link, pipe, socket or device: nothing that is ever read here.
+    Other,
 }
 
 /// Steps on a file system. Paths are absolute or relative to the process, as with `std::fs`.
@@ -73,7 +84,12 @@ impl Disk for RealDisk {
         let mut entries = fs::read_dir(directory)?
             .map(|entry| {
                 let entry = entry?;
-                Ok(Entry { name: entry.file_name(), directory: entry.file_type()?.is_dir() })
+                let kind = match entry.file_type()? {
+                    kind if kind.is_dir() => Kind::Directory,
+                    kind if kind.is_file() => Kind::File,
+                    _ => Kind::Other,
+                };
+                Ok(Entry { name: entry.file_name(), kind })
             })
             .collect::<io::Result<Vec<_>>>()?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));

@@ -246,6 +246,21 @@ fn strangers_are_named() {
         }
         fs::remove_file(path).unwrap();
     }
+    // Nor is a link or a pipe a tile, though its name is one.
+    let (tile, away) = (place.log("tile/0/000"), place.root.join("away"));
+    fs::rename(&tile, &away).unwrap();
+    let link = || std::os::unix::fs::symlink(&away, &tile).unwrap();
+    let pipe = || {
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, &tile, kind, mode, 0).unwrap();
+    };
+    for make in [&link as &dyn Fn(), &pipe] {
+        make();
+        let error = place.open().unwrap_err();
+        assert!(matches!(&error, LogError::Stranger { path, .. } if *path == tile), "{error}");
+        fs::remove_file(&tile).unwrap();
+    }
+    fs::rename(&away, &tile).unwrap();
     // A partial tile of an earlier checkpoint is no stranger if it is what it was: it is removed.
     let earlier = place.log("tile/0/002.p/7");
     let now = fs::read(place.log("tile/0/002.p/8")).unwrap();

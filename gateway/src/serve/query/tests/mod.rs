@@ -241,6 +241,20 @@ fn ls_for_people_is_aligned_and_coloured_only_on_demand() {
     ));
 }
 
+#[test]
+fn one_damaged_exchange_does_not_hide_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = Journal::default();
+    let batch = [0, 1, 2].map(|leaf| Sample::new(leaf).bodies(&mut journal, b"q", b"a"));
+    put(directory.path(), &batch, &mut journal);
+    let database = rusqlite::Connection::open(directory.path().join("exchanges.db")).unwrap();
+    database.execute("UPDATE unit SET bytes = x'7b' WHERE place = 8", []).unwrap();
+    let mut out = Vec::new();
+    let error = query(directory.path()).list(None, Format::Json, &mut out).unwrap_err();
+    assert!(error.to_string().contains("its request head cannot be read"), "{error}");
+    assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 2);
+}
+
 /// Exchanges in the journal: rows made from sealed samples, as if their leaves were not stored.
 struct Waiting {
     rows: Vec<(ExchangeView, SealedExchange, Vec<u8>)>,
