@@ -113,7 +113,10 @@ impl Options {
         line.push(programs::sealtap().into());
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).arg("serve");
-        command.arg("--data").arg(home.data()).arg("--lock").arg(home.lock());
+        command.arg("--data").arg(home.data());
+        if !self.arguments.iter().any(|argument| argument == "--lock") {
+            command.arg("--lock").arg(home.lock());
+        }
         if let Some(config) = &self.config {
             let path = home.path().join("sealtap.toml");
             std::fs::write(&path, config).expect("the configuration can be written");

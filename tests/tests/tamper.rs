@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -303,6 +304,12 @@ fn a_restart_finds_an_old_copy() {
         let to = home.data().join(path);
         fs::create_dir_all(to.parent().expect("a file has a directory")).expect("made");
         fs::write(to, bytes).expect("written");
+    }
+    let private = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(home.data().join("keys"), private).expect("allowed");
+    for (path, _) in old.iter().filter(|(path, _)| path.starts_with("keys")) {
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(home.data().join(path), private).expect("allowed");
     }
     let Err((status, stderr)) = options().try_start_in(home) else {
         panic!("a gateway started on an old copy of its data")
