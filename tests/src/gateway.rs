@@ -10,7 +10,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -98,12 +98,13 @@ impl Options {
             finished: false,
         };
         match gateway.wait_until_listening() {
-            true => Ok(gateway),
-            false => {
-                gateway.finished = true;
+            Listening::Yes => Ok(gateway),
+            Listening::Ended => {
                 let status = gateway.wait();
+                gateway.finished = true;
                 Err((status, gateway.stderr()))
             }
+            Listening::Silent => panic!("the gateway runs and says nothing on standard output"),
         }
     }
 
@@ -112,7 +113,10 @@ impl Options {
         line.push(programs::sealtap().into());
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).arg("serve");
-        command.arg("--data").arg(home.data()).arg("--lock").arg(home.lock());
+        command.arg("--data").arg(home.data());
+        if !self.arguments.iter().any(|argument| argument == "--lock") {
+            command.arg("--lock").arg(home.lock());
+        }
         if let Some(config) = &self.config {
             let path = home.path().join("sealtap.toml");
             std::fs::write(&path, config).expect("the configuration can be written");
@@ -130,6 +134,7 @@ impl Options {
 }
 
 /// A directory for one gateway: its data, its lock, its configuration and its errors.
+#[derive(Debug)]
 pub struct Home(TempDir);
 
 impl Home {
@@ -201,7 +206,7 @@ impl Gateway {
 
     /// Every exchange that `ls` lists now, oldest first.
     pub fn list(&self) -> Vec<Exchange> {
-        records::list(&self.home.data())
+        records::list(&self.home)
     }
 
     /// Waits until `ls` lists exactly `count` exchanges, all of them sealed.
@@ -231,7 +236,7 @@ impl Gateway {
     /// If any of that fails, or an exchange was left unsealed.
     pub fn finish(self) -> Vec<Exchange> {
         let home = self.terminate();
-        let list = records::list(&home.data());
+        let list = records::list(&home);
         for exchange in &list {
             assert!(exchange.sealed(), "left unsealed at exit: {}", exchange.json);
         }
@@ -280,22 +285,34 @@ impl Gateway {
         poll("the end of the gateway", || child.try_wait().expect("a child can be waited for"))
     }
 
-    fn wait_until_listening(&mut self) -> bool {
+    fn wait_until_listening(&mut self) -> Listening {
         let lines = self.lines.get_mut().expect("no reader of lines panics");
         let live = self.live.get_mut().expect("no reader of lines panics");
-        while let Ok(line) = lines.recv_timeout(PATIENCE) {
-            let line = parse(&line);
+        loop {
+            let line = match lines.recv_timeout(PATIENCE) {
+                Ok(line) => parse(&line),
+                Err(RecvTimeoutError::Disconnected) => return Listening::Ended,
+                Err(RecvTimeoutError::Timeout) => return Listening::Silent,
+            };
             let address = line["address"].as_str().map(str::to_owned);
             let listening = line["event"] == "listening";
             live.push(line);
             if listening {
                 let address = address.expect("the readiness line has an address");
                 self.address = Some(address.parse().expect("the address is IP:PORT"));
-                return true;
+                return Listening::Yes;
             }
         }
-        false
     }
+}
+
+/// What became of waiting for the readiness line.
+enum Listening {
+    Yes,
+    /// Standard output ended before it.
+    Ended,
+    /// Nothing came in time.
+    Silent,
 }
 
 impl Drop for Gateway {

@@ -19,6 +19,7 @@ pub mod gate;
 pub mod gateway;
 pub mod http1;
 pub mod http2;
+pub mod load;
 pub mod programs;
 pub mod records;
 pub mod tls;

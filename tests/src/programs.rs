@@ -25,33 +25,31 @@ pub fn sealtap_verify() -> &'static Path {
 }
 
 fn program(name: &str) -> &'static Path {
-    static PROGRAMS: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
-    let programs = PROGRAMS.get_or_init(locate);
+    static PROGRAMS: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(locate).as_ref().unwrap_or_else(|error| panic!("{error}"));
     programs.get(name).unwrap_or_else(|| panic!("cargo built no binary named {name}"))
 }
 
-fn locate() -> BTreeMap<String, PathBuf> {
+fn locate() -> Result<BTreeMap<String, PathBuf>, String> {
     if let Some(directory) = std::env::var_os("SEALTAP_BIN_DIR") {
         let directory = PathBuf::from(directory);
-        return ["sealtap", "sealtap-verify"]
-            .into_iter()
-            .map(|name| (name.to_owned(), directory.join(name)))
-            .collect();
+        let names = ["sealtap", "sealtap-verify"].into_iter();
+        return Ok(names.map(|name| (name.to_owned(), directory.join(name))).collect());
     }
     let (target, profile) = layout();
     let Ok(run) = std::env::var("NEXTEST_RUN_ID") else {
-        return parse(&build(&target, &profile));
+        return build(&target, &profile).map(|messages| parse(&messages));
     };
     let lock = File::create(target.join("sealtap-tests.lock")).expect("a lock file can be made");
     lock.lock().expect("a lock can be taken");
     let answer = target.join("sealtap-tests.json");
     let known = fs::read_to_string(&answer).unwrap_or_default();
     match known.split_once('\n') {
-        Some((of, messages)) if of == run => parse(messages),
+        Some((of, messages)) if of == run => Ok(parse(messages)),
         _ => {
-            let messages = build(&target, &profile);
+            let messages = build(&target, &profile)?;
             fs::write(&answer, format!("{run}\n{messages}")).expect("the answer can be kept");
-            parse(&messages)
+            Ok(parse(&messages))
         }
     }
 }
@@ -66,7 +64,7 @@ fn layout() -> (PathBuf, String) {
     (target.to_owned(), name)
 }
 
-fn build(target: &Path, profile: &str) -> String {
+fn build(target: &Path, profile: &str) -> Result<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests lie in the workspace");
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()))
         .args(["build", "--quiet", "--bins", "--message-format=json-render-diagnostics"])
@@ -75,9 +73,11 @@ fn build(target: &Path, profile: &str) -> String {
         .current_dir(root)
         .output()
         .expect("cargo can be run");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the binaries under test do not build:\n{errors}");
-    String::from_utf8(output.stdout).expect("cargo answers in UTF-8")
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("the binaries under test do not build:\n{errors}"));
+    }
+    Ok(String::from_utf8(output.stdout).expect("cargo answers in UTF-8"))
 }
 
 fn parse(messages: &str) -> BTreeMap<String, PathBuf> {

@@ -1,11 +1,13 @@
 //! Records: what `ls`, `show` and `show --body` say about exchanges.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::content::Content;
+use crate::gateway::Home;
 use crate::programs;
 
 /// One of the two directions of an exchange.
@@ -32,7 +34,7 @@ impl Direction {
 pub struct Exchange {
     /// The whole JSON object.
     pub json: Value,
-    data: PathBuf,
+    home: Arc<Home>,
 }
 
 impl Exchange {
@@ -60,7 +62,7 @@ impl Exchange {
 
     /// What `show --json` says.
     pub fn show(&self) -> Value {
-        let output = output(&["show", self.id(), "--json"], &self.data);
+        let output = output(&["show", self.id(), "--json"], &self.home.data());
         serde_json::from_slice(&output).expect("show --json prints one JSON value")
     }
 
@@ -68,7 +70,7 @@ impl Exchange {
     pub fn body(&self, direction: Direction) -> Content {
         let mut child = Command::new(programs::sealtap())
             .args(["show", self.id(), "--body", direction.word(), "--data"])
-            .arg(&self.data)
+            .arg(self.home.data())
             .stdout(Stdio::piped())
             .spawn()
             .expect("sealtap can be run");
@@ -102,16 +104,16 @@ impl Exchange {
     }
 }
 
-/// Every exchange of a data directory, oldest first.
-pub fn list(data: &Path) -> Vec<Exchange> {
-    let output = output(&["ls", "--json"], data);
+/// Every exchange of a gateway's home, oldest first.
+pub fn list(home: &Arc<Home>) -> Vec<Exchange> {
+    let output = output(&["ls", "--json"], &home.data());
     String::from_utf8(output)
         .expect("ls --json prints UTF-8")
         .lines()
         .map(|line| {
             let json = serde_json::from_str(line)
                 .unwrap_or_else(|error| panic!("ls --json printed {line:?}: {error}"));
-            Exchange { json, data: data.to_owned() }
+            Exchange { json, home: Arc::clone(home) }
         })
         .collect()
 }

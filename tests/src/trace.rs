@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use crate::gate::poll;
@@ -144,7 +144,7 @@ pub fn file(directory: &Path) -> PathBuf {
 }
 
 /// The `main` of a suite that needs `strace`, speaking as libtest does.
-pub fn main(tests: &[(&str, fn())]) {
+pub fn main(tests: &[(&str, fn())]) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let missing = unavailable();
@@ -162,7 +162,7 @@ pub fn main(tests: &[(&str, fn())]) {
         if missing.is_some() || !has("--ignored") {
             chosen.iter().for_each(|(name, _)| println!("{name}: test"));
         }
-        return;
+        return ExitCode::SUCCESS;
     }
     println!("\nrunning {} tests", chosen.len());
     let mut failed = Vec::new();
@@ -186,7 +186,5 @@ pub fn main(tests: &[(&str, fn())]) {
         failed.len(),
         begun.elapsed().as_secs_f64()
     );
-    if !failed.is_empty() {
-        std::process::exit(101);
-    }
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(101) }
 }

@@ -182,7 +182,8 @@ impl Wire {
             }
             Err(error) => match error.kind() {
                 ErrorKind::Interrupted => Read1::Bytes,
-                ErrorKind::UnexpectedEof => Read1::End(End::Truncated),
+                // Also an alert, or bytes that are no TLS at all.
+                ErrorKind::UnexpectedEof | ErrorKind::InvalidData => Read1::End(End::Truncated),
                 ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Read1::End(End::Reset),
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => panic!(
                     "nothing came for {PATIENCE:?}; unread so far: \"{}\"",

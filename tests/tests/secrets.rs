@@ -33,8 +33,8 @@ fn files(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
 
 fn assert_absent(bytes: &[u8], place: &str) {
     for secret in SECRETS {
-        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-        assert!(!found, "{secret} stands in {place}");
+        let found = memchr::memmem::find(bytes, secret.as_bytes());
+        assert!(found.is_none(), "{secret} stands in {place}");
     }
 }
 

@@ -7,6 +7,7 @@
 //! `durability = "relaxed"`, where it must *not* hold: the suite can tell the difference.
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -372,7 +373,7 @@ fn websocket() {
     assert!(run.check(Toward::Upstream, close, &client_close), "the client's Close");
 }
 
-fn main() {
+fn main() -> ExitCode {
     trace::main(&[
         ("length", length),
         ("chunks", chunks),
@@ -383,5 +384,5 @@ fn main() {
         ("http2_trailers", http2_trailers),
         ("websocket", websocket),
         ("relaxed_is_different", relaxed_is_different),
-    ]);
+    ])
 }

@@ -1,6 +1,7 @@
 //! Trouble: what goes wrong is answered, named and sealed; never papered over.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -170,11 +171,16 @@ fn an_upstream_that_stops_in_the_middle() {
 fn a_second_gateway_on_one_data_directory_is_refused() {
     let upstream = ok();
     let gateway = Options::default().upstream("up", upstream.url()).start();
-    let second = Options::default().try_start_in(Arc::clone(gateway.home()));
-    let Err((status, stderr)) = second else { panic!("two gateways on one directory") };
-    assert!(!status.success());
-    let stderr = stderr.to_lowercase();
-    assert!(stderr.contains("data") && !stderr.contains("panicked"), "{stderr}");
+    // With the same lock, and with one of its own.
+    let other = gateway.home().path().join("other-lock");
+    let with = |lock: PathBuf| Options::default().argument("--lock").argument(lock);
+    for second in [Options::default(), with(other)] {
+        let second = second.try_start_in(Arc::clone(gateway.home()));
+        let Err((status, stderr)) = second else { panic!("two gateways on one directory") };
+        assert!(!status.success());
+        let said = stderr.contains("another process") || stderr.contains("--lock");
+        assert!(said && !stderr.contains("panicked"), "{stderr}");
+    }
     // The first is none the worse for it.
     let mut client = Wire::connect(gateway.address());
     client.send("GET /up/x HTTP/1.1\r\nHost: x\r\n\r\n");
