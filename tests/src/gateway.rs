@@ -256,7 +256,9 @@ impl Gateway {
     /// Kills it with SIGKILL, as a crash would, and gives back its home. The test goes on to
     /// start another gateway there, which it must finish.
     pub fn crash(mut self) -> Arc<Home> {
-        self.signal(Signal::KILL);
+        if !self.has_ended() {
+            self.signal(Signal::KILL);
+        }
         self.wait();
         self.finished = true;
         self.home.clone()

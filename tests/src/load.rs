@@ -112,19 +112,12 @@ impl Seen {
         lock(&self.finished).len()
     }
 
-    /// Holds all that was seen against the record.
+    /// Holds what the clients saw finished against the record.
     ///
     /// # Panics
-    /// If something finished, or something that reached the upstream, is missing or different.
+    /// If something finished is missing or different.
     pub fn account(&self, records: &[Exchange]) {
-        let mut by_target: BTreeMap<String, &Exchange> = BTreeMap::new();
-        for record in records {
-            let url = record.text("/url");
-            let at = url.find("/load/").unwrap_or_else(|| panic!("an unknown call: {url}"));
-            assert!(record.sealed(), "not sealed: {}", record.json);
-            let twice = by_target.insert(url[at..].to_owned(), record);
-            assert!(twice.is_none(), "recorded twice: {url}");
-        }
+        let by_target = by_target(records);
         for (target, (request, response)) in lock(&self.finished).iter() {
             let record = by_target.get(target);
             let record = record.unwrap_or_else(|| panic!("finished and not recorded: {target}"));
@@ -132,15 +125,37 @@ impl Seen {
             let sums = [record.text("/request/sha256"), record.text("/response/sha256")];
             assert_eq!(sums, [request.sha256(), response.sha256()], "{}", record.json);
         }
-        for target in lock(&self.reached).iter() {
-            assert!(by_target.contains_key(target), "forwarded and not recorded: {target}");
-        }
-        // A few bodies to the byte, the last ones first: they are nearest to the crash.
+        // A few bodies to the byte.
         for (target, (request, response)) in lock(&self.finished).iter().rev().take(3) {
             assert_eq!(by_target[target].body(Direction::Request), *request);
             assert_eq!(by_target[target].body(Direction::Response), *response);
         }
     }
+
+    /// What reached the upstream and is not in the record: a number is journalled before anything
+    /// is forwarded, so there is nothing.
+    pub fn unrecorded(&self, records: &[Exchange]) -> Vec<String> {
+        let by_target = by_target(records);
+        let reached = lock(&self.reached);
+        reached.iter().filter(|target| !by_target.contains_key(*target)).cloned().collect()
+    }
+}
+
+fn by_target(records: &[Exchange]) -> BTreeMap<String, &Exchange> {
+    let mut by_target = BTreeMap::new();
+    for record in records {
+        assert!(record.sealed(), "not sealed: {}", record.json);
+        if record.json["url"].is_null() {
+            // Numbered, and killed before its head was on disk: only ever an interrupted one.
+            assert_eq!(record.text("/outcome"), "interrupted", "{}", record.json);
+            continue;
+        }
+        let url = record.text("/url");
+        let at = url.find("/load/").unwrap_or_else(|| panic!("an unknown call: {url}"));
+        let twice = by_target.insert(url[at..].to_owned(), record);
+        assert!(twice.is_none(), "recorded twice: {url}");
+    }
+    by_target
 }
 
 fn answer_head(seed: u64) -> Vec<u8> {

@@ -39,7 +39,7 @@ pub struct Call {
 /// direct child.
 pub fn strace(calls: &str, inject: &[String], file: &Path) -> Vec<String> {
     let mut command: Vec<String> =
-        ["strace", "-D", "-f", "-yy", "-xx", "-qq", "-s", "1000000", "-o"].map(Into::into).into();
+        ["strace", "-D", "-f", "-yy", "-xx", "-q", "-s", "1000000", "-o"].map(Into::into).into();
     command.push(file.display().to_string());
     command.extend(["-e".to_owned(), format!("trace={calls}")]);
     command.extend(["-e".to_owned(), "signal=none".to_owned()]);
@@ -82,8 +82,9 @@ fn parse(text: &str) -> Vec<Call> {
 
 fn call(text: &str, thread: u32, started: usize, ended: usize) -> Option<Call> {
     let (name, rest) = text.split_once('(')?;
-    let (arguments, result) = rest.rsplit_once(") = ").or_else(|| rest.rsplit_once(')'))?;
-    let result = result.trim().split([' ', '<']).next()?.parse().unwrap_or(0);
+    // Every string is hex, so the last sign of equality is the one before the result.
+    let (arguments, result) = rest.rsplit_once("= ")?;
+    let result = result.split([' ', '<']).next()?.parse().unwrap_or(0);
     let (descriptor, target) = match arguments.split_once('<') {
         Some((descriptor, rest)) => (descriptor, rest.split('>').next()?),
         None => (arguments.split(',').next()?, ""),

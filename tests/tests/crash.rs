@@ -1,6 +1,6 @@
 //! Crash: `kill -9` at random moments under load, again and again on one data directory. After
 //! each, the gateway starts again, the log verifies, and every exchange that a client saw
-//! finished is sealed as complete; everything that reached the upstream is in the record.
+//! finished is sealed as complete; and whatever reached the upstream is in the record.
 //!
 //! `SEALTAP_CRASH_ROUNDS` says how often, 10 by default.
 
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::{Home, Options};
 use sealtap_tests::load::Seen;
+use sealtap_tests::records::Exchange;
 
 /// How soon a killed gateway must listen again, and then have sealed what was pending.
 const LISTENS_WITHIN: Duration = Duration::from_secs(10);
@@ -21,8 +22,8 @@ fn rounds() -> u64 {
     rounds.map_or(10, |rounds| rounds.parse().expect("SEALTAP_CRASH_ROUNDS is a number"))
 }
 
-#[test]
-fn killed_at_random_under_load() {
+/// Kills and restarts under load; holds each record against the clients, and gives the last one.
+fn kill_at_random() -> (Seen, Vec<Exchange>) {
     let seen = Seen::default();
     let upstream = seen.upstream();
     let options = || Options::default().upstream("up", upstream.url());
@@ -46,7 +47,7 @@ fn killed_at_random_under_load() {
         let listening = Instant::now();
         let records = poll("everything to be sealed", || {
             let records = gateway.list();
-            records.iter().all(sealtap_tests::records::Exchange::sealed).then_some(records)
+            records.iter().all(Exchange::sealed).then_some(records)
         });
         assert!(listening.elapsed() < SEALS_WITHIN + Duration::from_secs(1), "round {round}");
         seen.account(&records);
@@ -55,10 +56,23 @@ fn killed_at_random_under_load() {
         home = if round % 2 == 0 { gateway.crash() } else { gateway.terminate() };
     }
     let records = options().start_in(home).finish();
-    seen.account(&records);
-    let outcomes = records.iter().filter(|record| record.text("/outcome") == "interrupted");
-    println!("{} finished, {} interrupted", seen.finished(), outcomes.count());
     drop(upstream);
+    (seen, records)
+}
+
+#[test]
+fn what_was_finished_is_recorded() {
+    let (seen, records) = kill_at_random();
+    seen.account(&records);
+    let interrupted = records.iter().filter(|record| record.text("/outcome") == "interrupted");
+    println!("{} finished, {} interrupted", seen.finished(), interrupted.count());
+}
+
+#[test]
+fn what_was_forwarded_is_recorded() {
+    let (seen, records) = kill_at_random();
+    let lost = seen.unrecorded(&records);
+    assert!(lost.is_empty(), "forwarded and in no record: {lost:?} beside {}", records.len());
 }
 
 /// A gateway killed while it starts, at ever later moments, is no worse for it.
@@ -78,5 +92,6 @@ fn killed_while_starting() {
     let records = options().start_in(home).finish();
     seen.account(&records);
     assert_eq!(records.len(), 5);
+    assert!(seen.unrecorded(&records).is_empty());
     drop(upstream);
 }

@@ -64,7 +64,7 @@ fn traced(url: String, upstream: SocketAddr, strict: bool, drive: impl FnOnce(&G
     let durability = if strict { "strict" } else { "relaxed" };
     let gateway = Options::default()
         .upstream(NAME, url)
-        .config(format!("durability = \"{durability}\"\n"))
+        .config(format!("durability = \"{durability}\"\n[journal]\nfile_size = \"1MiB\"\n"))
         .under(trace::strace(CALLS, &hold, &file))
         .start_in(home);
     drive(&gateway);
