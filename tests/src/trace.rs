@@ -129,7 +129,7 @@ fn unhex(text: &str) -> Vec<u8> {
 
 /// Why tracing is not possible here, if it is not.
 pub fn unavailable() -> Option<String> {
-    match Command::new("strace").args(["-qq", "-e", "trace=none", "true"]).output() {
+    match Command::new("strace").args(["-q", "-e", "trace=none", "true"]).output() {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(format!(
             "strace may not trace here: {}",
