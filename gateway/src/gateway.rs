@@ -107,11 +107,8 @@ impl Gateway {
         adopt: bool,
         told: Box<dyn Fn(Summary) + Send + Sync>,
     ) -> Result<Self, StartError> {
-        let tls = config
-            .tls
-            .as_ref()
-            .map(|tls| server_config(&tls.certificate, &tls.key))
-            .transpose()?;
+        let tls =
+            config.tls.as_ref().map(|tls| server_config(&tls.certificate, &tls.key)).transpose()?;
         let forwarder = Forwarder::new(config)?;
         // The address first: a second gateway on it fails before it has touched anything.
         let listener = Listener::bind(config.listen, tls).await?;
@@ -156,9 +153,12 @@ impl Gateway {
         let range = log.append(&leaves)?;
         journal.settle_gaps();
         let mut to_store = recovery.sealed;
-        to_store.extend(range.zip(leaves).zip(exchanges).filter_map(
-            |((index, leaf), exchange)| Some(exchange?.into_sealed(index, leaf)),
-        ));
+        to_store.extend(
+            range
+                .zip(leaves)
+                .zip(exchanges)
+                .filter_map(|((index, leaf), exchange)| Some(exchange?.into_sealed(index, leaf))),
+        );
 
         let report = Report {
             address,

@@ -17,7 +17,9 @@ use crate::capture::journal::Down;
 use crate::capture::{ErrorCode, Refused, Tap, random_id};
 use crate::config::Timeouts;
 use crate::forward::answer::Answer;
-use crate::forward::{Forwarded, Forwarder, Rest, Summary, forward, refuse, refuse_malformed, turn_away};
+use crate::forward::{
+    Forwarded, Forwarder, Rest, Summary, forward, refuse, refuse_malformed, turn_away,
+};
 use crate::identify::{self, Runs};
 use crate::route::{RouteError, Table};
 use crate::wire::source::Source;
@@ -47,7 +49,8 @@ impl Journey {
         let identified = match identify::stage(accepted) {
             Ok(identified) => identified,
             Err((error, request)) => {
-                let answer = Answer::new(error.status(), ErrorCode::MalformedRequest, error.to_string());
+                let answer =
+                    Answer::new(error.status(), ErrorCode::MalformedRequest, error.to_string());
                 let refused = self.tap.refuse_unidentified(request, None, own_run);
                 return self.refuse(refused, answer).await;
             }

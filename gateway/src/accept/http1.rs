@@ -24,7 +24,7 @@ use crate::wire::stream::{Reader, Stream, Writer};
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves requests until the connection ends or `stop` turns true between two of them.
-pub async fn serve(
+pub(super) async fn serve(
     stream: Stream,
     carry: Chunk,
     client: Arc<Client>,
@@ -123,8 +123,7 @@ fn refusal(error: Option<HeadError>) -> Answer {
         );
     };
     let status = error.status();
-    let code =
-        if status == 431 { ErrorCode::HeadTooLarge } else { ErrorCode::MalformedRequest };
+    let code = if status == 431 { ErrorCode::HeadTooLarge } else { ErrorCode::MalformedRequest };
     Answer::new(status, code, error.to_string())
 }
 

@@ -21,7 +21,7 @@ use crate::wire::source::Source;
 use crate::wire::stream::Stream;
 
 /// Serves requests until the connection ends; when `stop` turns true no new ones are taken.
-pub async fn serve(
+pub(super) async fn serve(
     stream: Stream,
     seen: Vec<u8>,
     client: Arc<Client>,

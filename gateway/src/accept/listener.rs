@@ -46,9 +46,8 @@ impl Listener {
         address: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
     ) -> Result<Self, ListenError> {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| ListenError { address, source })?;
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| ListenError { address, source })?;
         Ok(Self { listener, tls: tls.map(TlsAcceptor::from) })
     }
 
@@ -77,7 +76,8 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let (journey, tls, stop) = (Arc::clone(&journey), self.tls.clone(), stop.clone());
+                    let (journey, tls, stop) =
+                        (Arc::clone(&journey), self.tls.clone(), stop.clone());
                     connections.spawn(async move {
                         connection(Socket::new(stream), address, tls, journey, stop).await;
                     });
@@ -154,7 +154,8 @@ async fn prior_knowledge(
             Opening::Http2 => {
                 drop(reader);
                 let stream = Stream::Plain(socket);
-                return http2::serve(stream, seen.to_vec(), client, Arc::clone(journey), stop).await;
+                return http2::serve(stream, seen.to_vec(), client, Arc::clone(journey), stop)
+                    .await;
             }
             Opening::Undecided if !ended => {}
             Opening::Undecided | Opening::Http1 => {

@@ -9,20 +9,20 @@ use crate::wire::message::{Fields, RequestHead, ResponseHead, Version};
 
 /// Makes committed units of heads.
 #[derive(Debug)]
-pub struct Heads {
+pub(super) struct Heads {
     secrets: Secrets,
 }
 
 impl Heads {
     /// Units in which `secrets` are tagged.
     #[must_use]
-    pub fn new(secrets: Secrets) -> Self {
+    pub(super) fn new(secrets: Secrets) -> Self {
         Self { secrets }
     }
 
     /// A request's head as it went upstream, and how it came.
     #[must_use]
-    pub fn request(&self, received: &RequestHead, sent: &RequestHead) -> Vec<u8> {
+    pub(super) fn request(&self, received: &RequestHead, sent: &RequestHead) -> Vec<u8> {
         let authority = authority(sent);
         let fields = self.fields(&sent.fields, authority);
         let incoming = self.fields(&received.fields, authority);
@@ -38,7 +38,7 @@ impl Heads {
 
     /// A response's head as it went to the client, and how it came; `authority` is the upstream's.
     #[must_use]
-    pub fn response(
+    pub(super) fn response(
         &self,
         received: &ResponseHead,
         sent: &ResponseHead,
@@ -58,13 +58,13 @@ impl Heads {
 
     /// Trailers as they passed.
     #[must_use]
-    pub fn trailers(&self, fields: &Fields) -> Vec<u8> {
+    pub(super) fn trailers(&self, fields: &Fields) -> Vec<u8> {
         unit::Trailers { fields: self.fields(fields, b"") }.encode()
     }
 
     /// One interim answer, as a list of one head; `seal` joins the lists.
     #[must_use]
-    pub fn interim(&self, sent: &ResponseHead) -> Vec<u8> {
+    pub(super) fn interim(&self, sent: &ResponseHead) -> Vec<u8> {
         unit::Interim { heads: vec![(status(sent), self.fields(&sent.fields, b""))] }.encode()
     }
 

@@ -249,6 +249,7 @@ fn dialect(fields: &Fields) -> Dialect {
     let media_type = fields.first("content-type").unwrap_or_default();
     let media_type = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
     let events = media_type.trim_ascii().eq_ignore_ascii_case(b"text/event-stream");
-    let coded = fields.tokens("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+    let coded =
+        fields.tokens("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
     if events && !coded { Dialect::EventStream } else { Dialect::Bytes }
 }

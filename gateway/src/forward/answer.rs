@@ -84,17 +84,18 @@ impl Answer {
     /// Head and body of the answer.
     #[must_use]
     pub fn render(&self) -> (ResponseHead, Bytes) {
-        let mut error = json!({ "type": "sealtap", "code": self.code.as_str(), "message": self.message });
+        let mut error =
+            json!({ "type": "sealtap", "code": self.code.as_str(), "message": self.message });
         if let Some(members) = error.as_object_mut() {
-            members.extend(self.details.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            members.extend(
+                self.details.iter().map(|(name, value)| ((*name).to_owned(), value.clone())),
+            );
         }
         let mut body = json!({ "error": error }).to_string();
         body.push('\n');
         let length = body.len().to_string();
-        let mut pairs: Vec<(&[u8], &[u8])> = vec![
-            (b"Content-Type", b"application/json"),
-            (b"Content-Length", length.as_bytes()),
-        ];
+        let mut pairs: Vec<(&[u8], &[u8])> =
+            vec![(b"Content-Type", b"application/json"), (b"Content-Length", length.as_bytes())];
         if self.status == 503 {
             pairs.push((b"Retry-After", b"1"));
         }

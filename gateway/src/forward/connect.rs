@@ -90,8 +90,7 @@ pub async fn connect(
     let deadline = Instant::now() + limit;
     let (host, port) = (upstream.host.clone(), upstream.port);
     let timeout = || ConnectError::Timeout { host: host.clone(), port, limit };
-    let unreachable =
-        |source| ConnectError::Unreachable { host: host.clone(), port, source };
+    let unreachable = |source| ConnectError::Unreachable { host: host.clone(), port, source };
 
     let lookup = timeout_at(deadline, tokio::net::lookup_host((host.as_str(), port)));
     let addresses: Vec<SocketAddr> =
@@ -118,16 +117,12 @@ pub async fn connect(
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
         .map_err(|error| refused(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
     let handshake = TlsConnector::from(Arc::clone(settings)).connect(name, socket.clone());
-    let stream =
-        timeout_at(deadline, handshake).await.map_err(|_| timeout())?.map_err(refused)?;
+    let stream = timeout_at(deadline, handshake).await.map_err(|_| timeout())?.map_err(refused)?;
     let (_, session) = stream.get_ref();
     let http2 = session.alpn_protocol() == Some(b"h2");
     let version = session.protocol_version().and_then(|version| version.as_str());
-    let tls = Some(format!(
-        "{} {}",
-        version.unwrap_or("TLS"),
-        if http2 { "h2" } else { "http/1.1" }
-    ));
+    let tls =
+        Some(format!("{} {}", version.unwrap_or("TLS"), if http2 { "h2" } else { "http/1.1" }));
     let stream = Stream::Tls(Box::new(TlsStream::Client(stream)), socket);
     Ok(Connection { stream, address, tls, http2 })
 }

@@ -71,8 +71,17 @@ pub async fn forward(forwarder: &Forwarder, captured: Captured) -> Forwarded {
     let mut response =
         Responding::new(reply, head.method.clone(), route.upstream.authority.clone());
     response.upgrade = upgrade;
-    let exchange =
-        Exchange { forwarder, recorder, accepted: head, client, length, upgrade, route, body, response };
+    let exchange = Exchange {
+        forwarder,
+        recorder,
+        accepted: head,
+        client,
+        length,
+        upgrade,
+        route,
+        body,
+        response,
+    };
     exchange.run(summary).await
 }
 
@@ -140,9 +149,9 @@ impl Exchange<'_> {
                     // Whether a body follows is the upstream's to say; the head alone is the
                     // message now, so it waits for the disk.
                     self.recorder.durable(position).await?;
-                    sink.send_queued().await.map_err(|error| {
-                        Refusal::Answer(Answer::closed(&error.to_string()))
-                    })?;
+                    sink.send_queued()
+                        .await
+                        .map_err(|error| Refusal::Answer(Answer::closed(&error.to_string())))?;
                 }
                 let incoming = Incoming::Http1 {
                     reader: Some(idle.reader),
@@ -256,7 +265,8 @@ impl Exchange<'_> {
     /// that sending it again cannot make it happen twice.
     fn may_try_again(&self, outgoing: &Outgoing, endings: &Endings) -> bool {
         let unanswered = matches!(endings.response, Some(Response::None(AnswerError::Cut(_))));
-        let safe = matches!(&*self.accepted.method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE");
+        let safe =
+            matches!(&*self.accepted.method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE");
         outgoing.reused
             && unanswered
             && outgoing.incoming.is_untouched()
@@ -279,10 +289,8 @@ impl Exchange<'_> {
             return self.answer(Answer::late(limit), summary, request).await;
         }
         let response = endings.response.take();
-        let gone = matches!(
-            response,
-            Some(Response::ClientGone(_) | Response::Sent(Ending::Unsent(_)))
-        );
+        let gone =
+            matches!(response, Some(Response::ClientGone(_) | Response::Sent(Ending::Unsent(_))));
         let requested = self.record_request_end(request.as_ref(), gone);
         let (outcome, error) = match &response {
             _ if matches!(requested, Requested::Cut) && response.is_none() => {
@@ -312,7 +320,7 @@ impl Exchange<'_> {
                 };
                 (Outcome::UpstreamFailed, Some(code))
             }
-            Some(Response::Sent(Ending::Stalled(_))) => {
+            Some(Response::Sent(Ending::Stalled)) => {
                 let _ = self.recorder.ended(Direction::Response, End::UpstreamFailed, true, None);
                 self.response.cut(None).await;
                 (Outcome::UpstreamFailed, Some(ErrorCode::UpstreamTimeout))
@@ -419,7 +427,12 @@ impl Exchange<'_> {
     /// The journal takes nothing: what has begun is cut, what has not is refused.
     async fn down(mut self, down: &Down, mut summary: Summary) -> Forwarded {
         self.response.refuse(down).await;
-        summary.close(&self.recorder, &self.response, Outcome::Interrupted, Some(ErrorCode::JournalFailed));
+        summary.close(
+            &self.recorder,
+            &self.response,
+            Outcome::Interrupted,
+            Some(ErrorCode::JournalFailed),
+        );
         Forwarded { rest: Rest::Closed, summary }
     }
 

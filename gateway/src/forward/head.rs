@@ -11,7 +11,7 @@ use crate::wire::sink::Framing;
 ///
 /// `framing` is how the body will be framed over HTTP/1; HTTP/2 has its own.
 #[must_use]
-pub fn request(
+pub(super) fn request(
     received: &RequestHead,
     upstream: &Upstream,
     target: Bytes,
@@ -65,7 +65,8 @@ pub fn request(
             if te_trailers {
                 out.push(name, b"trailers");
             }
-        } else if is_hop_by_hop(name) || options.iter().any(|option| name.eq_ignore_ascii_case(option))
+        } else if is_hop_by_hop(name)
+            || options.iter().any(|option| name.eq_ignore_ascii_case(option))
         {
             // For this hop only (RFC 9110 section 7.6.1).
         } else if is("cookie") && received.version == Version::Http2 && !http2 {
@@ -98,7 +99,7 @@ pub fn request(
 /// The response head to send to a client that speaks `version`; `framing` is how its body will be
 /// framed over HTTP/1, `close` whether the connection ends after it.
 #[must_use]
-pub fn response(
+pub(super) fn response(
     received: &ResponseHead,
     version: Version,
     framing: Framing,
@@ -128,7 +129,8 @@ pub fn response(
             // The coding decides (RFC 9112 section 6.3); the next hop is offered no choice.
         } else if is("upgrade") && switching && !http2 {
             out.push(name, value);
-        } else if is_hop_by_hop(name) || options.iter().any(|option| name.eq_ignore_ascii_case(option))
+        } else if is_hop_by_hop(name)
+            || options.iter().any(|option| name.eq_ignore_ascii_case(option))
         {
             // For this hop only (RFC 9110 section 7.6.1).
         } else {

@@ -8,7 +8,7 @@ use crate::wire::websocket::{Opcode, Walker};
 
 /// What is held back until it is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holds {
+pub(super) enum Holds {
     /// The last byte of every message.
     EveryMessage,
     /// The last byte of Close.
@@ -17,7 +17,7 @@ pub enum Holds {
 
 /// Follows one direction of a WebSocket.
 #[derive(Debug)]
-pub struct Hold {
+pub(super) struct Hold {
     holds: Holds,
     walker: Walker,
 }
@@ -25,13 +25,13 @@ pub struct Hold {
 impl Hold {
     /// At the first byte after the 101.
     #[must_use]
-    pub fn new(holds: Holds) -> Self {
+    pub(super) fn new(holds: Holds) -> Self {
         Self { holds, walker: Walker::new() }
     }
 
     /// How many bytes of `payload`, which comes next, may go before it is on disk; `None` where
     /// all may.
-    pub fn split(&mut self, payload: &[u8]) -> Option<usize> {
+    pub(super) fn split(&mut self, payload: &[u8]) -> Option<usize> {
         let mut held = None;
         let mut at = 0;
         while let Some(rest) = payload.get(at..).filter(|rest| !rest.is_empty()) {

@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use self::exchange::{forward, refuse, refuse_malformed, turn_away};
 use self::connect::{ConnectError, Connection, connect};
+pub use self::exchange::{forward, refuse, refuse_malformed, turn_away};
 use self::pool::{Facts, Idle, Pool, Shared};
 pub use self::summary::Summary;
 use self::tls::TlsRoots;
@@ -124,9 +124,7 @@ impl Forwarder {
         fresh: bool,
     ) -> Result<Link, ConnectError> {
         if !fresh {
-            if !upgrade
-                && let Some(shared) = self.pool.shared(&upstream.name)
-            {
+            if !upgrade && let Some(shared) = self.pool.shared(&upstream.name) {
                 return Ok(Link::Http2(shared));
             }
             if let Some(idle) = self.pool.take(&upstream.name).await {

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use super::hold::Hold;
 use crate::capture::journal::{Down, Position};
 use crate::capture::record::Direction;
 use crate::capture::{End, Recorder};
 use crate::wire::sink::{SendError, Sink};
 use crate::wire::source::{Cut, Event, Source};
-use super::hold::Hold;
 
 /// How one direction ended.
 #[derive(Debug)]
-pub enum Ending {
+pub(super) enum Ending {
     /// The whole message was captured and sent.
     Complete,
     /// The sender stopped in the middle.
@@ -19,14 +19,14 @@ pub enum Ending {
     /// The receiver would not take the rest.
     Unsent(SendError),
     /// Nothing came for as long as the configuration allows.
-    Stalled(Duration),
+    Stalled,
     /// The journal takes nothing any more; what is not on disk may not be released.
     Down(Down),
 }
 
 /// What a relay is told about its direction.
 #[derive(Debug)]
-pub struct Course<'a> {
+pub(super) struct Course<'a> {
     /// Which way the bytes go.
     pub direction: Direction,
     /// Where they are recorded.
@@ -40,7 +40,7 @@ pub struct Course<'a> {
 }
 
 /// Moves one body from `source` to `sink`.
-pub async fn relay(mut course: Course<'_>, source: &mut Source, sink: &mut Sink) -> Ending {
+pub(super) async fn relay(mut course: Course<'_>, source: &mut Source, sink: &mut Sink) -> Ending {
     match run(&mut course, source, sink).await {
         Ok(()) => Ending::Complete,
         Err(ending) => ending,
@@ -113,11 +113,7 @@ fn end(
     recorder.ended(direction, end, true, trailers).map_err(Ending::Down)
 }
 
-async fn next(
-    course: &Course<'_>,
-    source: &mut Source,
-    sink: &mut Sink,
-) -> Result<Event, Ending> {
+async fn next(course: &Course<'_>, source: &mut Source, sink: &mut Sink) -> Result<Event, Ending> {
     let event = async {
         if matches!(sink, Sink::Http1(_)) {
             return source.next().await.map_err(Ending::Cut);
@@ -129,8 +125,6 @@ async fn next(
     };
     match course.patience {
         None => event.await,
-        Some(limit) => {
-            tokio::time::timeout(limit, event).await.unwrap_or(Err(Ending::Stalled(limit)))
-        }
+        Some(limit) => tokio::time::timeout(limit, event).await.unwrap_or(Err(Ending::Stalled)),
     }
 }

@@ -25,7 +25,7 @@ use crate::wire::stream::Reader;
 
 /// How the answer went.
 #[derive(Debug)]
-pub enum Response {
+pub(super) enum Response {
     /// A final head came and its body was relayed; how that ended.
     Sent(Ending),
     /// No final head came.
@@ -40,7 +40,7 @@ pub enum Response {
 
 /// The upstream's side of a connection that has changed protocol.
 #[derive(Debug)]
-pub struct Switched {
+pub(super) struct Switched {
     /// What the upstream sends.
     pub source: Source,
     /// Whether it is WebSocket now.
@@ -49,7 +49,7 @@ pub struct Switched {
 
 /// The place for one answer, and what became of it.
 #[derive(Debug)]
-pub struct Responding {
+pub(super) struct Responding {
     /// Until the final head is sent.
     reply: Option<Reply>,
     version: Version,
@@ -74,7 +74,7 @@ pub struct Responding {
 impl Responding {
     /// A place for the answer to a request with `method`; `authority` is the upstream's.
     #[must_use]
-    pub fn new(reply: Reply, method: Bytes, authority: String) -> Self {
+    pub(super) fn new(reply: Reply, method: Bytes, authority: String) -> Self {
         let version = reply.version();
         let close = match &reply {
             Reply::Http1(reply) => !reply.keep_alive(),
@@ -98,25 +98,25 @@ impl Responding {
 
     /// The status sent, once there is one.
     #[must_use]
-    pub fn status(&self) -> Option<u16> {
+    pub(super) fn status(&self) -> Option<u16> {
         self.status
     }
 
     /// When the final head was there, in microseconds since the Unix epoch.
     #[must_use]
-    pub fn answered_us(&self) -> Option<u64> {
+    pub(super) fn answered_us(&self) -> Option<u64> {
         self.answered_us
     }
 
     /// Whether the client speaks HTTP/2.
     #[must_use]
-    pub fn is_http2(&self) -> bool {
+    pub(super) fn is_http2(&self) -> bool {
         self.version == Version::Http2
     }
 
     /// Relays interim answers, then the final one; sets `headed` when its head is complete, and
     /// `continued` when the client was told to go on with its body.
-    pub async fn run(
+    pub(super) async fn run(
         &mut self,
         incoming: &mut Incoming,
         recorder: &Recorder,
@@ -193,7 +193,8 @@ impl Responding {
         }
         let source = self.source.insert(source);
         let Some(sink) = &mut self.sink else { return Response::ClientGone(gone()) };
-        let course = Course { direction: Direction::Response, recorder, patience, hold: None, first: None };
+        let course =
+            Course { direction: Direction::Response, recorder, patience, hold: None, first: None };
         Response::Sent(relay(course, source, sink).await)
     }
 
@@ -220,7 +221,12 @@ impl Responding {
     }
 
     /// Sends an answer of the gateway's own; `whole` says whether the request was read to its end.
-    pub async fn answer(&mut self, answer: &OwnAnswer, recorder: &Recorder, whole: bool) -> Ending {
+    pub(super) async fn answer(
+        &mut self,
+        answer: &OwnAnswer,
+        recorder: &Recorder,
+        whole: bool,
+    ) -> Ending {
         let (received, body) = answer.render();
         let bodiless = &*self.method == b"HEAD";
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
@@ -251,7 +257,7 @@ impl Responding {
     }
 
     /// Says that nothing can be captured, outside of any record; what has begun is cut.
-    pub async fn refuse(&mut self, down: &Down) {
+    pub(super) async fn refuse(&mut self, down: &Down) {
         let answer = OwnAnswer::journal_down(down);
         if self.reply.is_none() {
             return self.cut(None).await;
@@ -278,7 +284,7 @@ impl Responding {
     }
 
     /// Ends a begun answer so that it is seen to be cut.
-    pub async fn cut(&mut self, reason: Option<Reason>) {
+    pub(super) async fn cut(&mut self, reason: Option<Reason>) {
         self.cut = true;
         if let Some(sink) = &mut self.sink {
             sink.cut(reason).await;
@@ -288,7 +294,7 @@ impl Responding {
     }
 
     /// Ends the client's stream with an error code; over HTTP/1 the connection just ends.
-    pub fn reset(&mut self, reason: Reason) {
+    pub(super) fn reset(&mut self, reason: Reason) {
         self.cut = true;
         if let Some(Reply::Http2(respond)) = &mut self.reply {
             respond.send_reset(reason);
@@ -301,7 +307,7 @@ impl Responding {
     /// What is left of the client's connection, and of the upstream's where it may serve again.
     /// `whole` says whether both messages ended as they should.
     #[must_use]
-    pub fn into_rest(self, body: Source, whole: bool) -> (Rest, Option<(Reader, Chunk)>) {
+    pub(super) fn into_rest(self, body: Source, whole: bool) -> (Rest, Option<(Reader, Chunk)>) {
         let upstream = match self.source {
             Some(Source::Http1(source)) if self.reusable => Some(source.into_parts()),
             _ => None,

@@ -27,7 +27,7 @@ pub enum TrustError {
 
 /// The certificate authorities and the TLS settings made from them.
 #[derive(Debug)]
-pub struct TlsRoots {
+pub(super) struct TlsRoots {
     extra: Vec<CertificateDer<'static>>,
     /// Read once, and only when some upstream speaks TLS.
     system: OnceLock<RootCertStore>,
@@ -40,7 +40,7 @@ impl TlsRoots {
     /// # Errors
     ///
     /// [`TrustError`].
-    pub fn load(files: &[PathBuf]) -> Result<Self, TrustError> {
+    pub(super) fn load(files: &[PathBuf]) -> Result<Self, TrustError> {
         let mut extra = Vec::new();
         for path in files {
             extra.extend(certificates(path)?);
@@ -53,7 +53,7 @@ impl TlsRoots {
     /// # Errors
     ///
     /// [`ConnectError::Trust`].
-    pub fn settings(
+    pub(super) fn settings(
         &self,
         upstream: &Upstream,
         http1_only: bool,
@@ -102,8 +102,7 @@ fn system_roots() -> RootCertStore {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let unreadable =
-        |why: String| TrustError::Unreadable { path: path.to_owned(), why };
+    let unreadable = |why: String| TrustError::Unreadable { path: path.to_owned(), why };
     let found: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(|error| unreadable(error.to_string()))?;

@@ -7,6 +7,7 @@ use std::pin::pin;
 
 use sealtap_common::leaf::{End, ErrorCode, Outcome};
 
+use super::hold::{Hold, Holds};
 use super::relay::{Course, Ending, relay};
 use super::respond::{Responding, Switched};
 use super::{Forwarded, Rest, Summary};
@@ -15,10 +16,9 @@ use crate::capture::record::Direction;
 use crate::wire::http1::{BodyDecoder, ResponseFraming};
 use crate::wire::sink::{ByteSink, Framing, Sink};
 use crate::wire::source::{ByteSource, Source};
-use super::hold::{Hold, Holds};
 
 /// A connection pair that has changed protocol.
-pub struct Tunnel {
+pub(super) struct Tunnel {
     /// The exchange's record.
     pub recorder: Recorder,
     /// The client's side, as the source of the (empty) request body.
@@ -34,7 +34,7 @@ pub struct Tunnel {
 }
 
 /// Relays until both directions have ended.
-pub async fn tunnel(tunnel: Tunnel) -> Forwarded {
+pub(super) async fn tunnel(tunnel: Tunnel) -> Forwarded {
     let Tunnel { recorder, body, mut response, sink, switched, mut summary } = tunnel;
     let (Source::Http1(body), Some(Sink::Http1(sink)), Some(switched)) = (body, sink, switched)
     else {

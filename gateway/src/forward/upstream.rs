@@ -8,9 +8,7 @@ use http::{Method, Request, Uri};
 
 use crate::wire::buffer::Chunk;
 use crate::wire::head::{ReadHeadError, read_head};
-use crate::wire::http1::{
-    BodyDecoder, HeadError, HeadScanner, ResponseFraming, parse_response,
-};
+use crate::wire::http1::{BodyDecoder, HeadError, HeadScanner, ResponseFraming, parse_response};
 use crate::wire::http2::{FrameSink, FrameSource, fields, header_map};
 use crate::wire::message::{RequestHead, ResponseHead, Version};
 use crate::wire::source::{ByteSource, Cut, Source};
@@ -18,7 +16,7 @@ use crate::wire::stream::Reader;
 
 /// How long the body of an answer is, as far as its head says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerLength {
+pub(super) enum AnswerLength {
     /// There is none.
     None,
     /// Exactly so many bytes.
@@ -33,7 +31,7 @@ pub enum AnswerLength {
 
 /// What an upstream says before its body.
 #[derive(Debug)]
-pub enum Answer {
+pub(super) enum Answer {
     /// An interim answer; another follows.
     Interim(ResponseHead),
     /// The final answer.
@@ -51,7 +49,7 @@ pub enum Answer {
 
 /// Why no answer came.
 #[derive(Debug, thiserror::Error)]
-pub enum AnswerError {
+pub(super) enum AnswerError {
     /// The upstream stopped.
     #[error("the upstream closed before its answer: {0}")]
     Cut(Cut),
@@ -75,7 +73,7 @@ impl From<ReadHeadError> for AnswerError {
 
 /// Where the answer will come from.
 #[derive(Debug)]
-pub enum Incoming {
+pub(super) enum Incoming {
     /// An HTTP/1 connection and what is read of it so far.
     Http1 {
         /// The receiving direction; taken when the final head is complete.
@@ -95,7 +93,7 @@ impl Incoming {
     /// # Errors
     ///
     /// [`AnswerError`].
-    pub async fn next(&mut self) -> Result<Answer, AnswerError> {
+    pub(super) async fn next(&mut self) -> Result<Answer, AnswerError> {
         match self {
             Self::Http1 { reader, carry, method } => next_http1(reader, carry, method).await,
             Self::Http2(response) => next_http2(response).await,
@@ -104,7 +102,7 @@ impl Incoming {
 
     /// Whether nothing of an answer has arrived yet.
     #[must_use]
-    pub fn is_untouched(&self) -> bool {
+    pub(super) fn is_untouched(&self) -> bool {
         match self {
             Self::Http1 { reader, carry, .. } => reader.is_some() && carry.is_empty(),
             Self::Http2(_) => true,
@@ -144,7 +142,8 @@ async fn next_http2(response: &mut ResponseFuture) -> Result<Answer, AnswerError
         let (parts, ()) = interim.into_parts();
         return Ok(Answer::Interim(head(&parts)));
     }
-    let response = response.await.map_err(|error| AnswerError::Cut(crate::wire::http2::cut(error)))?;
+    let response =
+        response.await.map_err(|error| AnswerError::Cut(crate::wire::http2::cut(error)))?;
     let (parts, body) = response.into_parts();
     let head = head(&parts);
     let length = if body.is_end_stream() {
@@ -174,7 +173,7 @@ fn announced(head: &ResponseHead) -> Option<u64> {
 
 /// Why a request cannot be sent over HTTP/2.
 #[derive(Debug, thiserror::Error)]
-pub enum SendHeadError {
+pub(super) enum SendHeadError {
     /// `http::Uri` or `http::Method` refuses what the client sent.
     #[error("HTTP/2 cannot carry this method or target: {0}")]
     Unsayable(#[from] http::Error),
@@ -188,7 +187,7 @@ pub enum SendHeadError {
 /// # Errors
 ///
 /// [`SendHeadError`]; nothing was sent then.
-pub async fn send_head(
+pub(super) async fn send_head(
     sender: SendRequest<Bytes>,
     head: &RequestHead,
     end_of_stream: bool,

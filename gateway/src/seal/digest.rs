@@ -119,7 +119,10 @@ struct Known {
 impl std::fmt::Debug for Known {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Keys stay out of every log.
-        formatter.debug_struct("Known").field("started_us", &self.started_us).finish_non_exhaustive()
+        formatter
+            .debug_struct("Known")
+            .field("started_us", &self.started_us)
+            .finish_non_exhaustive()
     }
 }
 
@@ -281,9 +284,8 @@ impl Exchange {
 
     fn finish(mut self, closed: Option<Closed<'_>>) -> Digested {
         let known = &self.opened;
-        let whole = |message: &Message| {
-            matches!(message.ended, Some((End::Complete | End::Trailers, _)))
-        };
+        let whole =
+            |message: &Message| matches!(message.ended, Some((End::Complete | End::Trailers, _)));
         let answered_us = self.answered.map(|(at, _)| at);
         let closed = closed.and_then(|closed| {
             let error = closed.error.as_deref().and_then(ErrorCode::parse);

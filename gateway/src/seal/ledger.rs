@@ -139,17 +139,18 @@ impl Ledger {
             same,
             trailers: unit(Slot::RequestTrailers),
         };
-        let response = digested.response.and_then(|(body, end, same, source): (_, _, _, Source)| {
-            Some(Response {
-                body,
-                end,
-                head: unit(Slot::ResponseHead)?,
-                interim: unit(Slot::Interim),
-                same,
-                source,
-                trailers: unit(Slot::ResponseTrailers),
-            })
-        });
+        let response =
+            digested.response.and_then(|(body, end, same, source): (_, _, _, Source)| {
+                Some(Response {
+                    body,
+                    end,
+                    head: unit(Slot::ResponseHead)?,
+                    interim: unit(Slot::Interim),
+                    same,
+                    source,
+                    trailers: unit(Slot::ResponseTrailers),
+                })
+            });
         let last = self.runs.get(&digested.run);
         let run = RunLink {
             id: Id(digested.run),

@@ -51,10 +51,15 @@ impl Preview {
     }
 
     fn find(&self, id: &[u8; 16]) -> Option<&Digested> {
-        self.exchanges.iter().find(|(digested, _)| digested.id == *id).map(|(digested, _)| &**digested)
+        self.exchanges
+            .iter()
+            .find(|(digested, _)| digested.id == *id)
+            .map(|(digested, _)| &**digested)
     }
 
     fn view(&self, digested: &Digested, open: bool) -> io::Result<ExchangeView> {
+        // What has a leaf is over, whatever its own boot did not live to say.
+        let open = open && !self.leaves.contains_key(&digested.id);
         let units = digested.units.iter().map(|(unit, _)| (unit.slot, unit.bytes.as_slice()));
         let units = Units::decode(units).map_err(|(_, error)| io::Error::other(error))?;
         let body = |direction: Direction, length: u64, end: &'static str| {

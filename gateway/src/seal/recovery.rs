@@ -28,7 +28,9 @@ pub enum RecoveryError {
     #[error(transparent)]
     Log(#[from] ReadError),
     /// A leaf of the log.
-    #[error("leaf {index} of the log cannot be read: {source}; check the log with `sealtap verify`")]
+    #[error(
+        "leaf {index} of the log cannot be read: {source}; check the log with `sealtap verify`"
+    )]
     Leaf {
         /// Its index.
         index: u64,
@@ -147,8 +149,11 @@ pub fn recover(
     Ok(Recovery { happenings, sealed, runs, interrupted })
 }
 
-/// The exchanges from leaf `from` on, by id: their index and leaf.
-fn in_log(log: &Log, from: u64) -> Result<HashMap<[u8; 16], (u64, Vec<u8>)>, RecoveryError> {
+/// A leaf's index and bytes.
+type Entry = (u64, Vec<u8>);
+
+/// The exchanges from leaf `from` on, by id.
+fn in_log(log: &Log, from: u64) -> Result<HashMap<[u8; 16], Entry>, RecoveryError> {
     let mut found = HashMap::new();
     let mut at = from;
     while at < log.size() {
@@ -191,8 +196,7 @@ fn last_boot(
                     *highest = exchange.number.max(*highest);
                     let run = exchange.run;
                     if wanted.contains(&run.id.0) {
-                        runs.entry(run.id.0)
-                            .or_insert_with(|| (run.position, leaf_hash(&bytes)));
+                        runs.entry(run.id.0).or_insert_with(|| (run.position, leaf_hash(&bytes)));
                     }
                 }
                 Leaf::Heartbeat(heartbeat) => {

@@ -5,8 +5,8 @@ use std::io;
 use sealtap_common::commit::{Body, Dialect, Unit, UnitKind};
 use sealtap_common::leaf::Exchange;
 
-use crate::capture::journal::Extents;
 pub use crate::capture::journal::Extent;
+use crate::capture::journal::Extents;
 pub use crate::capture::record::Direction;
 
 /// Where payload bytes are read back from.

@@ -84,8 +84,7 @@ impl Sealer {
         let (sealed, to_store) = channel();
         let seal_pins = Arc::clone(&pins);
         let stopping = Arc::new(AtomicBool::new(false));
-        let log_thread =
-            LogThread { ledger, log, sealed, pace, stopping: Arc::clone(&stopping) };
+        let log_thread = LogThread { ledger, log, sealed, pace, stopping: Arc::clone(&stopping) };
         let storing =
             StoreThread { store, extents, journal, pins, stopping: Arc::clone(&stopping) };
         let threads = vec![
@@ -228,9 +227,10 @@ impl LogThread {
         if complained {
             tracing::info!(leaves = leaves.len(), "sealed after all");
         }
-        let sealed = range.zip(leaves).zip(exchanges).filter_map(|((index, leaf), exchange)| {
-            Some(exchange?.into_sealed(index, leaf))
-        });
+        let sealed = range
+            .zip(leaves)
+            .zip(exchanges)
+            .filter_map(|((index, leaf), exchange)| Some(exchange?.into_sealed(index, leaf)));
         let sealed: Vec<_> = sealed.collect();
         if !sealed.is_empty() {
             let _ = self.sealed.send(sealed);

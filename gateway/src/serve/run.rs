@@ -20,7 +20,8 @@ use crate::gateway::{Gateway, StartError};
 pub fn run(start: Start) -> Outcome {
     let filter = EnvFilter::try_from_env("SEALTAP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // A second call, from a test in this process, keeps the first one's.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -85,6 +86,10 @@ fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
         }
         let _ = stop.send(true);
         interrupt.recv().await;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the operator wants out now; the journal has everything"
+        )]
         std::process::exit(130);
     });
     Ok(stopped)

@@ -40,11 +40,11 @@ mod writer;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use crate::seal::sealed;
 pub use check::{Check, Finding, LeafLookup};
 pub use error::StoreError;
 pub(crate) use facts::readable;
 pub use reader::{EachSegment, Found, RunFilter, StoreReader};
 pub use rows::{StoredBody, StoredExchange, StoredRun, StoredUnit};
-use crate::seal::sealed;
 pub use sealed::{Direction, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot};
 pub use writer::{Store, Stored};

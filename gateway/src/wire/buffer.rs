@@ -46,8 +46,7 @@ impl Chunk {
     pub fn copy_of(bytes: &[u8]) -> Self {
         let mut chunk = Self::take();
         let length = bytes.len().min(CHUNK);
-        if let (Some(to), Some(from)) =
-            (chunk.storage_mut().get_mut(..length), bytes.get(..length))
+        if let (Some(to), Some(from)) = (chunk.storage_mut().get_mut(..length), bytes.get(..length))
         {
             to.copy_from_slice(from);
             chunk.range = 0..length;
@@ -82,7 +81,10 @@ impl Deref for Chunk {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.storage.as_deref().and_then(|storage| storage.get(self.range.clone())).unwrap_or_default()
+        self.storage
+            .as_deref()
+            .and_then(|storage| storage.get(self.range.clone()))
+            .unwrap_or_default()
     }
 }
 

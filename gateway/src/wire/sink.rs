@@ -9,7 +9,9 @@ use std::io;
 
 use crate::capture::Tapped;
 
-use super::http1::{CHUNK_END, LAST_CHUNK, WriteError, write_chunk_head, write_response_head, write_trailers};
+use super::http1::{
+    CHUNK_END, LAST_CHUNK, WriteError, write_chunk_head, write_response_head, write_trailers,
+};
 use super::http2::FrameSink;
 use super::message::{Fields, ResponseHead};
 use super::stream::Writer;
@@ -94,7 +96,11 @@ impl Sink {
                 if durable.await { sink.data(rest).await } else { Ok(()) }
             }
             Self::Http2(sink) => {
-                if durable.await { sink.data(tapped).await } else { Ok(()) }
+                if durable.await {
+                    sink.data(tapped).await
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -290,7 +296,8 @@ impl ByteSink {
 
     async fn flush(&mut self) -> Result<(), SendError> {
         // A bodiless message ends with its head, which therefore waits for `finish`.
-        if self.queued.is_empty() || matches!(self.framing, Framing::Bodiless | Framing::Length(0)) {
+        if self.queued.is_empty() || matches!(self.framing, Framing::Bodiless | Framing::Length(0))
+        {
             return Ok(());
         }
         self.send_queued().await

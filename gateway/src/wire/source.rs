@@ -111,7 +111,11 @@ impl ByteSource {
     }
 
     fn has_more(&self) -> bool {
-        !self.carry.is_empty() || self.ended.is_some() || self.broken.is_some() || self.decoder.is_ended() || self.decoder.remaining() == Some(0)
+        !self.carry.is_empty()
+            || self.ended.is_some()
+            || self.broken.is_some()
+            || self.decoder.is_ended()
+            || self.decoder.remaining() == Some(0)
     }
 
     async fn next(&mut self) -> Result<Event, Cut> {

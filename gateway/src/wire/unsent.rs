@@ -17,7 +17,7 @@ const SIOCOUTQ: Opcode = 0x5411;
 /// # Errors
 ///
 /// Whatever the kernel answers, for instance for a descriptor that is no TCP socket.
-pub fn unsent_bytes(socket: impl AsFd) -> io::Result<usize> {
+pub(super) fn unsent_bytes(socket: impl AsFd) -> io::Result<usize> {
     // SAFETY: SIOCOUTQ writes exactly one C int through its argument (tcp(7)), which is what a
     // Getter of c_int provides, and has no other effect.
     let count = unsafe { ioctl(socket, Getter::<SIOCOUTQ, c_int>::new()) }?;
