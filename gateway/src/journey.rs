@@ -1,8 +1,10 @@
 //! The journey of an exchange: the one file that joins all stages.
 //!
-//!     accept ▶ identify ▶ route ▶ capture ▶ forward ──▶ the client's connection again
-//!                 │          │        │
-//!                 └──────────┴────────┴▶ refused: recorded, answered, sealed all the same
+//! ```text
+//! accept ▶ identify ▶ route ▶ capture ▶ forward ──▶ the client's connection again
+//!             │          │        │
+//!             └──────────┴────────┴▶ refused: recorded, answered, sealed all the same
+//! ```
 //!
 //! Each stage takes what only the stage before it can make. What was captured reaches `seal` and
 //! `store` through the journal, behind the traffic's back.

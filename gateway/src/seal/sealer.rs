@@ -1,6 +1,8 @@
 //! The threads behind the traffic: records are digested, leaves sealed, exchanges stored.
 //!
-//!     journal ──batches──▶ seal ──happenings──▶ log ──sealed exchanges──▶ store
+//! ```text
+//! journal ──batches──▶ seal ──happenings──▶ log ──sealed exchanges──▶ store
+//! ```
 //!
 //! Each hands on what it made and holds nobody up but the one before it. The log thread publishes
 //! a checkpoint at most once an interval and at once when it had been idle. The store thread gives
