@@ -12,10 +12,10 @@ use super::answer::Answer;
 use super::pool::Facts;
 use super::relay::{Course, Ending, relay};
 use super::respond::{Responding, Response};
-use super::upstream::{AnswerError, Incoming, send_head};
+use super::upstream::{AnswerError, Incoming, SendHeadError, send_head};
 use super::{Forwarded, Forwarder, Link, Rest, Summary, head, upgrade};
 use crate::accept::{Accepted, BodyLength, Reply};
-use crate::capture::journal::Down;
+use crate::capture::journal::{Down, Position};
 use crate::capture::record::Direction;
 use crate::capture::{Captured, Recorder, Refused};
 use crate::journey::NO_METHOD;
@@ -23,7 +23,7 @@ use crate::route::Route;
 use crate::wire::buffer::Chunk;
 use crate::wire::http1::write_request_head;
 use crate::wire::message::RequestHead;
-use crate::wire::sink::{ByteSink, Framing, Sink};
+use crate::wire::sink::{ByteSink, Framing, SendError, Sink};
 use crate::wire::source::{Cut, Source};
 
 /// Everything one exchange holds while it is under way.
@@ -49,6 +49,8 @@ struct Outgoing {
     /// For the pool, where the connection is HTTP/1.
     facts: Option<Facts>,
     reused: bool,
+    /// What must be on disk before the first byte of the request leaves; none where it is already.
+    first: Option<Position>,
 }
 
 /// How both directions ended.
@@ -66,7 +68,9 @@ pub async fn forward(forwarder: &Forwarder, captured: Captured) -> Forwarded {
     let client = accepted.client().address();
     let summary = Summary::new(&accepted, &route);
     let (body, reply) = Accepted::into_streams(accepted);
-    let response = Responding::new(reply, head.method.clone(), route.upstream.authority.clone());
+    let mut response =
+        Responding::new(reply, head.method.clone(), route.upstream.authority.clone());
+    response.upgrade = upgrade;
     let exchange =
         Exchange { forwarder, recorder, accepted: head, client, length, upgrade, route, body, response };
     exchange.run(summary).await
@@ -80,6 +84,10 @@ impl Exchange<'_> {
                 Ok(outgoing) => outgoing,
                 Err(Refusal::Answer(answer)) => return self.answer(answer, summary, None).await,
                 Err(Refusal::Down(down)) => return self.down(&down, summary).await,
+                Err(Refusal::Stale) => {
+                    fresh = true;
+                    continue;
+                }
             };
             let endings = self.both(&mut outgoing).await;
             if !fresh && self.may_try_again(&outgoing, &endings) {
@@ -142,7 +150,9 @@ impl Exchange<'_> {
                     method: self.accepted.method.clone(),
                 };
                 let facts = Some(idle.facts);
-                Ok(Outgoing { sink: Some(Sink::Http1(sink)), incoming, facts, reused })
+                let first = (!self.upgrade).then_some(position);
+                let sink = Some(Sink::Http1(sink));
+                Ok(Outgoing { sink, incoming, facts, reused, first })
             }
             Link::Http2(shared) => {
                 self.recorder.connected(&shared.facts.address, shared.facts.tls.as_deref())?;
@@ -152,15 +162,22 @@ impl Exchange<'_> {
                         self.recorder.ended(Direction::Request, End::Complete, true, None)?;
                     self.recorder.durable(position).await?;
                 }
+                if !bodiless {
+                    // Over HTTP/2 the head leaves by itself.
+                    self.recorder.durable(position).await?;
+                }
                 match send_head(shared.sender, &sent, bodiless).await {
                     Ok((incoming, sink)) => {
-                        let sink = (!bodiless).then_some(Sink::Http2(sink));
-                        Ok(Outgoing { sink, incoming, facts: None, reused: true })
+                        let sink = Some(Sink::Http2(sink));
+                        let first = (!bodiless).then_some(position);
+                        Ok(Outgoing { sink, incoming, facts: None, reused: true, first })
                     }
-                    Err(error) => {
+                    Err(SendHeadError::Closed(_)) if !fresh => {
+                        // It said good-bye since the last exchange; nothing was sent.
                         self.forwarder.pool.unshare(&upstream.name);
-                        Err(Refusal::Answer(Answer::unsent(&error)))
+                        Err(Refusal::Stale)
                     }
+                    Err(error) => Err(Refusal::Answer(Answer::unsent(&error))),
                 }
             }
         }
@@ -170,16 +187,21 @@ impl Exchange<'_> {
     async fn both(&mut self, outgoing: &mut Outgoing) -> Endings {
         let mut endings = Endings { request: None, response: None, timed_out: None };
         let patience = self.forwarder.timeouts.between_bytes;
-        let Self { recorder, body, response, upgrade, forwarder, .. } = self;
-        let (recorder, upgrade) = (&*recorder, *upgrade);
+        let Self { recorder, body, response, forwarder, accepted, .. } = self;
+        let recorder = &*recorder;
         let headed = AtomicBool::new(false);
-        let Outgoing { sink, incoming, .. } = outgoing;
+        let continued = AtomicBool::new(false);
+        let expecting = accepted.fields.lists("expect", "100-continue");
+        let Outgoing { sink, incoming, first, .. } = outgoing;
+        let first = *first;
         let request = async {
             let Some(sink) = sink else { return Ending::Complete };
-            if upgrade {
+            // An HTTP/2 request without a body, or one for an upgrade, is sent by now.
+            if first.is_none() {
                 return Ending::Complete;
             }
-            let course = Course { direction: Direction::Request, recorder, patience: None, hold: None };
+            let direction = Direction::Request;
+            let course = Course { direction, recorder, patience: None, hold: None, first };
             let ending = relay(course, body, sink).await;
             match &ending {
                 Ending::Cut(Cut::Reset(reason)) => sink.cut(Some(*reason)).await,
@@ -188,7 +210,7 @@ impl Exchange<'_> {
             }
             ending
         };
-        let response = response.run(incoming, recorder, &headed, patience);
+        let response = response.run(incoming, recorder, (&headed, &continued), patience);
         let (mut request, mut response) = (pin!(request), pin!(response));
         let limit = forwarder.timeouts.first_byte;
         let mut deadline = None;
@@ -196,7 +218,11 @@ impl Exchange<'_> {
             tokio::select! {
                 biased;
                 ending = &mut response, if endings.response.is_none() => {
-                    let over = !matches!(ending, Response::Sent(Ending::Complete));
+                    // A client that was not told to go on keeps its body (RFC 9110, 10.1.1).
+                    let declined = expecting
+                        && !continued.load(Ordering::Relaxed)
+                        && recorder.captured(Direction::Request) == 0;
+                    let over = declined || !matches!(ending, Response::Sent(Ending::Complete));
                     endings.response = Some(ending);
                     if over {
                         break;
@@ -303,10 +329,17 @@ impl Exchange<'_> {
             }
         };
         if outcome == Outcome::ClientCancelled {
+            // The upstream's stream ends with the client's own code.
+            let said = match (&request, &response) {
+                (Some(Ending::Cut(Cut::Reset(reason))), _)
+                | (_, Some(Response::Sent(Ending::Unsent(SendError::Reset(reason)))))
+                | (_, Some(Response::ClientGone(SendError::Reset(reason)))) => *reason,
+                _ => h2::Reason::CANCEL,
+            };
             if let Some(sink) = &mut outgoing.sink {
-                sink.cut(Some(h2::Reason::CANCEL)).await;
+                sink.cut(Some(said)).await;
             }
-            self.response.reset(h2::Reason::CANCEL);
+            self.response.reset(said);
         }
         let whole = outcome == Outcome::Complete && matches!(requested, Requested::Whole);
         self.finish(outgoing, outcome, error, whole, summary)
@@ -322,6 +355,10 @@ impl Exchange<'_> {
                 return Requested::Whole;
             }
             Some(Ending::Cut(_)) => (End::ClientCancelled, Requested::Cut),
+            // A client that was not told to go on kept its body.
+            None if self.recorder.captured(Direction::Request) == 0 => {
+                (End::ClientCancelled, Requested::Unsent)
+            }
             _ => (End::UpstreamFailed, Requested::Unsent),
         };
         // A journal that is down says so at the next step that must wait for it.
@@ -413,6 +450,8 @@ enum Requested {
 
 /// Why a request was not put on its way.
 enum Refusal {
+    /// The shared connection takes no more requests; a new one may.
+    Stale,
     Answer(Answer),
     Down(Down),
 }

@@ -35,6 +35,8 @@ pub struct Course<'a> {
     pub patience: Option<Duration>,
     /// Message boundaries to hold, after an upgrade to WebSocket.
     pub hold: Option<Hold>,
+    /// What must be on disk before the first byte leaves: the exchange's number, for a request.
+    pub first: Option<Position>,
 }
 
 /// Moves one body from `source` to `sink`.
@@ -49,6 +51,7 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
     let (recorder, direction) = (course.recorder, course.direction);
     loop {
         if !source.has_more() {
+            opened(course).await?;
             sink.flush().await.map_err(Ending::Unsent)?;
         }
         recorder.room().await;
@@ -71,10 +74,16 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
                     // The end goes to the journal first, so that its sync runs while the bytes
                     // before it are on their way.
                     let position = end(recorder, direction, None)?;
+                    if course.first.take().is_some() {
+                        // All of it arrived before its number was on disk: one wait, one write.
+                        recorder.durable(position).await.map_err(Ending::Down)?;
+                        return sink.last(tapped).await.map_err(Ending::Unsent);
+                    }
                     sink.data(tapped).await.map_err(Ending::Unsent)?;
                     recorder.durable(position).await.map_err(Ending::Down)?;
                     return sink.finish(None).await.map_err(Ending::Unsent);
                 } else {
+                    opened(course).await?;
                     sink.data(tapped).await.map_err(Ending::Unsent)?;
                 }
             }
@@ -84,6 +93,14 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
                 return sink.finish(trailers.as_ref()).await.map_err(Ending::Unsent);
             }
         }
+    }
+}
+
+/// Waits, once, for what must be on disk before the first byte leaves.
+async fn opened(course: &mut Course<'_>) -> Result<(), Ending> {
+    match course.first.take() {
+        Some(position) => course.recorder.durable(position).await.map_err(Ending::Down),
+        None => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The answer's way: from the upstream, or from the gateway itself, to the client.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -60,14 +61,14 @@ pub struct Responding {
     status: Option<u16>,
     /// When the final head was there, in microseconds since the Unix epoch.
     answered_us: Option<u64>,
-    /// Whether a 100 went to the client.
-    continued: AtomicBool,
     /// Whether the upstream's connection may serve again.
     reusable: bool,
     /// Whether the client's connection ends with this answer.
     close: bool,
     /// Whether the client's connection has been ended already.
     cut: bool,
+    /// Whether the client asked for another protocol.
+    pub(super) upgrade: bool,
 }
 
 impl Responding {
@@ -88,10 +89,10 @@ impl Responding {
             source: None,
             status: None,
             answered_us: None,
-            continued: AtomicBool::new(false),
             reusable: false,
             close,
             cut: false,
+            upgrade: false,
         }
     }
 
@@ -113,19 +114,30 @@ impl Responding {
         self.version == Version::Http2
     }
 
-    /// Relays interim answers, then the final one; sets `headed` when its head is complete.
+    /// Relays interim answers, then the final one; sets `headed` when its head is complete, and
+    /// `continued` when the client was told to go on with its body.
     pub async fn run(
         &mut self,
         incoming: &mut Incoming,
         recorder: &Recorder,
-        headed: &AtomicBool,
+        (headed, continued): (&AtomicBool, &AtomicBool),
         patience: Option<Duration>,
     ) -> Response {
         loop {
-            match incoming.next().await {
+            let next = tokio::select! {
+                next = incoming.next() => next,
+                reason = client_reset(&mut self.reply) => {
+                    return Response::ClientGone(SendError::Reset(reason));
+                }
+            };
+            match next {
                 Err(error) => return Response::None(error),
                 Ok(Answer::Interim(head)) => match self.interim(&head, recorder).await {
-                    Ok(()) => {}
+                    Ok(()) => {
+                        if head.status == 100 {
+                            continued.store(true, Ordering::Relaxed);
+                        }
+                    }
                     Err(response) => return response,
                 },
                 Ok(Answer::Final { head, source, length, reusable }) => {
@@ -133,6 +145,9 @@ impl Responding {
                     self.reusable = reusable;
                     self.answered_us = Some(recorder.now_us());
                     if length == AnswerLength::Switched {
+                        if !self.upgrade {
+                            return Response::None(AnswerError::Unasked);
+                        }
                         return self.switch(&head, source, recorder).await;
                     }
                     return self.relay(&head, source, length, recorder, patience).await;
@@ -178,7 +193,7 @@ impl Responding {
         }
         let source = self.source.insert(source);
         let Some(sink) = &mut self.sink else { return Response::ClientGone(gone()) };
-        let course = Course { direction: Direction::Response, recorder, patience, hold: None };
+        let course = Course { direction: Direction::Response, recorder, patience, hold: None, first: None };
         Response::Sent(relay(course, source, sink).await)
     }
 
@@ -306,12 +321,6 @@ impl Responding {
         (rest, upstream)
     }
 
-    /// Whether the client was told to go on with its body.
-    #[must_use]
-    pub fn was_continued(&self) -> bool {
-        self.continued.load(Ordering::Relaxed)
-    }
-
     fn framing(&self, length: AnswerLength) -> Framing {
         match (length, self.version) {
             (AnswerLength::None, _) => Framing::Bodiless,
@@ -351,4 +360,14 @@ impl Responding {
 
 fn gone() -> SendError {
     SendError::Reset(Reason::STREAM_CLOSED)
+}
+
+/// Resolves when an HTTP/2 client resets its stream before the answer; never over HTTP/1.
+async fn client_reset(reply: &mut Option<Reply>) -> Reason {
+    match reply {
+        Some(Reply::Http2(respond)) => poll_fn(|context| respond.poll_reset(context))
+            .await
+            .unwrap_or_else(|error| error.reason().unwrap_or(Reason::CANCEL)),
+        _ => std::future::pending().await,
+    }
 }

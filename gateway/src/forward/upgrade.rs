@@ -54,6 +54,7 @@ pub async fn tunnel(tunnel: Tunnel) -> Forwarded {
             recorder: &recorder,
             patience: None,
             hold: held(holds),
+            first: None,
         };
         let upward = relay(
             course(Direction::Request, Holds::EveryMessage),

@@ -203,5 +203,6 @@ pub async fn send_head(
     *request.headers_mut() = header_map(&head.fields);
     let mut sender = sender.ready().await?;
     let (response, stream) = sender.send_request(request, end_of_stream)?;
-    Ok((Incoming::Http2(Box::new(response)), FrameSink::new(stream)))
+    let sink = if end_of_stream { FrameSink::sent(stream) } else { FrameSink::new(stream) };
+    Ok((Incoming::Http2(Box::new(response)), sink))
 }

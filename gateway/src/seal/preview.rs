@@ -57,7 +57,7 @@ impl Preview {
     fn view(&self, digested: &Digested, open: bool) -> io::Result<ExchangeView> {
         let units = digested.units.iter().map(|(unit, _)| (unit.slot, unit.bytes.as_slice()));
         let units = Units::decode(units).map_err(|(_, error)| io::Error::other(error))?;
-        let mut body = |direction: Direction, length: u64, end: &'static str| {
+        let body = |direction: Direction, length: u64, end: &'static str| {
             let mut hash = Sha256::new();
             self.each(digested, direction, &mut |bytes| {
                 hash.update(bytes);

@@ -96,6 +96,12 @@ impl FrameSink {
         Self { state: Sending::Body(stream) }
     }
 
+    /// A request that was its head alone; kept to end its stream with a code.
+    #[must_use]
+    pub fn sent(stream: SendStream<Bytes>) -> Self {
+        Self { state: Sending::Done(stream) }
+    }
+
     /// An answer that is its head alone.
     #[must_use]
     pub fn bodiless(respond: SendResponse<Bytes>, head: Response<()>) -> Self {
@@ -155,9 +161,9 @@ impl FrameSink {
     /// Ends the stream with an error code.
     pub fn reset(&mut self, reason: Reason) {
         match &mut self.state {
-            Sending::Body(stream) => stream.send_reset(reason),
+            Sending::Body(stream) | Sending::Done(stream) => stream.send_reset(reason),
             Sending::Head(head) => head.0.send_reset(reason),
-            Sending::Done(_) | Sending::Gone => {}
+            Sending::Gone => {}
         }
     }
 

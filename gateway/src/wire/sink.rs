@@ -99,6 +99,21 @@ impl Sink {
         }
     }
 
+    /// Sends `tapped` and the message's end together; everything must be on disk already.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sink::data`] and [`Sink::finish`].
+    pub async fn last(&mut self, tapped: Tapped<'_>) -> Result<(), SendError> {
+        match self {
+            Self::Http1(sink) => sink.last(tapped.bytes()).await,
+            Self::Http2(sink) => {
+                sink.data(tapped).await?;
+                sink.finish(None).await
+            }
+        }
+    }
+
     /// Sends whatever is still queued, because nothing more is at hand.
     ///
     /// # Errors
@@ -250,6 +265,26 @@ impl ByteSink {
             }
         }
         self.queued = Vec::new();
+        Ok(())
+    }
+
+    async fn last(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        match self.framing {
+            Framing::Length(remaining) if remaining == count => {
+                self.writer.write_all([&self.queued, bytes, &[], &[]]).await?;
+            }
+            Framing::Chunked => {
+                write_chunk_head(&mut self.queued, bytes.len());
+                self.writer.write_all([&self.queued, bytes, CHUNK_END, b"0\r\n\r\n"]).await?;
+            }
+            _ => {
+                self.data(bytes).await?;
+                return self.finish(None).await;
+            }
+        }
+        self.queued = Vec::new();
+        self.framing = Framing::Length(0);
         Ok(())
     }
 

@@ -88,13 +88,15 @@ pub struct ByteSource {
     decoder: BodyDecoder,
     /// Trailers, once the end was seen together with the last data.
     ended: Option<Option<Fields>>,
+    /// What broke the framing behind data that was still good.
+    broken: Option<BodyError>,
 }
 
 impl ByteSource {
     /// A body that begins with `carry` and goes on with what `reader` brings.
     #[must_use]
     pub fn new(reader: Reader, carry: Chunk, decoder: BodyDecoder) -> Self {
-        Self { reader, carry, decoder, ended: None }
+        Self { reader, carry, decoder, ended: None, broken: None }
     }
 
     /// The reader, and what it read beyond this message.
@@ -109,12 +111,15 @@ impl ByteSource {
     }
 
     fn has_more(&self) -> bool {
-        !self.carry.is_empty() || self.ended.is_some() || self.decoder.is_ended() || self.decoder.remaining() == Some(0)
+        !self.carry.is_empty() || self.ended.is_some() || self.broken.is_some() || self.decoder.is_ended() || self.decoder.remaining() == Some(0)
     }
 
     async fn next(&mut self) -> Result<Event, Cut> {
         if let Some(trailers) = self.ended.take() {
             return Ok(Event::End(trailers));
+        }
+        if let Some(error) = self.broken.take() {
+            return Err(Cut::Framing(error));
         }
         loop {
             if let Some(event) = self.decode()? {
@@ -145,7 +150,15 @@ impl ByteSource {
         let mut ended = None;
         loop {
             let input = storage.get(at..range.end).unwrap_or_default();
-            let (consumed, decoded) = self.decoder.decode(input).map_err(Cut::Framing)?;
+            let (consumed, decoded) = match self.decoder.decode(input) {
+                Ok(decoded) => decoded,
+                Err(error) if filled == range.start => return Err(Cut::Framing(error)),
+                Err(error) => {
+                    self.broken = Some(error);
+                    at = range.end;
+                    break;
+                }
+            };
             match decoded {
                 Decoded::Data(bytes) => {
                     let start = at + (bytes.as_ptr().addr() - input.as_ptr().addr());
