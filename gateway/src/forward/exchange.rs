@@ -278,8 +278,12 @@ impl Exchange<'_> {
         if let Some(limit) = endings.timed_out {
             return self.answer(Answer::late(limit), summary, request).await;
         }
-        let requested = self.record_request_end(request.as_ref());
         let response = endings.response.take();
+        let gone = matches!(
+            response,
+            Some(Response::ClientGone(_) | Response::Sent(Ending::Unsent(_)))
+        );
+        let requested = self.record_request_end(request.as_ref(), gone);
         let (outcome, error) = match &response {
             _ if matches!(requested, Requested::Cut) && response.is_none() => {
                 (Outcome::ClientCancelled, None)
@@ -346,7 +350,7 @@ impl Exchange<'_> {
     }
 
     /// Records how the request ended, where it did not end as its framing says.
-    fn record_request_end(&self, ending: Option<&Ending>) -> Requested {
+    fn record_request_end(&self, ending: Option<&Ending>, gone: bool) -> Requested {
         let (end, requested) = match ending {
             Some(Ending::Complete) => {
                 if self.upgrade {
@@ -355,8 +359,8 @@ impl Exchange<'_> {
                 return Requested::Whole;
             }
             Some(Ending::Cut(_)) => (End::ClientCancelled, Requested::Cut),
-            // A client that was not told to go on kept its body.
-            None if self.recorder.captured(Direction::Request) == 0 => {
+            // A client that is gone, or that was not told to go on and kept its body.
+            None if gone || self.recorder.captured(Direction::Request) == 0 => {
                 (End::ClientCancelled, Requested::Unsent)
             }
             _ => (End::UpstreamFailed, Requested::Unsent),

@@ -5,6 +5,7 @@
 //! the targets `http::Uri` refuses are the two departures ARCHITECTURE.md records.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -17,6 +18,10 @@ use super::buffer::Payload;
 use super::message::{Fields, ResponseHead};
 use super::sink::SendError;
 use super::source::{Cut, Event};
+
+/// How long a cut stream keeps its frames before it is reset. All of them have their window, so
+/// they leave as soon as the socket takes them.
+const DELIVERY: Duration = Duration::from_millis(50);
 
 /// The receiving side of one HTTP/2 stream.
 #[derive(Debug)]
@@ -158,7 +163,16 @@ impl FrameSink {
         Ok(())
     }
 
-    /// Ends the stream with an error code.
+    /// Ends the stream with an error code once what was sent before is on its way: a reset drops
+    /// every frame of its stream that `h2` still holds, and `h2` does not say when it holds none.
+    pub async fn cut(&mut self, reason: Reason) {
+        if matches!(self.state, Sending::Body(_)) {
+            tokio::time::sleep(DELIVERY).await;
+        }
+        self.reset(reason);
+    }
+
+    /// Ends the stream with an error code, at once.
     pub fn reset(&mut self, reason: Reason) {
         match &mut self.state {
             Sending::Body(stream) | Sending::Done(stream) => stream.send_reset(reason),

@@ -142,7 +142,7 @@ impl Sink {
     pub async fn cut(&mut self, reason: Option<h2::Reason>) {
         match self {
             Self::Http1(sink) => sink.cut().await,
-            Self::Http2(sink) => sink.reset(reason.unwrap_or(h2::Reason::INTERNAL_ERROR)),
+            Self::Http2(sink) => sink.cut(reason.unwrap_or(h2::Reason::INTERNAL_ERROR)).await,
         }
     }
 
