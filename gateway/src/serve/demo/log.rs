@@ -8,7 +8,7 @@ use sealtap_common::keyring::log_key;
 use sealtap_common::leaf::Leaf;
 use sealtap_common::note::PublicKey;
 use sealtap_common::tile::{Level, TilePath, entries};
-use sealtap_common::verify::{Bodies, Report, Verdict};
+use sealtap_common::verify::{Report, Verdict};
 
 use super::error::{DemoError, expect};
 use super::place::{Place, files};
@@ -24,8 +24,7 @@ pub(super) fn verified(place: &Place, story: &mut Story<'_, '_>) -> Result<Publi
     fs::write(&path, &keys).map_err(DemoError::file("write", &path))?;
     let written = fs::read_to_string(&path).map_err(DemoError::file("read", &path))?;
     let key = log_key(&written)?;
-    let mut report = verify(&place.data().log(), &key);
-    report.bodies = Bodies::NotChecked;
+    let report = verify(&place.data().log(), &key);
     let lines = report.lines();
     expect(report.verdict() == Verdict::Valid, "the log is valid", || lines.join("; "))?;
     let (headline, rest) = lines.split_first().map_or(("", [].as_slice()), |(h, r)| (h, r));
@@ -52,7 +51,7 @@ pub(super) fn tampered(
         verdict.as_str().to_owned()
     })?;
     let change = change(&to)?;
-    story.fact("changed", &change)?;
+    story.fact("changed", &format!("{}: {change}", to.display()))?;
     let report = verify(&to, key);
     let verdict = report.verdict();
     expect(verdict == Verdict::Invalid, "the changed copy is not valid", || {

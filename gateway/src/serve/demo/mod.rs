@@ -49,6 +49,8 @@ fn tell(root: &Path, story: &mut Story<'_, '_>) -> Result<(), DemoError> {
     let key = log::verified(&place, story)?;
     log::tampered(&place, &key, story)?;
     claims::compared(&place, &recorded, story)?;
+    // Once more, now that all files are there.
+    record::clean(&place)?;
     let took = began.elapsed().as_secs_f64();
     story.line("")?;
     story.line(&format!(

@@ -18,7 +18,7 @@ use super::answers::{Answer, answer};
 /// Far more than the app ever sends.
 const LONGEST: usize = 1 << 20;
 /// Between two words of a stream.
-const PAUSE: Duration = Duration::from_millis(15);
+pub(super) const PAUSE: Duration = Duration::from_millis(15);
 
 /// One request as the model server received it.
 #[derive(Clone)]
@@ -74,6 +74,8 @@ async fn serve(listener: TcpListener, notes: Notes) {
 }
 
 async fn converse(mut stream: TcpStream, notes: &Notes) -> io::Result<()> {
+    // Each word is on its way at once, and not with the one after it.
+    stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
     while let Some(request) = read(&mut stream, &mut buffer).await? {
         let received = Received {

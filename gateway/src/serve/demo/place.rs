@@ -57,11 +57,6 @@ impl Place {
         Ok(())
     }
 
-    /// The directory itself.
-    pub(super) fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// The gateway's data directory.
     pub(super) fn data(&self) -> DataDir {
         DataDir::new(self.root.join("data"))

@@ -137,17 +137,11 @@ pub(super) fn secret(
 ) -> Result<(), DemoError> {
     story.step("the app's key is nowhere in the record")?;
     story.fact("key", &format!("{KEY}  (made up; the model server received it)"))?;
-    let holds = |bytes: &[u8]| memchr::memmem::find(bytes, KEY.as_bytes()).is_some();
-    let files = place.files()?;
-    for path in &files {
-        let bytes = std::fs::read(path).map_err(DemoError::file("read", path))?;
-        let told = "no file holds the key";
-        expect(!holds(&bytes), told, || path.display().to_string())?;
-    }
-    // Files hold it compressed: so once more what comes out of them.
-    let clean = |it: &Recorded| !holds(&it.shown) && !holds(&it.request) && !holds(&it.response);
+    let files = clean(place)?;
+    // A file may hold what it holds compressed: so once more what comes out of them.
+    let is_clean = |it: &Recorded| !holds(&it.shown) && !holds(&it.request) && !holds(&it.response);
     let told = "nothing that `show` gives holds the key";
-    expect(recorded.iter().all(clean), told, || "it does".to_owned())?;
+    expect(recorded.iter().all(is_clean), told, || "it does".to_owned())?;
     let mut tags: Vec<[u8; 32]> = recorded.iter().filter_map(tag).collect();
     let (count, wanted) = (tags.len(), recorded.len());
     tags.dedup();
@@ -158,8 +152,22 @@ pub(super) fn secret(
     let tag: String = base64(tag).chars().take(8).collect();
     story.good(&format!(
         "not in any of {} files, nor in what `show` reads out of them; in its place the tag <secret {tag}>",
-        files.len()
+        files
     ))
+}
+
+/// Wants the app's key in no file that was made so far; gives how many there are.
+pub(super) fn clean(place: &Place) -> Result<usize, DemoError> {
+    let files = place.files()?;
+    for path in &files {
+        let bytes = std::fs::read(path).map_err(DemoError::file("read", path))?;
+        expect(!holds(&bytes), "no file holds the key", || path.display().to_string())?;
+    }
+    Ok(files.len())
+}
+
+fn holds(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, KEY.as_bytes()).is_some()
 }
 
 /// What stands in the place of the `Authorization` field.
