@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use sealtap::command::{Failure, Parts};
+use sealtap::command::Parts;
 
 const PARTS: Parts = Parts {
     serve: sealtap::serve::run::run,
-    demo: |_, _| Err(Failure::new("this build has no demonstration")),
+    demo: sealtap::serve::demo::run,
     ls: sealtap::serve::browse::list,
     show: sealtap::serve::browse::show,
 };

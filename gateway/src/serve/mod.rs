@@ -1,6 +1,7 @@
 //! Serve: what the gateway answers for itself.
 
 pub mod browse;
+pub mod demo;
 pub mod live;
 pub mod query;
 pub mod run;
