@@ -19,7 +19,7 @@ use crate::capture::secrets::Secrets;
 use crate::capture::{Tap, random_id};
 use crate::clock::Timeline;
 use crate::config::{Config, Durability};
-use crate::data::DataDir;
+use crate::data::{DataDir, DataError, Writer};
 use crate::forward::{Forwarder, Summary, TrustError};
 use crate::identify::Runs;
 use crate::journey::Journey;
@@ -39,6 +39,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The data directory, or another process that writes it.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// Keys.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -93,6 +96,8 @@ pub struct Gateway {
     journey: Arc<Journey>,
     listener: Listener,
     report: Report,
+    /// Held until everything is sealed.
+    writer: Writer,
 }
 
 impl Gateway {
@@ -115,6 +120,7 @@ impl Gateway {
         let address = listener.address()?;
 
         let data = DataDir::new(&config.data);
+        let writer = data.become_writer()?;
         let keys = Arc::new(Keys::load_or_create(&data.keys(), config.origin.as_deref())?);
         let lock = LockPlace::new(config.lock.clone());
         let options = Options { data: &data, keys: Arc::clone(&keys), lock, adopt };
@@ -128,7 +134,8 @@ impl Gateway {
         let durability =
             if strict { journal::Durability::Strict } else { journal::Durability::Relaxed };
         let options = journal::Options {
-            file_size: config.journal.file_size,
+            // A record of one read, 64 KiB, must fit a batch.
+            file_size: config.journal.file_size.max(1 << 20),
             durability,
             max_pending: usize::try_from(config.journal.pending).unwrap_or(usize::MAX),
             ..journal::Options::new(timeline)
@@ -188,7 +195,7 @@ impl Gateway {
             timeouts: config.timeouts.clone(),
             report: told,
         });
-        Ok(Self { journal, sealer, journey, listener, report })
+        Ok(Self { journal, sealer, journey, listener, report, writer })
     }
 
     /// What the start found.
@@ -203,12 +210,13 @@ impl Gateway {
     ///
     /// [`JournalError`]: records could not be written, and are named.
     pub async fn serve(self, stop: watch::Receiver<bool>) -> Result<(), JournalError> {
-        let Self { journal, sealer, journey, listener, .. } = self;
+        let Self { journal, sealer, journey, listener, writer, .. } = self;
         listener.serve(Arc::clone(&journey), stop, GRACE).await;
         drop(journey);
         let closed = tokio::task::spawn_blocking(move || {
             let closed = journal.close();
             sealer.finish();
+            drop(writer);
             closed
         });
         closed.await.unwrap_or(Ok(()))

@@ -106,16 +106,19 @@ impl Exchange {
 
 /// Every exchange of a gateway's home, oldest first.
 pub fn list(home: &Arc<Home>) -> Vec<Exchange> {
-    let output = output(&["ls", "--json"], &home.data());
-    String::from_utf8(output)
-        .expect("ls --json prints UTF-8")
-        .lines()
-        .map(|line| {
-            let json = serde_json::from_str(line)
-                .unwrap_or_else(|error| panic!("ls --json printed {line:?}: {error}"));
-            Exchange { json, home: Arc::clone(home) }
-        })
-        .collect()
+    let exchange = |json| Exchange { json, home: Arc::clone(home) };
+    rows(&home.data()).into_iter().map(exchange).collect()
+}
+
+/// What `ls --json` prints of a data directory, oldest first.
+pub fn rows(data: &Path) -> Vec<Value> {
+    let output = output(&["ls", "--json"], data);
+    let text = String::from_utf8(output).expect("ls --json prints UTF-8");
+    let row = |line: &str| {
+        serde_json::from_str(line)
+            .unwrap_or_else(|error| panic!("ls --json printed {line:?}: {error}"))
+    };
+    text.lines().map(row).collect()
 }
 
 fn output(arguments: &[&str], data: &Path) -> Vec<u8> {

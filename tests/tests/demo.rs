@@ -70,12 +70,12 @@ fn the_story_comes_out_as_told() {
     assert!(changed[0].starts_with("tile/entries"), "{changed:?}");
 
     // Three calls of one run, all sealed; and each of the hints works as printed.
-    let exchanges = records::list(&left.join("data"));
+    let exchanges = records::rows(&left.join("data"));
     assert_eq!(exchanges.len(), 3, "{story}");
     for exchange in &exchanges {
-        assert_eq!(exchange.json["run"], "demo");
-        assert_eq!(exchange.json["outcome"], "complete");
-        assert!(exchange.sealed());
+        assert_eq!(exchange["run"], "demo");
+        assert_eq!(exchange["outcome"], "complete");
+        assert!(exchange["leaf"].is_u64());
     }
     let hints: Vec<_> = story.lines().filter_map(|line| line.strip_prefix("  sealtap ")).collect();
     assert_eq!(hints.len(), 3, "{story}");

@@ -76,7 +76,7 @@ impl Report {
             }
             Bodies::Checked { opened, bytes } => {
                 format!(
-                    "bodies: {opened} bodies and heads, {bytes} bytes, opened and found as sealed"
+                    "bodies: those of {opened} stored exchanges, {bytes} bytes, and every head opened and found as sealed"
                 )
             }
         }

@@ -146,7 +146,7 @@ pub enum Bodies {
     NotChecked,
     /// Each stored one was opened against its leaf.
     Checked {
-        /// Bodies and units opened.
+        /// Exchanges whose bodies and heads were opened.
         opened: u64,
         /// Their bytes.
         bytes: u64,

@@ -140,8 +140,10 @@ pub struct Connected<'a> {
 pub struct Answered<'a> {
     /// When it was complete, in microseconds since the Unix epoch.
     pub at_us: u64,
-    /// Whether the gateway answered for itself.
-    pub by_gateway: bool,
+    /// Where the gateway answers for itself: the registered outcome and error code, so that a
+    /// crash after the answer does not make it look like an upstream's.
+    #[serde(borrow)]
+    pub by_gateway: Option<(Cow<'a, str>, Cow<'a, str>)>,
     /// Whether the connection became a WebSocket.
     pub websocket: bool,
     /// How the response's body will be cut.

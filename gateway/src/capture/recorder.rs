@@ -53,6 +53,8 @@ pub struct Recorder {
     /// Bytes captured so far, by direction.
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
+    /// Whether the last record is written.
+    over: bool,
 }
 
 impl Recorder {
@@ -73,6 +75,7 @@ impl Recorder {
             heads,
             request_bytes: AtomicU64::new(0),
             response_bytes: AtomicU64::new(0),
+            over: false,
         }
     }
 
@@ -181,13 +184,14 @@ impl Recorder {
         received: &ResponseHead,
         sent: &ResponseHead,
         authority: &[u8],
-        by_gateway: bool,
+        by_gateway: Option<(Outcome, ErrorCode)>,
     ) -> Result<Position, Down> {
         let head = self.heads.response(received, sent, authority);
         let websocket = received.status == 101 && received.fields.lists("upgrade", "websocket");
         let record = Answered {
             at_us: self.timeline.now_us(),
-            by_gateway,
+            by_gateway: by_gateway
+                .map(|(outcome, error)| (outcome.as_str().into(), error.as_str().into())),
             websocket,
             dialect: dialect(&received.fields),
             head: Cow::Borrowed(serde_bytes::Bytes::new(&head)),
@@ -221,7 +225,12 @@ impl Recorder {
     /// # Errors
     ///
     /// [`Down`]: the exchange will be sealed as interrupted.
-    pub fn closed(self, outcome: Outcome, error: Option<ErrorCode>) -> Result<(), Down> {
+    pub fn closed(mut self, outcome: Outcome, error: Option<ErrorCode>) -> Result<(), Down> {
+        self.over = true;
+        self.close(outcome, error)
+    }
+
+    fn close(&self, outcome: Outcome, error: Option<ErrorCode>) -> Result<(), Down> {
         let record = Closed {
             at_us: self.timeline.now_us(),
             outcome: outcome.as_str().into(),
@@ -241,6 +250,17 @@ impl Recorder {
         // Serialising to memory fails only where a length is unknown, which no record has.
         let bytes = postcard::to_stdvec(record).unwrap_or_default();
         self.journal.append(self.ticket, kind, &[&bytes])
+    }
+}
+
+impl Drop for Recorder {
+    /// An exchange that nobody ended was dropped in the middle, by a stop or by a bug: it is over,
+    /// and is sealed as interrupted.
+    fn drop(&mut self) {
+        if !self.over {
+            // Where the journal is down it says so itself when it comes back.
+            let _ = self.close(Outcome::Interrupted, None);
+        }
     }
 }
 

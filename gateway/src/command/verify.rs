@@ -12,6 +12,7 @@ use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Verdict};
 
 use super::{Exit, Failure, Outcome, Output};
 use crate::data::DataDir;
+use crate::store::audit;
 
 /// Check a log or data directory offline: every byte, every leaf, the signature.
 #[derive(Debug, Args)]
@@ -74,6 +75,10 @@ fn report(path: &Path, keys: &[PublicKey]) -> Result<Report, Failure> {
     };
     let (mut report, ()) = verify_directory(&log, keys, || ());
     report.bodies = bodies;
+    // A log that does not hold says nothing of the store.
+    if bodies == Bodies::NotChecked && report.verdict() != Verdict::Invalid {
+        audit(&DataDir::new(path), &mut report);
+    }
     Ok(report)
 }
 

@@ -19,7 +19,6 @@ pub const TOP: Keys = Keys {
         "lock",
         "origin",
         "durability",
-        "on_journal_failure",
         "capture",
         "upstream_ca",
         "tls",

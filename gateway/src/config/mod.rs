@@ -44,8 +44,6 @@ pub struct Config {
     pub origin: Option<String>,
     /// What a message's end waits for.
     pub durability: Durability,
-    /// What happens to requests while the journal cannot take them.
-    pub on_journal_failure: OnJournalFailure,
     /// What is captured where the gateway sees traffic that names no upstream.
     pub capture: Capture,
     /// PEM files with certificate authorities trusted for every upstream, beside the system's own.
@@ -92,16 +90,6 @@ impl Durability {
             Self::Relaxed => "relaxed",
         }
     }
-}
-
-/// What happens to requests while the journal cannot take them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnJournalFailure {
-    /// They are answered 503 and nothing is forwarded (fail closed).
-    #[default]
-    Refuse,
-    /// They are forwarded unrecorded, and the log says from when to when (fail open).
-    Pass,
 }
 
 /// What is captured where the gateway sees traffic that names no upstream (proxy modes).
@@ -206,7 +194,6 @@ impl Default for Config {
             lock: None,
             origin: None,
             durability: Durability::default(),
-            on_journal_failure: OnJournalFailure::default(),
             capture: Capture::default(),
             upstream_ca: Vec::new(),
             upstreams: BTreeMap::new(),

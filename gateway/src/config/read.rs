@@ -9,7 +9,7 @@ use super::error::{ConfigError, ProblemKind};
 use super::section::{Faults, Section};
 use super::upstream::{Protocol, Scheme, UpstreamConfig, Url, check_name};
 use super::values::{self, ADDRESS, DURATION, DURATION_OR_NONE, SIZE};
-use super::{Capture, Config, Durability, OnJournalFailure, Tls, keys};
+use super::{Capture, Config, Durability, Tls, keys};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -57,8 +57,6 @@ impl Reader<'_> {
         config.origin = top.parsed("origin", "a string", values::origin);
         let durability = [("strict", Durability::Strict), ("relaxed", Durability::Relaxed)];
         set(&mut config.durability, choice(top, "durability", &durability));
-        let failure = [("refuse", OnJournalFailure::Refuse), ("pass", OnJournalFailure::Pass)];
-        set(&mut config.on_journal_failure, choice(top, "on_journal_failure", &failure));
         let capture = [("known", Capture::Known), ("all", Capture::All)];
         set(&mut config.capture, choice(top, "capture", &capture));
         set(&mut config.upstream_ca, self.paths(top, "upstream_ca"));

@@ -48,7 +48,6 @@ fn the_example_shows_every_key_and_its_default() {
     assert_eq!(config.data, Path::new("etc/sealtap-data"));
     assert_eq!(config.lock.as_deref(), Some(Path::new("/var/lib/sealtap")));
     assert_eq!(config.durability, default.durability);
-    assert_eq!(config.on_journal_failure, default.on_journal_failure);
     assert_eq!(config.capture, default.capture);
     assert_eq!(config.timeouts, default.timeouts);
     assert_eq!(config.forwarded, default.forwarded);

@@ -13,7 +13,7 @@ use super::pool::Facts;
 use super::relay::{Course, Ending, relay};
 use super::respond::{Responding, Response};
 use super::upstream::{AnswerError, Incoming, SendHeadError, send_head};
-use super::{Forwarded, Forwarder, Link, Rest, Summary, head, upgrade};
+use super::{Forwarded, Forwarder, Link, Summary, head, upgrade};
 use crate::accept::{Accepted, BodyLength, Reply};
 use crate::capture::journal::{Down, Position};
 use crate::capture::record::Direction;
@@ -25,6 +25,9 @@ use crate::wire::http1::write_request_head;
 use crate::wire::message::RequestHead;
 use crate::wire::sink::{ByteSink, Framing, SendError, Sink};
 use crate::wire::source::{Cut, Source};
+
+/// How long the rest of a request may stay silent once its answer is out, where nothing is said.
+const REST: Duration = Duration::from_secs(600);
 
 /// Everything one exchange holds while it is under way.
 struct Exchange<'a> {
@@ -125,6 +128,7 @@ impl Exchange<'_> {
             http2,
             framing,
             &self.forwarder.dropped,
+            self.upgrade,
             &appended,
         );
         let position = self.recorder.requested(&self.accepted, &sent)?;
@@ -222,13 +226,15 @@ impl Exchange<'_> {
         let response = response.run(incoming, recorder, (&headed, &continued), patience);
         let (mut request, mut response) = (pin!(request), pin!(response));
         let limit = forwarder.timeouts.first_byte;
-        let mut deadline = None;
+        let rest = patience.unwrap_or(REST);
+        let (mut deadline, mut taken) = (None, 0);
         while endings.request.is_none() || endings.response.is_none() {
             tokio::select! {
                 biased;
                 ending = &mut response, if endings.response.is_none() => {
                     // A client that was not told to go on keeps its body (RFC 9110, 10.1.1).
                     let declined = expecting
+                        && endings.request.is_none()
                         && !continued.load(Ordering::Relaxed)
                         && recorder.captured(Direction::Request) == 0;
                     let over = declined || !matches!(ending, Response::Sent(Ending::Complete));
@@ -236,6 +242,8 @@ impl Exchange<'_> {
                     if over {
                         break;
                     }
+                    taken = recorder.captured(Direction::Request);
+                    deadline = Some(Instant::now() + rest);
                 }
                 ending = &mut request, if endings.request.is_none() => {
                     // A client that only ended its own side may still be waiting for the answer.
@@ -248,13 +256,26 @@ impl Exchange<'_> {
                     if over {
                         break;
                     }
-                    deadline = limit.map(|limit| Instant::now() + limit);
+                    if endings.response.is_none() {
+                        deadline = limit.map(|limit| Instant::now() + limit);
+                    }
                 }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)),
-                    if deadline.is_some() && !headed.load(Ordering::Relaxed) =>
-                {
-                    endings.timed_out = limit;
-                    break;
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    if endings.response.is_some() {
+                        // The answer is out; the rest of the request may come as long as it comes.
+                        let now = recorder.captured(Direction::Request);
+                        if now == taken {
+                            break;
+                        }
+                        taken = now;
+                        deadline = Some(Instant::now() + rest);
+                    } else if headed.load(Ordering::Relaxed) {
+                        // The answer has begun; from here its own silences are measured.
+                        deadline = None;
+                    } else {
+                        endings.timed_out = limit;
+                        break;
+                    }
                 }
             }
         }
@@ -348,6 +369,9 @@ impl Exchange<'_> {
                 | (_, Some(Response::ClientGone(SendError::Reset(reason)))) => *reason,
                 _ => h2::Reason::CANCEL,
             };
+            if response.is_none() && self.response.status().is_some() {
+                let _ = self.recorder.ended(Direction::Response, End::ClientCancelled, false, None);
+            }
             if let Some(sink) = &mut outgoing.sink {
                 sink.cut(Some(said)).await;
             }
@@ -360,12 +384,7 @@ impl Exchange<'_> {
     /// Records how the request ended, where it did not end as its framing says.
     fn record_request_end(&self, ending: Option<&Ending>, gone: bool) -> Requested {
         let (end, requested) = match ending {
-            Some(Ending::Complete) => {
-                if self.upgrade {
-                    let _ = self.recorder.ended(Direction::Request, End::Complete, true, None);
-                }
-                return Requested::Whole;
-            }
+            Some(Ending::Complete) => return Requested::Whole,
             Some(Ending::Cut(_)) => (End::ClientCancelled, Requested::Cut),
             // A client that is gone, or that was not told to go on and kept its body.
             None if gone || self.recorder.captured(Direction::Request) == 0 => {
@@ -409,7 +428,8 @@ impl Exchange<'_> {
         let whole = matches!(request, Some(Ending::Complete)) || self.length == BodyLength::None;
         let end = if whole { End::Complete } else { End::UpstreamFailed };
         let _ = self.recorder.ended(Direction::Request, end, whole, None);
-        let sent = self.response.answer(&answer, &self.recorder, whole).await;
+        let sent =
+            self.response.answer(&answer, &self.recorder, whole, Outcome::UpstreamFailed).await;
         let outcome = match sent {
             Ending::Complete => Outcome::UpstreamFailed,
             Ending::Down(down) => return self.down(&down, summary).await,
@@ -433,7 +453,8 @@ impl Exchange<'_> {
             Outcome::Interrupted,
             Some(ErrorCode::JournalFailed),
         );
-        Forwarded { rest: Rest::Closed, summary }
+        let (rest, _) = self.response.into_rest(self.body, false);
+        Forwarded { rest, summary }
     }
 
     fn into_tunnel(
@@ -541,10 +562,11 @@ async fn refused_with(
 ) -> Forwarded {
     let end = if whole { End::Complete } else { End::GatewayRefused };
     let _ = recorder.ended(Direction::Request, end, whole, None);
-    let sent = response.answer(&answer, &recorder, whole).await;
+    let sent = response.answer(&answer, &recorder, whole, Outcome::Refused).await;
     if let Ending::Down(down) = &sent {
         response.refuse(down).await;
-        return Forwarded { rest: Rest::Closed, summary };
+        let (rest, _) = response.into_rest(body, false);
+        return Forwarded { rest, summary };
     }
     if !matches!(sent, Ending::Complete) {
         let _ = recorder.ended(Direction::Response, End::ClientCancelled, false, None);

@@ -18,10 +18,11 @@ pub(super) fn request(
     http2: bool,
     framing: Framing,
     dropped: &[&str],
+    upgrade: bool,
     appended: &[(&str, String)],
 ) -> RequestHead {
     let options: Vec<&[u8]> = received.fields.tokens("connection").collect();
-    let upgrade = !http2 && received.fields.lists("connection", "upgrade");
+    let upgrade = upgrade && !http2;
     let te_trailers = received.fields.lists("te", "trailers");
     let mut out = FieldsBuilder::new(http2);
     let mut hosted = false;
@@ -83,6 +84,16 @@ pub(super) fn request(
     if !framed {
         out.push(b"Transfer-Encoding", b"chunked");
     }
+    // A method that means to have content says so when it has none (RFC 9110 section 8.6).
+    let meant = matches!(&*received.method, b"POST" | b"PUT" | b"PATCH");
+    if meant
+        && framing == Framing::Bodiless
+        && !http2
+        && received.version == Version::Http2
+        && received.fields.first("content-length").is_none()
+    {
+        out.push(b"Content-Length", b"0");
+    }
     for (name, value) in appended {
         out.push(name.as_bytes(), value.as_bytes());
     }
@@ -139,6 +150,10 @@ pub(super) fn response(
     }
     if !framed {
         out.push(b"Transfer-Encoding", b"chunked");
+    }
+    let measured = received.fields.first("content-length").is_some();
+    if framing == Framing::Length(0) && !http2 && !measured {
+        out.push(b"Content-Length", b"0");
     }
     if !connected {
         out.push(b"Connection", connection.as_bytes());

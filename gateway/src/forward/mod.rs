@@ -153,7 +153,9 @@ impl Forwarder {
     ) -> Result<Shared, ConnectError> {
         let handshake = h2::client::Builder::new()
             .initial_window_size(1 << 20)
-            .initial_connection_window_size(4 << 20)
+            // One connection serves every client of the upstream: a reader that stalls may use up
+            // the window of its own stream, never that of the others.
+            .initial_connection_window_size(1 << 30)
             .max_header_list_size(1 << 18)
             .enable_push(false)
             .handshake::<_, Bytes>(stream);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
-use sealtap_common::leaf::End;
+use sealtap_common::leaf::{End, Outcome};
 
 use super::answer::Answer as OwnAnswer;
 use super::relay::{Course, Ending, relay};
@@ -182,10 +182,17 @@ impl Responding {
         recorder: &Recorder,
         patience: Option<Duration>,
     ) -> Response {
-        let framing = self.framing(length);
+        if self.upgrade {
+            // The upstream stays with HTTP: the request was its head, and ends with it.
+            let ended = recorder.ended(Direction::Request, End::Complete, true, None);
+            if let Err(down) = ended {
+                return Response::Down(down);
+            }
+        }
+        let framing = self.framing(length, head.status);
         self.close |= framing == Framing::UntilClose;
         let sent = head::response(head, self.version, framing, self.close);
-        if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), false) {
+        if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), None) {
             return Response::Down(down);
         }
         if let Err(error) = self.begin(&sent, framing) {
@@ -205,7 +212,7 @@ impl Responding {
         recorder: &Recorder,
     ) -> Response {
         let sent = head::response(head, self.version, Framing::Raw, false);
-        if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), false) {
+        if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), None) {
             return Response::Down(down);
         }
         if let Err(error) = self.begin(&sent, Framing::Raw) {
@@ -220,20 +227,25 @@ impl Responding {
         Response::Switched(Switched { source, websocket })
     }
 
-    /// Sends an answer of the gateway's own; `whole` says whether the request was read to its end.
+    /// Sends an answer of the gateway's own; `whole` says whether the request was read to its end,
+    /// `outcome` what the exchange will have come to when the answer is out.
     pub(super) async fn answer(
         &mut self,
         answer: &OwnAnswer,
         recorder: &Recorder,
         whole: bool,
+        outcome: Outcome,
     ) -> Ending {
+        let verdict = (outcome, answer.code);
         let (received, body) = answer.render();
         let bodiless = &*self.method == b"HEAD";
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
         let framing = if bodiless { Framing::Bodiless } else { Framing::Length(length) };
         self.close |= !whole;
         let sent = head::response(&received, self.version, framing, self.close);
-        if let Err(down) = recorder.answered(&received, &sent, self.authority.as_bytes(), true) {
+        if let Err(down) =
+            recorder.answered(&received, &sent, self.authority.as_bytes(), Some(verdict))
+        {
             return Ending::Down(down);
         }
         if let Err(error) = self.begin(&sent, framing) {
@@ -327,8 +339,11 @@ impl Responding {
         (rest, upstream)
     }
 
-    fn framing(&self, length: AnswerLength) -> Framing {
+    fn framing(&self, length: AnswerLength, status: u16) -> Framing {
+        // HTTP/2 ends a message without saying its length, which HTTP/1 must say.
+        let may_have_body = &*self.method != b"HEAD" && !matches!(status, 100..=199 | 204 | 304);
         match (length, self.version) {
+            (AnswerLength::None, Version::Http11) if may_have_body => Framing::Length(0),
             (AnswerLength::None, _) => Framing::Bodiless,
             (AnswerLength::Exactly(length), _) => Framing::Length(length),
             (AnswerLength::Switched, _) => Framing::Raw,

@@ -90,6 +90,9 @@ impl Summary {
         outcome: Outcome,
         error: Option<ErrorCode>,
     ) {
+        if self.started_us == 0 {
+            self.started_us = recorder.now_us();
+        }
         self.id = recorder.id();
         self.number = recorder.number();
         recorder.run().clone_into(&mut self.run);

@@ -84,7 +84,12 @@ pub(super) enum Incoming {
         method: Bytes,
     },
     /// A stream of an HTTP/2 connection.
-    Http2(Box<ResponseFuture>),
+    Http2 {
+        /// The answer to come.
+        response: Box<ResponseFuture>,
+        /// The request's method, as above.
+        method: Bytes,
+    },
 }
 
 impl Incoming {
@@ -96,7 +101,7 @@ impl Incoming {
     pub(super) async fn next(&mut self) -> Result<Answer, AnswerError> {
         match self {
             Self::Http1 { reader, carry, method } => next_http1(reader, carry, method).await,
-            Self::Http2(response) => next_http2(response).await,
+            Self::Http2 { response, method } => next_http2(response, method).await,
         }
     }
 
@@ -105,7 +110,8 @@ impl Incoming {
     pub(super) fn is_untouched(&self) -> bool {
         match self {
             Self::Http1 { reader, carry, .. } => reader.is_some() && carry.is_empty(),
-            Self::Http2(_) => true,
+            // Whether the upstream has begun to act on it, HTTP/2 does not say.
+            Self::Http2 { .. } => false,
         }
     }
 }
@@ -135,7 +141,7 @@ async fn next_http1(
     Ok(Answer::Final { head: response.head, source: Source::Http1(source), length, reusable })
 }
 
-async fn next_http2(response: &mut ResponseFuture) -> Result<Answer, AnswerError> {
+async fn next_http2(response: &mut ResponseFuture, method: &Bytes) -> Result<Answer, AnswerError> {
     let interim = poll_fn(|context| response.poll_informational(context)).await;
     if let Some(interim) = interim {
         let interim = interim.map_err(|error| AnswerError::Cut(crate::wire::http2::cut(error)))?;
@@ -146,7 +152,8 @@ async fn next_http2(response: &mut ResponseFuture) -> Result<Answer, AnswerError
         response.await.map_err(|error| AnswerError::Cut(crate::wire::http2::cut(error)))?;
     let (parts, body) = response.into_parts();
     let head = head(&parts);
-    let length = if body.is_end_stream() {
+    let bodiless = &**method == b"HEAD" || matches!(head.status, 204 | 304);
+    let length = if bodiless || body.is_end_stream() {
         AnswerLength::None
     } else {
         match announced(&head) {
@@ -203,5 +210,6 @@ pub(super) async fn send_head(
     let mut sender = sender.ready().await?;
     let (response, stream) = sender.send_request(request, end_of_stream)?;
     let sink = if end_of_stream { FrameSink::sent(stream) } else { FrameSink::new(stream) };
-    Ok((Incoming::Http2(Box::new(response)), sink))
+    let method = head.method.clone();
+    Ok((Incoming::Http2 { response: Box::new(response), method }, sink))
 }

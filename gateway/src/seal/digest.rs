@@ -99,6 +99,8 @@ struct Exchange {
     request: Message,
     response: Message,
     answered: Option<(u64, Source)>,
+    /// What an answer of the gateway's own says of the exchange.
+    verdict: Option<(Outcome, ErrorCode)>,
     interim: Vec<Vec<u8>>,
 }
 
@@ -137,6 +139,8 @@ struct Message {
     head: Option<Vec<u8>>,
     trailers: Option<Vec<u8>>,
     ended: Option<(End, bool)>,
+    /// The journal file that says so.
+    ended_in: Option<u64>,
 }
 
 impl Digest {
@@ -172,6 +176,20 @@ impl Digest {
         }
     }
 
+    /// Ends everything under way when the journal comes back after an outage, its first records in
+    /// `file`. An end that is recorded there was still in memory when the journal failed: it was
+    /// never released, so its exchange was cut.
+    fn interrupt_after_outage(&mut self, file: u64, mut emit: impl FnMut(Event)) {
+        for (_, mut exchange) in std::mem::take(&mut self.open) {
+            for message in [&mut exchange.request, &mut exchange.response] {
+                if message.ended_in == Some(file) {
+                    message.ended = None;
+                }
+            }
+            emit(Event::Exchange(Box::new(exchange.finish(None))));
+        }
+    }
+
     fn record(&mut self, boot: [u8; 16], record: &RecordRef<'_>, emit: &mut impl FnMut(Event)) {
         let number = record.number;
         match record.kind {
@@ -195,7 +213,7 @@ impl Digest {
             }
             RESUMED => {
                 // Whoever was under way when the journal failed was told so, and is over.
-                self.interrupt(&mut *emit);
+                self.interrupt_after_outage(record.at.file, &mut *emit);
                 if let Some(resumed) = Resumed::decode(record.payload) {
                     emit(Event::Gap(Gap {
                         began_us: resumed.began_us,
@@ -235,6 +253,7 @@ impl Exchange {
             request: Message::new(keys.request_body),
             response: Message::new(keys.response_body),
             answered: None,
+            verdict: None,
             interim: Vec::new(),
             opened: Known {
                 id: opened.id,
@@ -267,14 +286,19 @@ impl Exchange {
             }
             kind::REQUEST_DATA => self.request.data(record),
             kind::RESPONSE_DATA => self.response.data(record),
-            kind::REQUEST_ENDED => self.request.end(payload),
-            kind::RESPONSE_ENDED => self.response.end(payload),
+            kind::REQUEST_ENDED => self.request.end(record),
+            kind::RESPONSE_ENDED => self.response.end(record),
             kind::INTERIM => self.interim.push(payload.to_vec()),
             kind::ANSWERED => {
                 if let Ok(answered) = postcard::from_bytes::<Answered<'_>>(payload) {
                     self.response.begin(answered.dialect, &answered.head);
-                    let source =
-                        if answered.by_gateway { Source::Gateway } else { Source::Upstream };
+                    self.verdict = answered.by_gateway.and_then(|(outcome, error)| {
+                        Some((Outcome::parse(&outcome)?, ErrorCode::parse(&error)?))
+                    });
+                    let source = match self.verdict {
+                        Some(_) => Source::Gateway,
+                        None => Source::Upstream,
+                    };
                     self.answered = Some((answered.at_us, source));
                 }
             }
@@ -292,9 +316,12 @@ impl Exchange {
             Some((Outcome::parse(&closed.outcome)?, error, closed.at_us))
         });
         let (outcome, error, ended_us) = closed.unwrap_or_else(|| {
-            let finished = whole(&self.request) && whole(&self.response);
-            let outcome = if finished { Outcome::Complete } else { Outcome::Interrupted };
-            (outcome, None, known.started_us.max(answered_us.unwrap_or_default()))
+            let (outcome, error) = match self.verdict {
+                Some((outcome, error)) if whole(&self.response) => (outcome, Some(error)),
+                None if whole(&self.request) && whole(&self.response) => (Outcome::Complete, None),
+                _ => (Outcome::Interrupted, None),
+            };
+            (outcome, error, known.started_us.max(answered_us.unwrap_or_default()))
         });
 
         let mut units = Vec::new();
@@ -383,6 +410,7 @@ impl Message {
             head: None,
             trailers: None,
             ended: None,
+            ended_in: None,
         }
     }
 
@@ -412,10 +440,11 @@ impl Message {
         self.extents.push(at);
     }
 
-    fn end(&mut self, payload: &[u8]) {
-        let Ok(ended) = postcard::from_bytes::<Ended<'_>>(payload) else { return };
+    fn end(&mut self, record: &RecordRef<'_>) {
+        let Ok(ended) = postcard::from_bytes::<Ended<'_>>(record.payload) else { return };
         let Some(end) = End::parse(&ended.end) else { return };
         self.ended = Some((end, ended.same));
+        self.ended_in = Some(record.at.file);
         if let Some(trailers) = ended.trailers {
             self.trailers = Some(trailers.to_vec());
         }

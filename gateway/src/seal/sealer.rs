@@ -119,9 +119,14 @@ fn digest(batches: &Receiver<Batch>, happenings: &Sender<Happening>, pins: &Pins
     loop {
         match batches.recv_timeout(next.saturating_duration_since(Instant::now())) {
             Ok(batch) => {
-                digest.batch(&batch, |event| tell(happenings, event));
+                let mut events = Vec::new();
+                digest.batch(&batch, |event| events.push(event));
+                // Held before anybody hears of them, or they could be let go of first.
                 for file in digest.begun() {
                     pins.hold(file);
+                }
+                for event in events {
+                    tell(happenings, event);
                 }
                 pins.reading(batch.file);
             }
@@ -193,7 +198,10 @@ impl LogThread {
                 }
             }
             if !entries.is_empty() {
-                self.publish(std::mem::take(&mut entries));
+                if !self.publish(std::mem::take(&mut entries)) {
+                    // Nothing may follow what is missing; the next start seals it all.
+                    return;
+                }
                 published = Some(Instant::now());
             }
             if disconnected {
@@ -205,8 +213,9 @@ impl LogThread {
         }
     }
 
-    /// Appends until it succeeds: what is in `entries` has no other way into the log.
-    fn publish(&mut self, entries: Vec<Entry>) {
+    /// Appends until it succeeds, since what is in `entries` has no other way into the log, or until
+    /// the gateway stops; whether it succeeded.
+    fn publish(&mut self, entries: Vec<Entry>) -> bool {
         let (leaves, exchanges): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
         let (mut complained, mut tries) = (false, 0_u32);
@@ -222,7 +231,7 @@ impl LogThread {
             tries = tries.saturating_add(1);
             if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
                 tracing::warn!(leaves = leaves.len(), "left unsealed; the next start seals them");
-                return;
+                return false;
             }
             std::thread::sleep(RETRY);
         };
@@ -237,6 +246,7 @@ impl LogThread {
         if !sealed.is_empty() {
             let _ = self.sealed.send(sealed);
         }
+        true
     }
 }
 

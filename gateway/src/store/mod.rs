@@ -24,6 +24,7 @@
 //! a failed `put` leaves nothing behind and may be tried again. It never changes or drops a record,
 //! never keeps a whole body in memory, and never lets a reader hold the database open for longer
 //! than one row takes.
+mod audit;
 mod check;
 mod commitment;
 mod content;
@@ -41,6 +42,7 @@ mod writer;
 pub(crate) mod tests;
 
 use crate::seal::sealed;
+pub use audit::audit;
 pub use check::{Check, Finding, LeafLookup};
 pub use error::StoreError;
 pub(crate) use facts::readable;

@@ -6,6 +6,7 @@
 //! was captured is on disk.
 
 use std::io;
+use std::time::Duration;
 
 use crate::capture::Tapped;
 
@@ -15,6 +16,9 @@ use super::http1::{
 use super::http2::FrameSink;
 use super::message::{Fields, ResponseHead};
 use super::stream::Writer;
+
+/// How long a cut waits for what is still queued.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What ends an HTTP/1 message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,10 +228,11 @@ impl ByteSink {
     ///
     /// [`SendError::Transport`].
     pub async fn send_queued(&mut self) -> Result<(), SendError> {
-        if !self.queued.is_empty() {
-            self.writer.write_all([&self.queued, &[], &[], &[]]).await?;
-            // A stream at rest holds no buffer.
-            self.queued = Vec::new();
+        // Taken before the wait: a write that is given up half-way must not be begun anew by a cut,
+        // and a stream at rest holds no buffer.
+        let queued = std::mem::take(&mut self.queued);
+        if !queued.is_empty() {
+            self.writer.write_all([&queued, &[], &[], &[]]).await?;
         }
         Ok(())
     }
@@ -260,17 +265,19 @@ impl ByteSink {
                 } else {
                     bytes
                 };
-                self.writer.write_all([&self.queued, now, &[], &[]]).await?;
+                let queued = std::mem::take(&mut self.queued);
+                self.writer.write_all([&queued, now, &[], &[]]).await?;
             }
             Framing::Chunked => {
                 write_chunk_head(&mut self.queued, bytes.len());
-                self.writer.write_all([&self.queued, bytes, CHUNK_END, &[]]).await?;
+                let queued = std::mem::take(&mut self.queued);
+                self.writer.write_all([&queued, bytes, CHUNK_END, &[]]).await?;
             }
             Framing::UntilClose | Framing::Raw => {
-                self.writer.write_all([&self.queued, bytes, &[], &[]]).await?;
+                let queued = std::mem::take(&mut self.queued);
+                self.writer.write_all([&queued, bytes, &[], &[]]).await?;
             }
         }
-        self.queued = Vec::new();
         Ok(())
     }
 
@@ -278,18 +285,19 @@ impl ByteSink {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         match self.framing {
             Framing::Length(remaining) if remaining == count => {
-                self.writer.write_all([&self.queued, bytes, &[], &[]]).await?;
+                let queued = std::mem::take(&mut self.queued);
+                self.writer.write_all([&queued, bytes, &[], &[]]).await?;
             }
             Framing::Chunked => {
                 write_chunk_head(&mut self.queued, bytes.len());
-                self.writer.write_all([&self.queued, bytes, CHUNK_END, b"0\r\n\r\n"]).await?;
+                let queued = std::mem::take(&mut self.queued);
+                self.writer.write_all([&queued, bytes, CHUNK_END, b"0\r\n\r\n"]).await?;
             }
             _ => {
                 self.data(bytes).await?;
                 return self.finish(None).await;
             }
         }
-        self.queued = Vec::new();
         self.framing = Framing::Length(0);
         Ok(())
     }
@@ -326,7 +334,8 @@ impl ByteSink {
     /// delivered bytes are out; TLS gets no close_notify.
     async fn cut(&mut self) {
         if self.held.is_none() && !matches!(self.framing, Framing::Bodiless) {
-            let _ = self.flush().await;
+            // Whoever does not read is not waited for.
+            let _ = tokio::time::timeout(LAST_WORDS, self.flush()).await;
         }
         let socket = self.writer.socket().clone();
         if matches!(self.framing, Framing::UntilClose) && !self.writer.is_tls() {
