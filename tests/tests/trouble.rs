@@ -178,7 +178,7 @@ fn a_second_gateway_on_one_data_directory_is_refused() {
         let second = second.try_start_in(Arc::clone(gateway.home()));
         let Err((status, stderr)) = second else { panic!("two gateways on one directory") };
         assert!(!status.success());
-        let said = stderr.contains("another process") || stderr.contains("--lock");
+        let said = stderr.contains("another sealtap") || stderr.contains("--lock");
         assert!(said && !stderr.contains("panicked"), "{stderr}");
     }
     // The first is none the worse for it.

@@ -121,16 +121,16 @@ impl Exchange<'_> {
             BodyLength::Unknown => Framing::Chunked,
         };
         let appended = self.forwarder.appended(&self.accepted, self.client);
-        let sent = head::request(
-            &self.accepted,
-            &upstream,
-            self.route.target.clone().into(),
+        let way = head::Way {
+            upstream: &upstream,
+            target: self.route.target.clone().into(),
             http2,
             framing,
-            &self.forwarder.dropped,
-            self.upgrade,
-            &appended,
-        );
+            upgrade: self.upgrade,
+            dropped: &self.forwarder.dropped,
+            appended: &appended,
+        };
+        let sent = head::request(&self.accepted, way);
         let position = self.recorder.requested(&self.accepted, &sent)?;
         let link = match link {
             Ok(link) => link,

@@ -7,20 +7,28 @@ use crate::wire::http1::is_hop_by_hop;
 use crate::wire::message::{FieldsBuilder, RequestHead, ResponseHead, Version};
 use crate::wire::sink::Framing;
 
-/// The request head to send to `upstream`.
-///
-/// `framing` is how the body will be framed over HTTP/1; HTTP/2 has its own.
+/// How a request leaves.
+pub(super) struct Way<'a> {
+    /// Where it goes.
+    pub(super) upstream: &'a Upstream,
+    /// The target to send.
+    pub(super) target: Bytes,
+    /// Whether over HTTP/2.
+    pub(super) http2: bool,
+    /// How its body is framed over HTTP/1; HTTP/2 has its own.
+    pub(super) framing: Framing,
+    /// Whether it asks for another protocol.
+    pub(super) upgrade: bool,
+    /// Fields that were for the gateway.
+    pub(super) dropped: &'a [&'a str],
+    /// Fields that the configuration adds.
+    pub(super) appended: &'a [(&'static str, String)],
+}
+
+/// The request head to send.
 #[must_use]
-pub(super) fn request(
-    received: &RequestHead,
-    upstream: &Upstream,
-    target: Bytes,
-    http2: bool,
-    framing: Framing,
-    dropped: &[&str],
-    upgrade: bool,
-    appended: &[(&str, String)],
-) -> RequestHead {
+pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
+    let Way { upstream, target, http2, framing, upgrade, dropped, appended } = way;
     let options: Vec<&[u8]> = received.fields.tokens("connection").collect();
     let upgrade = upgrade && !http2;
     let te_trailers = received.fields.lists("te", "trailers");
