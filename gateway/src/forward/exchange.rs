@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sealtap_common::leaf::{End, ErrorCode, Outcome};
+use sealtap_common::leaf::End;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
@@ -13,54 +13,53 @@ use super::pool::Facts;
 use super::relay::{Course, Ending, relay};
 use super::respond::{Responding, Response};
 use super::upstream::{AnswerError, Incoming, SendHeadError, send_head};
-use super::{Forwarded, Forwarder, Link, Summary, head, upgrade};
-use crate::accept::{Accepted, BodyLength, Reply};
+use super::{Forwarded, Forwarder, Link, Summary, head};
+use crate::accept::{Accepted, BodyLength};
 use crate::capture::journal::{Down, Position};
 use crate::capture::record::Direction;
-use crate::capture::{Captured, Recorder, Refused};
-use crate::journey::NO_METHOD;
+use crate::capture::{Captured, Recorder};
 use crate::route::Route;
 use crate::wire::buffer::Chunk;
 use crate::wire::http1::write_request_head;
 use crate::wire::message::RequestHead;
-use crate::wire::sink::{ByteSink, Framing, SendError, Sink};
+use crate::wire::sink::{ByteSink, Framing, Sink};
 use crate::wire::source::{Cut, Source};
 
 /// How long the rest of a request may stay silent once its answer is out, where nothing is said.
 const REST: Duration = Duration::from_secs(600);
 
 /// Everything one exchange holds while it is under way.
-struct Exchange<'a> {
-    forwarder: &'a Forwarder,
-    recorder: Recorder,
-    accepted: RequestHead,
-    client: SocketAddr,
-    length: BodyLength,
-    upgrade: bool,
-    route: Route,
+pub(super) struct Exchange<'a> {
+    pub(super) forwarder: &'a Forwarder,
+    pub(super) recorder: Recorder,
+    pub(super) accepted: RequestHead,
+    pub(super) client: SocketAddr,
+    pub(super) length: BodyLength,
+    pub(super) upgrade: bool,
+    pub(super) route: Route,
     /// The client's request body.
-    body: Source,
+    pub(super) body: Source,
     /// Where the answer goes.
-    response: Responding,
+    pub(super) response: Responding,
 }
 
 /// Where the request goes.
-struct Outgoing {
+pub(super) struct Outgoing {
     /// The body's way; absent for an HTTP/2 request without one.
-    sink: Option<Sink>,
-    incoming: Incoming,
+    pub(super) sink: Option<Sink>,
+    pub(super) incoming: Incoming,
     /// For the pool, where the connection is HTTP/1.
-    facts: Option<Facts>,
-    reused: bool,
+    pub(super) facts: Option<Facts>,
+    pub(super) reused: bool,
     /// What must be on disk before the first byte of the request leaves; none where it is already.
-    first: Option<Position>,
+    pub(super) first: Option<Position>,
 }
 
 /// How both directions ended.
-struct Endings {
-    request: Option<Ending>,
-    response: Option<Response>,
-    timed_out: Option<Duration>,
+pub(super) struct Endings {
+    pub(super) request: Option<Ending>,
+    pub(super) response: Option<Response>,
+    pub(super) timed_out: Option<Duration>,
 }
 
 /// Forwards one captured request and its answer.
@@ -295,195 +294,6 @@ impl Exchange<'_> {
             && safe
             && !self.upgrade
     }
-
-    async fn conclude(
-        mut self,
-        mut outgoing: Outgoing,
-        mut endings: Endings,
-        summary: Summary,
-    ) -> Forwarded {
-        let request = endings.request.take();
-        if let Some(Ending::Down(down)) = &request {
-            return self.down(down, summary).await;
-        }
-        if let Some(limit) = endings.timed_out {
-            return self.answer(Answer::late(limit), summary, request).await;
-        }
-        let response = endings.response.take();
-        let gone =
-            matches!(response, Some(Response::ClientGone(_) | Response::Sent(Ending::Unsent(_))));
-        let requested = self.record_request_end(request.as_ref(), gone);
-        let (outcome, error) = match &response {
-            _ if matches!(requested, Requested::Cut) && response.is_none() => {
-                (Outcome::ClientCancelled, None)
-            }
-            None => (Outcome::ClientCancelled, None),
-            Some(Response::Switched(_)) => {
-                return upgrade::tunnel(self.into_tunnel(outgoing, response, summary)).await;
-            }
-            Some(Response::Sent(Ending::Complete)) => match requested {
-                Requested::Cut => (Outcome::ClientCancelled, None),
-                Requested::Whole | Requested::Unsent => (Outcome::Complete, None),
-            },
-            Some(Response::Sent(Ending::Down(down)) | Response::Down(down)) => {
-                return self.down(down, summary).await;
-            }
-            Some(Response::Sent(Ending::Unsent(_)) | Response::ClientGone(_)) => {
-                let _ = self.recorder.ended(Direction::Response, End::ClientCancelled, false, None);
-                (Outcome::ClientCancelled, None)
-            }
-            Some(Response::Sent(Ending::Cut(cut))) => {
-                let _ = self.recorder.ended(Direction::Response, End::UpstreamFailed, true, None);
-                self.response.cut(reason(cut)).await;
-                let code = match cut {
-                    Cut::Framing(_) => ErrorCode::UpstreamProtocol,
-                    _ => ErrorCode::UpstreamClosed,
-                };
-                (Outcome::UpstreamFailed, Some(code))
-            }
-            Some(Response::Sent(Ending::Stalled)) => {
-                let _ = self.recorder.ended(Direction::Response, End::UpstreamFailed, true, None);
-                self.response.cut(None).await;
-                (Outcome::UpstreamFailed, Some(ErrorCode::UpstreamTimeout))
-            }
-            Some(Response::None(error)) => {
-                if let (AnswerError::Cut(Cut::Reset(reason)), true) =
-                    (error, self.response.is_http2())
-                {
-                    // The client's stream ends as the upstream's did.
-                    self.response.reset(*reason);
-                    (Outcome::UpstreamFailed, Some(ErrorCode::UpstreamClosed))
-                } else if matches!(requested, Requested::Cut) {
-                    (Outcome::ClientCancelled, None)
-                } else {
-                    let answer = Answer::unanswered(error);
-                    return self.answer(answer, summary, request).await;
-                }
-            }
-        };
-        if outcome == Outcome::ClientCancelled {
-            // The upstream's stream ends with the client's own code.
-            let said = match (&request, &response) {
-                (Some(Ending::Cut(Cut::Reset(reason))), _)
-                | (_, Some(Response::Sent(Ending::Unsent(SendError::Reset(reason)))))
-                | (_, Some(Response::ClientGone(SendError::Reset(reason)))) => *reason,
-                _ => h2::Reason::CANCEL,
-            };
-            if response.is_none() && self.response.status().is_some() {
-                let _ = self.recorder.ended(Direction::Response, End::ClientCancelled, false, None);
-            }
-            if let Some(sink) = &mut outgoing.sink {
-                sink.cut(Some(said)).await;
-            }
-            self.response.reset(said);
-        }
-        let whole = outcome == Outcome::Complete && matches!(requested, Requested::Whole);
-        self.finish(outgoing, outcome, error, whole, summary)
-    }
-
-    /// Records how the request ended, where it did not end as its framing says.
-    fn record_request_end(&self, ending: Option<&Ending>, gone: bool) -> Requested {
-        let (end, requested) = match ending {
-            Some(Ending::Complete) => return Requested::Whole,
-            Some(Ending::Cut(_)) => (End::ClientCancelled, Requested::Cut),
-            // A client that is gone, or that was not told to go on and kept its body.
-            None if gone || self.recorder.captured(Direction::Request) == 0 => {
-                (End::ClientCancelled, Requested::Unsent)
-            }
-            _ => (End::UpstreamFailed, Requested::Unsent),
-        };
-        // A journal that is down says so at the next step that must wait for it.
-        let _ = self.recorder.ended(Direction::Request, end, false, None);
-        requested
-    }
-
-    fn finish(
-        self,
-        outgoing: Outgoing,
-        outcome: Outcome,
-        error: Option<ErrorCode>,
-        whole: bool,
-        mut summary: Summary,
-    ) -> Forwarded {
-        let Self { forwarder, recorder, route, body, response, .. } = self;
-        summary.close(&recorder, &response, outcome, error);
-        let (rest, upstream) = response.into_rest(body, whole);
-        if let (true, Some(facts), Some(Sink::Http1(sink)), Some((reader, carry))) =
-            (whole, outgoing.facts, outgoing.sink, upstream)
-        {
-            let idle = super::pool::Idle { reader, writer: sink.into_writer(), facts };
-            forwarder.pool.put(&route.upstream.name, idle, &carry);
-        }
-        summary.recorded = recorder.closed(outcome, error).is_ok();
-        Forwarded { rest, summary }
-    }
-
-    /// Answers for the upstream, which cannot.
-    async fn answer(
-        mut self,
-        answer: Answer,
-        mut summary: Summary,
-        request: Option<Ending>,
-    ) -> Forwarded {
-        let whole = matches!(request, Some(Ending::Complete)) || self.length == BodyLength::None;
-        let end = if whole { End::Complete } else { End::UpstreamFailed };
-        let _ = self.recorder.ended(Direction::Request, end, whole, None);
-        let sent =
-            self.response.answer(&answer, &self.recorder, whole, Outcome::UpstreamFailed).await;
-        let outcome = match sent {
-            Ending::Complete => Outcome::UpstreamFailed,
-            Ending::Down(down) => return self.down(&down, summary).await,
-            _ => {
-                let _ = self.recorder.ended(Direction::Response, End::ClientCancelled, false, None);
-                Outcome::ClientCancelled
-            }
-        };
-        summary.close(&self.recorder, &self.response, outcome, Some(answer.code));
-        let (rest, _) = self.response.into_rest(self.body, whole);
-        summary.recorded = self.recorder.closed(outcome, Some(answer.code)).is_ok();
-        Forwarded { rest, summary }
-    }
-
-    /// The journal takes nothing: what has begun is cut, what has not is refused.
-    async fn down(mut self, down: &Down, mut summary: Summary) -> Forwarded {
-        self.response.refuse(down).await;
-        summary.close(
-            &self.recorder,
-            &self.response,
-            Outcome::Interrupted,
-            Some(ErrorCode::JournalFailed),
-        );
-        let (rest, _) = self.response.into_rest(self.body, false);
-        Forwarded { rest, summary }
-    }
-
-    fn into_tunnel(
-        self,
-        outgoing: Outgoing,
-        response: Option<Response>,
-        summary: Summary,
-    ) -> upgrade::Tunnel {
-        let switched = match response {
-            Some(Response::Switched(switched)) => Some(switched),
-            _ => None,
-        };
-        upgrade::Tunnel {
-            recorder: self.recorder,
-            body: self.body,
-            response: self.response,
-            sink: outgoing.sink,
-            switched,
-            summary,
-        }
-    }
-}
-
-/// How the request ended, as far as the outcome needs to know.
-#[derive(Clone, Copy)]
-enum Requested {
-    Whole,
-    Cut,
-    Unsent,
 }
 
 /// Why a request was not put on its way.
@@ -498,81 +308,4 @@ impl From<Down> for Refusal {
     fn from(down: Down) -> Self {
         Self::Down(down)
     }
-}
-
-fn reason(cut: &Cut) -> Option<h2::Reason> {
-    match cut {
-        Cut::Reset(reason) => Some(*reason),
-        _ => None,
-    }
-}
-
-/// Answers a request that goes nowhere, and records the answer.
-pub async fn refuse(refused: Refused, answer: Answer) -> Forwarded {
-    let (recorder, accepted) = refused.into_parts();
-    let summary = Summary::refused(&accepted);
-    let method = accepted.head().method.clone();
-    let whole = accepted.length() == BodyLength::None;
-    let (body, reply) = accepted.into_streams();
-    let response = Responding::new(reply, method, String::new());
-    refused_with(recorder, response, body, whole, answer, summary).await
-}
-
-/// Answers bytes that were no request, and records that they came.
-pub async fn refuse_malformed(
-    recorder: Result<Recorder, Down>,
-    reply: Reply,
-    body: Source,
-    answer: Answer,
-) -> Forwarded {
-    let mut response = Responding::new(reply, NO_METHOD, String::new());
-    let summary = Summary::malformed();
-    match recorder {
-        Ok(recorder) => refused_with(recorder, response, body, false, answer, summary).await,
-        Err(down) => {
-            response.refuse(&down).await;
-            let (rest, _) = response.into_rest(body, false);
-            Forwarded { rest, summary }
-        }
-    }
-}
-
-/// Answers that nothing can be captured now; there is no record of it but the journal's own count.
-pub async fn turn_away(refused: Box<(Down, Accepted)>) -> Forwarded {
-    let (down, accepted) = *refused;
-    let mut summary = Summary::refused(&accepted);
-    let method = accepted.head().method.clone();
-    let (body, reply) = accepted.into_streams();
-    let mut response = Responding::new(reply, method, String::new());
-    response.refuse(&down).await;
-    summary.status = response.status();
-    summary.outcome = Outcome::Refused;
-    summary.error = Some(ErrorCode::JournalFailed);
-    let (rest, _) = response.into_rest(body, false);
-    Forwarded { rest, summary }
-}
-
-async fn refused_with(
-    recorder: Recorder,
-    mut response: Responding,
-    body: Source,
-    whole: bool,
-    answer: Answer,
-    mut summary: Summary,
-) -> Forwarded {
-    let end = if whole { End::Complete } else { End::GatewayRefused };
-    let _ = recorder.ended(Direction::Request, end, whole, None);
-    let sent = response.answer(&answer, &recorder, whole, Outcome::Refused).await;
-    if let Ending::Down(down) = &sent {
-        response.refuse(down).await;
-        let (rest, _) = response.into_rest(body, false);
-        return Forwarded { rest, summary };
-    }
-    if !matches!(sent, Ending::Complete) {
-        let _ = recorder.ended(Direction::Response, End::ClientCancelled, false, None);
-    }
-    summary.close(&recorder, &response, Outcome::Refused, Some(answer.code));
-    let (rest, _) = response.into_rest(body, whole);
-    summary.recorded = recorder.closed(Outcome::Refused, Some(answer.code)).is_ok();
-    Forwarded { rest, summary }
 }

@@ -6,11 +6,13 @@
 //! Never sends a byte that was not captured, never a message's end that is not on disk.
 
 pub mod answer;
+mod conclude;
 pub mod connect;
 mod exchange;
 mod head;
 mod hold;
 pub mod pool;
+mod refuse;
 mod relay;
 mod respond;
 mod summary;
@@ -25,8 +27,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::connect::{ConnectError, Connection, connect};
-pub use self::exchange::{forward, refuse, refuse_malformed, turn_away};
+pub use self::exchange::forward;
 use self::pool::{Facts, Idle, Pool, Shared};
+pub use self::refuse::{refuse, refuse_malformed, turn_away};
 pub use self::summary::Summary;
 use self::tls::TlsRoots;
 pub use self::tls::TrustError;

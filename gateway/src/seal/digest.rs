@@ -8,16 +8,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use sealtap_common::commit::{self, Body, BodyKey, Dialect, Unit};
+use sealtap_common::commit::{self, Body, BodyKey, Unit};
 use sealtap_common::leaf::{End, ErrorCode, GapReason, Outcome, Policy, Ranges, Source};
 use sealtap_common::unit::{Context, Ingress, Interim, RunNamedBy};
 
-use super::cutter::Cutter;
+use super::message::Message;
 use super::sealed::{Direction, SealedBody, SealedUnit, Slot};
-use crate::capture::journal::{Batch, Extent, RESUMED, Reason, RecordRef, Resumed};
-use crate::capture::record::{
-    self, Answered, Closed, Connected, Ended, ExchangeKeys, Opened, Requested, kind,
-};
+use crate::capture::journal::{Batch, RESUMED, Reason, RecordRef, Resumed};
+use crate::capture::record::{Answered, Closed, Connected, ExchangeKeys, Opened, Requested, kind};
 
 /// What the records say.
 #[derive(Debug)]
@@ -126,21 +124,6 @@ impl std::fmt::Debug for Known {
             .field("started_us", &self.started_us)
             .finish_non_exhaustive()
     }
-}
-
-/// One direction while it is under way.
-#[derive(Debug)]
-struct Message {
-    cutter: Cutter,
-    dialect: Dialect,
-    key: [u8; 32],
-    length: u64,
-    extents: Vec<Extent>,
-    head: Option<Vec<u8>>,
-    trailers: Option<Vec<u8>>,
-    ended: Option<(End, bool)>,
-    /// The journal file that says so.
-    ended_in: Option<u64>,
 }
 
 impl Digest {
@@ -397,69 +380,4 @@ fn joined(interim: &[Vec<u8>]) -> Option<Vec<u8>> {
         heads.extend(Interim::decode(unit).ok()?.heads);
     }
     (!heads.is_empty()).then(|| Interim { heads }.encode())
-}
-
-impl Message {
-    fn new(key: [u8; 32]) -> Self {
-        Self {
-            cutter: Cutter::new(key, Dialect::Bytes),
-            dialect: Dialect::Bytes,
-            key,
-            length: 0,
-            extents: Vec::new(),
-            head: None,
-            trailers: None,
-            ended: None,
-            ended_in: None,
-        }
-    }
-
-    fn begin(&mut self, dialect: record::Dialect, head: &[u8]) {
-        self.head = Some(head.to_vec());
-        if self.length == 0 {
-            self.dialect = match dialect {
-                record::Dialect::Bytes => Dialect::Bytes,
-                record::Dialect::EventStream => Dialect::EventStream,
-            };
-            self.cutter = Cutter::new(self.key, self.dialect);
-        }
-    }
-
-    fn data(&mut self, record: &RecordRef<'_>) {
-        let Some((offset, bytes)) = record::split_data(record.payload) else { return };
-        // After a hole, which only a failed journal leaves, the prefix is all there is.
-        if offset != self.length || bytes.is_empty() {
-            return;
-        }
-        self.length += u64::try_from(bytes.len()).unwrap_or_default();
-        self.cutter.push(bytes);
-        let prefix = record::DATA_PREFIX;
-        let mut at = record.at;
-        at.offset += u64::try_from(prefix).unwrap_or_default();
-        at.length = at.length.saturating_sub(u32::try_from(prefix).unwrap_or_default());
-        self.extents.push(at);
-    }
-
-    fn end(&mut self, record: &RecordRef<'_>) {
-        let Ok(ended) = postcard::from_bytes::<Ended<'_>>(record.payload) else { return };
-        let Some(end) = End::parse(&ended.end) else { return };
-        self.ended = Some((end, ended.same));
-        self.ended_in = Some(record.at.file);
-        if let Some(trailers) = ended.trailers {
-            self.trailers = Some(trailers.to_vec());
-        }
-    }
-
-    fn finish(self, direction: Direction) -> (Body, End, bool, Option<SealedBody>) {
-        let (body, segments) = self.cutter.finish();
-        let (end, same) = self.ended.unwrap_or((End::Interrupted, false));
-        let sealed = SealedBody {
-            direction,
-            key: self.key,
-            dialect: self.dialect,
-            segments,
-            extents: self.extents,
-        };
-        (body, end, same, Some(sealed))
-    }
 }

@@ -10,6 +10,7 @@ pub mod keys;
 pub mod ledger;
 pub mod lock;
 pub mod log;
+mod message;
 pub mod pins;
 pub mod preview;
 pub mod recovery;

@@ -1,0 +1,214 @@
+//! How an exchange came out: its outcome, its last records, and what is left of its connections.
+
+use sealtap_common::leaf::{End, ErrorCode, Outcome};
+
+use super::answer::Answer;
+use super::exchange::{Endings, Exchange, Outgoing};
+use super::relay::Ending;
+use super::respond::Response;
+use super::upstream::AnswerError;
+use super::{Forwarded, Summary, upgrade};
+use crate::accept::BodyLength;
+use crate::capture::journal::Down;
+use crate::capture::record::Direction;
+use crate::wire::sink::{SendError, Sink};
+use crate::wire::source::Cut;
+
+impl Exchange<'_> {
+    /// Records how the exchange came out, and ends whatever has not ended by itself.
+    pub(super) async fn conclude(
+        mut self,
+        mut outgoing: Outgoing,
+        mut endings: Endings,
+        summary: Summary,
+    ) -> Forwarded {
+        let request = endings.request.take();
+        if let Some(Ending::Down(down)) = &request {
+            return self.down(down, summary).await;
+        }
+        if let Some(limit) = endings.timed_out {
+            return self.answer(Answer::late(limit), summary, request).await;
+        }
+        let response = endings.response.take();
+        let gone =
+            matches!(response, Some(Response::ClientGone(_) | Response::Sent(Ending::Unsent(_))));
+        let requested = self.record_request_end(request.as_ref(), gone);
+        let (outcome, error) = match &response {
+            _ if matches!(requested, Requested::Cut) && response.is_none() => {
+                (Outcome::ClientCancelled, None)
+            }
+            None => (Outcome::ClientCancelled, None),
+            Some(Response::Switched(_)) => {
+                return upgrade::tunnel(self.into_tunnel(outgoing, response, summary)).await;
+            }
+            Some(Response::Sent(Ending::Complete)) => match requested {
+                Requested::Cut => (Outcome::ClientCancelled, None),
+                Requested::Whole | Requested::Unsent => (Outcome::Complete, None),
+            },
+            Some(Response::Sent(Ending::Down(down)) | Response::Down(down)) => {
+                return self.down(down, summary).await;
+            }
+            Some(Response::Sent(Ending::Unsent(_)) | Response::ClientGone(_)) => {
+                let _ = self.recorder.ended(Direction::Response, End::ClientCancelled, false, None);
+                (Outcome::ClientCancelled, None)
+            }
+            Some(Response::Sent(Ending::Cut(cut))) => {
+                let _ = self.recorder.ended(Direction::Response, End::UpstreamFailed, true, None);
+                self.response.cut(reason(cut)).await;
+                let code = match cut {
+                    Cut::Framing(_) => ErrorCode::UpstreamProtocol,
+                    _ => ErrorCode::UpstreamClosed,
+                };
+                (Outcome::UpstreamFailed, Some(code))
+            }
+            Some(Response::Sent(Ending::Stalled)) => {
+                let _ = self.recorder.ended(Direction::Response, End::UpstreamFailed, true, None);
+                self.response.cut(None).await;
+                (Outcome::UpstreamFailed, Some(ErrorCode::UpstreamTimeout))
+            }
+            Some(Response::None(error)) => {
+                if let (AnswerError::Cut(Cut::Reset(reason)), true) =
+                    (error, self.response.is_http2())
+                {
+                    // The client's stream ends as the upstream's did.
+                    self.response.reset(*reason);
+                    (Outcome::UpstreamFailed, Some(ErrorCode::UpstreamClosed))
+                } else if matches!(requested, Requested::Cut) {
+                    (Outcome::ClientCancelled, None)
+                } else {
+                    let answer = Answer::unanswered(error);
+                    return self.answer(answer, summary, request).await;
+                }
+            }
+        };
+        if outcome == Outcome::ClientCancelled {
+            // The upstream's stream ends with the client's own code.
+            let said = match (&request, &response) {
+                (Some(Ending::Cut(Cut::Reset(reason))), _)
+                | (_, Some(Response::Sent(Ending::Unsent(SendError::Reset(reason)))))
+                | (_, Some(Response::ClientGone(SendError::Reset(reason)))) => *reason,
+                _ => h2::Reason::CANCEL,
+            };
+            if response.is_none() && self.response.status().is_some() {
+                let _ = self.recorder.ended(Direction::Response, End::ClientCancelled, false, None);
+            }
+            if let Some(sink) = &mut outgoing.sink {
+                sink.cut(Some(said)).await;
+            }
+            self.response.reset(said);
+        }
+        let whole = outcome == Outcome::Complete && matches!(requested, Requested::Whole);
+        self.finish(outgoing, outcome, error, whole, summary)
+    }
+
+    /// Records how the request ended, where it did not end as its framing says.
+    fn record_request_end(&self, ending: Option<&Ending>, gone: bool) -> Requested {
+        let (end, requested) = match ending {
+            Some(Ending::Complete) => return Requested::Whole,
+            Some(Ending::Cut(_)) => (End::ClientCancelled, Requested::Cut),
+            // A client that is gone, or that was not told to go on and kept its body.
+            None if gone || self.recorder.captured(Direction::Request) == 0 => {
+                (End::ClientCancelled, Requested::Unsent)
+            }
+            _ => (End::UpstreamFailed, Requested::Unsent),
+        };
+        // A journal that is down says so at the next step that must wait for it.
+        let _ = self.recorder.ended(Direction::Request, end, false, None);
+        requested
+    }
+
+    fn finish(
+        self,
+        outgoing: Outgoing,
+        outcome: Outcome,
+        error: Option<ErrorCode>,
+        whole: bool,
+        mut summary: Summary,
+    ) -> Forwarded {
+        let Self { forwarder, recorder, route, body, response, .. } = self;
+        summary.close(&recorder, &response, outcome, error);
+        let (rest, upstream) = response.into_rest(body, whole);
+        if let (true, Some(facts), Some(Sink::Http1(sink)), Some((reader, carry))) =
+            (whole, outgoing.facts, outgoing.sink, upstream)
+        {
+            let idle = super::pool::Idle { reader, writer: sink.into_writer(), facts };
+            forwarder.pool.put(&route.upstream.name, idle, &carry);
+        }
+        summary.recorded = recorder.closed(outcome, error).is_ok();
+        Forwarded { rest, summary }
+    }
+
+    /// Answers for the upstream, which cannot.
+    pub(super) async fn answer(
+        mut self,
+        answer: Answer,
+        mut summary: Summary,
+        request: Option<Ending>,
+    ) -> Forwarded {
+        let whole = matches!(request, Some(Ending::Complete)) || self.length == BodyLength::None;
+        let end = if whole { End::Complete } else { End::UpstreamFailed };
+        let _ = self.recorder.ended(Direction::Request, end, whole, None);
+        let sent =
+            self.response.answer(&answer, &self.recorder, whole, Outcome::UpstreamFailed).await;
+        let outcome = match sent {
+            Ending::Complete => Outcome::UpstreamFailed,
+            Ending::Down(down) => return self.down(&down, summary).await,
+            _ => {
+                let _ = self.recorder.ended(Direction::Response, End::ClientCancelled, false, None);
+                Outcome::ClientCancelled
+            }
+        };
+        summary.close(&self.recorder, &self.response, outcome, Some(answer.code));
+        let (rest, _) = self.response.into_rest(self.body, whole);
+        summary.recorded = self.recorder.closed(outcome, Some(answer.code)).is_ok();
+        Forwarded { rest, summary }
+    }
+
+    /// The journal takes nothing: what has begun is cut, what has not is refused.
+    pub(super) async fn down(mut self, down: &Down, mut summary: Summary) -> Forwarded {
+        self.response.refuse(down).await;
+        summary.close(
+            &self.recorder,
+            &self.response,
+            Outcome::Interrupted,
+            Some(ErrorCode::JournalFailed),
+        );
+        let (rest, _) = self.response.into_rest(self.body, false);
+        Forwarded { rest, summary }
+    }
+
+    fn into_tunnel(
+        self,
+        outgoing: Outgoing,
+        response: Option<Response>,
+        summary: Summary,
+    ) -> upgrade::Tunnel {
+        let switched = match response {
+            Some(Response::Switched(switched)) => Some(switched),
+            _ => None,
+        };
+        upgrade::Tunnel {
+            recorder: self.recorder,
+            body: self.body,
+            response: self.response,
+            sink: outgoing.sink,
+            switched,
+            summary,
+        }
+    }
+}
+
+/// How the request ended, as far as the outcome needs to know.
+#[derive(Clone, Copy)]
+enum Requested {
+    Whole,
+    Cut,
+    Unsent,
+}
+
+fn reason(cut: &Cut) -> Option<h2::Reason> {
+    match cut {
+        Cut::Reset(reason) => Some(*reason),
+        _ => None,
+    }
+}
