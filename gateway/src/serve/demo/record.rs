@@ -151,8 +151,7 @@ pub(super) fn secret(
     expect(count == wanted, "a tag in each exchange", || count.to_string())?;
     let tag: String = base64(tag).chars().take(8).collect();
     story.good(&format!(
-        "not in any of {} files, nor in what `show` reads out of them; in its place the tag <secret {tag}>",
-        files
+        "not in any of {files} files, nor in what `show` reads out of them; in its place the tag <secret {tag}>"
     ))
 }
 
