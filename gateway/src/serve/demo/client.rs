@@ -113,3 +113,32 @@ fn chunked(mut rest: &[u8]) -> io::Result<Option<Vec<u8>>> {
 fn malformed(what: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_cut_off_is_never_whole() {
+        let length = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\na\r\n b c";
+        let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na\r\n\r\n4\r\n b c\r\n0\r\n\r\n";
+        for answer in [length, chunks] {
+            let bytes = answer.as_bytes();
+            for cut in 0..bytes.len() {
+                assert!(whole(&bytes[..cut]).unwrap().is_none(), "{cut} of {answer:?}");
+            }
+            assert_eq!(whole(bytes).unwrap(), Some((200, b"a\r\n b c".to_vec())), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_must_say_where_it_ends() {
+        for answer in [
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
+        ] {
+            assert!(whole(answer.as_bytes()).is_err(), "{answer:?}");
+        }
+    }
+}
