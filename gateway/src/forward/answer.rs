@@ -114,10 +114,12 @@ fn reason(status: u16) -> &'static [u8] {
         400 => b"Bad Request",
         404 => b"Not Found",
         408 => b"Request Timeout",
+        421 => b"Misdirected Request",
         431 => b"Request Header Fields Too Large",
         501 => b"Not Implemented",
         502 => b"Bad Gateway",
         503 => b"Service Unavailable",
+        505 => b"HTTP Version Not Supported",
         504 => b"Gateway Timeout",
         _ => b"",
     }

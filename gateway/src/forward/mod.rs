@@ -90,7 +90,7 @@ enum Link {
 /// Forwards exchanges.
 #[derive(Debug)]
 pub struct Forwarder {
-    pool: Pool,
+    pool: Arc<Pool>,
     trust: TlsRoots,
     timeouts: Timeouts,
     via: bool,
@@ -110,7 +110,7 @@ impl Forwarder {
     /// [`TrustError`]: a CA file cannot be used.
     pub fn new(config: &Config) -> Result<Self, TrustError> {
         Ok(Self {
-            pool: Pool::new(KEEP),
+            pool: Arc::new(Pool::new(KEEP)),
             trust: TlsRoots::load(&config.upstream_ca)?,
             timeouts: config.timeouts.clone(),
             via: config.forwarded.via,
@@ -167,11 +167,13 @@ impl Forwarder {
             port: upstream.port,
             source: error,
         })?;
-        let name = upstream.name.clone();
+        let (name, pool) = (upstream.name.clone(), Arc::clone(&self.pool));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(upstream = name, %error, "HTTP/2 connection ended");
+                tracing::debug!(upstream = %name, %error, "HTTP/2 connection ended");
             }
+            // The next exchange dials anew; if another took its place meanwhile, so it will.
+            pool.unshare(&name);
         });
         let shared = Shared { sender, facts };
         self.pool.share(&upstream.name, shared.clone());

@@ -41,9 +41,12 @@ impl Chunk {
         Self { storage: None, range: 0..0 }
     }
 
-    /// A chunk with a copy of `bytes`, of which at most [`CHUNK`] fit.
+    /// A chunk with a copy of `bytes`.
     #[must_use]
     pub fn copy_of(bytes: &[u8]) -> Self {
+        if bytes.len() > CHUNK {
+            return Self { storage: Some(bytes.into()), range: 0..bytes.len() };
+        }
         let mut chunk = Self::take();
         let length = bytes.len().min(CHUNK);
         if let (Some(to), Some(from)) = (chunk.storage_mut().get_mut(..length), bytes.get(..length))
