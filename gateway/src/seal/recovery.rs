@@ -117,6 +117,17 @@ pub fn recover(
     }
     digest.interrupt(&mut take);
     compacted?;
+    // An exchange that the store could not take has its leaf below the watermark. Sealing it again
+    // would give its number two leaves, so the log is asked before anything is called unsealed.
+    let mut known = sealed_before(log, store.watermark()?, &unsealed)?;
+    let mut left = Vec::with_capacity(unsealed.len());
+    for digested in unsealed {
+        match known.remove(&digested.id) {
+            Some((index, leaf)) => sealed.push(digested.into_sealed(index, leaf)),
+            None => left.push(digested),
+        }
+    }
+    let unsealed = left;
     // A refusal that began and has no known end: coverage in between is unknown, and says so.
     gaps.extend(journal.open_gaps.iter().map(|gap| Gap {
         began_us: gap.began_us,
@@ -164,6 +175,35 @@ fn in_log(log: &Log, from: u64) -> Result<HashMap<[u8; 16], Entry>, RecoveryErro
             }
         }
         at = end;
+    }
+    Ok(found)
+}
+
+/// Those of `unsealed` whose leaves stand below `end` after all, by id; looks back as far as the
+/// restart of their oldest boot.
+fn sealed_before(
+    log: &Log,
+    end: u64,
+    unsealed: &[Box<Digested>],
+) -> Result<HashMap<[u8; 16], Entry>, RecoveryError> {
+    let wanted: HashSet<[u8; 16]> = unsealed.iter().map(|digested| digested.id).collect();
+    let mut boots: HashSet<[u8; 16]> = unsealed.iter().map(|digested| digested.boot).collect();
+    let mut found = HashMap::new();
+    let mut end = end.min(log.size());
+    while end > 0 && !boots.is_empty() {
+        let start = end.saturating_sub(STRIDE);
+        for (index, bytes, leaf) in leaves(log, start..end)?.into_iter().rev() {
+            match leaf {
+                Leaf::Exchange(exchange) if wanted.contains(&exchange.exchange.0) => {
+                    found.insert(exchange.exchange.0, (index, bytes));
+                }
+                Leaf::Restart(restart) => {
+                    boots.remove(&restart.boot.0);
+                }
+                _ => {}
+            }
+        }
+        end = start;
     }
     Ok(found)
 }
