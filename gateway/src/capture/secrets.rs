@@ -3,9 +3,9 @@
 //! A tag says whether two requests to one authority carried the same secret, to the operator who
 //! holds the key; it tells anyone else nothing.
 
-use hmac::{Hmac, KeyInit, Mac};
+use sealtap_common::commit::secret_tag;
 use sealtap_common::tree::Hash;
-use sha2::Sha256;
+use zeroize::Zeroizing;
 
 /// Header and trailer fields whose values are secret wherever they stand.
 const FIELDS: &[&str] = &[
@@ -52,7 +52,7 @@ const PARAMETERS: &[&str] = &[
 
 /// Which values are secret, and the key of their tags.
 pub struct Secrets {
-    key: Hmac<Sha256>,
+    key: Zeroizing<[u8; 32]>,
     fields: Vec<String>,
     parameters: Vec<String>,
 }
@@ -72,7 +72,7 @@ impl Secrets {
             known.chain(more.iter().map(|name| name.to_ascii_lowercase())).collect()
         };
         Self {
-            key: keyed(key),
+            key: Zeroizing::new(*key),
             fields: with(FIELDS, fields),
             parameters: with(PARAMETERS, parameters),
         }
@@ -90,25 +90,9 @@ impl Secrets {
         self.parameters.iter().any(|secret| name.eq_ignore_ascii_case(secret.as_bytes()))
     }
 
-    /// The tag of a secret value: HMAC-SHA-256 over label, authority, lower-case name and value,
-    /// each behind its length as four bytes, most significant first.
+    /// The tag of a secret value, as FORMAT.md defines it.
     #[must_use]
     pub fn tag(&self, authority: &[u8], name: &[u8], value: &[u8]) -> Hash {
-        let mut mac = self.key.clone();
-        for part in [b"sealtap/v1/header", authority, &name.to_ascii_lowercase(), value] {
-            let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
-            mac.update(&length.to_be_bytes());
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
+        secret_tag(&self.key, authority, name, value)
     }
-}
-
-fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
-    // HMAC pads a short key with zeros; 32 bytes are always the same key.
-    let mut padded = [0; 64];
-    for (to, from) in padded.iter_mut().zip(key) {
-        *to = *from;
-    }
-    Hmac::new(&padded.into())
 }
