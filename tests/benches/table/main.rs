@@ -1,0 +1,117 @@
+//! The bench: what recording costs, beside proxies that record nothing and one that records.
+//!
+//! `cargo xtask bench` installs the peers, builds this and runs it. One run goes round by round, and
+//! in each round row by row through all systems, so that a machine that is busy for a while is busy
+//! for all of them. Figures are medians over the rounds; every single measurement is kept in
+//! `rows.jsonl` beside the table.
+//!
+//! One binary plays all parts, each in a process of its own so that only the proxy's cost is
+//! counted: the load generator, the upstream, and plain hyper.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program's table goes to standard output, its progress to standard error"
+)]
+
+mod clock;
+mod http;
+mod hyper_proxy;
+mod load;
+mod process;
+mod report;
+mod rows;
+mod setting;
+mod system;
+mod text;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Cli {
+    #[command(subcommand)]
+    part: Part,
+    /// Cargo says so to every bench
+    #[arg(long, global = true, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Measure and print the table
+    Run(Run),
+    /// The load generator
+    Load {
+        #[command(subcommand)]
+        load: load::Load,
+    },
+    /// The upstream
+    Upstream,
+    /// Plain hyper
+    Hyper {
+        /// Where it listens
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Where requests go
+        #[arg(long)]
+        upstream: SocketAddr,
+    },
+}
+
+/// What to measure.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Run {
+    /// Rounds; figures are medians over them
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: u32,
+    /// Only these rows
+    #[arg(long, num_args = 1..)]
+    pub(crate) rows: Vec<rows::Row>,
+    /// A tenth of everything: to see that it works, not to quote
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// The mitmdump to compare with
+    #[arg(long, default_value = "mitmdump")]
+    pub(crate) mitmdump: PathBuf,
+    /// Where raw rows, the table and, for a while, records go
+    #[arg(long, default_value = "target/bench")]
+    pub(crate) out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().part {
+        Part::Run(run) => rows::run(&run),
+        Part::Load { load } => single().and_then(|runtime| runtime.block_on(load::run(load))),
+        Part::Upstream => single().and_then(|runtime| runtime.block_on(upstream::serve())),
+        Part::Hyper { listen, upstream } => Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .and_then(|runtime| runtime.block_on(hyper_proxy::serve(listen, upstream))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread: what is not measured leaves the machine to what is.
+fn single() -> std::io::Result<tokio::runtime::Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Resolves when the standard input ends: whoever started this part wants no more of it, or is gone.
+async fn parent_gone() {
+    let mut input = tokio::io::stdin();
+    // Nothing is ever written there, and an error is an end too.
+    let _ = tokio::io::copy(&mut input, &mut tokio::io::sink()).await;
+}

@@ -1,0 +1,55 @@
+//! CPU of chats: requests and answers of one size, over kept connections, in a closed loop.
+//!
+//! sealtap's CPU is counted until every exchange has its leaf; the thread that compacts bodies into
+//! the store afterwards is counted by itself, until it has nothing left to do.
+
+use std::io::Result;
+
+use serde_json::{Value, json};
+
+use super::{Figures, sealed, stop, stored};
+use crate::process::Cpu;
+use crate::setting::{Setting, load};
+use crate::system::{Running, System};
+
+/// Connections of the load generator.
+const CONNECTIONS: u64 = 32;
+
+/// Measures `count` chats of `size` bytes each way.
+pub(super) fn measure(setting: &Setting, system: System, size: u64, count: u64) -> Result<Figures> {
+    let running = Running::start(system, setting)?;
+    let count = system.share(setting.count(count));
+    let chats = |count: u64| {
+        let options =
+            [("request", size), ("answer", size), ("count", count), ("connections", CONNECTIONS)];
+        load(&running, "chats", &options)
+    };
+    let warm = system.share(500);
+    let leaves = running.leaves();
+    chats(warm)?;
+    if system.seals() {
+        sealed(&running, leaves + warm)?;
+        stored(&running)?;
+    }
+    let (before, leaves) = (Cpu::of(running.pid()?)?, running.leaves());
+    let said = chats(count)?;
+    if system.seals() {
+        sealed(&running, leaves + count)?;
+    }
+    let spent = Cpu::of(running.pid()?)?.since(&before);
+    let scale = 10_000.0 / count as f64;
+    let mut figures = Figures::new();
+    let seconds = said["seconds"].as_f64().unwrap_or_default();
+    figures.insert("cpu_s".to_owned(), json!((spent.total - spent.thread("store")) * scale));
+    figures.insert("per_s".to_owned(), json!(count as f64 / seconds));
+    if system.seals() {
+        let stored = stored(&running)?.since(&before).thread("store");
+        let megabytes = (count * size * 2) as f64 / 1e6;
+        figures.insert("store_cpu_s".to_owned(), json!(stored * scale));
+        figures.insert("store_ms_per_mb".to_owned(), json!(stored * 1e3 / megabytes));
+    }
+    let threads = spent.threads.iter().map(|(name, spent)| (name.clone(), json!(spent * scale)));
+    figures.insert("threads".to_owned(), Value::Object(threads.collect()));
+    stop(setting, running, warm + count)?;
+    Ok(figures)
+}

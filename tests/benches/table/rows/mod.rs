@@ -1,0 +1,158 @@
+//! The rows: what is measured, round by round, system by system.
+
+mod chats;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Error, Result, Write as _};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use serde_json::{Map, Value, json};
+
+use crate::Run;
+use crate::process::Cpu;
+use crate::report;
+use crate::setting::Setting;
+use crate::system::{Running, System};
+
+/// How long sealing or storing what was recorded may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A row of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Row {
+    /// CPU of chats with 1 KB each way
+    #[value(name = "chats-1k")]
+    Chats1K,
+    /// CPU of chats with 64 KB each way
+    #[value(name = "chats-64k")]
+    Chats64K,
+}
+
+impl Row {
+    /// Its name on the command line and in the raw rows.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    fn systems(self) -> &'static [System] {
+        match self {
+            Self::Chats1K | Self::Chats64K => &System::PROXIES,
+        }
+    }
+
+    fn measure(self, setting: &Setting, system: System) -> Result<Figures> {
+        match self {
+            Self::Chats1K => chats::measure(setting, system, 1 << 10, 20_000),
+            Self::Chats64K => chats::measure(setting, system, 1 << 16, 5_000),
+        }
+    }
+}
+
+/// Figures by name.
+pub(crate) type Figures = Map<String, Value>;
+
+/// One measurement.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) row: Row,
+    pub(crate) system: System,
+    pub(crate) figures: Figures,
+}
+
+/// Measures everything that was asked for, and prints the table.
+pub(crate) fn run(run: &Run) -> Result<()> {
+    let setting = Setting::new(&run.mitmdump, &run.out, run.quick)?;
+    let rows: Vec<Row> =
+        if run.rows.is_empty() { Row::value_variants().to_vec() } else { run.rows.clone() };
+    let mut raw = File::create(run.out.join("rows.jsonl"))?;
+    let mut all = Vec::new();
+    for round in 1..=run.rounds {
+        for &row in &rows {
+            for &system in row.systems() {
+                let began = Instant::now();
+                let figures = row
+                    .measure(&setting, system)
+                    .map_err(|error| Error::other(format!("{}, {system}: {error}", row.name())))?;
+                let seconds = began.elapsed().as_secs_f32();
+                eprintln!(
+                    "{round} {:<12} {system:<16} {seconds:>6.1} s  {}",
+                    row.name(),
+                    Shown(&figures)
+                );
+                let line = json!({
+                    "round": round, "row": row.name(), "system": system.name(), "figures": figures,
+                });
+                writeln!(raw, "{line}")?;
+                all.push(Measured { row, system, figures });
+            }
+        }
+    }
+    let table = report::table(run, &all);
+    std::fs::write(run.out.join("table.md"), &table)?;
+    print!("{table}");
+    Ok(())
+}
+
+/// Figures as one reads them while they come.
+struct Shown<'a>(&'a Figures);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in self.0.iter().filter(|(_, value)| value.is_number()) {
+            write!(formatter, " {name}={:.4}", value.as_f64().unwrap_or_default())?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the log has `leaves`.
+pub(crate) fn sealed(running: &Running, leaves: u64) -> Result<()> {
+    let began = Instant::now();
+    while running.leaves() < leaves {
+        if began.elapsed() > PATIENCE {
+            let there = running.leaves();
+            return Err(Error::other(format!("{there} of {leaves} leaves are sealed")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Waits until the store has taken everything in: its thread has used no CPU for a while.
+pub(crate) fn stored(running: &Running) -> Result<Cpu> {
+    let began = Instant::now();
+    let mut cpu = Cpu::of(running.pid()?)?;
+    loop {
+        std::thread::sleep(Duration::from_millis(1500));
+        let now = Cpu::of(running.pid()?)?;
+        if (now.thread("store") - cpu.thread("store")).abs() < 1e-4 {
+            return Ok(now);
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(Error::other("the store is not done"));
+        }
+        cpu = now;
+    }
+}
+
+/// Stops `running`; of sealtap, verifies that its log holds exactly `exchanges`.
+pub(crate) fn stop(setting: &Setting, running: Running, exchanges: u64) -> Result<()> {
+    let seals = running.system.seals();
+    let stopped = running.stop()?;
+    if !seals {
+        return Ok(());
+    }
+    let data = stopped.data();
+    let keys = Command::new(&setting.sealtap).arg("keys").arg("--data").arg(&data).output()?;
+    let path = data.with_file_name("keys.txt");
+    std::fs::write(&path, &keys.stdout)?;
+    let verify = Command::new(&setting.verifier).arg(&data).arg("--key").arg(path).output()?;
+    let said = String::from_utf8_lossy(&verify.stdout).into_owned();
+    if !verify.status.success() || !said.contains(&format!("holds: {exchanges} exchange")) {
+        return Err(Error::other(format!("not {exchanges} exchanges in a valid log: {said}")));
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Where the bench runs: the programs it drives, the upstream, a place for files.
+
+use std::io::{BufRead as _, BufReader, Error, Read as _, Result};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::system::Running;
+
+/// Everything that stays the same over a run.
+pub(crate) struct Setting {
+    /// The product's binary.
+    pub(crate) sealtap: PathBuf,
+    /// The small verifier.
+    pub(crate) verifier: PathBuf,
+    /// mitmdump.
+    pub(crate) mitmdump: PathBuf,
+    /// Where systems keep their files.
+    pub(crate) scratch: PathBuf,
+    /// The upstream's host and port.
+    pub(crate) upstream: String,
+    /// Divides every count, for a quick look.
+    pub(crate) divisor: u64,
+    server: Child,
+}
+
+impl Setting {
+    /// Looks for the programs and starts the upstream.
+    pub(crate) fn new(mitmdump: &Path, scratch: &Path, quick: bool) -> Result<Self> {
+        let myself = std::env::current_exe()?;
+        // Cargo puts a bench into `deps`, below the binaries.
+        let binaries = myself.ancestors().nth(2).unwrap_or(Path::new(".")).to_owned();
+        let (sealtap, verifier) = (binaries.join("sealtap"), binaries.join("sealtap-verify"));
+        for (program, argument) in [
+            (&sealtap, "--version"),
+            (&verifier, "--version"),
+            (&mitmdump.into(), "--version"),
+            (&"nginx".into(), "-v"),
+        ] {
+            runs(program, argument)?;
+        }
+        std::fs::create_dir_all(scratch)?;
+        let mut server = Command::new(myself);
+        let server = server.arg("upstream").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut server = server.spawn()?;
+        let mut upstream = String::new();
+        let said = server.stdout.take().ok_or_else(|| Error::other("no standard output"))?;
+        BufReader::new(said).read_line(&mut upstream)?;
+        let upstream = upstream.trim().to_owned();
+        let (mitmdump, scratch) = (mitmdump.to_owned(), std::path::absolute(scratch)?);
+        let divisor = if quick { 10 } else { 1 };
+        Ok(Self { sealtap, verifier, mitmdump, scratch, upstream, divisor, server })
+    }
+
+    /// `count`, or less for a quick look.
+    pub(crate) fn count(&self, count: u64) -> u64 {
+        (count / self.divisor).max(100)
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn runs(program: &PathBuf, argument: &str) -> Result<()> {
+    let mut command = Command::new(program);
+    let command = command.arg(argument).stdout(Stdio::null()).stderr(Stdio::null());
+    let missing = |why: String| {
+        let name = program.display();
+        Error::other(format!("{name} is missing ({why}); `cargo xtask bench` installs what it can"))
+    };
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(missing(status.to_string())),
+        Err(error) => Err(missing(error.to_string())),
+    }
+}
+
+/// A load generator at work.
+pub(crate) struct Loading {
+    child: Child,
+    lines: BufReader<std::process::ChildStdout>,
+}
+
+impl Loading {
+    /// Starts `kind` of load against `running`; `options` are names and values.
+    pub(crate) fn start(running: &Running, kind: &str, options: &[(&str, u64)]) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["load", kind, "--address", &running.address, "--prefix", running.prefix()]);
+        for (name, value) in options {
+            command.arg(format!("--{name}")).arg(value.to_string());
+        }
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let said = child.stdout.take().ok_or_else(|| Error::other("no standard output"))?;
+        Ok(Self { child, lines: BufReader::new(said) })
+    }
+
+    /// The line it prints; its failure is ours.
+    pub(crate) fn said(&mut self) -> Result<Value> {
+        let mut line = String::new();
+        self.lines.read_line(&mut line)?;
+        serde_json::from_str(&line).map_err(|_| {
+            let mut why = String::new();
+            if let Some(mut errors) = self.child.stderr.take() {
+                let _ = errors.read_to_string(&mut why);
+            }
+            Error::other(format!("the load generator failed: {}", why.trim()))
+        })
+    }
+
+    /// Ends its standard input and waits.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        drop(self.child.stdin.take());
+        let status = self.child.wait()?;
+        if status.success() { Ok(()) } else { Err(Error::other(format!("load: {status}"))) }
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        // Ended already, unless something else failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs `kind` of load to its end.
+pub(crate) fn load(running: &Running, kind: &str, options: &[(&str, u64)]) -> Result<Value> {
+    let mut loading = Loading::start(running, kind, options)?;
+    let said = loading.said()?;
+    loading.finish()?;
+    Ok(said)
+}
