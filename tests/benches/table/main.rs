@@ -31,7 +31,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
+
+/// Open files: 10,000 streams are two sockets each for whoever passes them on.
+const FILES: u64 = 32_768;
 
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
@@ -86,6 +90,12 @@ pub(crate) struct Run {
 }
 
 fn main() -> ExitCode {
+    let limit = getrlimit(Resource::Nofile);
+    // What is missing shows when a connection is refused; children inherit it.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit { current: Some(FILES), maximum: limit.maximum.map(|most| most.max(FILES)) },
+    );
     let done = match Cli::parse().part {
         Part::Run(run) => rows::run(&run),
         Part::Load { load } => single().and_then(|runtime| runtime.block_on(load::run(load))),

@@ -37,6 +37,13 @@ pub(crate) enum System {
 }
 
 impl System {
+    /// Everything, the way without any of them included.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Direct, Self::Nginx, Self::Hyper, Self::Strict, Self::Relaxed, Self::Mitmdump];
+
+    /// Ours.
+    pub(crate) const OURS: [Self; 2] = [Self::Strict, Self::Relaxed];
+
     /// All that stand in between, in the order in which they take turns.
     pub(crate) const PROXIES: [Self; 5] =
         [Self::Nginx, Self::Hyper, Self::Strict, Self::Relaxed, Self::Mitmdump];
@@ -233,6 +240,9 @@ http {{
             proxy_set_header Connection \"\";
             proxy_buffering off;
             proxy_request_buffering off;
+            client_body_buffer_size 64k;
+            proxy_buffer_size 64k;
+            proxy_buffers 4 64k;
             proxy_read_timeout 1h;
         }}
     }}

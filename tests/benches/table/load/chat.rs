@@ -91,18 +91,21 @@ impl Client {
 pub(super) async fn closed_loop(chat: Chat, count: u64, connections: usize) -> Result<Value> {
     let chat = Rc::new(chat);
     let left = Rc::new(Cell::new(count));
+    let longest = Rc::new(Cell::new(Duration::ZERO));
     let began = Instant::now();
     let local = tokio::task::LocalSet::new();
     let mut clients = JoinSet::new();
     for seed in 0..connections as u64 {
-        let (chat, left) = (Rc::clone(&chat), Rc::clone(&left));
+        let (chat, left, longest) = (Rc::clone(&chat), Rc::clone(&left), Rc::clone(&longest));
         clients.spawn_local_on(
             async move {
                 let mut client = Client::connect(chat, seed).await?;
                 while let Some(rest) = left.get().checked_sub(1) {
                     left.set(rest);
                     client.prepare()?;
+                    let sent = Instant::now();
                     client.call().await?;
+                    longest.set(longest.get().max(sent.elapsed()));
                 }
                 Result::Ok(())
             },
@@ -111,7 +114,7 @@ pub(super) async fn closed_loop(chat: Chat, count: u64, connections: usize) -> R
     }
     local.run_until(finished(&mut clients)).await?;
     let seconds = began.elapsed().as_secs_f64();
-    Ok(json!({ "count": count, "seconds": seconds }))
+    Ok(json!({ "count": count, "seconds": seconds, "longest_s": longest.get().as_secs_f64() }))
 }
 
 /// `count` chats, `rate` a second; the time of each runs from when it was due to be sent.

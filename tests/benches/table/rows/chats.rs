@@ -15,13 +15,22 @@ use crate::system::{Running, System};
 /// Connections of the load generator.
 const CONNECTIONS: u64 = 32;
 
-/// Measures `count` chats of `size` bytes each way.
-pub(super) fn measure(setting: &Setting, system: System, size: u64, count: u64) -> Result<Figures> {
+/// Measures `count` chats of so many bytes up and down.
+pub(super) fn measure(
+    setting: &Setting,
+    system: System,
+    (request, answer): (u64, u64),
+    count: u64,
+) -> Result<Figures> {
     let running = Running::start(system, setting)?;
     let count = system.share(setting.count(count));
     let chats = |count: u64| {
-        let options =
-            [("request", size), ("answer", size), ("count", count), ("connections", CONNECTIONS)];
+        let options = [
+            ("request", request),
+            ("answer", answer),
+            ("count", count),
+            ("connections", CONNECTIONS),
+        ];
         load(&running, "chats", &options)
     };
     let warm = system.share(500);
@@ -44,7 +53,7 @@ pub(super) fn measure(setting: &Setting, system: System, size: u64, count: u64) 
     figures.insert("per_s".to_owned(), json!(count as f64 / seconds));
     if system.seals() {
         let stored = stored(&running)?.since(&before).thread("store");
-        let megabytes = (count * size * 2) as f64 / 1e6;
+        let megabytes = (count * (request + answer)) as f64 / 1e6;
         figures.insert("store_cpu_s".to_owned(), json!(stored * scale));
         figures.insert("store_ms_per_mb".to_owned(), json!(stored * 1e3 / megabytes));
     }

@@ -1,6 +1,9 @@
 //! The rows: what is measured, round by round, system by system.
 
 mod chats;
+mod events;
+mod latency;
+mod transfer;
 
 use std::fmt;
 use std::fs::File;
@@ -29,6 +32,20 @@ pub(crate) enum Row {
     /// CPU of chats with 64 KB each way
     #[value(name = "chats-64k")]
     Chats64K,
+    /// CPU of chats with 64 KB up and 1 KB down
+    #[value(name = "context-64k")]
+    Context64K,
+    /// Added time to the first byte, 200 requests a second
+    Latency,
+    /// CPU of event streams, and what is added to an event's way
+    Events,
+    /// Memory of 1,000 streams held open
+    Held,
+    /// Memory of 10,000 streams held open
+    #[value(name = "held-10k")]
+    Held10K,
+    /// 64 MiB up, and down
+    Transfer,
 }
 
 impl Row {
@@ -39,14 +56,22 @@ impl Row {
 
     fn systems(self) -> &'static [System] {
         match self {
-            Self::Chats1K | Self::Chats64K => &System::PROXIES,
+            Self::Chats1K | Self::Chats64K | Self::Context64K | Self::Held => &System::PROXIES,
+            Self::Latency | Self::Events | Self::Transfer => &System::ALL,
+            Self::Held10K => &System::OURS,
         }
     }
 
     fn measure(self, setting: &Setting, system: System) -> Result<Figures> {
         match self {
-            Self::Chats1K => chats::measure(setting, system, 1 << 10, 20_000),
-            Self::Chats64K => chats::measure(setting, system, 1 << 16, 5_000),
+            Self::Chats1K => chats::measure(setting, system, (1 << 10, 1 << 10), 20_000),
+            Self::Chats64K => chats::measure(setting, system, (1 << 16, 1 << 16), 5_000),
+            Self::Context64K => chats::measure(setting, system, (1 << 16, 1 << 10), 5_000),
+            Self::Latency => latency::measure(setting, system, 1 << 10, 2_000),
+            Self::Events => events::measure(setting, system, 300),
+            Self::Held => events::hold(setting, system, 1_000),
+            Self::Held10K => events::hold(setting, system, 10_000),
+            Self::Transfer => transfer::measure(setting, system, 64 << 20),
         }
     }
 }
@@ -64,6 +89,7 @@ pub(crate) struct Measured {
 
 /// Measures everything that was asked for, and prints the table.
 pub(crate) fn run(run: &Run) -> Result<()> {
+    std::fs::create_dir_all(&run.out)?;
     let setting = Setting::new(&run.mitmdump, &run.out, run.quick)?;
     let rows: Vec<Row> =
         if run.rows.is_empty() { Row::value_variants().to_vec() } else { run.rows.clone() };
