@@ -31,7 +31,7 @@ pub(crate) fn steps(root: &Path, log: Option<&str>, key: Option<&str>) -> Vec<St
 
 /// `SEALTAP_PYTHON`, else the first Python that runs and is new enough for every tool, else whatever
 /// `python3` is.
-fn newest() -> OsString {
+pub(crate) fn newest() -> OsString {
     if let Some(python) = std::env::var_os("SEALTAP_PYTHON") {
         return python;
     }

@@ -4,6 +4,7 @@
 //! on after a failure, so that one run names all of them, and ends with `N passed, N failed`: each
 //! test counts as one, and so does each step that is no test run.
 
+mod bench;
 mod ci;
 mod deny;
 mod foreign;
@@ -54,6 +55,18 @@ enum Chore {
         #[arg(long)]
         key: Option<String>,
     },
+    /// What recording costs beside nginx, plain hyper and mitmdump (installs them); prints a table
+    Bench {
+        /// Rounds; figures are medians over them
+        #[arg(long)]
+        rounds: Option<u32>,
+        /// Only these rows
+        #[arg(long, num_args = 1..)]
+        rows: Vec<String>,
+        /// A tenth of everything: to see that it works, not to quote
+        #[arg(long)]
+        quick: bool,
+    },
     /// Some end-to-end suites by name; all names without any
     Suite {
         /// A file of tests/tests, without its ending
@@ -75,6 +88,7 @@ fn main() -> ExitCode {
         Chore::Test => ci::tests(),
         Chore::Deny { offline } => deny::steps(&root, offline),
         Chore::Foreign { log, key } => foreign::steps(&root, log.as_deref(), key.as_deref()),
+        Chore::Bench { rounds, rows, quick } => bench::steps(&root, rounds, &rows, quick),
         Chore::Suite { names, release } => suite::steps(&root, &names, release),
     };
     step::run(&root, steps)

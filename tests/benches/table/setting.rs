@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Error, Read as _, Result};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Resource, getrlimit};
 use serde_json::Value;
 
 use crate::system::Running;
@@ -57,6 +58,12 @@ impl Setting {
     pub(crate) fn count(&self, count: u64) -> u64 {
         (count / self.divisor).max(100)
     }
+}
+
+/// `count` streams, or as many as a proxy may have open files for, two for each.
+pub(crate) fn streams(count: u64) -> u64 {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    count.min(files.saturating_sub(200) / 2)
 }
 
 impl Drop for Setting {

@@ -70,6 +70,7 @@ pub(super) fn hold(setting: &Setting, system: System, streams: u64) -> Result<Fi
     stop(setting, running, 8 + streams)?;
     let mut figures = Figures::new();
     let grown = after.saturating_sub(before) as f64;
+    figures.insert("streams".to_owned(), json!(streams));
     figures.insert("kb_per_stream".to_owned(), json!(grown / 1e3 / streams as f64));
     figures.insert("mb".to_owned(), json!(after as f64 / 1e6));
     Ok(figures)

@@ -3,6 +3,7 @@
 mod chats;
 mod events;
 mod latency;
+mod leaves;
 mod transfer;
 
 use std::fmt;
@@ -17,7 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::Run;
 use crate::process::Cpu;
 use crate::report;
-use crate::setting::Setting;
+use crate::setting::{Setting, streams};
 use crate::system::{Running, System};
 
 /// How long sealing or storing what was recorded may take.
@@ -46,6 +47,10 @@ pub(crate) enum Row {
     Held10K,
     /// 64 MiB up, and down
     Transfer,
+    /// Leaves sealed a second, with HTTP in front
+    Flood,
+    /// Leaves sealed a second by journal, seal and log alone, and verified a second
+    Leaves,
 }
 
 impl Row {
@@ -58,7 +63,8 @@ impl Row {
         match self {
             Self::Chats1K | Self::Chats64K | Self::Context64K | Self::Held => &System::PROXIES,
             Self::Latency | Self::Events | Self::Transfer => &System::ALL,
-            Self::Held10K => &System::OURS,
+            Self::Held10K | Self::Flood => &System::OURS,
+            Self::Leaves => &[System::Strict],
         }
     }
 
@@ -70,8 +76,10 @@ impl Row {
             Self::Latency => latency::measure(setting, system, 1 << 10, 2_000),
             Self::Events => events::measure(setting, system, 300),
             Self::Held => events::hold(setting, system, 1_000),
-            Self::Held10K => events::hold(setting, system, 10_000),
+            Self::Held10K => events::hold(setting, system, streams(10_000)),
             Self::Transfer => transfer::measure(setting, system, 64 << 20),
+            Self::Flood => leaves::flood(setting, system, 50_000),
+            Self::Leaves => leaves::alone(setting, 120_000),
         }
     }
 }
