@@ -175,20 +175,11 @@ impl Tap {
         upstream: Option<&Upstream>,
     ) -> Result<Recorder, Down> {
         let url = upstream.map(Upstream::url);
-        let mut id = [0; 16];
+        let id = random_id(self.random);
         let opened = Opened {
-            id: self.fill(&mut id),
+            id,
             started_us,
-            keys: ExchangeKeys {
-                request_head: self.fill(&mut [0; 32]),
-                request_body: self.fill(&mut [0; 32]),
-                request_trailers: self.fill(&mut [0; 32]),
-                interim: self.fill(&mut [0; 32]),
-                response_head: self.fill(&mut [0; 32]),
-                response_body: self.fill(&mut [0; 32]),
-                response_trailers: self.fill(&mut [0; 32]),
-                context: self.fill(&mut [0; 32]),
-            },
+            keys: self.keys(),
             run,
             run_by: identity.map_or(By::Connection, |identity| identity.run.by).as_str().into(),
             run_name: identity.and_then(|identity| identity.run.name.as_deref()).map(Into::into),
@@ -210,22 +201,38 @@ impl Tap {
         ))
     }
 
-    fn fill<const N: usize>(&self, bytes: &mut [u8; N]) -> [u8; N] {
-        // aws-lc draws from a generator in the process; it fails only where the machine has no
-        // entropy at all, where TLS and the keys of this gateway would have failed before.
-        if self.random.fill(bytes).is_err() {
-            let _ = getrandom::fill(bytes);
+    /// Keys of one exchange, drawn at once: each draw costs as much as several hundred bytes of it.
+    fn keys(&self) -> ExchangeKeys {
+        let mut drawn = [0; 8 * 32];
+        fill(self.random, &mut drawn);
+        let (keys, _) = drawn.as_chunks::<32>();
+        let mut keys = keys.iter().copied();
+        let mut next = || keys.next().unwrap_or_default();
+        ExchangeKeys {
+            request_head: next(),
+            request_body: next(),
+            request_trailers: next(),
+            interim: next(),
+            response_head: next(),
+            response_body: next(),
+            response_trailers: next(),
+            context: next(),
         }
-        *bytes
     }
 }
 
-/// Makes random ids and keys.
+/// Makes random ids.
 #[must_use]
 pub fn random_id(random: &dyn SecureRandom) -> [u8; 16] {
     let mut id = [0; 16];
-    if random.fill(&mut id).is_err() {
-        let _ = getrandom::fill(&mut id);
-    }
+    fill(random, &mut id);
     id
+}
+
+fn fill(random: &dyn SecureRandom, bytes: &mut [u8]) {
+    // aws-lc draws from a generator in the process; it fails only where the machine has no
+    // entropy at all, where TLS and the keys of this gateway would have failed before.
+    if random.fill(bytes).is_err() {
+        let _ = getrandom::fill(bytes);
+    }
 }

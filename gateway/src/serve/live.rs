@@ -25,6 +25,12 @@ pub use text::{duration, shown, size, time};
 /// Lines that wait for the printer before more are dropped.
 const QUEUE: usize = 4096;
 
+/// How long lines gather: under load, one write and one waking for many of them.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// Lines in one write, at most.
+const AT_ONCE: usize = 1024;
+
 /// How long [`Live::finish`] waits for the last lines to be printed.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
@@ -174,10 +180,12 @@ fn print(
     waiting: &Receiver<Line>,
     dropped: &AtomicU64,
 ) -> io::Result<()> {
+    let mut text = String::new();
     while let Ok(first) = waiting.recv() {
-        let mut text = String::new();
-        // What waits already goes out in one write.
-        for line in std::iter::once(first).chain(waiting.try_iter()).take(64) {
+        text.clear();
+        // A person does not see the delay, and whoever sends finds nobody to wake.
+        thread::sleep(GATHER);
+        for line in std::iter::once(first).chain(waiting.try_iter()).take(AT_ONCE) {
             match (form, &line) {
                 (Form::Text, Line::Welcome(welcome)) => text::welcome(&mut text, welcome),
                 (Form::Text, Line::Finished(finished)) => text::finished(&mut text, finished),

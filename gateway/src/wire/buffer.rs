@@ -12,8 +12,8 @@ use bytes::Bytes;
 /// Bytes read at once, at most: 64 KiB, the size of a segment.
 pub const CHUNK: usize = 64 * 1024;
 
-/// Buffers a thread keeps for reuse, at most (1 MiB a thread).
-const KEPT: usize = 16;
+/// Buffers a thread keeps for reuse, at most (2 MiB a thread).
+const KEPT: usize = 32;
 
 thread_local! {
     static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };

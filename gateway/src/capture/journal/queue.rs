@@ -142,7 +142,8 @@ impl Shared {
         state.number = state.number.saturating_add(1);
         let ticket = Ticket { number: state.number, epoch: state.epoch };
         let position = self.push(&mut state, kind, ticket.number, parts, length);
-        self.hurry(&mut state);
+        // Whoever needs it on disk says so when the head is here as well: one sync for both.
+        self.notice(&mut state);
         Ok((ticket, position))
     }
 
@@ -167,10 +168,15 @@ impl Shared {
             return Err(state.void());
         }
         let position = self.push(&mut state, kind, ticket.number, parts, length);
-        if state.writer == Activity::Idle || state.end.saturating_sub(state.taken) >= ENOUGH {
-            self.nudge(&mut state);
-        }
+        self.notice(&mut state);
         Ok(position)
+    }
+
+    /// Wakes a writer that would not look by itself in time.
+    fn notice(&self, state: &mut State) {
+        if state.writer == Activity::Idle || state.end.saturating_sub(state.taken) >= ENOUGH {
+            self.nudge(state);
+        }
     }
 
     fn length(&self, parts: &[&[u8]]) -> Result<u32, Down> {

@@ -46,7 +46,6 @@ impl Waiters {
     }
 
     /// How many wait.
-    #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.waiting.len()
     }

@@ -11,6 +11,11 @@ use super::{Activity, ENOUGH, Shared, State, Work, wake};
 
 /// Records nobody waits for are written after this long.
 const LINGER: Duration = Duration::from_millis(50);
+/// So many must wait before records are left to gather.
+const CROWD: usize = 3;
+/// Bounds of how long they gather.
+const SHORTEST: Duration = Duration::from_micros(100);
+const LONGEST: Duration = Duration::from_millis(1);
 /// After so long without records, memory that a burst has left is given back.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -36,14 +41,36 @@ impl Shared {
                 continue;
             }
             let waited = since.get_or_insert_with(Instant::now).elapsed();
-            if state.urgent || state.closing || gathered >= ENOUGH || waited >= linger {
+            if state.closing || gathered >= ENOUGH || waited >= linger {
                 return Work::Write(self.take(&mut state));
+            }
+            if state.urgent {
+                let gather = self.gather();
+                if waited >= gather {
+                    return Work::Write(self.take(&mut state));
+                }
+                // Still busy, so that nobody spends a system call on waking it.
+                let left = gather.saturating_sub(waited);
+                (state, _) =
+                    self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+                continue;
             }
             state.writer = Activity::Lingering;
             let left = linger.saturating_sub(waited);
             (state, _) =
                 self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// How long records that are waited for may gather before they are written. Nothing where few
+    /// wait, for it would only make them slower; where many do, about as long as a sync takes, so
+    /// that one sync serves more of them.
+    fn gather(&self) -> Duration {
+        if self.waiters().count() < CROWD {
+            return Duration::ZERO;
+        }
+        let last = self.counters.last_sync_ns.load(Ordering::Relaxed);
+        Duration::from_nanos(last).clamp(SHORTEST, LONGEST)
     }
 
     /// Waits for a record; after a while, with less memory.
