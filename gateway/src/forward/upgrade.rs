@@ -52,6 +52,7 @@ pub(super) async fn tunnel(tunnel: Tunnel) -> Forwarded {
         let course = |direction, holds| Course {
             direction,
             recorder: &recorder,
+            filter: None,
             patience: None,
             hold: held(holds),
             first: None,

@@ -37,6 +37,9 @@ pub enum Cut {
     /// The framing is broken.
     #[error("the body's framing is broken: {0}")]
     Framing(BodyError),
+    /// The sender broke the rules of HTTP/2, and its stream or connection was ended for it.
+    #[error("the sender broke HTTP/2: {0}")]
+    Protocol(h2::Reason),
 }
 
 impl Cut {
@@ -44,6 +47,12 @@ impl Cut {
     #[must_use]
     pub fn is_half_close(&self) -> bool {
         matches!(self, Self::Ended)
+    }
+
+    /// Whether the sender is at fault with what it sent, not with going away.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::Framing(_) | Self::Protocol(_))
     }
 }
 

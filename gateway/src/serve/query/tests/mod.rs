@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use sealtap_common::Id;
-use sealtap_common::unit::{Interim, Shown, StatusLine, Trailers, Version};
+use sealtap_common::unit::{Interim, Received, Shown, StatusLine, Trailers, Version};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -71,7 +71,10 @@ fn rich(journal: &mut Journal) -> SealedExchange {
     let early =
         StatusLine { reason: b"Early".to_vec().into(), status: 103, version: Version::Http11 };
     let interim = Interim { heads: vec![(early, vec![octets("Link", "</a>")])] };
-    let trailers = Trailers { fields: vec![octets("Grpc-Status", "0")] };
+    let trailers = Trailers {
+        fields: vec![octets("Grpc-Status", "0")],
+        received_fields: vec![Received::Same(0), Received::Own(octets("X-Hop", "1"))],
+    };
     let zipped = [octets("content-type", "text/event-stream"), octets("Content-Encoding", "gzip")];
     Sample::new(0)
         .run_name("nightly")
