@@ -5,7 +5,7 @@ use sealtap_common::leaf::{End, ErrorCode, Outcome};
 use super::answer::Answer;
 use super::exchange::{Endings, Exchange, Outgoing};
 use super::relay::Ending;
-use super::respond::Response;
+use super::response::Response;
 use super::upstream::AnswerError;
 use super::{Forwarded, Summary, upgrade};
 use crate::accept::BodyLength;
@@ -22,7 +22,14 @@ impl Exchange<'_> {
         mut endings: Endings,
         summary: Summary,
     ) -> Forwarded {
-        let request = endings.request.take();
+        let mut request = endings.request.take();
+        if request.is_none()
+            && let Some(Response::ClientGone(SendError::Reset(_))) = &endings.response
+        {
+            // A stream that `h2` ended for a fault of the client's looks to the answer as if the
+            // client had reset it; the body knows better.
+            request = self.body.fault().await.map(Ending::Cut);
+        }
         if let Some(Ending::Down(down)) = &request {
             return self.down(down, summary).await;
         }

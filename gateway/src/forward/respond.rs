@@ -9,7 +9,9 @@ use h2::Reason;
 use sealtap_common::leaf::{End, Outcome};
 
 use super::answer::Answer as OwnAnswer;
+use super::ready::{Ready, ready};
 use super::relay::{Course, Ending, relay};
+use super::response::{Response, Switched};
 use super::upstream::{Answer, AnswerError, AnswerLength, Incoming};
 use super::{Rest, head};
 use crate::accept::Reply;
@@ -17,36 +19,12 @@ use crate::capture::Recorder;
 use crate::capture::journal::Down;
 use crate::capture::record::Direction;
 use crate::wire::buffer::{Chunk, Payload};
-use crate::wire::http1::{Filter, WriteError, declared_length, write_response_head};
+use crate::wire::http1::{Filter, WriteError, declared_length};
 use crate::wire::http2::{FrameSink, respond_with};
 use crate::wire::message::{ResponseHead, Version};
 use crate::wire::sink::{Framing, SendError, Sink};
 use crate::wire::source::Source;
 use crate::wire::stream::Reader;
-
-/// How the answer went.
-#[derive(Debug)]
-pub(super) enum Response {
-    /// A final head came and its body was relayed; how that ended.
-    Sent(Ending),
-    /// No final head came.
-    None(AnswerError),
-    /// The client was gone before the final head was sent.
-    ClientGone(SendError),
-    /// The connection has changed protocol; both directions are raw from here.
-    Switched(Switched),
-    /// The journal takes nothing any more.
-    Down(Down),
-}
-
-/// The upstream's side of a connection that has changed protocol.
-#[derive(Debug)]
-pub(super) struct Switched {
-    /// What the upstream sends.
-    pub source: Source,
-    /// Whether it is WebSocket now.
-    pub websocket: bool,
-}
 
 /// The place for one answer, and what became of it.
 #[derive(Debug)]
@@ -163,7 +141,7 @@ impl Responding {
             return Ok(());
         }
         let sent = head::response(head, self.version, Framing::Bodiless, false);
-        let ready = ready(&sent)?;
+        let ready = ready(&sent).map_err(unsayable)?;
         recorder.interim(&sent).map_err(Response::Down)?;
         let result = match (&mut self.reply, ready) {
             (Some(Reply::Http1(reply)), Ready::Http1(head)) => {
@@ -202,7 +180,7 @@ impl Responding {
         let sent = head::response(head, self.version, framing, close);
         let ready = match ready(&sent) {
             Ok(ready) => ready,
-            Err(response) => return response,
+            Err(error) => return unsayable(error),
         };
         self.close = close;
         if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), None) {
@@ -227,7 +205,7 @@ impl Responding {
         let sent = head::response(head, self.version, Framing::Raw, false);
         let ready = match ready(&sent) {
             Ok(ready) => ready,
-            Err(response) => return response,
+            Err(error) => return unsayable(error),
         };
         if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), None) {
             return Response::Down(down);
@@ -397,22 +375,8 @@ impl Responding {
     }
 }
 
-/// A head in the client's version of HTTP, before anything of it is recorded or sent.
-enum Ready {
-    Http1(Vec<u8>),
-    Http2(http::Response<()>),
-}
-
-/// Makes a head ready, or says that it cannot be said to the client.
-fn ready(sent: &ResponseHead) -> Result<Ready, Response> {
-    let unsayable = |error| Response::None(AnswerError::Unsayable(error));
-    if sent.version == Version::Http2 {
-        let response = respond_with(sent).map_err(|_| unsayable(WriteError::Unsayable))?;
-        return Ok(Ready::Http2(response));
-    }
-    let mut head = Vec::with_capacity(1024);
-    write_response_head(&mut head, sent, sent.fields.iter()).map_err(unsayable)?;
-    Ok(Ready::Http1(head))
+fn unsayable(error: WriteError) -> Response {
+    Response::None(AnswerError::Unsayable(error))
 }
 
 fn gone() -> SendError {

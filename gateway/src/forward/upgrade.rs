@@ -9,7 +9,8 @@ use sealtap_common::leaf::{End, ErrorCode, Outcome};
 
 use super::hold::{Hold, Holds};
 use super::relay::{Course, Ending, relay};
-use super::respond::{Responding, Switched};
+use super::respond::Responding;
+use super::response::Switched;
 use super::{Forwarded, Rest, Summary};
 use crate::capture::Recorder;
 use crate::capture::record::Direction;

@@ -1,6 +1,9 @@
 //! One message body coming in, over either version of HTTP.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
+use std::task::Poll;
 
 use super::buffer::{Chunk, Payload};
 use super::http1::{BodyDecoder, BodyError, Decoded};
@@ -75,6 +78,22 @@ impl Source {
         match self {
             Self::Http1(source) => source.next().await,
             Self::Http2(source) => source.next().await,
+        }
+    }
+
+    /// What is known by now to be wrong with the rest of the body; what lies before it is given up.
+    pub async fn fault(&mut self) -> Option<Cut> {
+        loop {
+            let mut next = pin!(self.next());
+            let at_hand = poll_fn(|context| match next.as_mut().poll(context) {
+                Poll::Ready(event) => Poll::Ready(Some(event)),
+                Poll::Pending => Poll::Ready(None),
+            });
+            match at_hand.await? {
+                Ok(Event::Data { .. }) => {}
+                Ok(Event::End(_)) => return None,
+                Err(cut) => return Some(cut).filter(Cut::is_fault),
+            }
         }
     }
 

@@ -79,9 +79,8 @@ fn trailers(
     trailers: Option<&Trailers<'static>>,
 ) -> Result<(), serde_json::Error> {
     let sent = trailers.map(|trailers| fields(&trailers.fields)).transpose()?;
-    let came = trailers.map(|trailers| {
-        fields(received_fields(&trailers.fields, &trailers.received_fields))
-    });
+    let came = trailers
+        .map(|trailers| fields(received_fields(&trailers.fields, &trailers.received_fields)));
     put(object, "trailers", sent.into());
     if let Some(received) = object.get_mut("received").and_then(Value::as_object_mut) {
         put(received, "trailers", came.transpose()?.into());
