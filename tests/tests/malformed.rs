@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use h2::Reason;
 use sealtap_tests::client_http2::{Client, try_answer};
-use sealtap_tests::content::Content;
+use sealtap_tests::content::{Content, Pattern};
 use sealtap_tests::gate::Gate;
 use sealtap_tests::gateway::{Gateway, Options};
 use sealtap_tests::http1::{End, Framing, Message, head};
@@ -337,5 +337,48 @@ fn a_fault_stays_on_its_stream() {
     });
     drop(bad);
     assert_eq!(gateway.finish().len(), 2);
+    upstream.finish();
+}
+
+/// Not malformed, though it looks like a reset: an upstream that has answered and wants no more of
+/// the request says so with NO_ERROR (RFC 9113 section 8.1). The answer is whole for either client.
+#[test]
+fn an_early_answer_and_no_error() {
+    let upstream = upstream_http2::Upstream::start(None, |mut exchange| async move {
+        let mut stream = exchange.answer(413, &[], false);
+        // Long enough for the reset to arrive while the gateway still passes it on.
+        let long = Pattern::bytes(5, 900_000);
+        send(&mut stream, long, true).await.expect("taken");
+        // Dropping the unread body is what makes `h2` send RST_STREAM with NO_ERROR.
+    });
+    let gateway = gateway(upstream.url());
+    for _ in 0..10 {
+        let mut client = Wire::connect(gateway.address());
+        client.send("POST /up/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+        client.send("some");
+        let answer = client.response("POST");
+        assert_eq!((answer.status(), answer.body.end), (413, End::Complete));
+        assert_eq!(answer.body.content, Content::of_pattern(5, 900_000));
+        client.assert_closed();
+    }
+    http2::run(async {
+        let mut client = Client::connect(gateway.address()).await;
+        for _ in 0..10 {
+            let request = client.head("POST", "/up/x", &[]);
+            let (response, mut stream) = client.start(request, false).await;
+            // The gateway may have said NO_ERROR by then.
+            let _ = send(&mut stream, "some", false).await;
+            let answer = try_answer(response).await.expect("an answer");
+            assert_eq!(answer.status(), 413);
+            assert_eq!(*answer.content(), Content::of_pattern(5, 900_000));
+            assert!(matches!(answer.body.reset, None | Some(Reason::NO_ERROR)), "{answer:?}");
+        }
+        client.close().await;
+    });
+    for found in gateway.finish() {
+        let said = [found.text("/outcome"), found.text("/response/end")];
+        assert_eq!(said, ["complete", "complete"], "{}", found.json);
+        assert_ne!(found.text("/request/end"), "complete", "{}", found.json);
+    }
     upstream.finish();
 }

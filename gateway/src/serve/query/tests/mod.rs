@@ -149,6 +149,8 @@ fn show_json_adds_heads_trailers_and_interim_answers() {
     assert_eq!(shown["request"]["received"]["headers"], came);
     assert_eq!(shown["request"]["target"], json!(["/v1/chat?key=", { "secret": tag }, "&a=b"]));
     assert_eq!(shown["response"]["trailers"], json!([["Grpc-Status", "0"]]));
+    let came = json!([["Grpc-Status", "0"], ["X-Hop", "1"]]);
+    assert_eq!(shown["response"]["received"]["trailers"], came);
     assert_eq!(shown["request"]["trailers"], Value::Null);
     assert_eq!(shown["interim"][0]["status"], 103);
     assert_eq!(shown["interim"][0]["headers"], json!([["Link", "</a>"]]));
@@ -179,6 +181,7 @@ fn show_tells_people_what_changed_on_the_way() {
         "  Authorization: <secret WlpaWlpa>",
         "103 Early  HTTP/1.1  (interim)",
         "  Grpc-Status: 0",
+        "- X-Hop: 1",
         "  body 100.0 kB (100000 bytes), complete, bytes/1 in 2 segments",
     ] {
         assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");
