@@ -64,9 +64,8 @@ impl<'a> Filter<'a> {
     /// not: the coding won, and the next hop must not be offered a choice.
     #[must_use]
     pub fn passes(&self, name: &[u8]) -> bool {
-        !is_hop_by_hop(name)
-            && !self.is_listed(name)
-            && !(self.coded && name.eq_ignore_ascii_case(b"content-length"))
+        let second_framing = self.coded && name.eq_ignore_ascii_case(b"content-length");
+        !is_hop_by_hop(name) && !self.is_listed(name) && !second_framing
     }
 
     /// The trailers that go on, in order: `Connection` in the head speaks for them too, and one
