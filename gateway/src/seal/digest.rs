@@ -332,10 +332,8 @@ impl Exchange {
         bodies.extend(sealed);
         let request = (body, end, same);
         // Interim answers that reached the client are bound even where no final head followed.
-        let source = match self.answered {
-            Some((_, source)) => Some(source),
-            None => hinted.then_some(Source::Upstream),
-        };
+        let answered = self.answered.map(|(_, source)| source);
+        let source = answered.or(hinted.then_some(Source::Upstream));
         let headless = self.answered.is_none();
         let response = source.map(|source| {
             let (body, end, same, sealed) = self.response.finish(Direction::Response);
