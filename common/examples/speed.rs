@@ -43,7 +43,7 @@ fn exchange(number: u64, previous: Option<Hash>) -> Exchange {
         response: Some(Response {
             body,
             end: End::Complete,
-            head: unit(UnitKind::ResponseHead),
+            head: Some(unit(UnitKind::ResponseHead)),
             interim: None,
             same: true,
             source: Source::Upstream,

@@ -101,7 +101,9 @@ def leaves():
     entries, kept, seen = sample_log.entries(), [], set()
     for entry in entries:
         value = form.parse(entry)
-        shape = (value["kind"], value.get("outcome"), value.get("action"), value.get("closing"))
+        headless = (value.get("response") or {"head": 0})["head"] is None
+        shape = (value["kind"], value.get("outcome"), value.get("action"), value.get("closing"),
+                 headless)
         if shape not in seen:
             seen.add(shape)
             kept.append({"kind": value["kind"], "leaf": entry.decode(),
@@ -117,6 +119,12 @@ def leaves():
     for old, new in edits:
         assert old in whole, old
         refused.append(whole.replace(old, new, 1))
+    # Before a final head there is nothing but interim answers.
+    value = next(form.parse(entry) for entry in entries if b'"head":null,"interim":{' in entry)
+    response = value["response"]
+    for more in [{"interim": None}, {"trailers": response["interim"]},
+                 {"body": form.parse(whole.encode())["request"]["body"]}]:
+        refused.append(form.canonical({**value, "response": {**response, **more}}).decode())
     return {"leaves": kept, "refused": refused}
 
 

@@ -43,7 +43,8 @@ def context(number):
 
 
 def trailers():
-    return form.canonical({"fields": [["grpc-status", "0"], ["grpc-message", ""]]})
+    fields = [["grpc-status", "0"], ["grpc-message", ""]]
+    return form.canonical({"fields": fields, "received": {"fields": [["x-hop", "1"], 0, 1]}})
 
 
 def interim():
@@ -87,6 +88,12 @@ class Log:
             "interim": form.unit(key, 4, interim()) if number % 5 == 0 else None,
             "same": number % 7 > 0, "source": "gateway" if kind == "refused" else "upstream",
             "trailers": form.unit(key, 3, trailers()) if number % 2 else None}
+        if outcome == "interrupted" and number % 2 == 0:
+            # Interim answers had gone out, and no final head came.
+            _, nothing = form.body(key, [], 0, "bytes/1")
+            response = {"body": nothing, "end": "interrupted", "head": None,
+                        "interim": form.unit(key, 4, interim()), "same": False,
+                        "source": "upstream", "trailers": None}
         error = {"refused": "unknown_upstream", "upstream_failed": "upstream_closed"}.get(outcome)
         self.add(kind, boot=boot, context=form.unit(key, 5, context(number)), ended=self.now,
                  error=error, exchange=random_bytes(f"exchange {boot} {number}", 16).hex(),

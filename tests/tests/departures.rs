@@ -19,7 +19,9 @@ fn ok() -> Upstream {
 }
 
 /// Departure 2: `http::Uri` has no room for some bytes that HTTP/1 servers accept, so a target with
-/// them cannot be sent over HTTP/2. It is refused with a reason, and recorded; not altered.
+/// them cannot be sent over HTTP/2. It is the client's to send another: 400 (or 414 for one that is
+/// too long, or has a name as long), recorded as refused; never altered, and no fault of the
+/// upstream's.
 #[test]
 fn a_target_that_http2_cannot_carry_is_refused() {
     let upstream = upstream_http2::Upstream::start(None, |mut exchange| async move {
@@ -27,17 +29,33 @@ fn a_target_that_http2_cannot_carry_is_refused() {
         exchange.answer(200, &[], true);
     });
     let gateway = Options::default().upstream("up", upstream.url()).start();
-    let mut client = Wire::connect(gateway.address());
-    client.send(head("GET /up/a<b HTTP/1.1", &[("Host", "gateway")]));
-    let answer = client.response("GET");
-    assert_eq!(answer.status(), 502);
-    let json: serde_json::Value = serde_json::from_slice(answer.bytes()).expect("JSON");
-    assert_eq!(json["error"]["code"], "upstream_protocol");
-    drop(client);
+    let long = format!("/{}", "a".repeat(70_000));
+    let name = "n".repeat(70_000);
+    let cases = [
+        ("/a<b", "X", 400, "malformed_request"),
+        (&*long, "X", 414, "head_too_large"),
+        ("/name", &*name, 400, "malformed_request"),
+    ];
+    for (target, name, status, code) in cases {
+        let mut client = Wire::connect(gateway.address());
+        client.send(head(format!("GET /up{target} HTTP/1.1"), &[("Host", "gateway"), (name, "1")]));
+        let answer = client.response("GET");
+        assert_eq!(answer.status(), status, "{:?}", answer.body.content);
+        let json: serde_json::Value = serde_json::from_slice(answer.bytes()).expect("JSON");
+        assert_eq!(json["error"]["code"], code);
+        // The request was whole and the connection goes on.
+        client.send(head("GET /up/next HTTP/1.1", &[("Host", "gateway")]));
+        assert_eq!(client.response("GET").status(), 200);
+    }
     let exchanges = gateway.finish();
-    assert_eq!(exchanges[0].text("/outcome"), "upstream_failed");
-    assert!(exchanges[0].text("/url").ends_with("/a<b"), "{}", exchanges[0].json);
-    assert!(upstream.finish().is_empty(), "nothing reached the upstream");
+    for (pair, (target, _, status, code)) in exchanges.chunks(2).zip(cases) {
+        let refused = &pair[0];
+        assert_eq!([refused.text("/outcome"), refused.text("/error")], ["refused", code]);
+        assert_eq!(refused.number("/status"), u64::from(status));
+        assert!(refused.text("/url").ends_with(target), "{}", refused.json);
+        assert_eq!(pair[1].text("/outcome"), "complete");
+    }
+    assert_eq!(upstream.finish().len(), cases.len(), "nothing else reached the upstream");
 }
 
 /// Departure 4: whitespace around a field's value is no part of it (RFC 9110 section 5.5), and is

@@ -114,3 +114,55 @@ fn the_run_header_is_for_the_gateway() {
     let (request, _) = relayed(Options::default(), &[("sealtap-run", "mine"), ("X-A", "b")], &[]);
     assert_eq!(names(&request), ["host", "x-a"]);
 }
+
+/// A 426 must say what it demands (RFC 9110 section 15.5.22); any other answer's Upgrade is an
+/// offer of this hop alone.
+#[test]
+fn an_upgrade_that_is_demanded_goes_on() {
+    let answer = |status: &str, fields: &[(&str, &str)]| {
+        let status = status.to_owned();
+        let fields: Vec<(String, String)> =
+            fields.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let upstream = Upstream::answering(move |session, _| {
+            let fields: Vec<(&str, &str)> =
+                fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            session.send(head(format!("HTTP/1.1 {status}"), &fields));
+        });
+        let bench = Bench::new(Path::Gateway, upstream, Options::default());
+        let mut client = bench.client();
+        client.send(bench.head("GET", "/hop", &[]));
+        let received = client.response("GET");
+        drop(client);
+        bench.stop();
+        let one = |name: &str| received.head.one(name).map(str::to_ascii_lowercase);
+        (one("upgrade"), one("connection"))
+    };
+    let fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Content-Length", "0")];
+    let some = |text: &str| Some(text.to_owned());
+    let demanded = (some("websocket"), some("upgrade"));
+    assert_eq!(answer("426 Upgrade Required", &fields), demanded);
+    assert_eq!(answer("426 Upgrade Required", &[fields[0], fields[2]]), demanded);
+    // Without a length the connection ends with the answer, and both options are said.
+    let closing = [fields[0], ("Connection", "upgrade, close"), ("Content-Length", "0")];
+    assert_eq!(answer("426 Upgrade Required", &closing).0, some("websocket"));
+    assert_eq!(answer("200 OK", &fields), (None, None));
+}
+
+/// To a client that the gateway leaves after the answer, a 426 says both.
+#[test]
+fn an_upgrade_demanded_on_a_connection_that_ends() {
+    let upstream = Upstream::answering(|session, _| {
+        let fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Content-Length", "0")];
+        session.send(head("HTTP/1.1 426 Upgrade Required", &fields));
+    });
+    let bench = Bench::new(Path::Gateway, upstream, Options::default());
+    let mut client = bench.client();
+    client.send(bench.head("GET", "/hop", &[("Connection", "close")]));
+    let received = client.response("GET");
+    assert_eq!(received.head.one("upgrade"), Some("websocket"));
+    let connection = received.head.one("connection").expect("options").to_ascii_lowercase();
+    assert!(connection.contains("upgrade") && connection.contains("close"), "{connection}");
+    client.assert_closed();
+    drop(client);
+    bench.stop();
+}

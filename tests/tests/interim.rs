@@ -1,9 +1,16 @@
 //! Interim answers: the upstream's own 100 or final status decides, 102 and 103 pass.
 
-use sealtap_tests::bench::{Bench, Call};
+use std::future::poll_fn;
+
+use sealtap_tests::bench::{Bench, Call, Path};
 use sealtap_tests::cases;
-use sealtap_tests::gate::Gate;
+use sealtap_tests::client_http2::Client;
+use sealtap_tests::gate::{Gate, poll};
+use sealtap_tests::gateway::Options;
 use sealtap_tests::http1::{End, head};
+use sealtap_tests::http2;
+use sealtap_tests::records::{self, Exchange};
+use sealtap_tests::upstream_http1::Upstream;
 
 cases! {
     fn the_upstream_says_continue(path) {
@@ -132,4 +139,89 @@ cases! {
         drop(client);
         bench.finish(&[Call::new(request, "", answer_head, "", &received)]);
     }
+}
+
+const HINT: &str = "HTTP/1.1 103 Early Hints\r\nLink: </seen.css>\r\n\r\n";
+
+/// The record binds the hint that the client saw, and there is no response.
+fn only_a_hint(exchange: &Exchange, outcome: &str) {
+    assert_eq!(exchange.text("/outcome"), outcome, "{}", exchange.json);
+    assert!(exchange.json["response"].is_null() && exchange.json["status"].is_null());
+    let shown = exchange.show();
+    assert_eq!(shown["interim"][0]["status"], 103, "{shown}");
+    assert_eq!(shown["interim"][0]["headers"][0][1], "</seen.css>", "{shown}");
+}
+
+/// An upstream that says one hint and then nothing more.
+fn hinting() -> Upstream {
+    Upstream::start(|mut session| {
+        if session.next_request().is_some() {
+            session.send(HINT);
+            session.drain();
+        }
+    })
+}
+
+/// What a client saw before a crash is bound, final head or not: the next start seals it.
+#[test]
+fn a_hint_and_then_a_crash() {
+    let upstream = hinting();
+    let start = |url: String| Options::default().upstream("up", url);
+    let gateway = start(upstream.url()).start();
+    let mut client = sealtap_tests::wire::Wire::connect(gateway.address());
+    client.send("GET /up/x HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(client.head().raw, HINT.as_bytes());
+    // A hint passes at once; what the crash must keep is in the journal soon after.
+    let home = gateway.home().clone();
+    poll("the hint in the journal", || {
+        let rows = records::list(&home);
+        let shown = rows.first()?.show();
+        (shown["interim"][0]["status"] == 103).then_some(())
+    });
+    let home = gateway.crash();
+    drop(client);
+    let gateway = start(upstream.url()).start_in(home);
+    only_a_hint(&gateway.wait_sealed(1)[0], "interrupted");
+    gateway.finish();
+    upstream.finish();
+}
+
+/// The same where the client leaves.
+#[test]
+fn a_hint_and_then_no_client() {
+    let upstream = hinting();
+    let gateway = Options::default().upstream("up", upstream.url()).start();
+    http2::run(async {
+        let mut client = Client::connect(gateway.address()).await;
+        let request = client.head("GET", "/up/x", &[]);
+        let (mut response, mut stream) = client.start(request, true).await;
+        let hint = poll_fn(|context| response.poll_informational(context)).await;
+        assert_eq!(hint.expect("a hint").expect("a head").status(), 103);
+        stream.send_reset(h2::Reason::CANCEL);
+        drop((response, stream));
+        client.close().await;
+    });
+    only_a_hint(&gateway.finish()[0], "client_cancelled");
+    upstream.finish();
+}
+
+/// And where the upstream leaves: the gateway's own answer follows what it had said.
+#[test]
+fn a_hint_and_then_no_upstream() {
+    let upstream = Upstream::start(|mut session| {
+        session.request();
+        session.send(HINT);
+        session.into_wire().close();
+    });
+    let bench = Bench::new(Path::Gateway, upstream, Options::default());
+    let mut client = bench.client();
+    client.send(bench.head("POST", "/x", &[("Content-Length", "0")]));
+    let answer = client.response("POST");
+    assert_eq!((answer.status(), answer.interim.len()), (502, 1));
+    drop(client);
+    let (exchanges, _) = bench.stop();
+    let shown = exchanges[0].show();
+    assert_eq!(exchanges[0].text("/outcome"), "upstream_failed");
+    assert_eq!(shown["interim"][0]["status"], 103, "{shown}");
+    assert_eq!(shown["response"]["source"], "gateway", "{shown}");
 }

@@ -287,3 +287,62 @@ fn garbage_after_a_request_is_refused_by_itself() {
     assert_eq!(outcomes, ["complete", "refused"]);
     assert_eq!(upstream.finish().len(), 1);
 }
+
+/// Empty lines before a request are dropped (RFC 9112 section 2.2). They begin none: a client that
+/// sends one behind a body and nothing more is idle, not late, and leaves no record.
+#[test]
+fn empty_lines_between_requests_are_no_request() {
+    let upstream = Upstream::answering(|session, _| {
+        session.send(head("HTTP/1.1 200 OK", &[("Content-Length", "0")]));
+    });
+    let options = Options::default().upstream("up", upstream.url());
+    let gateway =
+        options.config("[timeouts]\nclient_head = \"300ms\"\nclient_idle = \"2s\"\n").start();
+    let post = "POST /up/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok";
+    for tail in ["\r\n", "\r\n\r\n\r\n", "\r", "\r\n\r"] {
+        let mut client = Wire::connect(gateway.address());
+        client.send(format!("\r\n\r\n{post}\r\n"));
+        assert_eq!(client.response("POST").status(), 200);
+        client.send(format!("\r\n{post}{tail}"));
+        assert_eq!(client.response("POST").status(), 200, "behind an empty line");
+        // Longer than a head may take: silence, then the end of an idle connection.
+        client.assert_closed();
+    }
+    let mut client = Wire::connect(gateway.address());
+    client.send(format!("{post}\r"));
+    assert_eq!(client.response("POST").status(), 200);
+    client.send(format!("\n{post}"));
+    assert_eq!(client.response("POST").status(), 200, "an empty line in two pieces");
+    client.send("\rX");
+    assert_eq!(client.response("POST").status(), 400, "half an empty line is none");
+    drop(client);
+    let exchanges = gateway.finish();
+    let refused = exchanges.iter().filter(|found| found.text("/outcome") == "refused").count();
+    assert_eq!((exchanges.len(), refused), (11, 1), "no record of empty lines");
+    assert_eq!(upstream.finish().len(), 10);
+}
+
+/// Requests sent ahead are answered one by one, in order; a refused one ends the connection and
+/// what lies behind it goes nowhere.
+#[test]
+fn requests_sent_ahead_of_their_answers() {
+    let (upstream, gateway) = pair();
+    let mut client = Wire::connect(gateway.address());
+    let good = |name: &str, body: &str| {
+        format!(
+            "POST /up/{name} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let bad = "POST /up/bad HTTP/1.1\r\nHost: x\r\nContent-Length: 1, 1\r\n\r\na";
+    client.send([&*good("1", "one"), &*good("2", ""), &*good("3", "three"), bad, INNER].concat());
+    let statuses = [(); 4].map(|()| client.response("POST").status());
+    assert_eq!(statuses, [200, 200, 200, 400]);
+    client.assert_closed();
+    let exchanges = gateway.finish();
+    let outcomes: Vec<&str> = exchanges.iter().map(|found| found.text("/outcome")).collect();
+    assert_eq!(outcomes, ["complete", "complete", "complete", "refused"]);
+    let seen = upstream.finish();
+    let bodies: Vec<&[u8]> = seen.iter().map(|request| request.bytes()).collect();
+    assert_eq!(bodies, [&b"one"[..], b"", b"three"]);
+}

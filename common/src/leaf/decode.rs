@@ -115,13 +115,19 @@ fn response(value: &Value) -> Result<Response, Refusal> {
     let response = Response {
         body: m.take("body", body)?,
         end: m.take("end", |v| word(v, End::parse))?,
-        head: m.take("head", unit)?,
+        head: m.take("head", |v| v.optional(unit))?,
         interim: m.take("interim", |v| v.optional(unit))?,
         same: m.take("same", Value::flag)?,
         source: m.take("source", |v| word(v, Source::parse))?,
         trailers: m.take("trailers", |v| v.optional(unit))?,
     };
     m.end()?;
+    let Response { body, head, interim, trailers, .. } = &response;
+    // Before a final head there is nothing but interim answers.
+    if head.is_none() && (interim.is_none() || body.length > 0 || trailers.is_some()) {
+        let problem = "null, and there is more than interim answers, or less".into();
+        return Err(FieldError::new("head", Problem::Value(problem)).into());
+    }
     Ok(response)
 }
 

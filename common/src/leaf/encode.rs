@@ -144,7 +144,7 @@ impl Writer {
     fn response(&mut self, response: &Response) {
         self.fixed("{\"body\":").body(&response.body);
         self.fixed(",\"end\":").word(response.end.as_str());
-        self.fixed(",\"head\":").unit(&response.head);
+        self.fixed(",\"head\":").optional_unit(response.head.as_ref());
         self.fixed(",\"interim\":").optional_unit(response.interim.as_ref());
         self.fixed(",\"same\":").flag(response.same);
         self.fixed(",\"source\":").word(response.source.as_str());

@@ -67,7 +67,7 @@ pub struct Exchange {
     pub policy: Policy,
     /// The request.
     pub request: Request,
-    /// The response, if a head came or was made.
+    /// The response, if a head came or was made, be it an interim one.
     pub response: Option<Response>,
     /// The exchange's place in its run.
     pub run: RunLink,
@@ -86,7 +86,7 @@ pub struct Request {
     pub end: End,
     /// The committed head; `None` when no head could be read.
     pub head: Option<Unit>,
-    /// Whether the body bytes that arrived are the bytes that left.
+    /// Whether the body and the trailers that arrived are those that left.
     pub same: bool,
     /// Committed trailers, if any came.
     pub trailers: Option<Unit>,
@@ -99,11 +99,11 @@ pub struct Response {
     pub body: Body,
     /// How the body ended.
     pub end: End,
-    /// The committed head.
-    pub head: Unit,
+    /// The committed head; `None` where interim answers went out and no final head followed.
+    pub head: Option<Unit>,
     /// Committed interim (1xx) answers, if any came.
     pub interim: Option<Unit>,
-    /// Whether the body bytes that arrived are the bytes that left.
+    /// Whether the body and the trailers that arrived are those that left.
     pub same: bool,
     /// Who made the response.
     pub source: Source,

@@ -37,7 +37,7 @@ fn exchange() -> Exchange {
         response: Some(Response {
             body: body(70_000),
             end: End::Trailers,
-            head: unit(3),
+            head: Some(unit(3)),
             interim: Some(unit(4)),
             same: false,
             source: Source::Upstream,

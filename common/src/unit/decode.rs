@@ -84,7 +84,16 @@ impl Trailers<'static> {
     /// # Errors
     /// [`UnitError`] says which member is wrong, or where the text is not canonical.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnitError> {
-        object(bytes, |m| Ok(Self { fields: m.take("fields", fields)? }))
+        object(bytes, |m| {
+            let fields = m.take("fields", fields)?;
+            let received_fields = m.take("received", |v| {
+                let mut m = v.members()?;
+                let own = m.take("fields", |v| received(v, fields.len()))?;
+                m.end()?;
+                Ok::<_, Refusal>(own)
+            })?;
+            Ok(Self { fields, received_fields })
+        })
     }
 }
 

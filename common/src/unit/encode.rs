@@ -123,7 +123,8 @@ impl Trailers<'_> {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer(Vec::with_capacity(256));
-        w.fixed("{\"fields\":").fields(&self.fields).fixed("}");
+        w.fixed("{\"fields\":").fields(&self.fields);
+        w.fixed(",\"received\":{\"fields\":").received(&self.received_fields).fixed("}}");
         w.0
     }
 }

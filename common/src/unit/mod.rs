@@ -93,11 +93,13 @@ pub struct StatusLine<'a> {
     pub version: Version,
 }
 
-/// Trailer fields of one message.
+/// Trailer fields of one message, as they were sent on and as they came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trailers<'a> {
-    /// The fields in order.
+    /// The fields that went out, in order; none where the next hop could carry none.
     pub fields: Vec<Field<'a>>,
+    /// The fields that came in, in order.
+    pub received_fields: Vec<Received<'a>>,
 }
 
 /// The interim (1xx) answers before a response, in order.

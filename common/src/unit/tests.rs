@@ -56,7 +56,10 @@ fn context() -> Context<'static> {
 
 fn texts() -> Vec<Vec<u8>> {
     let heads = vec![(response().line, vec![field("link", b"x")])];
-    let trailers = Trailers { fields: vec![field("grpc-status", b"0")] };
+    let trailers = Trailers {
+        fields: vec![field("grpc-status", b"0")],
+        received_fields: vec![Received::Own(field("host", b"a")), Received::Same(0)],
+    };
     vec![
         request().encode(),
         response().encode(),
@@ -121,6 +124,7 @@ fn what_is_wrong_is_named() {
         (0, "\"secret\":\"B", "\"secret\":\"!", "fields[1].secret: not canonical padded base64"),
         (0, "\"1.1\"", "\"3\"", "version: \"3\" is not a registered word here"),
         (1, "\"status\":200", "\"status\":99", "received.status: 99 is not a status code"),
+        (2, "[[\"host\",\"a\"],0]", "[[\"host\",\"a\"],1]", "received.fields[1]: not the position"),
         (3, "\"reason\":\"OK\",", "", "heads[0].reason: missing"),
         (4, "\"tls\":null,", "\"tls\":null,\"u\":1,", "upstream.u: no such member"),
     ] {
@@ -132,8 +136,11 @@ fn what_is_wrong_is_named() {
 proptest! {
     #[test]
     fn any_octets_survive(pairs in prop::collection::vec((any::<Vec<u8>>(), any::<Vec<u8>>()), 0..6)) {
-        let fields = pairs.into_iter().map(|(n, v)| (Octets::Owned(n), Shown::Plain(v.into()))).collect();
-        let trailers = Trailers { fields };
+        let fields = pairs.into_iter().map(|(n, v)| (Octets::Owned(n), Shown::Plain(v.into())));
+        let fields: Vec<_> = fields.collect();
+        let received_fields = received(&fields[fields.len() / 2..], &fields);
+        let fields = fields[fields.len() / 2..].to_vec();
+        let trailers = Trailers { fields, received_fields };
         prop_assert_eq!(Trailers::decode(&trailers.encode()), Ok(trailers));
     }
 

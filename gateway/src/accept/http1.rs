@@ -34,17 +34,19 @@ pub(super) async fn serve(
     let (mut reader, mut writer) = stream.split();
     let mut carry = carry;
     loop {
-        if carry.is_empty() {
+        let idle = Instant::now() + journey.timeouts().client_idle;
+        while !begins(&mut carry) {
             // Nothing is held while the client thinks about its next request.
-            let idle = journey.timeouts().client_idle;
-            let first = tokio::select! {
-                chunk = timeout(idle, reader.read()) => chunk,
+            let next = tokio::select! {
+                chunk = timeout_at(idle, reader.read()) => chunk,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            match first {
-                Ok(Ok(chunk)) if !chunk.is_empty() => carry = chunk,
+            carry = match next {
+                Ok(Ok(chunk)) if chunk.is_empty() => return,
+                Ok(Ok(chunk)) if carry.is_empty() => chunk,
+                Ok(Ok(chunk)) => Chunk::copy_of(&[&*carry, &*chunk].concat()),
                 _ => return,
-            }
+            };
         }
         let head = read_head(&mut reader, &mut carry, HeadScanner::new());
         let head = timeout_at(Instant::now() + journey.timeouts().client_head, head).await;
@@ -78,6 +80,18 @@ pub(super) async fn serve(
             return;
         }
     }
+}
+
+/// Whether a request begins in `carry`. Empty lines before it are dropped (RFC 9112 section 2.2):
+/// old clients send one behind a body, and it must not start the clock of a head.
+fn begins(carry: &mut Chunk) -> bool {
+    while carry.starts_with(b"\r\n") {
+        carry.advance(2);
+    }
+    if carry.is_empty() {
+        *carry = Chunk::empty();
+    }
+    !matches!(&**carry, b"" | b"\r")
 }
 
 fn accept(

@@ -56,10 +56,12 @@ impl Heads {
         head.encode()
     }
 
-    /// Trailers as they passed.
+    /// Trailers as they went on, and how they came.
     #[must_use]
-    pub(super) fn trailers(&self, fields: &Fields) -> Vec<u8> {
-        unit::Trailers { fields: self.fields(fields, b"") }.encode()
+    pub(super) fn trailers(&self, received: &Fields, sent: &Fields) -> Vec<u8> {
+        let fields = self.fields(sent, b"");
+        let received_fields = unit::received(&fields, &self.fields(received, b""));
+        unit::Trailers { fields, received_fields }.encode()
     }
 
     /// One interim answer, as a list of one head; `seal` joins the lists.

@@ -199,7 +199,8 @@ impl Recorder {
         self.write(kind::ANSWERED, &record)
     }
 
-    /// Records how a body ended; what is recorded last counts.
+    /// Records how a message ended, with its trailers as they came and as they leave; what is
+    /// recorded last counts.
     ///
     /// # Errors
     ///
@@ -209,13 +210,13 @@ impl Recorder {
         direction: Direction,
         end: End,
         same: bool,
-        trailers: Option<&Fields>,
+        trailers: Option<(&Fields, &Fields)>,
     ) -> Result<Position, Down> {
         let kind = match direction {
             Direction::Request => kind::REQUEST_ENDED,
             Direction::Response => kind::RESPONSE_ENDED,
         };
-        let trailers = trailers.map(|fields| self.heads.trailers(fields));
+        let trailers = trailers.map(|(received, sent)| self.heads.trailers(received, sent));
         let trailers = trailers.as_deref().map(|unit| Cow::Borrowed(serde_bytes::Bytes::new(unit)));
         self.write(kind, &Ended { end: end.as_str().into(), same, trailers })
     }

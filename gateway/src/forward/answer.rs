@@ -11,7 +11,6 @@ use serde_json::json;
 use super::connect::ConnectError;
 use super::upstream::{AnswerError, SendHeadError};
 use crate::capture::journal::Down;
-use crate::wire::http1::WriteError;
 use crate::wire::message::{Fields, ResponseHead, Version};
 
 /// An answer of the gateway's own.
@@ -48,8 +47,11 @@ impl Answer {
     /// The upstream ended without an answer.
     pub(super) fn unanswered(error: &AnswerError) -> Self {
         let code = match error {
-            AnswerError::Cut(_) => ErrorCode::UpstreamClosed,
-            AnswerError::Malformed(_) | AnswerError::Unasked => ErrorCode::UpstreamProtocol,
+            AnswerError::Cut(cut) if !cut.is_fault() => ErrorCode::UpstreamClosed,
+            AnswerError::Cut(_)
+            | AnswerError::Malformed(_)
+            | AnswerError::Unsayable(_)
+            | AnswerError::Unasked => ErrorCode::UpstreamProtocol,
         };
         Self::new(502, code, error.to_string())
     }
@@ -59,9 +61,18 @@ impl Answer {
         Self::new(502, ErrorCode::UpstreamProtocol, error.to_string())
     }
 
-    /// The request cannot be said in HTTP/1.
-    pub(super) fn unwritable(error: &WriteError) -> Self {
-        Self::new(400, ErrorCode::MalformedRequest, error.to_string())
+    /// The request's own head or body is at fault, or its upstream's HTTP has no words for it.
+    pub(super) fn malformed(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(400, ErrorCode::MalformedRequest, why)
+    }
+
+    /// HTTP/2, which the upstream speaks, has no words for the request; `length` is its target's.
+    pub(super) fn unsayable(length: usize, why: String) -> Self {
+        // The most that `http::Uri` holds, and with it `h2`.
+        if length > usize::from(u16::MAX) - 1 {
+            return Self::new(414, ErrorCode::HeadTooLarge, why);
+        }
+        Self::malformed(why)
     }
 
     /// The connection to the upstream broke while the head was sent.
@@ -114,6 +125,7 @@ fn reason(status: u16) -> &'static [u8] {
         400 => b"Bad Request",
         404 => b"Not Found",
         408 => b"Request Timeout",
+        414 => b"URI Too Long",
         421 => b"Misdirected Request",
         431 => b"Request Header Fields Too Large",
         501 => b"Not Implemented",

@@ -5,7 +5,7 @@ use sealtap_common::leaf::{End, ErrorCode, Outcome};
 use super::answer::Answer;
 use super::exchange::{Endings, Exchange, Outgoing};
 use super::relay::Ending;
-use super::respond::Response;
+use super::response::Response;
 use super::upstream::AnswerError;
 use super::{Forwarded, Summary, upgrade};
 use crate::accept::BodyLength;
@@ -22,7 +22,14 @@ impl Exchange<'_> {
         mut endings: Endings,
         summary: Summary,
     ) -> Forwarded {
-        let request = endings.request.take();
+        let mut request = endings.request.take();
+        if request.is_none()
+            && let Some(Response::ClientGone(SendError::Reset(_))) = &endings.response
+        {
+            // A stream that `h2` ended for a fault of the client's looks to the answer as if the
+            // client had reset it; the body knows better.
+            request = self.body.fault().await.map(Ending::Cut);
+        }
         if let Some(Ending::Down(down)) = &request {
             return self.down(down, summary).await;
         }
@@ -30,6 +37,9 @@ impl Exchange<'_> {
             return self.answer(Answer::late(limit), summary, request).await;
         }
         let response = endings.response.take();
+        if let Some(fault) = request.as_ref().and_then(Ending::fault) {
+            return self.faulty(outgoing, response.as_ref(), fault, summary).await;
+        }
         let gone =
             matches!(response, Some(Response::ClientGone(_) | Response::Sent(Ending::Unsent(_))));
         let requested = self.record_request_end(request.as_ref(), gone);
@@ -55,11 +65,16 @@ impl Exchange<'_> {
             Some(Response::Sent(Ending::Cut(cut))) => {
                 let _ = self.recorder.ended(Direction::Response, End::UpstreamFailed, true, None);
                 self.response.cut(reason(cut)).await;
-                let code = match cut {
-                    Cut::Framing(_) => ErrorCode::UpstreamProtocol,
-                    _ => ErrorCode::UpstreamClosed,
+                let code = match cut.is_fault() {
+                    true => ErrorCode::UpstreamProtocol,
+                    false => ErrorCode::UpstreamClosed,
                 };
                 (Outcome::UpstreamFailed, Some(code))
+            }
+            Some(Response::Sent(Ending::Misfit(_))) => {
+                let _ = self.recorder.ended(Direction::Response, End::UpstreamFailed, false, None);
+                self.response.cut(None).await;
+                (Outcome::UpstreamFailed, Some(ErrorCode::UpstreamProtocol))
             }
             Some(Response::Sent(Ending::Stalled)) => {
                 let _ = self.recorder.ended(Direction::Response, End::UpstreamFailed, true, None);
@@ -93,7 +108,7 @@ impl Exchange<'_> {
                 let _ = self.recorder.ended(Direction::Response, End::ClientCancelled, false, None);
             }
             if let Some(sink) = &mut outgoing.sink {
-                sink.cut(Some(said)).await;
+                sink.abort(said).await;
             }
             self.response.reset(said);
         }
@@ -140,22 +155,77 @@ impl Exchange<'_> {
 
     /// Answers for the upstream, which cannot.
     pub(super) async fn answer(
+        self,
+        answer: Answer,
+        summary: Summary,
+        request: Option<Ending>,
+    ) -> Forwarded {
+        let bodiless = self.length == BodyLength::None;
+        let whole = matches!(request, Some(Ending::Complete)) || bodiless;
+        // The end of a whole body was recorded when it went on.
+        if bodiless {
+            let _ = self.recorder.ended(Direction::Request, End::Complete, true, None);
+        } else if !whole {
+            let _ = self.recorder.ended(Direction::Request, End::UpstreamFailed, false, None);
+        }
+        self.say(answer, summary, whole, Outcome::UpstreamFailed).await
+    }
+
+    /// Refuses a request of which nothing has gone on and nothing can.
+    pub(super) async fn refused(self, answer: Answer, summary: Summary) -> Forwarded {
+        let whole = self.length == BodyLength::None;
+        let end = if whole { End::Complete } else { End::GatewayRefused };
+        // Nothing left, so the head is the one that came.
+        let _ = self.recorder.requested(&self.accepted, &self.accepted);
+        let _ = self.recorder.ended(Direction::Request, end, whole, None);
+        self.say(answer, summary, whole, Outcome::Refused).await
+    }
+
+    /// The client's message breaks a rule: the client is told while it can be, the upstream's
+    /// connection has been cut. What had gone on before makes it more than a refusal.
+    async fn faulty(
+        mut self,
+        outgoing: Outgoing,
+        response: Option<&Response>,
+        fault: String,
+        summary: Summary,
+    ) -> Forwarded {
+        let begun = outgoing.sink.as_ref().is_some_and(Sink::has_begun);
+        let unanswered = response.is_none() && self.response.status().is_none();
+        if unanswered && !begun {
+            return self.refused(Answer::malformed(fault), summary).await;
+        }
+        let _ = self.recorder.ended(Direction::Request, End::GatewayRefused, false, None);
+        if unanswered {
+            let answer = Answer::malformed(fault);
+            return self.say(answer, summary, false, Outcome::ClientCancelled).await;
+        }
+        if !matches!(response, Some(Response::Sent(Ending::Complete))) {
+            let _ = self.recorder.ended(Direction::Response, End::GatewayRefused, false, None);
+            self.response.cut(Some(h2::Reason::PROTOCOL_ERROR)).await;
+        }
+        let error = Some(ErrorCode::MalformedRequest);
+        self.finish(outgoing, Outcome::ClientCancelled, error, false, summary)
+    }
+
+    /// Sends an answer of the gateway's own and closes the record with `outcome`.
+    async fn say(
         mut self,
         answer: Answer,
         mut summary: Summary,
-        request: Option<Ending>,
+        whole: bool,
+        outcome: Outcome,
     ) -> Forwarded {
-        let whole = matches!(request, Some(Ending::Complete)) || self.length == BodyLength::None;
-        let end = if whole { End::Complete } else { End::UpstreamFailed };
-        let _ = self.recorder.ended(Direction::Request, end, whole, None);
-        let sent =
-            self.response.answer(&answer, &self.recorder, whole, Outcome::UpstreamFailed).await;
+        let sent = self.response.answer(&answer, &self.recorder, whole, outcome).await;
         let outcome = match sent {
-            Ending::Complete => Outcome::UpstreamFailed,
+            Ending::Complete => outcome,
             Ending::Down(down) => return self.down(&down, summary).await,
             _ => {
                 let _ = self.recorder.ended(Direction::Response, End::ClientCancelled, false, None);
-                Outcome::ClientCancelled
+                match outcome {
+                    Outcome::Refused => Outcome::Refused,
+                    _ => Outcome::ClientCancelled,
+                }
             }
         };
         summary.close(&self.recorder, &self.response, outcome, Some(answer.code));

@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep_until};
 use super::answer::Answer;
 use super::pool::Facts;
 use super::relay::{Course, Ending, relay};
-use super::respond::{Responding, Response};
+use super::respond::Responding;
+use super::response::Response;
 use super::upstream::{AnswerError, Incoming, SendHeadError, send_head};
 use super::{Forwarded, Forwarder, Link, Summary, head};
 use crate::accept::{Accepted, BodyLength};
@@ -20,8 +21,8 @@ use crate::capture::record::Direction;
 use crate::capture::{Captured, Recorder};
 use crate::route::Route;
 use crate::wire::buffer::Chunk;
-use crate::wire::http1::write_request_head;
-use crate::wire::message::RequestHead;
+use crate::wire::http1::{Filter, declared_length, write_request_head};
+use crate::wire::message::{RequestHead, Version};
 use crate::wire::sink::{ByteSink, Framing, Sink};
 use crate::wire::source::{Cut, Source};
 
@@ -94,6 +95,7 @@ impl Exchange<'_> {
             let mut outgoing = match self.open(fresh).await {
                 Ok(outgoing) => outgoing,
                 Err(Refusal::Answer(answer)) => return self.answer(answer, summary, None).await,
+                Err(Refusal::Refused(answer)) => return self.refused(answer, summary).await,
                 Err(Refusal::Down(down)) => return self.down(&down, summary).await,
                 Err(Refusal::Stale) => {
                     fresh = true;
@@ -111,6 +113,11 @@ impl Exchange<'_> {
 
     /// Finds a connection and puts the request's head on its way.
     async fn open(&mut self, fresh: bool) -> Result<Outgoing, Refusal> {
+        if self.accepted.version == Version::Http2
+            && let Err(error) = declared_length(&self.accepted.fields)
+        {
+            return Err(Refusal::Refused(Answer::malformed(error.to_string())));
+        }
         let upstream = self.route.upstream.clone();
         let link = self.forwarder.open(&upstream, self.upgrade, fresh).await;
         let http2 = matches!(link, Ok(Link::Http2(_)));
@@ -139,14 +146,19 @@ impl Exchange<'_> {
             Link::Http1 { idle, reused } => {
                 self.recorder.connected(&idle.facts.address, idle.facts.tls.as_deref())?;
                 let mut queued = Vec::with_capacity(1024);
-                write_request_head(
+                let fields = sent.fields.iter();
+                let written = write_request_head(
                     &mut queued,
                     &sent.method,
                     &sent.target,
                     sent.version,
-                    sent.fields.iter(),
-                )
-                .map_err(|error| Refusal::Answer(Answer::unwritable(&error)))?;
+                    fields,
+                );
+                if let Err(error) = written {
+                    // The connection has seen nothing of it and serves the next one.
+                    self.forwarder.pool.put(&upstream.name, idle, &Chunk::empty());
+                    return Err(Refusal::Refused(Answer::malformed(error.to_string())));
+                }
                 let mut sink = ByteSink::new(idle.writer, queued, framing);
                 if self.upgrade {
                     // Whether a body follows is the upstream's to say; the head alone is the
@@ -189,6 +201,10 @@ impl Exchange<'_> {
                         self.forwarder.pool.unshare(&upstream.name);
                         Err(Refusal::Stale)
                     }
+                    Err(SendHeadError::Unsayable(error)) => {
+                        let why = SendHeadError::Unsayable(error).to_string();
+                        Err(Refusal::Refused(Answer::unsayable(sent.target.len(), why)))
+                    }
                     Err(error) => Err(Refusal::Answer(Answer::unsent(&error))),
                 }
             }
@@ -213,11 +229,12 @@ impl Exchange<'_> {
                 return Ending::Complete;
             }
             let direction = Direction::Request;
-            let course = Course { direction, recorder, patience: None, hold: None, first };
+            let filter = Some(Filter::of(&accepted.fields));
+            let course = Course { direction, recorder, filter, patience: None, hold: None, first };
             let ending = relay(course, body, sink).await;
             match &ending {
-                Ending::Cut(Cut::Reset(reason)) => sink.cut(Some(*reason)).await,
-                Ending::Cut(_) => sink.cut(None).await,
+                Ending::Cut(Cut::Reset(reason)) => sink.abort(*reason).await,
+                Ending::Cut(_) | Ending::Misfit(_) => sink.abort(h2::Reason::CANCEL).await,
                 _ => {}
             }
             ending
@@ -248,7 +265,7 @@ impl Exchange<'_> {
                     // A client that only ended its own side may still be waiting for the answer.
                     let over = match &ending {
                         Ending::Cut(cut) => !cut.is_half_close(),
-                        Ending::Down(_) => true,
+                        Ending::Misfit(_) | Ending::Down(_) => true,
                         _ => false,
                     };
                     endings.request = Some(ending);
@@ -300,7 +317,10 @@ impl Exchange<'_> {
 enum Refusal {
     /// The shared connection takes no more requests; a new one may.
     Stale,
+    /// The upstream cannot be reached, or failed; the gateway answers for it.
     Answer(Answer),
+    /// The request itself cannot be carried; nothing of it has gone on.
+    Refused(Answer),
     Down(Down),
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::route::{Scheme, Upstream};
-use crate::wire::http1::is_hop_by_hop;
+use crate::wire::http1::Filter;
 use crate::wire::message::{FieldsBuilder, RequestHead, ResponseHead, Version};
 use crate::wire::sink::Framing;
 
@@ -29,7 +29,7 @@ pub(super) struct Way<'a> {
 #[must_use]
 pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
     let Way { upstream, target, http2, framing, upgrade, dropped, appended } = way;
-    let options: Vec<&[u8]> = received.fields.tokens("connection").collect();
+    let filter = Filter::of(&received.fields);
     let upgrade = upgrade && !http2;
     let te_trailers = received.fields.lists("te", "trailers");
     let mut out = FieldsBuilder::new(http2);
@@ -74,10 +74,8 @@ pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
             if te_trailers {
                 out.push(name, b"trailers");
             }
-        } else if is_hop_by_hop(name)
-            || options.iter().any(|option| name.eq_ignore_ascii_case(option))
-        {
-            // For this hop only (RFC 9110 section 7.6.1).
+        } else if !filter.passes(name) {
+            // For this hop only (RFC 9110 section 7.6.1), or a length beside a coding.
         } else if is("cookie") && received.version == Version::Http2 && !http2 {
             // HTTP/2 may send one cookie a field; HTTP/1 wants them in one (RFC 9113, 8.2.3).
             if !cookies {
@@ -125,13 +123,21 @@ pub(super) fn response(
     close: bool,
 ) -> ResponseHead {
     let http2 = version == Version::Http2;
-    let options: Vec<&[u8]> = received.fields.tokens("connection").collect();
+    let filter = Filter::of(&received.fields);
     let switching = received.status == 101;
+    // What a 426 demands, its Upgrade says, and its sender must send it (RFC 9110, 15.5.22).
+    let demanding = received.status == 426
+        && version == Version::Http11
+        && received.fields.first("upgrade").is_some();
+    let upgrade = switching || demanding;
     let mut out = FieldsBuilder::new(http2);
     let mut framed = framing != Framing::Chunked || http2;
-    let mut connected = !(close || switching) || http2;
-    let coded = received.fields.first("transfer-encoding").is_some();
-    let connection = if switching { "Upgrade" } else { "close" };
+    let mut connected = !(close || upgrade) || http2;
+    let connection = match (upgrade, close && !switching) {
+        (true, true) => "Upgrade, close",
+        (true, false) => "Upgrade",
+        (false, _) => "close",
+    };
     for (name, value) in received.fields.iter() {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         if is("transfer-encoding") {
@@ -144,14 +150,10 @@ pub(super) fn response(
                 out.push(name, connection.as_bytes());
                 connected = true;
             }
-        } else if is("content-length") && coded {
-            // The coding decides (RFC 9112 section 6.3); the next hop is offered no choice.
-        } else if is("upgrade") && switching && !http2 {
+        } else if is("upgrade") && upgrade && !http2 {
             out.push(name, value);
-        } else if is_hop_by_hop(name)
-            || options.iter().any(|option| name.eq_ignore_ascii_case(option))
-        {
-            // For this hop only (RFC 9110 section 7.6.1).
+        } else if !filter.passes(name) {
+            // For this hop only (RFC 9110 section 7.6.1), or a length beside a coding.
         } else {
             out.push(name, value);
         }

@@ -6,6 +6,8 @@ use super::hold::Hold;
 use crate::capture::journal::{Down, Position};
 use crate::capture::record::Direction;
 use crate::capture::{End, Recorder};
+use crate::wire::http1::Filter;
+use crate::wire::message::Fields;
 use crate::wire::sink::{SendError, Sink};
 use crate::wire::source::{Cut, Event, Source};
 
@@ -18,10 +20,35 @@ pub(super) enum Ending {
     Cut(Cut),
     /// The receiver would not take the rest.
     Unsent(SendError),
+    /// What the sender sent is not the message that its own head announced, or cannot be said to
+    /// the receiver.
+    Misfit(SendError),
     /// Nothing came for as long as the configuration allows.
     Stalled,
     /// The journal takes nothing any more; what is not on disk may not be released.
     Down(Down),
+}
+
+impl Ending {
+    /// What is wrong with what the sender sent, where that ended it.
+    pub(super) fn fault(&self) -> Option<String> {
+        match self {
+            Self::Cut(cut) if cut.is_fault() => Some(cut.to_string()),
+            Self::Misfit(error) => Some(error.to_string()),
+            _ => None,
+        }
+    }
+}
+
+impl From<SendError> for Ending {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Transport(_) | SendError::Reset(_) => Self::Unsent(error),
+            SendError::Unwritable(_) | SendError::TooLong(_) | SendError::TooShort(_) => {
+                Self::Misfit(error)
+            }
+        }
+    }
 }
 
 /// What a relay is told about its direction.
@@ -31,6 +58,8 @@ pub(super) struct Course<'a> {
     pub direction: Direction,
     /// Where they are recorded.
     pub recorder: &'a Recorder,
+    /// What the message's head lets go on, trailers included; none after an upgrade.
+    pub filter: Option<Filter<'a>>,
     /// The longest silence between two reads.
     pub patience: Option<Duration>,
     /// Message boundaries to hold, after an upgrade to WebSocket.
@@ -52,7 +81,7 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
     loop {
         if !source.has_more() {
             opened(course).await?;
-            sink.flush().await.map_err(Ending::Unsent)?;
+            sink.flush().await.map_err(Ending::from)?;
         }
         recorder.room().await;
         match next(course, source, sink).await? {
@@ -69,28 +98,30 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
                     if let Some(down) = down {
                         return Err(Ending::Down(down));
                     }
-                    sent.map_err(Ending::Unsent)?;
+                    sent.map_err(Ending::from)?;
                 } else if last {
                     // The end goes to the journal first, so that its sync runs while the bytes
                     // before it are on their way.
-                    let position = end(recorder, direction, None)?;
+                    let position = recorder
+                        .ended(direction, End::Complete, true, None)
+                        .map_err(Ending::Down)?;
                     if course.first.take().is_some() {
                         // All of it arrived before its number was on disk: one wait, one write.
                         recorder.durable(position).await.map_err(Ending::Down)?;
-                        return sink.last(tapped).await.map_err(Ending::Unsent);
+                        return sink.last(tapped).await.map_err(Ending::from);
                     }
-                    sink.data(tapped).await.map_err(Ending::Unsent)?;
+                    sink.data(tapped).await.map_err(Ending::from)?;
                     recorder.durable(position).await.map_err(Ending::Down)?;
-                    return sink.finish(None).await.map_err(Ending::Unsent);
+                    return sink.finish(None).await.map_err(Ending::from);
                 } else {
                     opened(course).await?;
-                    sink.data(tapped).await.map_err(Ending::Unsent)?;
+                    sink.data(tapped).await.map_err(Ending::from)?;
                 }
             }
             Event::End(trailers) => {
-                let position = end(recorder, direction, trailers.as_ref())?;
+                let (position, trailers) = end(course, sink, trailers)?;
                 recorder.durable(position).await.map_err(Ending::Down)?;
-                return sink.finish(trailers.as_ref()).await.map_err(Ending::Unsent);
+                return sink.finish(trailers.as_ref()).await.map_err(Ending::from);
             }
         }
     }
@@ -104,13 +135,25 @@ async fn opened(course: &mut Course<'_>) -> Result<(), Ending> {
     }
 }
 
+/// Records the end, with the trailers as they came and as they leave; gives those that leave.
 fn end(
-    recorder: &Recorder,
-    direction: Direction,
-    trailers: Option<&crate::wire::message::Fields>,
-) -> Result<Position, Ending> {
-    let end = if trailers.is_some() { End::Trailers } else { End::Complete };
-    recorder.ended(direction, end, true, trailers).map_err(Ending::Down)
+    course: &Course<'_>,
+    sink: &Sink,
+    received: Option<Fields>,
+) -> Result<(Position, Option<Fields>), Ending> {
+    let (recorder, direction) = (course.recorder, course.direction);
+    let Some(received) = received else {
+        let position = recorder.ended(direction, End::Complete, true, None);
+        return Ok((position.map_err(Ending::Down)?, None));
+    };
+    let sent = match &course.filter {
+        Some(filter) if sink.takes_trailers() => filter.trailers(&received),
+        // Where the next hop has no place for trailers they stay behind (RFC 9110 section 6.5.1).
+        _ => Fields::default(),
+    };
+    let same = sent == received;
+    let position = recorder.ended(direction, End::Trailers, same, Some((&received, &sent)));
+    Ok((position.map_err(Ending::Down)?, Some(sent)))
 }
 
 async fn next(course: &Course<'_>, source: &mut Source, sink: &mut Sink) -> Result<Event, Ending> {

@@ -9,7 +9,9 @@ use h2::Reason;
 use sealtap_common::leaf::{End, Outcome};
 
 use super::answer::Answer as OwnAnswer;
+use super::ready::{Ready, ready};
 use super::relay::{Course, Ending, relay};
+use super::response::{Response, Switched};
 use super::upstream::{Answer, AnswerError, AnswerLength, Incoming};
 use super::{Rest, head};
 use crate::accept::Reply;
@@ -17,35 +19,12 @@ use crate::capture::Recorder;
 use crate::capture::journal::Down;
 use crate::capture::record::Direction;
 use crate::wire::buffer::{Chunk, Payload};
+use crate::wire::http1::{Filter, WriteError, declared_length};
 use crate::wire::http2::{FrameSink, respond_with};
 use crate::wire::message::{ResponseHead, Version};
 use crate::wire::sink::{Framing, SendError, Sink};
 use crate::wire::source::Source;
 use crate::wire::stream::Reader;
-
-/// How the answer went.
-#[derive(Debug)]
-pub(super) enum Response {
-    /// A final head came and its body was relayed; how that ended.
-    Sent(Ending),
-    /// No final head came.
-    None(AnswerError),
-    /// The client was gone before the final head was sent.
-    ClientGone(SendError),
-    /// The connection has changed protocol; both directions are raw from here.
-    Switched(Switched),
-    /// The journal takes nothing any more.
-    Down(Down),
-}
-
-/// The upstream's side of a connection that has changed protocol.
-#[derive(Debug)]
-pub(super) struct Switched {
-    /// What the upstream sends.
-    pub source: Source,
-    /// Whether it is WebSocket now.
-    pub websocket: bool,
-}
 
 /// The place for one answer, and what became of it.
 #[derive(Debug)]
@@ -162,14 +141,16 @@ impl Responding {
             return Ok(());
         }
         let sent = head::response(head, self.version, Framing::Bodiless, false);
+        let ready = ready(&sent).map_err(unsayable)?;
         recorder.interim(&sent).map_err(Response::Down)?;
-        let result = match &mut self.reply {
-            Some(Reply::Http1(reply)) => reply.sink_mut().interim(&sent).await,
-            Some(Reply::Http2(respond)) => match respond_with(&sent) {
-                Ok(response) => respond.send_informational(response).map_err(|_| gone()),
-                Err(_) => Ok(()),
-            },
-            None => Ok(()),
+        let result = match (&mut self.reply, ready) {
+            (Some(Reply::Http1(reply)), Ready::Http1(head)) => {
+                reply.sink_mut().interim(&head).await
+            }
+            (Some(Reply::Http2(respond)), Ready::Http2(response)) => {
+                respond.send_informational(response).map_err(|_| gone())
+            }
+            _ => Ok(()),
         };
         result.map_err(Response::ClientGone)
     }
@@ -189,19 +170,29 @@ impl Responding {
                 return Response::Down(down);
             }
         }
+        if head.version == Version::Http2
+            && let Err(error) = declared_length(&head.fields)
+        {
+            return Response::None(AnswerError::Malformed(error));
+        }
         let framing = self.framing(length, head.status);
-        self.close |= framing == Framing::UntilClose;
-        let sent = head::response(head, self.version, framing, self.close);
+        let close = self.close || framing == Framing::UntilClose;
+        let sent = head::response(head, self.version, framing, close);
+        let ready = match ready(&sent) {
+            Ok(ready) => ready,
+            Err(error) => return unsayable(error),
+        };
+        self.close = close;
         if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), None) {
             return Response::Down(down);
         }
-        if let Err(error) = self.begin(&sent, framing) {
+        if let Err(error) = self.begin(sent.status, ready, framing) {
             return Response::ClientGone(error);
         }
         let source = self.source.insert(source);
         let Some(sink) = &mut self.sink else { return Response::ClientGone(gone()) };
-        let course =
-            Course { direction: Direction::Response, recorder, patience, hold: None, first: None };
+        let (direction, filter) = (Direction::Response, Some(Filter::of(&head.fields)));
+        let course = Course { direction, recorder, filter, patience, hold: None, first: None };
         Response::Sent(relay(course, source, sink).await)
     }
 
@@ -212,10 +203,14 @@ impl Responding {
         recorder: &Recorder,
     ) -> Response {
         let sent = head::response(head, self.version, Framing::Raw, false);
+        let ready = match ready(&sent) {
+            Ok(ready) => ready,
+            Err(error) => return unsayable(error),
+        };
         if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), None) {
             return Response::Down(down);
         }
-        if let Err(error) = self.begin(&sent, Framing::Raw) {
+        if let Err(error) = self.begin(sent.status, ready, Framing::Raw) {
             return Response::ClientGone(error);
         }
         if let Some(sink) = &mut self.sink
@@ -243,12 +238,13 @@ impl Responding {
         let framing = if bodiless { Framing::Bodiless } else { Framing::Length(length) };
         self.close |= !whole;
         let sent = head::response(&received, self.version, framing, self.close);
+        let Ok(ready) = ready(&sent) else { return Ending::Unsent(gone()) };
         if let Err(down) =
             recorder.answered(&received, &sent, self.authority.as_bytes(), Some(verdict))
         {
             return Ending::Down(down);
         }
-        if let Err(error) = self.begin(&sent, framing) {
+        if let Err(error) = self.begin(sent.status, ready, framing) {
             return Ending::Unsent(error);
         }
         let Some(sink) = &mut self.sink else { return Ending::Unsent(gone()) };
@@ -354,17 +350,17 @@ impl Responding {
         }
     }
 
-    fn begin(&mut self, sent: &ResponseHead, framing: Framing) -> Result<(), SendError> {
-        self.status = Some(sent.status);
-        match self.reply.take() {
-            Some(Reply::Http1(reply)) => {
+    /// Puts the final head on its way.
+    fn begin(&mut self, status: u16, ready: Ready, framing: Framing) -> Result<(), SendError> {
+        self.status = Some(status);
+        match (self.reply.take(), ready) {
+            (Some(Reply::Http1(reply)), Ready::Http1(head)) => {
                 let mut sink = reply.into_sink();
-                let written = sink.head(framing, sent);
+                sink.head(framing, head);
                 self.sink = Some(Sink::Http1(sink));
-                written
+                Ok(())
             }
-            Some(Reply::Http2(mut respond)) => {
-                let response = respond_with(sent).map_err(|_| gone())?;
+            (Some(Reply::Http2(mut respond)), Ready::Http2(response)) => {
                 let sink = if framing == Framing::Bodiless {
                     FrameSink::bodiless(respond, response)
                 } else {
@@ -374,9 +370,13 @@ impl Responding {
                 self.sink = Some(Sink::Http2(sink));
                 Ok(())
             }
-            None => Err(gone()),
+            _ => Err(gone()),
         }
     }
+}
+
+fn unsayable(error: WriteError) -> Response {
+    Response::None(AnswerError::Unsayable(error))
 }
 
 fn gone() -> SendError {

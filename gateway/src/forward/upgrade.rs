@@ -9,7 +9,8 @@ use sealtap_common::leaf::{End, ErrorCode, Outcome};
 
 use super::hold::{Hold, Holds};
 use super::relay::{Course, Ending, relay};
-use super::respond::{Responding, Switched};
+use super::respond::Responding;
+use super::response::Switched;
 use super::{Forwarded, Rest, Summary};
 use crate::capture::Recorder;
 use crate::capture::record::Direction;
@@ -52,6 +53,7 @@ pub(super) async fn tunnel(tunnel: Tunnel) -> Forwarded {
         let course = |direction, holds| Course {
             direction,
             recorder: &recorder,
+            filter: None,
             patience: None,
             hold: held(holds),
             first: None,

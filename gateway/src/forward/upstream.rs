@@ -8,7 +8,9 @@ use http::{Method, Request, Uri};
 
 use crate::wire::buffer::Chunk;
 use crate::wire::head::{ReadHeadError, read_head};
-use crate::wire::http1::{BodyDecoder, HeadError, HeadScanner, ResponseFraming, parse_response};
+use crate::wire::http1::{
+    BodyDecoder, HeadError, HeadScanner, ResponseFraming, WriteError, parse_response,
+};
 use crate::wire::http2::{FrameSink, FrameSource, fields, header_map};
 use crate::wire::message::{RequestHead, ResponseHead, Version};
 use crate::wire::source::{ByteSource, Cut, Source};
@@ -56,6 +58,9 @@ pub(super) enum AnswerError {
     /// What came is no HTTP.
     #[error("the upstream's answer is not valid HTTP: {0}")]
     Malformed(HeadError),
+    /// What came cannot be said to the client.
+    #[error("the upstream's answer cannot be sent on: {0}")]
+    Unsayable(WriteError),
     /// A 101 that nobody asked for.
     #[error("the upstream changed the protocol without being asked to")]
     Unasked,
@@ -181,8 +186,8 @@ fn announced(head: &ResponseHead) -> Option<u64> {
 /// Why a request cannot be sent over HTTP/2.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendHeadError {
-    /// `http::Uri` or `http::Method` refuses what the client sent.
-    #[error("HTTP/2 cannot carry this method or target: {0}")]
+    /// `http` refuses the target, the method or a field that the client sent.
+    #[error("HTTP/2, which the upstream speaks, cannot carry this request: {0}")]
     Unsayable(#[from] http::Error),
     /// The connection takes no more streams.
     #[error("the HTTP/2 connection takes no more streams: {0}")]
@@ -206,7 +211,7 @@ pub(super) async fn send_head(
         .path_and_query(&*head.target)
         .build()?;
     let mut request = Request::builder().method(method).uri(uri).body(())?;
-    *request.headers_mut() = header_map(&head.fields);
+    *request.headers_mut() = header_map(&head.fields)?;
     let mut sender = sender.ready().await?;
     let (response, stream) = sender.send_request(request, end_of_stream)?;
     let sink = if end_of_stream { FrameSink::sent(stream) } else { FrameSink::new(stream) };

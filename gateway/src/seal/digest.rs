@@ -318,8 +318,10 @@ impl Exchange {
         unit(Slot::Context, &keys.context, Some(self.context()));
         unit(Slot::RequestHead, &keys.request_head, self.request.head.take());
         unit(Slot::RequestTrailers, &keys.request_trailers, self.request.trailers.take());
+        let interim = joined(&self.interim);
+        let hinted = interim.is_some();
+        unit(Slot::Interim, &keys.interim, interim);
         if self.answered.is_some() {
-            unit(Slot::Interim, &keys.interim, joined(&self.interim));
             unit(Slot::ResponseHead, &keys.response_head, self.response.head.take());
             unit(Slot::ResponseTrailers, &keys.response_trailers, self.response.trailers.take());
         }
@@ -329,10 +331,14 @@ impl Exchange {
         let (body, end, same, sealed) = self.request.finish(Direction::Request);
         bodies.extend(sealed);
         let request = (body, end, same);
-        let response = self.answered.map(|(_, source)| {
+        // Interim answers that reached the client are bound even where no final head followed.
+        let answered = self.answered.map(|(_, source)| source);
+        let source = answered.or(hinted.then_some(Source::Upstream));
+        let headless = self.answered.is_none();
+        let response = source.map(|source| {
             let (body, end, same, sealed) = self.response.finish(Direction::Response);
             bodies.extend(sealed);
-            (body, end, same, source)
+            (body, if headless { unanswered(outcome) } else { end }, same, source)
         });
         Digested {
             boot,
@@ -370,6 +376,16 @@ impl Exchange {
             upstream_url: known.upstream_url.as_deref().map(octets),
         }
         .encode()
+    }
+}
+
+/// How a response without a final head ended.
+fn unanswered(outcome: Outcome) -> End {
+    match outcome {
+        Outcome::ClientCancelled => End::ClientCancelled,
+        Outcome::Complete | Outcome::UpstreamFailed => End::UpstreamFailed,
+        Outcome::Refused => End::GatewayRefused,
+        Outcome::Interrupted => End::Interrupted,
     }
 }
 

@@ -139,18 +139,17 @@ impl Ledger {
             same,
             trailers: unit(Slot::RequestTrailers),
         };
-        let response =
-            digested.response.and_then(|(body, end, same, source): (_, _, _, Source)| {
-                Some(Response {
-                    body,
-                    end,
-                    head: unit(Slot::ResponseHead)?,
-                    interim: unit(Slot::Interim),
-                    same,
-                    source,
-                    trailers: unit(Slot::ResponseTrailers),
-                })
-            });
+        let (head, interim) = (unit(Slot::ResponseHead), unit(Slot::Interim));
+        let known = digested.response.filter(|_| head.is_some() || interim.is_some());
+        let response = known.map(|(body, end, same, source): (_, _, _, Source)| Response {
+            body,
+            end,
+            head,
+            interim,
+            same,
+            source,
+            trailers: unit(Slot::ResponseTrailers),
+        });
         let last = self.runs.get(&digested.run);
         let run = RunLink {
             id: Id(digested.run),

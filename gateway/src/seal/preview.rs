@@ -75,7 +75,8 @@ impl Preview {
         };
         let (request, request_end, _) = digested.request;
         let request = body(Direction::Request, request.length, end(request_end))?;
-        let response = match digested.response {
+        // Interim answers alone are no response yet.
+        let response = match digested.response.filter(|_| digested.answered_us.is_some()) {
             Some((response, response_end, ..)) => {
                 Some(body(Direction::Response, response.length, end(response_end))?)
             }

@@ -106,7 +106,7 @@ impl Slot {
         match self {
             Self::RequestHead => leaf.request.head.as_ref(),
             Self::RequestTrailers => leaf.request.trailers.as_ref(),
-            Self::ResponseHead => response.map(|response| &response.head),
+            Self::ResponseHead => response?.head.as_ref(),
             Self::ResponseTrailers => response?.trailers.as_ref(),
             Self::Interim => response?.interim.as_ref(),
             Self::Context => Some(&leaf.context),

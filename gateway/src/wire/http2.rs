@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use crate::capture::Tapped;
 
 use super::buffer::Payload;
+use super::http1::WriteError;
 use super::message::{Fields, ResponseHead};
 use super::sink::SendError;
 use super::source::{Cut, Event};
@@ -60,7 +61,8 @@ impl FrameSource {
             return Ok(Event::Data { payload: Payload::Frame(data), last });
         }
         let trailers = self.stream.trailers().await.map_err(cut)?;
-        Ok(Event::End(trailers.map(|map| fields(&map))))
+        let trailers = trailers.map(|map| fields(&map));
+        Ok(Event::End(trailers.filter(|fields| !fields.is_empty())))
     }
 }
 
@@ -68,6 +70,8 @@ impl FrameSource {
 #[must_use]
 pub fn cut(error: h2::Error) -> Cut {
     match error.reason() {
+        // What `h2` itself ended, it ended because the other side broke a rule.
+        Some(reason) if error.is_library() => Cut::Protocol(reason),
         Some(reason) if error.is_reset() || error.is_go_away() => Cut::Reset(reason),
         _ => match error.into_io() {
             Some(error) => Cut::Transport(error),
@@ -119,8 +123,15 @@ impl FrameSink {
     ///
     /// [`SendError`].
     pub async fn data(&mut self, tapped: Tapped<'_>) -> Result<(), SendError> {
-        let Sending::Body(stream) = &mut self.state else {
-            return Err(SendError::Reset(Reason::STREAM_CLOSED));
+        let stream = match &mut self.state {
+            Sending::Body(stream) => stream,
+            Sending::Head(_) => {
+                let count = u64::try_from(tapped.bytes().len()).unwrap_or(u64::MAX);
+                return Err(SendError::TooLong(count));
+            }
+            Sending::Done(_) | Sending::Gone => {
+                return Err(SendError::Reset(Reason::STREAM_CLOSED));
+            }
         };
         let mut rest = tapped.to_bytes();
         while !rest.is_empty() {
@@ -139,6 +150,12 @@ impl FrameSink {
         Ok(())
     }
 
+    /// Whether trailers can follow.
+    #[must_use]
+    pub fn takes_trailers(&self) -> bool {
+        matches!(self.state, Sending::Body(_))
+    }
+
     /// Sends END_STREAM, with the trailers where there are any.
     ///
     /// # Errors
@@ -148,7 +165,10 @@ impl FrameSink {
         match std::mem::replace(&mut self.state, Sending::Gone) {
             Sending::Body(mut stream) => {
                 match trailers.filter(|fields| !fields.is_empty()) {
-                    Some(fields) => stream.send_trailers(header_map(fields)).map_err(refusal)?,
+                    Some(fields) => {
+                        let map = header_map(fields).map_err(|_| WriteError::Unsayable)?;
+                        stream.send_trailers(map).map_err(refusal)?;
+                    }
                     None => stream.send_data(Bytes::new(), true).map_err(refusal)?,
                 }
                 self.state = Sending::Done(stream);
@@ -197,10 +217,10 @@ impl FrameSink {
 ///
 /// # Errors
 ///
-/// The status is none, which no parsed head has.
+/// `http` refuses the status, or a name or value among the fields.
 pub fn respond_with(head: &ResponseHead) -> Result<Response<()>, http::Error> {
     let mut response = Response::builder().status(head.status).body(())?;
-    *response.headers_mut() = header_map(&head.fields);
+    *response.headers_mut() = header_map(&head.fields)?;
     Ok(response)
 }
 
@@ -220,17 +240,15 @@ pub fn fields(map: &HeaderMap) -> Fields {
     Fields::from_pairs(map.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())))
 }
 
-/// `fields` as a map. Names become lower-case, as HTTP/2 demands; whatever `http` refuses was
-/// refused when the fields were received, and is left out.
-#[must_use]
-pub fn header_map(fields: &Fields) -> HeaderMap {
-    let mut map = HeaderMap::with_capacity(fields.len());
+/// `fields` as a map. Names become lower-case, as HTTP/2 demands.
+///
+/// # Errors
+///
+/// A name or value that `http` refuses, such as a name of 64 KiB; nothing is left out in silence.
+pub fn header_map(fields: &Fields) -> Result<HeaderMap, http::Error> {
+    let mut map = HeaderMap::try_with_capacity(fields.len())?;
     for (name, value) in fields.iter() {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-        {
-            map.append(name, value);
-        }
+        map.try_append(HeaderName::from_bytes(name)?, HeaderValue::from_bytes(value)?)?;
     }
-    map
+    Ok(map)
 }

@@ -148,6 +148,35 @@ impl Sink {
         }
     }
 
+    /// Whether trailers can follow the body: over HTTP/1 only chunks have a place for them.
+    #[must_use]
+    pub fn takes_trailers(&self) -> bool {
+        match self {
+            Self::Http1(sink) => sink.framing == Framing::Chunked,
+            Self::Http2(sink) => sink.takes_trailers(),
+        }
+    }
+
+    /// Whether anything of the message may have been sent; over HTTP/2 its head always was.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        match self {
+            Self::Http1(sink) => sink.begun,
+            Self::Http2(_) => true,
+        }
+    }
+
+    /// Ends a request so that it is seen to be cut. Where nothing of it was sent, nothing is: its
+    /// head may not be on disk yet.
+    pub async fn abort(&mut self, reason: h2::Reason) {
+        if let Self::Http1(sink) = self
+            && !sink.begun
+        {
+            sink.queued.clear();
+        }
+        self.cut(Some(reason)).await;
+    }
+
     /// Ends the message so that it is seen to be cut; over HTTP/2 with `reason`.
     pub async fn cut(&mut self, reason: Option<h2::Reason>) {
         match self {
@@ -175,13 +204,15 @@ pub struct ByteSink {
     framing: Framing,
     /// The final byte of a Content-Length body.
     held: Option<u8>,
+    /// Whether a byte of this message may have left.
+    begun: bool,
 }
 
 impl ByteSink {
     /// A sink that will send `queued` (a head) before anything else.
     #[must_use]
     pub fn new(writer: Writer, queued: Vec<u8>, framing: Framing) -> Self {
-        Self { writer, queued, framing, held: None }
+        Self { writer, queued, framing, held: None, begun: false }
     }
 
     /// The writer, for the next message or for a cut.
@@ -201,24 +232,23 @@ impl ByteSink {
         self.framing
     }
 
-    /// Queues a head behind what is queued already and says how its body will be framed.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Unwritable`].
-    pub fn head(&mut self, framing: Framing, head: &ResponseHead) -> Result<(), SendError> {
-        write_response_head(&mut self.queued, head, head.fields.iter())?;
+    /// Queues a written head and says how its body will be framed.
+    pub fn head(&mut self, framing: Framing, head: Vec<u8>) {
+        if self.queued.is_empty() {
+            self.queued = head;
+        } else {
+            self.queued.extend_from_slice(&head);
+        }
         self.framing = framing;
-        Ok(())
     }
 
-    /// Sends an interim head at once.
+    /// Sends a written interim head at once.
     ///
     /// # Errors
     ///
-    /// [`SendError::Transport`], [`SendError::Unwritable`].
-    pub async fn interim(&mut self, head: &ResponseHead) -> Result<(), SendError> {
-        write_response_head(&mut self.queued, head, head.fields.iter())?;
+    /// [`SendError::Transport`].
+    pub async fn interim(&mut self, head: &[u8]) -> Result<(), SendError> {
+        self.queued.extend_from_slice(head);
         self.send_queued().await
     }
 
@@ -232,6 +262,7 @@ impl ByteSink {
         // and a stream at rest holds no buffer.
         let queued = std::mem::take(&mut self.queued);
         if !queued.is_empty() {
+            self.begun = true;
             self.writer.write_all([&queued, &[], &[], &[]]).await?;
         }
         Ok(())
@@ -253,6 +284,7 @@ impl ByteSink {
             return Ok(());
         }
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.begun = true;
         match self.framing {
             Framing::Bodiless => return Err(SendError::TooLong(count)),
             Framing::Length(remaining) => {
@@ -285,10 +317,12 @@ impl ByteSink {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         match self.framing {
             Framing::Length(remaining) if remaining == count => {
+                self.begun = true;
                 let queued = std::mem::take(&mut self.queued);
                 self.writer.write_all([&queued, bytes, &[], &[]]).await?;
             }
             Framing::Chunked => {
+                self.begun = true;
                 write_chunk_head(&mut self.queued, bytes.len());
                 let queued = std::mem::take(&mut self.queued);
                 self.writer.write_all([&queued, bytes, CHUNK_END, b"0\r\n\r\n"]).await?;

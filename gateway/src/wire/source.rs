@@ -1,6 +1,9 @@
 //! One message body coming in, over either version of HTTP.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
+use std::task::Poll;
 
 use super::buffer::{Chunk, Payload};
 use super::http1::{BodyDecoder, BodyError, Decoded};
@@ -37,6 +40,9 @@ pub enum Cut {
     /// The framing is broken.
     #[error("the body's framing is broken: {0}")]
     Framing(BodyError),
+    /// The sender broke the rules of HTTP/2, and its stream or connection was ended for it.
+    #[error("the sender broke HTTP/2: {0}")]
+    Protocol(h2::Reason),
 }
 
 impl Cut {
@@ -44,6 +50,12 @@ impl Cut {
     #[must_use]
     pub fn is_half_close(&self) -> bool {
         matches!(self, Self::Ended)
+    }
+
+    /// Whether the sender is at fault with what it sent, not with going away.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::Framing(_) | Self::Protocol(_))
     }
 }
 
@@ -66,6 +78,22 @@ impl Source {
         match self {
             Self::Http1(source) => source.next().await,
             Self::Http2(source) => source.next().await,
+        }
+    }
+
+    /// What is known by now to be wrong with the rest of the body; what lies before it is given up.
+    pub async fn fault(&mut self) -> Option<Cut> {
+        loop {
+            let mut next = pin!(self.next());
+            let at_hand = poll_fn(|context| match next.as_mut().poll(context) {
+                Poll::Ready(event) => Poll::Ready(Some(event)),
+                Poll::Pending => Poll::Ready(None),
+            });
+            match at_hand.await? {
+                Ok(Event::Data { .. }) => {}
+                Ok(Event::End(_)) => return None,
+                Err(cut) => return Some(cut).filter(Cut::is_fault),
+            }
         }
     }
 

@@ -95,7 +95,7 @@ pub(super) fn exchange(n: u8, number: u64, run: u8, outcome: Outcome) -> Leaf {
     let response = Response {
         body: Body { length: 9, root: [3; 32], segments: 1, ..body },
         end: End::Complete,
-        head: unit(number + 1),
+        head: Some(unit(number + 1)),
         interim: None,
         same: true,
         source: Source::Upstream,

@@ -153,7 +153,7 @@ fn seal_facts(leaf: &Exchange) -> SealFacts {
         segments: body.segments,
         same,
     };
-    let response = leaf.response.as_ref();
+    let response = leaf.response.as_ref().filter(|response| response.head.is_some());
     SealFacts {
         sealed: leaf.sealed,
         policy: leaf.policy,

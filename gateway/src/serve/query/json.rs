@@ -23,7 +23,7 @@ pub(super) fn detail(detail: &Detail) -> Result<Value, serde_json::Error> {
             put(&mut received, "headers", fields(came)?);
             put(request, "received", received.into());
         }
-        put(request, "trailers", trailers(units.request_trailers.as_ref())?);
+        trailers(request, units.request_trailers.as_ref())?;
         body_facts(request, seal.map(|seal| &seal.request));
     }
     if let Some(response) = object.get_mut("response").and_then(Value::as_object_mut) {
@@ -36,7 +36,7 @@ pub(super) fn detail(detail: &Detail) -> Result<Value, serde_json::Error> {
             put(&mut received, "headers", fields(came)?);
             put(response, "received", received.into());
         }
-        put(response, "trailers", trailers(units.response_trailers.as_ref())?);
+        trailers(response, units.response_trailers.as_ref())?;
         body_facts(response, seal.and_then(|seal| seal.response.as_ref()));
         let source = seal.and_then(|seal| seal.source);
         put(response, "source", json!(source.map(|source| source.as_str())));
@@ -73,8 +73,19 @@ fn fields<'a>(
     Ok(Value::Array(pairs.collect::<Result<_, serde_json::Error>>()?))
 }
 
-fn trailers(trailers: Option<&Trailers<'static>>) -> Result<Value, serde_json::Error> {
-    trailers.map_or(Ok(Value::Null), |trailers| fields(&trailers.fields))
+/// The trailers that went on, and within `received` those that came.
+fn trailers(
+    object: &mut Map<String, Value>,
+    trailers: Option<&Trailers<'static>>,
+) -> Result<(), serde_json::Error> {
+    let sent = trailers.map(|trailers| fields(&trailers.fields)).transpose()?;
+    let came = trailers
+        .map(|trailers| fields(received_fields(&trailers.fields, &trailers.received_fields)));
+    put(object, "trailers", sent.into());
+    if let Some(received) = object.get_mut("received").and_then(Value::as_object_mut) {
+        put(received, "trailers", came.transpose()?.into());
+    }
+    Ok(())
 }
 
 fn request_line(

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use sealtap_common::unit::{Field, Received};
+use sealtap_common::unit::{Field, Received, Trailers};
 
 use super::Query;
 use super::detail::{BodyFacts, Detail};
@@ -129,7 +129,7 @@ impl Page<'_> {
             }
         }
         let trailers = self.detail.units.request_trailers.as_ref();
-        self.trailers(trailers.map(|trailers| trailers.fields.as_slice()))?;
+        self.trailers(trailers)?;
         let facts = self.detail.seal.as_ref().map(|seal| seal.request);
         self.body(&view.request, facts)
     }
@@ -160,7 +160,7 @@ impl Page<'_> {
             self.fields(&head.fields, &head.received_fields)?;
         }
         let trailers = self.detail.units.response_trailers.as_ref();
-        self.trailers(trailers.map(|trailers| trailers.fields.as_slice()))?;
+        self.trailers(trailers)?;
         let facts = self.detail.seal.as_ref().and_then(|seal| seal.response);
         self.body(&response.message, facts)
     }
@@ -206,10 +206,10 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn trailers(&mut self, fields: Option<&[Field<'static>]>) -> io::Result<()> {
-        let Some(fields) = fields else { return Ok(()) };
+    fn trailers(&mut self, trailers: Option<&Trailers<'static>>) -> io::Result<()> {
+        let Some(trailers) = trailers else { return Ok(()) };
         self.aside("trailers")?;
-        fields.iter().try_for_each(|field| self.field("  ", field))
+        self.fields(&trailers.fields, &trailers.received_fields)
     }
 
     fn body(&mut self, message: &MessageView, facts: Option<BodyFacts>) -> io::Result<()> {
@@ -218,7 +218,7 @@ impl Page<'_> {
             text.push_str(&format!(" ({} bytes)", message.bytes));
         }
         let changed = facts.is_some_and(|facts| !facts.same);
-        let changed = if changed { ", not the bytes that arrived" } else { "" };
+        let changed = if changed { ", not all as it arrived" } else { "" };
         text.push_str(&format!(", {}{changed}", message.end));
         if let Some(facts) = facts.filter(|facts| facts.segments > 0) {
             let plural = if facts.segments == 1 { "" } else { "s" };

@@ -189,7 +189,8 @@ impl ExchangeView {
             let body = stored.body(direction);
             body.map_or((0, [0; 32], end), |body| (body.length, body.sha256, end))
         };
-        let response = leaf.response.as_ref();
+        // Interim answers alone are no response.
+        let response = leaf.response.as_ref().filter(|response| response.head.is_some());
         let parts = Parts {
             id: leaf.exchange,
             run: leaf.run.id,

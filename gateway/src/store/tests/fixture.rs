@@ -172,7 +172,7 @@ impl Sample {
             response: bind(Slot::ResponseHead).map(|head| Response {
                 body: bound(Direction::Response).unwrap(),
                 end,
-                head,
+                head: Some(head),
                 interim: bind(Slot::Interim),
                 same: true,
                 source: Source::Upstream,

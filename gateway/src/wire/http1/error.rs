@@ -239,6 +239,9 @@ pub enum WriteError {
     /// Two fields that frame the message, or two hosts.
     #[error("cannot send the message: it would have two framings or two hosts")]
     Ambiguous,
+    /// HTTP/2 has no room for a name of 64 KiB or for tens of thousands of fields.
+    #[error("cannot send the message: a field is too long for HTTP/2, or there are too many")]
+    Unsayable,
     /// A trailer that frames, routes or manages the connection.
     #[error("cannot send the trailers: one names a field that belongs in the head")]
     Trailer,

@@ -7,8 +7,8 @@
 //! message: what two parsers could read in two ways is refused.
 //!
 //! The order of use: [`HeadScanner`] finds a head, [`parse_request`] or [`parse_response`] reads
-//! it, [`BodyDecoder`] follows the body; [`to_forward`] picks the fields that go on, and the
-//! writers put heads, chunks and trailers on the other connection.
+//! it, [`BodyDecoder`] follows the body; [`Filter`] picks the fields and trailers that go on, and
+//! the writers put heads, chunks and trailers on the other connection.
 
 mod body;
 mod chunked;
@@ -29,7 +29,7 @@ pub use chunked::{MAX_EXTENSIONS, MAX_TRAILERS};
 pub use connection::{Connection, MAX_CONNECTION_OPTIONS};
 pub use error::{BodyError, HeadError, WriteError};
 pub use fields::{MAX_FIELDS, is_token};
-pub use forwarding::{is_forbidden_trailer, is_hop_by_hop, to_forward, trailers_to_forward};
+pub use forwarding::{Filter, is_forbidden_trailer, is_hop_by_hop};
 pub use framing::{RequestFraming, ResponseFraming, declared_length};
 pub use request::{Request, parse_request};
 pub use response::{Response, parse_response};

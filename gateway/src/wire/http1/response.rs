@@ -94,7 +94,7 @@ fn framing(
         });
     }
     // With `close` no other response follows that could be misread, so the rule of RFC 9112
-    // section 6.3 is safe: chunked wins, and `to_forward` lets the length go no further.
+    // section 6.3 is safe: chunked wins, and `Filter` lets the length go no further.
     if chunked && length.is_some() && !close {
         return Err(HeadError::LengthWithTransferEncoding);
     }

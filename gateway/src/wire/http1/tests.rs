@@ -37,6 +37,12 @@ fn response_with(lines: &str) -> Result<Response, HeadError> {
     response(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").as_bytes())
 }
 
+/// The fields of a head that go on.
+fn passing(head: &Fields) -> Vec<(&[u8], &[u8])> {
+    let filter = Filter::of(head);
+    head.iter().filter(|(name, _)| filter.passes(name)).collect()
+}
+
 /// What a decoder gave for a whole body: payload, trailers, bytes left over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Whole {

@@ -143,6 +143,11 @@ fn write_fields<'a>(
     Ok(())
 }
 
+/// Whether a field can be written so that it reads back as it is.
+pub(super) fn is_writable(name: &[u8], value: &[u8]) -> bool {
+    check(name, value).is_ok()
+}
+
 fn check(name: &[u8], value: &[u8]) -> Result<(), WriteError> {
     if !is_token(name) {
         return Err(WriteError::Name);

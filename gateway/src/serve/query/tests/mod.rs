@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use sealtap_common::Id;
-use sealtap_common::unit::{Interim, Shown, StatusLine, Trailers, Version};
+use sealtap_common::unit::{Interim, Received, Shown, StatusLine, Trailers, Version};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -71,7 +71,10 @@ fn rich(journal: &mut Journal) -> SealedExchange {
     let early =
         StatusLine { reason: b"Early".to_vec().into(), status: 103, version: Version::Http11 };
     let interim = Interim { heads: vec![(early, vec![octets("Link", "</a>")])] };
-    let trailers = Trailers { fields: vec![octets("Grpc-Status", "0")] };
+    let trailers = Trailers {
+        fields: vec![octets("Grpc-Status", "0")],
+        received_fields: vec![Received::Same(0), Received::Own(octets("X-Hop", "1"))],
+    };
     let zipped = [octets("content-type", "text/event-stream"), octets("Content-Encoding", "gzip")];
     Sample::new(0)
         .run_name("nightly")
@@ -146,6 +149,8 @@ fn show_json_adds_heads_trailers_and_interim_answers() {
     assert_eq!(shown["request"]["received"]["headers"], came);
     assert_eq!(shown["request"]["target"], json!(["/v1/chat?key=", { "secret": tag }, "&a=b"]));
     assert_eq!(shown["response"]["trailers"], json!([["Grpc-Status", "0"]]));
+    let came = json!([["Grpc-Status", "0"], ["X-Hop", "1"]]);
+    assert_eq!(shown["response"]["received"]["trailers"], came);
     assert_eq!(shown["request"]["trailers"], Value::Null);
     assert_eq!(shown["interim"][0]["status"], 103);
     assert_eq!(shown["interim"][0]["headers"], json!([["Link", "</a>"]]));
@@ -176,6 +181,7 @@ fn show_tells_people_what_changed_on_the_way() {
         "  Authorization: <secret WlpaWlpa>",
         "103 Early  HTTP/1.1  (interim)",
         "  Grpc-Status: 0",
+        "- X-Hop: 1",
         "  body 100.0 kB (100000 bytes), complete, bytes/1 in 2 segments",
     ] {
         assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");

@@ -4,7 +4,8 @@ fn forwarded(lines: &str) -> Vec<(String, String)> {
     let head = request_with(lines).unwrap().head;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     // `Host` comes first in these requests and always goes on.
-    to_forward(&head.fields).skip(1).map(|(name, value)| (text(name), text(value))).collect()
+    let passing = passing(&head.fields).into_iter().skip(1);
+    passing.map(|(name, value)| (text(name), text(value))).collect()
 }
 
 #[test]
@@ -33,8 +34,24 @@ fn connection_speaks_for_the_trailers_too() {
     let head = request_with("Connection: x-sum\r\nTransfer-Encoding: chunked\r\n").unwrap().head;
     let trailers =
         Fields::from_pairs([(&b"X-Sum"[..], &b"1"[..]), (b"Y", b"2"), (b"Upgrade", b"3")]);
-    let kept: Vec<_> = trailers_to_forward(&head.fields, &trailers).collect();
-    assert_eq!(kept, [(&b"Y"[..], &b"2"[..])]);
+    let kept = Filter::of(&head.fields).trailers(&trailers);
+    assert_eq!(kept, Fields::from_pairs([(&b"Y"[..], &b"2"[..])]));
+}
+
+#[test]
+fn no_trailer_goes_on_that_could_not_be_written_or_would_frame() {
+    let head = Fields::default();
+    let trailers = Fields::from_pairs([
+        (&b"X-Sum"[..], &b"1"[..]),
+        (b"content-length", b"5"),
+        (b"Host", b"a"),
+        (b"trailer", b"x"),
+        (b"x-outer", b" 1"),
+        (b"x-line", b"a\r\nb: c"),
+        (b"not a token", b"1"),
+    ]);
+    let kept = Filter::of(&head).trailers(&trailers);
+    assert_eq!(kept, Fields::from_pairs([(&b"X-Sum"[..], &b"1"[..])]));
 }
 
 #[test]
