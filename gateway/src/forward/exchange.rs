@@ -70,8 +70,7 @@ pub async fn forward(forwarder: &Forwarder, captured: Captured) -> Forwarded {
     let client = accepted.client().address();
     let summary = Summary::new(&accepted, &route);
     let (body, reply) = Accepted::into_streams(accepted);
-    let mut response =
-        Responding::new(reply, head.method.clone(), route.upstream.authority.clone());
+    let mut response = Responding::new(reply, head.method.clone());
     response.upgrade = upgrade;
     let exchange = Exchange {
         forwarder,

@@ -20,7 +20,7 @@ pub async fn refuse(refused: Refused, answer: Answer) -> Forwarded {
     let method = accepted.head().method.clone();
     let whole = accepted.length() == BodyLength::None;
     let (body, reply) = accepted.into_streams();
-    let response = Responding::new(reply, method, String::new());
+    let response = Responding::new(reply, method);
     refused_with(recorder, response, body, whole, answer, summary).await
 }
 
@@ -31,7 +31,7 @@ pub async fn refuse_malformed(
     body: Source,
     answer: Answer,
 ) -> Forwarded {
-    let mut response = Responding::new(reply, NO_METHOD, String::new());
+    let mut response = Responding::new(reply, NO_METHOD);
     let summary = Summary::malformed();
     match recorder {
         Ok(recorder) => refused_with(recorder, response, body, false, answer, summary).await,
@@ -49,7 +49,7 @@ pub async fn turn_away(refused: Box<(Down, Accepted)>) -> Forwarded {
     let mut summary = Summary::refused(&accepted);
     let method = accepted.head().method.clone();
     let (body, reply) = accepted.into_streams();
-    let mut response = Responding::new(reply, method, String::new());
+    let mut response = Responding::new(reply, method);
     response.refuse(&down).await;
     summary.status = response.status();
     summary.outcome = Outcome::Refused;

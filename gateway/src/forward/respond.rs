@@ -54,7 +54,6 @@ pub(super) struct Responding {
     reply: Option<Reply>,
     version: Version,
     method: Bytes,
-    authority: String,
     /// From the final head on.
     pub(super) sink: Option<Sink>,
     source: Option<Source>,
@@ -72,9 +71,9 @@ pub(super) struct Responding {
 }
 
 impl Responding {
-    /// A place for the answer to a request with `method`; `authority` is the upstream's.
+    /// A place for the answer to a request with `method`.
     #[must_use]
-    pub(super) fn new(reply: Reply, method: Bytes, authority: String) -> Self {
+    pub(super) fn new(reply: Reply, method: Bytes) -> Self {
         let version = reply.version();
         let close = match &reply {
             Reply::Http1(reply) => !reply.keep_alive(),
@@ -84,7 +83,6 @@ impl Responding {
             reply: Some(reply),
             version,
             method,
-            authority,
             sink: None,
             source: None,
             status: None,
@@ -192,7 +190,7 @@ impl Responding {
         let framing = self.framing(length, head.status);
         self.close |= framing == Framing::UntilClose;
         let sent = head::response(head, self.version, framing, self.close);
-        if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), None) {
+        if let Err(down) = recorder.answered(head, &sent, None) {
             return Response::Down(down);
         }
         if let Err(error) = self.begin(&sent, framing) {
@@ -212,7 +210,7 @@ impl Responding {
         recorder: &Recorder,
     ) -> Response {
         let sent = head::response(head, self.version, Framing::Raw, false);
-        if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), None) {
+        if let Err(down) = recorder.answered(head, &sent, None) {
             return Response::Down(down);
         }
         if let Err(error) = self.begin(&sent, Framing::Raw) {
@@ -243,9 +241,7 @@ impl Responding {
         let framing = if bodiless { Framing::Bodiless } else { Framing::Length(length) };
         self.close |= !whole;
         let sent = head::response(&received, self.version, framing, self.close);
-        if let Err(down) =
-            recorder.answered(&received, &sent, self.authority.as_bytes(), Some(verdict))
-        {
+        if let Err(down) = recorder.answered(&received, &sent, Some(verdict)) {
             return Ending::Down(down);
         }
         if let Err(error) = self.begin(&sent, framing) {

@@ -13,6 +13,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use crate::capture::Tapped;
+use crate::capture::secrets::is_credential;
 
 use super::buffer::Payload;
 use super::message::{Fields, ResponseHead};
@@ -217,18 +218,26 @@ fn refusal(error: h2::Error) -> SendError {
 /// The fields of `map`, in its order.
 #[must_use]
 pub fn fields(map: &HeaderMap) -> Fields {
-    Fields::from_pairs(map.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())))
+    let never_indexed = map.iter().filter(|(_, value)| value.is_sensitive());
+    let mut sensitive: Vec<Bytes> =
+        never_indexed.map(|(name, _)| Bytes::copy_from_slice(name.as_str().as_bytes())).collect();
+    sensitive.dedup();
+    let pairs = map.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    Fields::from_pairs(pairs).with_sensitive(sensitive)
 }
 
 /// `fields` as a map. Names become lower-case, as HTTP/2 demands; whatever `http` refuses was
-/// refused when the fields were received, and is left out.
+/// refused when the fields were received, and is left out. Credentials, and what came so, are never
+/// indexed: others share the connection, and its compression table would answer their guesses.
 #[must_use]
 pub fn header_map(fields: &Fields) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(fields.len());
     for (name, value) in fields.iter() {
-        if let (Ok(name), Ok(value)) =
+        let never_indexed = is_credential(name) || fields.is_sensitive(name);
+        if let (Ok(name), Ok(mut value)) =
             (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
         {
+            value.set_sensitive(never_indexed);
             map.append(name, value);
         }
     }
