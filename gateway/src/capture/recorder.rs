@@ -175,7 +175,11 @@ impl Recorder {
     ///
     /// [`Down`].
     pub fn interim(&self, sent: &ResponseHead) -> Result<Position, Down> {
-        self.journal.append(self.ticket, kind::INTERIM, &[&self.heads.interim(sent, &self.authority)])
+        self.journal.append(
+            self.ticket,
+            kind::INTERIM,
+            &[&self.heads.interim(sent, &self.authority)],
+        )
     }
 
     /// Records the final answer's head as it came and as it leaves.

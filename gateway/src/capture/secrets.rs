@@ -104,9 +104,8 @@ impl Secrets {
     pub fn new(key: &[u8; 32], fields: &[String], parameters: &[String]) -> Self {
         let lower = |names: &[String]| names.iter().map(|name| name.to_ascii_lowercase()).collect();
         // As a target's are, so that either spelling in the configuration means the same.
-        let canonical = |name: &String| {
-            String::from_utf8_lossy(&canonical_name(name.as_bytes())).into_owned()
-        };
+        let canonical =
+            |name: &String| String::from_utf8_lossy(&canonical_name(name.as_bytes())).into_owned();
         let mut parameters: Vec<String> = parameters.iter().map(canonical).collect();
         parameters.extend(PARAMETERS.iter().map(|name| (*name).to_owned()));
         Self { key: Zeroizing::new(*key), fields: lower(fields), parameters }

@@ -177,7 +177,8 @@ impl Exchange<'_> {
                     // Over HTTP/2 the head leaves by itself.
                     self.recorder.durable(position).await?;
                 }
-                match send_head(shared.sender, &sent, bodiless).await {
+                let which = shared.connection();
+                match send_head(shared, &sent, bodiless).await {
                     Ok((incoming, sink)) => {
                         let sink = Some(Sink::Http2(sink));
                         let first = (!bodiless).then_some(position);
@@ -185,7 +186,7 @@ impl Exchange<'_> {
                     }
                     Err(SendHeadError::Closed(_)) if !fresh => {
                         // It said good-bye since the last exchange; nothing was sent.
-                        self.forwarder.pool.unshare(&upstream.name);
+                        self.forwarder.pool.unshare(&upstream.name, &which);
                         Err(Refusal::Stale)
                     }
                     Err(error) => Err(Refusal::Answer(Answer::unsent(&error))),

@@ -1,5 +1,6 @@
 //! Requests that go nowhere: answered by the gateway, and recorded all the same.
 
+use bytes::Bytes;
 use sealtap_common::leaf::{End, ErrorCode, Outcome};
 
 use super::answer::Answer;
@@ -11,6 +12,7 @@ use crate::capture::journal::Down;
 use crate::capture::record::Direction;
 use crate::capture::{Recorder, Refused};
 use crate::journey::NO_METHOD;
+use crate::wire::message::{Fields, ResponseHead, Version};
 use crate::wire::source::Source;
 
 /// Answers a request that goes nowhere, and records the answer.
@@ -41,6 +43,34 @@ pub async fn refuse_malformed(
             Forwarded { rest, summary }
         }
     }
+}
+
+/// Records a request that the HTTP/2 library has refused, and answered with a 431 where it was
+/// `too_large`, else with a reset.
+#[must_use]
+pub fn refuse_unseen(recorder: Recorder, too_large: bool) -> Summary {
+    let code = if too_large { ErrorCode::HeadTooLarge } else { ErrorCode::MalformedRequest };
+    let _ = recorder.ended(Direction::Request, End::GatewayRefused, false, None);
+    let mut summary = Summary::malformed();
+    if too_large {
+        let head = ResponseHead {
+            status: 431,
+            reason: Bytes::new(),
+            version: Version::Http2,
+            fields: Fields::default(),
+        };
+        let _ = recorder.answered(&head, &head, Some((Outcome::Refused, code)));
+        let _ = recorder.ended(Direction::Response, End::Complete, true, None);
+        summary.status = Some(431);
+    }
+    summary.started_us = recorder.now_us();
+    summary.id = recorder.id();
+    summary.number = recorder.number();
+    recorder.run().clone_into(&mut summary.run);
+    summary.outcome = Outcome::Refused;
+    summary.error = Some(code);
+    summary.recorded = recorder.closed(Outcome::Refused, Some(code)).is_ok();
+    summary
 }
 
 /// Answers that nothing can be captured now; there is no record of it but the journal's own count.

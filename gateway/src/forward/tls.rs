@@ -31,7 +31,8 @@ pub(super) struct TlsRoots {
     extra: Vec<CertificateDer<'static>>,
     /// Read once, and only when some upstream speaks TLS.
     system: OnceLock<RootCertStore>,
-    settings: Mutex<HashMap<(String, bool), Arc<ClientConfig>>>,
+    /// By what they are made of, never by a name: clients choose some of those.
+    settings: Mutex<HashMap<(Vec<PathBuf>, Protocol, bool), Arc<ClientConfig>>>,
 }
 
 impl TlsRoots {
@@ -58,7 +59,7 @@ impl TlsRoots {
         upstream: &Upstream,
         http1_only: bool,
     ) -> Result<Arc<ClientConfig>, ConnectError> {
-        let key = (upstream.name.clone(), http1_only);
+        let key = (upstream.ca.clone(), upstream.protocol, http1_only);
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(settings) = settings.get(&key) {
             return Ok(Arc::clone(settings));
