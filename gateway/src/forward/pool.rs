@@ -266,3 +266,6 @@ impl Slots {
         Some(idle)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -174,7 +174,7 @@ fn an_absolute_target_for_the_listener_is_reverse_mode() {
         ("http://127.0.0.1:4142/x/p", "127.0.0.1:4142"),
         ("http://127.0.0.1/x/p", "127.0.0.1"),
         ("http://api.openai.com/v1", "api.openai.com"),
-        ("http://u@127.0.0.1:4141/x/p", "u@127.0.0.1:4141"),
+        ("http://u@127.0.0.1:4141/x/p", "127.0.0.1:4141"),
         ("https://a?b", "a"),
         ("http:///x", ""),
     ] {
