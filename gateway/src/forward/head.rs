@@ -111,7 +111,7 @@ pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
         scheme: http2.then(|| scheme(upstream)),
         authority: http2.then(|| Bytes::copy_from_slice(authority)),
         version: if http2 { Version::Http2 } else { Version::Http11 },
-        fields: out.finish().sensitive_as(&received.fields),
+        fields: out.finish(),
     }
 }
 
@@ -170,7 +170,7 @@ pub(super) fn response(
         status: received.status,
         reason: if http2 { Bytes::new() } else { received.reason.clone() },
         version: if http2 { Version::Http2 } else { Version::Http11 },
-        fields: out.finish().sensitive_as(&received.fields),
+        fields: out.finish(),
     }
 }
 

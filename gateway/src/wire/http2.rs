@@ -218,28 +218,36 @@ fn refusal(error: h2::Error) -> SendError {
 /// The fields of `map`, in its order.
 #[must_use]
 pub fn fields(map: &HeaderMap) -> Fields {
-    let never_indexed = map.iter().filter(|(_, value)| value.is_sensitive());
-    let mut sensitive: Vec<Bytes> =
-        never_indexed.map(|(name, _)| Bytes::copy_from_slice(name.as_str().as_bytes())).collect();
-    sensitive.dedup();
-    let pairs = map.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    Fields::from_pairs(pairs).with_sensitive(sensitive)
+    Fields::from_pairs(map.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())))
 }
 
 /// `fields` as a map. Names become lower-case, as HTTP/2 demands; whatever `http` refuses was
-/// refused when the fields were received, and is left out. Credentials, and what came so, are never
-/// indexed: others share the connection, and its compression table would answer their guesses.
+/// refused when the fields were received, and is left out. Credentials are never indexed (RFC 7541
+/// section 7.1.3): others share the connection, and its compression table would answer their
+/// guesses. Which other fields came so, `h2` does not tell.
 #[must_use]
 pub fn header_map(fields: &Fields) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(fields.len());
     for (name, value) in fields.iter() {
-        let never_indexed = is_credential(name) || fields.is_sensitive(name);
         if let (Ok(name), Ok(mut value)) =
             (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
         {
-            value.set_sensitive(never_indexed);
+            value.set_sensitive(is_credential(name.as_str().as_bytes()));
             map.append(name, value);
         }
     }
     map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_enter_no_compression_table() {
+        let names: [&[u8]; 4] = [b"Authorization", b"set-cookie", b"x-api-key", b"accept"];
+        let map = header_map(&Fields::from_pairs(names.map(|name| (name, b"v".as_slice()))));
+        assert!(map["authorization"].is_sensitive() && map["set-cookie"].is_sensitive());
+        assert!(map["x-api-key"].is_sensitive() && !map["accept"].is_sensitive());
+    }
 }

@@ -43,8 +43,6 @@ struct Span {
 pub struct Fields {
     buffer: Bytes,
     spans: Vec<Span>,
-    /// Names that HTTP/2 sent as never to be indexed (RFC 7541 section 7.1.3), in lower case.
-    sensitive: Vec<Bytes>,
 }
 
 impl Fields {
@@ -57,7 +55,7 @@ impl Fields {
         I: IntoIterator<Item = ((u32, u32), (u32, u32))>,
     {
         let spans = spans.into_iter().map(|(name, value)| Span { name, value }).collect();
-        Self { buffer, spans, sensitive: Vec::new() }
+        Self { buffer, spans }
     }
 
     /// Fields copied from pairs of name and value.
@@ -75,24 +73,6 @@ impl Fields {
     /// Pairs of name and value, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
         self.spans.iter().map(|span| (self.slice(span.name), self.slice(span.value)))
-    }
-
-    /// Whether fields called `name` must not enter a compression table on any hop.
-    #[must_use]
-    pub fn is_sensitive(&self, name: &[u8]) -> bool {
-        self.sensitive.iter().any(|sensitive| name.eq_ignore_ascii_case(sensitive))
-    }
-
-    /// These fields, with `names` kept out of compression tables.
-    #[must_use]
-    pub fn with_sensitive(self, names: Vec<Bytes>) -> Self {
-        Self { sensitive: names, ..self }
-    }
-
-    /// These fields, kept out of compression tables as `received` were.
-    #[must_use]
-    pub fn sensitive_as(self, received: &Self) -> Self {
-        self.with_sensitive(received.sensitive.clone())
     }
 
     /// How many fields there are.
@@ -170,7 +150,7 @@ impl FieldsBuilder {
     /// The fields.
     #[must_use]
     pub fn finish(self) -> Fields {
-        Fields { buffer: self.buffer.into(), spans: self.spans, sensitive: Vec::new() }
+        Fields { buffer: self.buffer.into(), spans: self.spans }
     }
 }
 
