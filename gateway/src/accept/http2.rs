@@ -98,7 +98,8 @@ pub(super) async fn serve(
                 exchanges.spawn(async move {
                     match accepted {
                         Ok(accepted) => journey.travel(*accepted).await,
-                        Err((reply, body)) => {
+                        Err(unanswered) => {
+                            let (reply, body) = *unanswered;
                             journey.malformed(&client, misaddressed(), reply, body).await
                         }
                     };
@@ -131,10 +132,11 @@ fn accept(
     respond: SendResponse<Bytes>,
     client: &Arc<Client>,
     journey: &Journey,
-) -> Result<Box<Accepted>, (Reply, Source)> {
+) -> Result<Box<Accepted>, Box<(Reply, Source)>> {
     let (parts, body) = request.into_parts();
     if parts.uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err((Reply::Http2(respond), Source::Http2(FrameSource::new(body))));
+        let body = Source::Http2(FrameSource::new(body));
+        return Err(Box::new((Reply::Http2(respond), body)));
     }
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());

@@ -25,6 +25,9 @@ pub enum TrustError {
     },
 }
 
+/// What TLS settings are made of: CA files, the protocol, and whether HTTP/1 alone is offered.
+type Ingredients = (Vec<PathBuf>, Protocol, bool);
+
 /// The certificate authorities and the TLS settings made from them.
 #[derive(Debug)]
 pub(super) struct TlsRoots {
@@ -32,7 +35,7 @@ pub(super) struct TlsRoots {
     /// Read once, and only when some upstream speaks TLS.
     system: OnceLock<RootCertStore>,
     /// By what they are made of, never by a name: clients choose some of those.
-    settings: Mutex<HashMap<(Vec<PathBuf>, Protocol, bool), Arc<ClientConfig>>>,
+    settings: Mutex<HashMap<Ingredients, Arc<ClientConfig>>>,
 }
 
 impl TlsRoots {
