@@ -193,6 +193,7 @@ impl Gateway {
             runs: Runs::default(),
             random,
             timeouts: config.timeouts.clone(),
+            limits: config.limits.clone(),
             report: told,
         });
         Ok(Self { journal, sealer, journey, listener, report, writer })

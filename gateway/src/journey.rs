@@ -14,13 +14,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustls::crypto::SecureRandom;
 
-use crate::accept::{Accepted, ByteReply, Client, Reply};
+use crate::accept::{Accepted, Client, Reply};
 use crate::capture::journal::Down;
 use crate::capture::{ErrorCode, Refused, Tap, random_id};
-use crate::config::Timeouts;
+use crate::config::{Limits, Timeouts};
 use crate::forward::answer::Answer;
 use crate::forward::{
-    Forwarded, Forwarder, Rest, Summary, forward, refuse, refuse_malformed, turn_away,
+    Forwarded, Forwarder, Rest, Summary, forward, refuse, refuse_malformed, refuse_unseen,
+    turn_away,
 };
 use crate::identify::{self, Runs};
 use crate::route::{RouteError, Table};
@@ -40,6 +41,8 @@ pub struct Journey {
     pub random: &'static dyn SecureRandom,
     /// How long to wait for what.
     pub timeouts: Timeouts,
+    /// How much clients may hold at once.
+    pub limits: Limits,
     /// Told of each exchange that is over.
     pub report: Box<dyn Fn(Summary) + Send + Sync>,
 }
@@ -80,13 +83,22 @@ impl Journey {
         &self,
         client: &Arc<Client>,
         answer: Answer,
-        reply: ByteReply,
+        reply: Reply,
         body: Source,
     ) -> Rest {
-        let reply = Reply::Http1(reply);
         let address = client.address().to_string();
         let recorder = self.tap.malformed(&address, client.run());
         self.arrive(refuse_malformed(recorder, reply, body, answer).await)
+    }
+
+    /// Records a request that the HTTP/2 library refused before anybody saw it: with a reset, or
+    /// where it was `too_large` with a 431.
+    pub fn refused_unseen(&self, client: &Arc<Client>, too_large: bool) {
+        let address = client.address().to_string();
+        // Where the journal is down, it has counted the refusal.
+        if let Ok(recorder) = self.tap.malformed(&address, client.run()) {
+            (self.report)(refuse_unseen(recorder, too_large));
+        }
     }
 
     /// Records that a client's connection is over.
@@ -104,6 +116,12 @@ impl Journey {
     #[must_use]
     pub fn timeouts(&self) -> &Timeouts {
         &self.timeouts
+    }
+
+    /// How much clients may hold at once.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Now, in microseconds since the Unix epoch.

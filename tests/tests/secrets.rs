@@ -115,3 +115,61 @@ fn no_file_holds_a_secret() {
     );
     upstream.finish();
 }
+
+/// Every other place and spelling: escapes, trailers, interim answers, URLs in fields, an authority
+/// with a password, targets that lead nowhere, and what is said of them.
+#[test]
+fn no_place_and_no_spelling_keeps_a_secret() {
+    let upstream = Upstream::answering(|session, request| {
+        let raw = String::from_utf8_lossy(&request.head.raw).into_owned();
+        assert!(raw.contains(&format!("%6bey={}", SECRETS[5])), "{raw}");
+        let early = format!("Set-Cookie: early={}", SECRETS[4]);
+        session.send(format!("HTTP/1.1 103 Early Hints\r\n{early}\r\n\r\n"));
+        let location = format!("https://u:{}@x/?X-Amz-Signature={}", SECRETS[6], SECRETS[5]);
+        session.send(head(
+            "HTTP/1.1 200 OK",
+            &[("Location", &location), ("Transfer-Encoding", "chunked")],
+        ));
+        session.send(format!("2\r\nok\r\n0\r\nX-Trailer-Token: {}\r\n\r\n", SECRETS[1]));
+    });
+    let gateway = Options::default().upstream("up", upstream.url()).start();
+    let mut client = Wire::connect(gateway.address());
+    let target = format!("/up/v1?%6bey={}&a=1;token={}", SECRETS[5], SECRETS[0]);
+    client.send(head(format!("GET {target} HTTP/1.1"), &[("Host", "x")]));
+    let (interim, _) = client.response_head();
+    assert_eq!(interim.len(), 1);
+    let body = client.body(sealtap_tests::http1::Framing::Chunked).finish();
+    assert_eq!(body.content.length(), 2);
+    for line in [
+        format!("GET http://u:{}@elsewhere/x?key={} HTTP/1.1", SECRETS[6], SECRETS[5]),
+        format!("GET ftp://elsewhere/x?key={} HTTP/1.1", SECRETS[5]),
+        format!("GET up?key={} HTTP/1.1", SECRETS[5]),
+        format!("CONNECT u:{}@elsewhere:443 HTTP/1.1", SECRETS[6]),
+    ] {
+        let mut refused = Wire::connect(gateway.address());
+        refused.send(head(line, &[("Host", "elsewhere")]));
+        let answer = refused.response("GET");
+        assert!((400..600).contains(&answer.status()));
+        assert_absent(answer.bytes(), "an answer of the gateway's own");
+    }
+    sealtap_tests::http2::run(async {
+        let mut client = sealtap_tests::client_http2::Client::connect(gateway.address()).await;
+        let uri = format!("http://u:{}@x/up/v1", SECRETS[6]);
+        let request = http::Request::get(uri).body(()).expect("sound");
+        let answer = client.call(request, b"", None).await;
+        assert_eq!(answer.status(), 400);
+        assert_absent(answer.content().bytes(), "an answer over HTTP/2");
+        client.close().await;
+    });
+    drop(client);
+    gateway.wait_sealed(6);
+    assert_files_clean(gateway.home().path());
+    let live = gateway.live().iter().map(ToString::to_string).collect::<String>();
+    assert_absent(live.as_bytes(), "the live lines");
+    assert_absent(gateway.stderr().as_bytes(), "standard error");
+    for exchange in gateway.finish() {
+        assert_absent(exchange.show().to_string().as_bytes(), "show --json");
+        assert_absent(exchange.json.to_string().as_bytes(), "ls --json");
+    }
+    upstream.finish();
+}

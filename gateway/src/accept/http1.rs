@@ -64,6 +64,7 @@ pub(super) async fn serve(
             Err(error) => {
                 let reply = ByteReply::new(writer, Version::Http11, false);
                 let body = ByteSource::new(reader, Chunk::empty(), nothing());
+                let reply = Reply::Http1(reply);
                 journey.malformed(&client, refusal(error), reply, Source::Http1(body)).await
             }
         };

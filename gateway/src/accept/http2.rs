@@ -1,24 +1,33 @@
 //! An HTTP/2 connection of a client: many requests at once.
 
-use std::io;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::SendResponse;
+use h2::server::{Connection, SendResponse};
+use h2::{Ping, PingPong, RecvStream};
 use http::Request;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use sealtap_common::leaf::ErrorCode;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::accepted::{Accepted, BodyLength, Client, Reply};
+use super::watched::{Refusal, Watched, Watching};
+use crate::forward::answer::Answer;
 use crate::journey::Journey;
 use crate::wire::http2::{FrameSource, fields};
 use crate::wire::message::{RequestHead, Version};
 use crate::wire::source::Source;
 use crate::wire::stream::Stream;
+
+/// How long a client may leave a ping without an answer, and everything else unsaid.
+const PONG: Duration = Duration::from_secs(20);
+
+/// How long a client that was told good-bye may take to hear it.
+const GOOD_BYE: Duration = Duration::from_secs(5);
 
 /// Serves requests until the connection ends; when `stop` turns true no new ones are taken.
 pub(super) async fn serve(
@@ -28,46 +37,92 @@ pub(super) async fn serve(
     journey: Arc<Journey>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let limits = journey.limits().clone();
+    let (watched, watching) = Watched::new(stream, seen);
     let handshake = h2::server::Builder::new()
         .initial_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
-        .max_concurrent_streams(1_000)
+        .max_concurrent_streams(limits.streams)
         .max_header_list_size(1 << 18)
-        .handshake::<_, Bytes>(Replayed { seen, at: 0, stream });
-    let mut connection = match handshake.await {
-        Ok(connection) => connection,
-        Err(error) => {
+        // Streams opened and reset at once (CVE-2023-44487), and faults that cost a reset each.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(Some(256))
+        .handshake::<_, Bytes>(watched);
+    let mut connection = match timeout(journey.timeouts().client_head, handshake).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
             tracing::debug!(client = %client.address, %error, "HTTP/2 handshake failed");
             return;
         }
+        Err(_) => return,
     };
+    let (idle, quiet) = (journey.timeouts().client_idle, journey.timeouts().client_ping);
+    let most = usize::try_from(limits.streams).unwrap_or(usize::MAX);
+    let mut pulse = Pulse::new(connection.ping_pong(), quiet, watching.clone());
     let mut exchanges = JoinSet::new();
     let mut stopping = false;
+    let mut rest = Instant::now() + idle;
     loop {
+        // A stream that its client has reset is over for `h2` while its exchange still ends.
+        let full = exchanges.len() >= most;
         let next = tokio::select! {
-            next = connection.accept() => next,
+            next = next(&mut connection, &watching, full) => next,
             _ = stop.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
                 connection.graceful_shutdown();
                 continue;
             }
-            Some(_) = exchanges.join_next(), if !exchanges.is_empty() => continue,
-        };
-        match next {
-            Some(Ok((request, respond))) => {
-                let accepted = accept(request, respond, &client, &journey);
-                let journey = Arc::clone(&journey);
-                exchanges.spawn(async move {
-                    journey.travel(accepted).await;
-                });
+            Some(_) = exchanges.join_next(), if !exchanges.is_empty() => {
+                rest = Instant::now() + idle;
+                continue;
             }
-            Some(Err(error)) => {
-                tracing::debug!(client = %client.address, %error, "HTTP/2 connection failed");
+            () = sleep_until(rest), if exchanges.is_empty() => {
+                if stopping {
+                    break;
+                }
+                stopping = true;
+                connection.graceful_shutdown();
+                rest = Instant::now() + GOOD_BYE;
+                continue;
+            }
+            () = pulse.lost(), if !exchanges.is_empty() => {
+                tracing::debug!(client = %client.address, "HTTP/2 client answers no ping");
                 break;
             }
-            None => break,
+        };
+        match next {
+            Next::Request(request, respond) => {
+                watching.handed_out(respond.stream_id().as_u32());
+                let accepted = accept(*request, respond, &client, &journey);
+                let (journey, client) = (Arc::clone(&journey), Arc::clone(&client));
+                exchanges.spawn(async move {
+                    match accepted {
+                        Ok(accepted) => journey.travel(*accepted).await,
+                        Err(unanswered) => {
+                            let (reply, body) = *unanswered;
+                            journey.malformed(&client, misaddressed(), reply, body).await
+                        }
+                    };
+                });
+            }
+            Next::Refused(refusal) => journey.refused_unseen(&client, refusal == Refusal::TooLarge),
+            Next::Over(error) => {
+                if let Some(error) = error {
+                    tracing::debug!(client = %client.address, %error, "HTTP/2 connection failed");
+                    // A head that broke the whole connection was a request too.
+                    if error.is_library() {
+                        (0..watching.abandoned())
+                            .for_each(|_| journey.refused_unseen(&client, false));
+                    }
+                }
+                break;
+            }
         }
     }
+    while let Some(refusal) = watching.refused() {
+        journey.refused_unseen(&client, refusal == Refusal::TooLarge);
+    }
+    drop(connection);
     // Whoever still runs learns from the failed connection, and records it.
     while exchanges.join_next().await.is_some() {}
 }
@@ -77,8 +132,12 @@ fn accept(
     respond: SendResponse<Bytes>,
     client: &Arc<Client>,
     journey: &Journey,
-) -> Accepted {
+) -> Result<Box<Accepted>, Box<(Reply, Source)>> {
     let (parts, body) = request.into_parts();
+    if parts.uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        let body = Source::Http2(FrameSource::new(body));
+        return Err(Box::new((Reply::Http2(respond), body)));
+    }
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     let head = RequestHead {
@@ -96,7 +155,7 @@ fn accept(
         Some(length) => BodyLength::Exactly(length),
         None => BodyLength::Unknown,
     };
-    Accepted {
+    Ok(Box::new(Accepted {
         head,
         length,
         body: Source::Http2(FrameSource::new(body)),
@@ -104,63 +163,85 @@ fn accept(
         client: Arc::clone(client),
         upgrade: false,
         started_us: journey.now_us(),
-    }
+    }))
 }
 
-/// A stream whose first bytes were read already, to learn what it speaks.
-struct Replayed {
-    seen: Vec<u8>,
-    at: usize,
-    stream: Stream,
+/// A user and a password are no part of `:authority` (RFC 9113 section 8.3.1); as over HTTP/1,
+/// nothing of such a request is kept.
+fn misaddressed() -> Answer {
+    Answer::new(
+        400,
+        ErrorCode::MalformedRequest,
+        "the authority must not hold a user or a password",
+    )
 }
 
-impl AsyncRead for Replayed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let rest = this.seen.get(this.at..).unwrap_or_default();
-        if rest.is_empty() {
-            return Pin::new(&mut this.stream).poll_read(context, buffer);
+/// What a connection brings next.
+enum Next {
+    Request(Box<Request<RecvStream>>, SendResponse<Bytes>),
+    Refused(Refusal),
+    Over(Option<h2::Error>),
+}
+
+/// The next request, or what `h2` did with one by itself. While the connection is `full` only what
+/// is under way goes on, and `h2` counts what its client opens and resets meanwhile.
+async fn next(
+    connection: &mut Connection<Watched, Bytes>,
+    watching: &Watching,
+    full: bool,
+) -> Next {
+    poll_fn(|context| {
+        if full {
+            return connection.poll_closed(context).map(|ended| Next::Over(ended.err()));
         }
-        let count = rest.len().min(buffer.remaining());
-        buffer.put_slice(rest.get(..count).unwrap_or_default());
-        this.at += count;
-        if this.at == this.seen.len() {
-            (this.seen, this.at) = (Vec::new(), 0);
+        if let Poll::Ready(next) = connection.poll_accept(context) {
+            return Poll::Ready(match next {
+                Some(Ok((request, respond))) => Next::Request(Box::new(request), respond),
+                Some(Err(error)) => Next::Over(Some(error)),
+                None => Next::Over(None),
+            });
         }
-        Poll::Ready(Ok(()))
-    }
+        // Everything that can be handed out is, so what is left was refused.
+        watching.refused().map_or(Poll::Pending, |refusal| Poll::Ready(Next::Refused(refusal)))
+    })
+    .await
 }
 
-impl AsyncWrite for Replayed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+/// Finds out whether a silent client is still there.
+struct Pulse {
+    ping: Option<PingPong>,
+    quiet: Option<Duration>,
+    watching: Watching,
+    bytes: u64,
+    due: Instant,
+    asked: bool,
+}
+
+impl Pulse {
+    fn new(ping: Option<PingPong>, quiet: Option<Duration>, watching: Watching) -> Self {
+        Self { ping, quiet, watching, bytes: 0, due: Instant::now(), asked: false }
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    /// Resolves when the client has said nothing for `quiet`, and no more to a ping.
+    async fn lost(&mut self) {
+        let (Some(ping), Some(quiet)) = (&mut self.ping, self.quiet) else {
+            return std::future::pending().await;
+        };
+        loop {
+            sleep_until(self.due).await;
+            let bytes = self.watching.bytes();
+            if bytes != self.bytes {
+                (self.bytes, self.asked) = (bytes, false);
+                self.due = Instant::now() + quiet;
+            } else if self.asked {
+                return;
+            } else {
+                // The answer to the ping before, where there was one, makes room for this.
+                let _ = poll_fn(|context| Poll::Ready(ping.poll_pong(context))).await;
+                let _ = ping.send_ping(Ping::opaque());
+                self.asked = true;
+                self.due = Instant::now() + PONG;
+            }
+        }
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::accepted::Client;
@@ -29,6 +29,9 @@ pub struct ListenError {
     /// What the system said.
     pub source: io::Error,
 }
+
+/// Descriptors left for journal, store, log and what else the process opens.
+const OWN_FILES: usize = 256;
 
 /// A bound listener.
 pub struct Listener {
@@ -68,9 +71,12 @@ impl Listener {
         grace: Duration,
     ) {
         let mut connections = JoinSet::new();
+        let most = most_connections(journey.limits().connections);
+        let mut failing = false;
         loop {
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+                // Beyond the limit clients wait in the system's queue.
+                accepted = self.listener.accept(), if connections.len() < most => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             };
@@ -78,13 +84,17 @@ impl Listener {
                 Ok((stream, address)) => {
                     let (journey, tls, stop) =
                         (Arc::clone(&journey), self.tls.clone(), stop.clone());
+                    failing = false;
+                    notice_the_vanished(&stream);
                     connections.spawn(async move {
                         connection(Socket::new(stream), address, tls, journey, stop).await;
                     });
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: the next try would fail at once as well.
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "cannot accept connections; trying on");
+                    }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -95,6 +105,28 @@ impl Listener {
             tracing::warn!(open = connections.len(), "open exchanges are cut off");
         }
         connections.shutdown().await;
+    }
+}
+
+/// How many connections may be open: what was said, else half of what the process may open beside
+/// its own files, since every exchange takes a second socket to its upstream.
+fn most_connections(said: Option<u32>) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    let derived = (limit.saturating_sub(OWN_FILES) / 2).max(16);
+    said.and_then(|said| usize::try_from(said).ok()).unwrap_or(derived)
+}
+
+/// Has the system find out when a client is gone without a word, so that what waits for an answer
+/// does not wait for nobody.
+fn notice_the_vanished(stream: &TcpStream) {
+    use rustix::net::sockopt;
+    let set = sockopt::set_socket_keepalive(stream, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(stream, Duration::from_secs(60)))
+        .and_then(|()| sockopt::set_tcp_keepintvl(stream, Duration::from_secs(15)))
+        .and_then(|()| sockopt::set_tcp_keepcnt(stream, 4));
+    if let Err(error) = set {
+        tracing::debug!(%error, "TCP keepalive refused");
     }
 }
 
@@ -142,13 +174,17 @@ async fn prior_knowledge(
     let (mut reader, writer) = stream.split();
     drop(writer);
     let mut seen = Chunk::empty();
+    let mut deadline = Instant::now() + journey.timeouts().client_idle;
     loop {
         let chunk = tokio::select! {
-            chunk = timeout(journey.timeouts().client_idle, reader.read()) => chunk,
+            chunk = timeout_at(deadline, reader.read()) => chunk,
             _ = stop.wait_for(|stop| *stop) => return,
         };
         let Ok(Ok(chunk)) = chunk else { return };
         let ended = chunk.is_empty();
+        if seen.is_empty() {
+            deadline = Instant::now() + journey.timeouts().client_head;
+        }
         seen = if seen.is_empty() { chunk } else { Chunk::copy_of(&[&*seen, &*chunk].concat()) };
         match opening(&seen) {
             Opening::Http2 => {

@@ -10,6 +10,7 @@ mod http1;
 mod http2;
 mod listener;
 mod tls;
+mod watched;
 
 pub use self::accepted::{Accepted, BodyLength, ByteReply, Client, Reply};
 pub use self::listener::{ListenError, Listener};

@@ -20,10 +20,15 @@ impl Heads {
         Self { secrets }
     }
 
-    /// A request's head as it went upstream, and how it came.
+    /// A request's head as it went upstream, and how it came; tags bind a secret to `authority`,
+    /// whom the exchange is with.
     #[must_use]
-    pub(super) fn request(&self, received: &RequestHead, sent: &RequestHead) -> Vec<u8> {
-        let authority = authority(sent);
+    pub(super) fn request(
+        &self,
+        received: &RequestHead,
+        sent: &RequestHead,
+        authority: &[u8],
+    ) -> Vec<u8> {
         let fields = self.fields(&sent.fields, authority);
         let incoming = self.fields(&received.fields, authority);
         let received_fields = unit::received(&fields, &incoming);
@@ -36,7 +41,7 @@ impl Heads {
         head.encode()
     }
 
-    /// A response's head as it went to the client, and how it came; `authority` is the upstream's.
+    /// A response's head as it went to the client, and how it came.
     #[must_use]
     pub(super) fn response(
         &self,
@@ -58,16 +63,17 @@ impl Heads {
 
     /// Trailers as they went on, and how they came.
     #[must_use]
-    pub(super) fn trailers(&self, received: &Fields, sent: &Fields) -> Vec<u8> {
-        let fields = self.fields(sent, b"");
-        let received_fields = unit::received(&fields, &self.fields(received, b""));
+    pub(super) fn trailers(&self, received: &Fields, sent: &Fields, authority: &[u8]) -> Vec<u8> {
+        let fields = self.fields(sent, authority);
+        let received_fields = unit::received(&fields, &self.fields(received, authority));
         unit::Trailers { fields, received_fields }.encode()
     }
 
     /// One interim answer, as a list of one head; `seal` joins the lists.
     #[must_use]
-    pub(super) fn interim(&self, sent: &ResponseHead) -> Vec<u8> {
-        unit::Interim { heads: vec![(status(sent), self.fields(&sent.fields, b""))] }.encode()
+    pub(super) fn interim(&self, sent: &ResponseHead, authority: &[u8]) -> Vec<u8> {
+        let fields = self.fields(&sent.fields, authority);
+        unit::Interim { heads: vec![(status(sent), fields)] }.encode()
     }
 
     fn line<'a>(&self, head: &'a RequestHead, authority: &[u8]) -> RequestLine<'a> {
@@ -82,7 +88,7 @@ impl Heads {
 
     fn fields<'a>(&self, fields: &'a Fields, authority: &[u8]) -> Vec<Field<'a>> {
         let show = |(name, value): (&'a [u8], &'a [u8])| {
-            let shown = if self.secrets.is_field(name) {
+            let shown = if self.secrets.is_secret(name, value) {
                 Shown::Secret(self.secrets.tag(authority, name, value))
             } else {
                 Shown::Plain(Cow::Borrowed(value))
@@ -92,29 +98,18 @@ impl Heads {
         fields.iter().map(show).collect()
     }
 
-    /// The target, cut around the values of secret query parameters.
+    /// The target, cut around its secrets.
     fn target<'a>(&self, target: &'a [u8], authority: &[u8]) -> Vec<Shown<'a>> {
         let mut parts = Vec::new();
         let mut plain = 0;
-        let mut at = match target.iter().position(|byte| *byte == b'?') {
-            Some(query) => query + 1,
-            None => target.len(),
-        };
-        while let Some(rest) = target.get(at..).filter(|rest| !rest.is_empty()) {
-            let length = rest.iter().position(|byte| *byte == b'&').unwrap_or(rest.len());
-            let parameter = rest.get(..length).unwrap_or_default();
-            if let Some(equals) = parameter.iter().position(|byte| *byte == b'=') {
-                let (name, value) = parameter.split_at(equals);
-                let value = value.get(1..).unwrap_or_default();
-                if !value.is_empty() && self.secrets.is_parameter(name) {
-                    let start = at + equals + 1;
-                    let before = target.get(plain..start).unwrap_or_default();
-                    parts.push(Shown::Plain(Cow::Borrowed(before)));
-                    parts.push(Shown::Secret(self.secrets.tag(authority, name, value)));
-                    plain = at + length;
-                }
+        for (range, name) in self.secrets.in_target(target) {
+            let before = target.get(plain..range.start).unwrap_or_default();
+            if !before.is_empty() {
+                parts.push(Shown::Plain(Cow::Borrowed(before)));
             }
-            at += length + 1;
+            let value = target.get(range.clone()).unwrap_or_default();
+            parts.push(Shown::Secret(self.secrets.tag(authority, &name, value)));
+            plain = range.end;
         }
         match target.get(plain..) {
             Some(rest) if !rest.is_empty() || parts.is_empty() => {
@@ -124,11 +119,6 @@ impl Heads {
         }
         parts
     }
-}
-
-/// Tags bind a secret to whom it was sent.
-fn authority(head: &RequestHead) -> &[u8] {
-    head.authority.as_deref().or_else(|| head.fields.first("host")).unwrap_or_default()
 }
 
 fn status(head: &ResponseHead) -> StatusLine<'_> {

@@ -13,6 +13,7 @@ pub mod secrets;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rustls::crypto::SecureRandom;
 use sealtap_common::encoding::Id;
 pub use sealtap_common::leaf::{End, ErrorCode, Outcome};
@@ -26,6 +27,7 @@ use crate::accept::Accepted;
 use crate::clock::Timeline;
 use crate::identify::{By, Identified, Identity};
 use crate::route::{Route, Routed, Upstream};
+use crate::wire::message::RequestHead;
 
 /// A request that is in the journal and may be forwarded.
 #[derive(Debug)]
@@ -146,7 +148,7 @@ impl Tap {
     ///
     /// [`Down`].
     pub fn malformed(&self, client: &str, run: [u8; 16]) -> Result<Recorder, Down> {
-        self.write(self.timeline.now_us(), client, run, None, None)
+        self.write(self.timeline.now_us(), client, run, None, None, Bytes::new())
     }
 
     /// Records that a client's connection, and the run it stood for, is over.
@@ -163,7 +165,12 @@ impl Tap {
         upstream: Option<&Upstream>,
     ) -> Result<Recorder, Down> {
         let client = request.client().address().to_string();
-        self.write(request.started_us(), &client, run, identity, upstream)
+        let authority = match upstream {
+            Some(upstream) => Bytes::copy_from_slice(upstream.authority.as_bytes()),
+            // Nobody but the gateway itself, by the name it was called.
+            None => authority(request.head()),
+        };
+        self.write(request.started_us(), &client, run, identity, upstream, authority)
     }
 
     fn write(
@@ -173,6 +180,7 @@ impl Tap {
         run: [u8; 16],
         identity: Option<&Identity>,
         upstream: Option<&Upstream>,
+        authority: Bytes,
     ) -> Result<Recorder, Down> {
         let url = upstream.map(Upstream::url);
         let id = random_id(self.random);
@@ -198,6 +206,7 @@ impl Tap {
             ticket,
             self.timeline,
             Arc::clone(&self.heads),
+            authority,
         ))
     }
 
@@ -219,6 +228,12 @@ impl Tap {
             context: next(),
         }
     }
+}
+
+/// Whom a request without an upstream is for: its `:authority`, else its `Host`.
+fn authority(head: &RequestHead) -> Bytes {
+    let host = || Bytes::copy_from_slice(head.fields.first("host").unwrap_or_default());
+    head.authority.clone().unwrap_or_else(host)
 }
 
 /// Makes random ids.

@@ -50,6 +50,8 @@ pub struct Recorder {
     ticket: Ticket,
     timeline: Timeline,
     heads: std::sync::Arc<Heads>,
+    /// Whom the exchange is with: tags bind a secret to it.
+    authority: Bytes,
     /// Bytes captured so far, by direction.
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
@@ -65,6 +67,7 @@ impl Recorder {
         ticket: Ticket,
         timeline: Timeline,
         heads: std::sync::Arc<Heads>,
+        authority: Bytes,
     ) -> Self {
         Self {
             id,
@@ -73,6 +76,7 @@ impl Recorder {
             ticket,
             timeline,
             heads,
+            authority,
             request_bytes: AtomicU64::new(0),
             response_bytes: AtomicU64::new(0),
             over: false,
@@ -149,7 +153,7 @@ impl Recorder {
     ///
     /// [`Down`].
     pub fn requested(&self, received: &RequestHead, sent: &RequestHead) -> Result<Position, Down> {
-        let head = self.heads.request(received, sent);
+        let head = self.heads.request(received, sent, &self.authority);
         let dialect = dialect(&received.fields);
         let head = Cow::Borrowed(serde_bytes::Bytes::new(&head));
         self.write(kind::REQUESTED, &Requested { dialect, head })
@@ -171,7 +175,11 @@ impl Recorder {
     ///
     /// [`Down`].
     pub fn interim(&self, sent: &ResponseHead) -> Result<Position, Down> {
-        self.journal.append(self.ticket, kind::INTERIM, &[&self.heads.interim(sent)])
+        self.journal.append(
+            self.ticket,
+            kind::INTERIM,
+            &[&self.heads.interim(sent, &self.authority)],
+        )
     }
 
     /// Records the final answer's head as it came and as it leaves.
@@ -183,10 +191,9 @@ impl Recorder {
         &self,
         received: &ResponseHead,
         sent: &ResponseHead,
-        authority: &[u8],
         by_gateway: Option<(Outcome, ErrorCode)>,
     ) -> Result<Position, Down> {
-        let head = self.heads.response(received, sent, authority);
+        let head = self.heads.response(received, sent, &self.authority);
         let websocket = received.status == 101 && received.fields.lists("upgrade", "websocket");
         let record = Answered {
             at_us: self.timeline.now_us(),
@@ -216,7 +223,8 @@ impl Recorder {
             Direction::Request => kind::REQUEST_ENDED,
             Direction::Response => kind::RESPONSE_ENDED,
         };
-        let trailers = trailers.map(|(received, sent)| self.heads.trailers(received, sent));
+        let trailers = trailers
+            .map(|(received, sent)| self.heads.trailers(received, sent, &self.authority));
         let trailers = trailers.as_deref().map(|unit| Cow::Borrowed(serde_bytes::Bytes::new(unit)));
         self.write(kind, &Ended { end: end.as_str().into(), same, trailers })
     }

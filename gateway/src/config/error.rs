@@ -23,7 +23,7 @@ pub enum ConfigError {
         problems: Vec<Problem>,
     },
     /// A flag holds something that is not understood.
-    #[error("{flag} {value}: {why}")]
+    #[error("{flag} {}: {why}", without_secrets(value))]
     Flag {
         /// The flag, dashes included.
         flag: &'static str,
@@ -90,7 +90,7 @@ pub enum ProblemKind {
         found: &'static str,
     },
     /// A value of the right type that makes no sense.
-    #[error("`{key}` = {value:?}: {why}")]
+    #[error("`{key}` = {:?}: {why}", without_secrets(value))]
     Invalid {
         /// The key with its section.
         key: String,
@@ -118,6 +118,24 @@ impl ProblemKind {
             Self::WrongType { key, expected, .. } => Some(format!("give `{key}` {expected}")),
             _ => None,
         }
+    }
+}
+
+/// `value` as an error may repeat it: where a URL is not taken for its password or its query, these
+/// are what must not stand in a terminal or a service's log.
+fn without_secrets(value: &str) -> String {
+    let (start, rest) = match value.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), value),
+    };
+    let (rest, cut) = match rest.find(['?', '#']) {
+        Some(query) => (rest.get(..query).unwrap_or_default(), "?..."),
+        None => (rest, ""),
+    };
+    let authority = rest.find('/').unwrap_or(rest.len());
+    match rest.get(..authority).and_then(|authority| authority.rfind('@')) {
+        Some(at) => format!("{start}...{}{cut}", rest.get(at..).unwrap_or_default()),
+        None => format!("{start}{rest}{cut}"),
     }
 }
 

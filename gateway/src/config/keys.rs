@@ -24,6 +24,7 @@ pub const TOP: Keys = Keys {
         "tls",
         "upstreams",
         "timeouts",
+        "limits",
         "secrets",
         "forwarded",
         "log",
@@ -41,8 +42,10 @@ pub const UPSTREAM: Keys =
 /// `[timeouts]`
 pub const TIMEOUTS: Keys = Keys {
     section: "timeouts",
-    keys: &["connect", "first_byte", "between_bytes", "client_head", "client_idle"],
+    keys: &["connect", "first_byte", "between_bytes", "client_head", "client_idle", "client_ping"],
 };
+/// `[limits]`
+pub const LIMITS: Keys = Keys { section: "limits", keys: &["connections", "streams"] };
 
 /// `[secrets]`
 pub const SECRETS: Keys = Keys { section: "secrets", keys: &["headers", "query"] };
@@ -57,7 +60,7 @@ pub const LOG: Keys = Keys { section: "log", keys: &["checkpoint", "heartbeat"] 
 pub const JOURNAL: Keys = Keys { section: "journal", keys: &["file_size", "pending"] };
 
 /// Every section.
-pub const KEYS: &[Keys] = &[TOP, TLS, UPSTREAM, TIMEOUTS, SECRETS, FORWARDED, LOG, JOURNAL];
+pub const KEYS: &[Keys] = &[TOP, TLS, UPSTREAM, TIMEOUTS, LIMITS, SECRETS, FORWARDED, LOG, JOURNAL];
 
 impl Keys {
     /// `key` with its section in front, as a person would point at it.

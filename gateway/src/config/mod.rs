@@ -52,6 +52,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     /// How long to wait for what.
     pub timeouts: Timeouts,
+    /// How much of what clients may hold at once.
+    pub limits: Limits,
     /// What is secret beside the built-in list.
     pub secrets: Secrets,
     /// Which headers the gateway adds to say that it stands there.
@@ -117,6 +119,9 @@ pub struct Timeouts {
     pub client_head: Duration,
     /// Between two requests on one connection of a client.
     pub client_idle: Duration,
+    /// Of silence on a client's HTTP/2 connection with open exchanges before it is asked for a
+    /// sign of life.
+    pub client_ping: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -127,7 +132,23 @@ impl Default for Timeouts {
             between_bytes: Some(Duration::from_secs(600)),
             client_head: Duration::from_secs(30),
             client_idle: Duration::from_secs(75),
+            client_ping: Some(Duration::from_secs(30)),
         }
+    }
+}
+
+/// How much of what clients may hold at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of clients; `None` leaves each of them two of the process's descriptors.
+    pub connections: Option<u32>,
+    /// Exchanges under way on one HTTP/2 connection of a client.
+    pub streams: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: None, streams: 1_000 }
     }
 }
 
@@ -198,6 +219,7 @@ impl Default for Config {
             upstream_ca: Vec::new(),
             upstreams: BTreeMap::new(),
             timeouts: Timeouts::default(),
+            limits: Limits::default(),
             secrets: Secrets::default(),
             forwarded: Forwarded::default(),
             log: Log::default(),

@@ -74,6 +74,10 @@ impl Reader<'_> {
         if let Some(section) = top.section("timeouts", &keys::TIMEOUTS) {
             timeouts(&section, config);
         }
+        if let Some(section) = top.section("limits", &keys::LIMITS) {
+            config.limits.connections = section.number("connections", &(1..=1_000_000));
+            set(&mut config.limits.streams, section.number("streams", &(1..=100_000)));
+        }
         if let Some(section) = top.section("secrets", &keys::SECRETS) {
             set(&mut config.secrets.headers, names(&section, "headers", values::header_name));
             set(&mut config.secrets.query, names(&section, "query", values::query_name));
@@ -168,6 +172,7 @@ fn timeouts(section: &Section<'_>, config: &mut Config) {
     set(&mut timeouts.between_bytes, or_none("between_bytes"));
     set(&mut timeouts.client_head, duration(section, "client_head", &range));
     set(&mut timeouts.client_idle, duration(section, "client_idle", &range));
+    set(&mut timeouts.client_ping, or_none("client_ping"));
 }
 
 fn duration(

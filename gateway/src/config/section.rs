@@ -4,7 +4,7 @@
 //! fault reads as `None`; the caller keeps its default, which is never used once a fault is noted.
 
 use std::cell::RefCell;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -189,6 +189,26 @@ impl<'d> Section<'d> {
             self.wrong_type(key, value, "true or false");
         }
         found
+    }
+
+    /// A whole number of `range` under `key`.
+    pub(super) fn number(&self, key: &str, range: &RangeInclusive<u32>) -> Option<u32> {
+        let value = self.value(key)?;
+        let Some(written) = value.get_ref().as_integer() else {
+            self.wrong_type(key, value, "a whole number");
+            return None;
+        };
+        let number = u32::from_str_radix(written.as_str(), written.radix()).ok();
+        let number = number.filter(|number| range.contains(number));
+        if number.is_none() {
+            let kind = ProblemKind::Invalid {
+                key: self.dotted(key),
+                value: written.as_str().to_owned(),
+                why: format!("wants a number from {} to {}", range.start(), range.end()),
+            };
+            self.faults.note(&value.span(), kind);
+        }
+        number
     }
 
     /// Notes that `key` must be in this section, if it is not there under any type.

@@ -8,13 +8,17 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::tls::TrustError;
 use crate::route::{Scheme, Upstream};
 use crate::wire::socket::Socket;
 use crate::wire::stream::Stream;
+
+/// How long one address may be silent before the next is tried beside it (RFC 8305 section 5).
+const STAGGER: Duration = Duration::from_millis(250);
 
 /// Why an upstream could not be reached.
 #[derive(Debug, thiserror::Error)]
@@ -95,19 +99,9 @@ pub async fn connect(
     let lookup = timeout_at(deadline, tokio::net::lookup_host((host.as_str(), port)));
     let addresses: Vec<SocketAddr> =
         lookup.await.map_err(|_| timeout())?.map_err(unreachable)?.collect();
-    let mut failure = io::Error::other("the name has no address");
-    let mut connected = None;
-    for address in addresses {
-        match timeout_at(deadline, TcpStream::connect(address)).await {
-            Err(_) => return Err(timeout()),
-            Ok(Ok(stream)) => {
-                connected = Some((Socket::new(stream), address));
-                break;
-            }
-            Ok(Err(error)) => failure = error,
-        }
-    }
-    let Some((socket, address)) = connected else { return Err(unreachable(failure)) };
+    let dialled = timeout_at(deadline, dial(interleaved(addresses))).await;
+    let (stream, address) = dialled.map_err(|_| timeout())?.map_err(unreachable)?;
+    let socket = Socket::new(stream);
 
     let Some(settings) = tls.filter(|_| upstream.scheme == Scheme::Https) else {
         let http2 = upstream.scheme == Scheme::H2c;
@@ -126,3 +120,49 @@ pub async fn connect(
     let stream = Stream::Tls(Box::new(TlsStream::Client(stream)), socket);
     Ok(Connection { stream, address, tls, http2 })
 }
+
+/// Connects to whichever of `addresses` answers first, in their order: the next one is tried as soon
+/// as one has failed, or has been silent for [`STAGGER`], and the earlier ones stay in the race.
+async fn dial(addresses: Vec<SocketAddr>) -> io::Result<(TcpStream, SocketAddr)> {
+    let mut failure = io::Error::other("the name has no address");
+    let mut waiting = addresses.into_iter().peekable();
+    let mut attempts = JoinSet::new();
+    loop {
+        match waiting.next() {
+            Some(address) => {
+                attempts.spawn(async move { (TcpStream::connect(address).await, address) });
+            }
+            None if attempts.is_empty() => return Err(failure),
+            None => {}
+        }
+        let ended = tokio::select! {
+            ended = attempts.join_next() => ended,
+            () = sleep(STAGGER), if waiting.peek().is_some() => None,
+        };
+        // Whoever lost the race is dropped with the set.
+        match ended {
+            Some(Ok((Ok(stream), address))) => return Ok((stream, address)),
+            Some(Ok((Err(error), _))) => failure = error,
+            Some(Err(_)) | None => {}
+        }
+    }
+}
+
+/// `addresses` with the two families taking turns, the resolver's first choice first (RFC 8305
+/// section 4), so that one that leads nowhere costs one stagger.
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (one, other): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first);
+    let (mut one, mut other) = (one.into_iter(), other.into_iter());
+    let mut mixed = Vec::new();
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return mixed,
+            (a, b) => mixed.extend(a.into_iter().chain(b)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

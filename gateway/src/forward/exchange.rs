@@ -71,8 +71,7 @@ pub async fn forward(forwarder: &Forwarder, captured: Captured) -> Forwarded {
     let client = accepted.client().address();
     let summary = Summary::new(&accepted, &route);
     let (body, reply) = Accepted::into_streams(accepted);
-    let mut response =
-        Responding::new(reply, head.method.clone(), route.upstream.authority.clone());
+    let mut response = Responding::new(reply, head.method.clone());
     response.upgrade = upgrade;
     let exchange = Exchange {
         forwarder,
@@ -190,7 +189,8 @@ impl Exchange<'_> {
                     // Over HTTP/2 the head leaves by itself.
                     self.recorder.durable(position).await?;
                 }
-                match send_head(shared.sender, &sent, bodiless).await {
+                let which = shared.connection();
+                match send_head(shared, &sent, bodiless).await {
                     Ok((incoming, sink)) => {
                         let sink = Some(Sink::Http2(sink));
                         let first = (!bodiless).then_some(position);
@@ -198,7 +198,7 @@ impl Exchange<'_> {
                     }
                     Err(SendHeadError::Closed(_)) if !fresh => {
                         // It said good-bye since the last exchange; nothing was sent.
-                        self.forwarder.pool.unshare(&upstream.name);
+                        self.forwarder.pool.unshare(&upstream.name, &which);
                         Err(Refusal::Stale)
                     }
                     Err(SendHeadError::Unsayable(error)) => {

@@ -30,8 +30,8 @@ use bytes::Bytes;
 
 use self::connect::{ConnectError, Connection, connect};
 pub use self::exchange::forward;
-use self::pool::{Facts, Idle, Pool, Shared};
-pub use self::refuse::{refuse, refuse_malformed, turn_away};
+use self::pool::{Facts, Idle, Lease, Pool, Shared};
+pub use self::refuse::{refuse, refuse_malformed, refuse_unseen, turn_away};
 pub use self::summary::Summary;
 use self::tls::TlsRoots;
 pub use self::tls::TrustError;
@@ -86,7 +86,7 @@ pub enum Rest {
 #[derive(Debug)]
 enum Link {
     Http1 { idle: Idle, reused: bool },
-    Http2(Shared),
+    Http2(Lease),
 }
 
 /// Forwards exchanges.
@@ -128,9 +128,10 @@ impl Forwarder {
         upgrade: bool,
         fresh: bool,
     ) -> Result<Link, ConnectError> {
-        if !fresh {
-            if !upgrade && let Some(shared) = self.pool.shared(&upstream.name) {
-                return Ok(Link::Http2(shared));
+        // An upgrade is not sent twice, so it does not take a chance on a connection that has waited.
+        if !fresh && !upgrade {
+            if let Some(lease) = self.pool.lease(&upstream.name) {
+                return Ok(Link::Http2(lease));
             }
             if let Some(idle) = self.pool.take(&upstream.name).await {
                 return Ok(Link::Http1 { idle, reused: true });
@@ -155,7 +156,7 @@ impl Forwarder {
         upstream: &Arc<Upstream>,
         stream: Stream,
         facts: Facts,
-    ) -> Result<Shared, ConnectError> {
+    ) -> Result<Lease, ConnectError> {
         let handshake = h2::client::Builder::new()
             .initial_window_size(1 << 20)
             // One connection serves every client of the upstream: a reader that stalls may use up
@@ -164,22 +165,23 @@ impl Forwarder {
             .max_header_list_size(1 << 18)
             .enable_push(false)
             .handshake::<_, Bytes>(stream);
-        let (sender, connection) = handshake.await.map_err(|error| ConnectError::Http2 {
-            host: upstream.host.clone(),
-            port: upstream.port,
-            source: error,
-        })?;
-        let (name, pool) = (upstream.name.clone(), Arc::clone(&self.pool));
+        let limit = self.timeouts.connect;
+        let (host, port) = (upstream.host.clone(), upstream.port);
+        let (sender, connection) = match tokio::time::timeout(limit, handshake).await {
+            Ok(Ok(pair)) => pair,
+            Ok(Err(source)) => return Err(ConnectError::Http2 { host, port, source }),
+            Err(_) => return Err(ConnectError::Timeout { host, port, limit }),
+        };
+        let lease = self.pool.share(&upstream.name, Shared::new(sender, facts));
+        let (name, pool, which) =
+            (upstream.name.clone(), Arc::clone(&self.pool), lease.connection());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(upstream = %name, %error, "HTTP/2 connection ended");
             }
-            // The next exchange dials anew; if another took its place meanwhile, so it will.
-            pool.unshare(&name);
+            pool.unshare(&name, &which);
         });
-        let shared = Shared { sender, facts };
-        self.pool.share(&upstream.name, shared.clone());
-        Ok(shared)
+        Ok(lease)
     }
 
     /// Fields that the configuration has the gateway add.

@@ -1,5 +1,6 @@
 //! Requests that go nowhere: answered by the gateway, and recorded all the same.
 
+use bytes::Bytes;
 use sealtap_common::leaf::{End, ErrorCode, Outcome};
 
 use super::answer::Answer;
@@ -11,6 +12,7 @@ use crate::capture::journal::Down;
 use crate::capture::record::Direction;
 use crate::capture::{Recorder, Refused};
 use crate::journey::NO_METHOD;
+use crate::wire::message::{Fields, ResponseHead, Version};
 use crate::wire::source::Source;
 
 /// Answers a request that goes nowhere, and records the answer.
@@ -20,7 +22,7 @@ pub async fn refuse(refused: Refused, answer: Answer) -> Forwarded {
     let method = accepted.head().method.clone();
     let whole = accepted.length() == BodyLength::None;
     let (body, reply) = accepted.into_streams();
-    let response = Responding::new(reply, method, String::new());
+    let response = Responding::new(reply, method);
     refused_with(recorder, response, body, whole, answer, summary).await
 }
 
@@ -31,7 +33,7 @@ pub async fn refuse_malformed(
     body: Source,
     answer: Answer,
 ) -> Forwarded {
-    let mut response = Responding::new(reply, NO_METHOD, String::new());
+    let mut response = Responding::new(reply, NO_METHOD);
     let summary = Summary::malformed();
     match recorder {
         Ok(recorder) => refused_with(recorder, response, body, false, answer, summary).await,
@@ -43,13 +45,41 @@ pub async fn refuse_malformed(
     }
 }
 
+/// Records a request that the HTTP/2 library has refused, and answered with a 431 where it was
+/// `too_large`, else with a reset.
+#[must_use]
+pub fn refuse_unseen(recorder: Recorder, too_large: bool) -> Summary {
+    let code = if too_large { ErrorCode::HeadTooLarge } else { ErrorCode::MalformedRequest };
+    let _ = recorder.ended(Direction::Request, End::GatewayRefused, false, None);
+    let mut summary = Summary::malformed();
+    if too_large {
+        let head = ResponseHead {
+            status: 431,
+            reason: Bytes::new(),
+            version: Version::Http2,
+            fields: Fields::default(),
+        };
+        let _ = recorder.answered(&head, &head, Some((Outcome::Refused, code)));
+        let _ = recorder.ended(Direction::Response, End::Complete, true, None);
+        summary.status = Some(431);
+    }
+    summary.started_us = recorder.now_us();
+    summary.id = recorder.id();
+    summary.number = recorder.number();
+    recorder.run().clone_into(&mut summary.run);
+    summary.outcome = Outcome::Refused;
+    summary.error = Some(code);
+    summary.recorded = recorder.closed(Outcome::Refused, Some(code)).is_ok();
+    summary
+}
+
 /// Answers that nothing can be captured now; there is no record of it but the journal's own count.
 pub async fn turn_away(refused: Box<(Down, Accepted)>) -> Forwarded {
     let (down, accepted) = *refused;
     let mut summary = Summary::refused(&accepted);
     let method = accepted.head().method.clone();
     let (body, reply) = accepted.into_streams();
-    let mut response = Responding::new(reply, method, String::new());
+    let mut response = Responding::new(reply, method);
     response.refuse(&down).await;
     summary.status = response.status();
     summary.outcome = Outcome::Refused;

@@ -33,7 +33,6 @@ pub(super) struct Responding {
     reply: Option<Reply>,
     version: Version,
     method: Bytes,
-    authority: String,
     /// From the final head on.
     pub(super) sink: Option<Sink>,
     source: Option<Source>,
@@ -51,9 +50,9 @@ pub(super) struct Responding {
 }
 
 impl Responding {
-    /// A place for the answer to a request with `method`; `authority` is the upstream's.
+    /// A place for the answer to a request with `method`.
     #[must_use]
-    pub(super) fn new(reply: Reply, method: Bytes, authority: String) -> Self {
+    pub(super) fn new(reply: Reply, method: Bytes) -> Self {
         let version = reply.version();
         let close = match &reply {
             Reply::Http1(reply) => !reply.keep_alive(),
@@ -63,7 +62,6 @@ impl Responding {
             reply: Some(reply),
             version,
             method,
-            authority,
             sink: None,
             source: None,
             status: None,
@@ -183,7 +181,7 @@ impl Responding {
             Err(error) => return unsayable(error),
         };
         self.close = close;
-        if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), None) {
+        if let Err(down) = recorder.answered(head, &sent, None) {
             return Response::Down(down);
         }
         if let Err(error) = self.begin(sent.status, ready, framing) {
@@ -207,7 +205,7 @@ impl Responding {
             Ok(ready) => ready,
             Err(error) => return unsayable(error),
         };
-        if let Err(down) = recorder.answered(head, &sent, self.authority.as_bytes(), None) {
+        if let Err(down) = recorder.answered(head, &sent, None) {
             return Response::Down(down);
         }
         if let Err(error) = self.begin(sent.status, ready, Framing::Raw) {
@@ -239,9 +237,7 @@ impl Responding {
         self.close |= !whole;
         let sent = head::response(&received, self.version, framing, self.close);
         let Ok(ready) = ready(&sent) else { return Ending::Unsent(gone()) };
-        if let Err(down) =
-            recorder.answered(&received, &sent, self.authority.as_bytes(), Some(verdict))
-        {
+        if let Err(down) = recorder.answered(&received, &sent, Some(verdict)) {
             return Ending::Down(down);
         }
         if let Err(error) = self.begin(sent.status, ready, framing) {

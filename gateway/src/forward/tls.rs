@@ -25,13 +25,17 @@ pub enum TrustError {
     },
 }
 
+/// What TLS settings are made of: CA files, the protocol, and whether HTTP/1 alone is offered.
+type Ingredients = (Vec<PathBuf>, Protocol, bool);
+
 /// The certificate authorities and the TLS settings made from them.
 #[derive(Debug)]
 pub(super) struct TlsRoots {
     extra: Vec<CertificateDer<'static>>,
     /// Read once, and only when some upstream speaks TLS.
     system: OnceLock<RootCertStore>,
-    settings: Mutex<HashMap<(String, bool), Arc<ClientConfig>>>,
+    /// By what they are made of, never by a name: clients choose some of those.
+    settings: Mutex<HashMap<Ingredients, Arc<ClientConfig>>>,
 }
 
 impl TlsRoots {
@@ -58,7 +62,7 @@ impl TlsRoots {
         upstream: &Upstream,
         http1_only: bool,
     ) -> Result<Arc<ClientConfig>, ConnectError> {
-        let key = (upstream.name.clone(), http1_only);
+        let key = (upstream.ca.clone(), upstream.protocol, http1_only);
         let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(settings) = settings.get(&key) {
             return Ok(Arc::clone(settings));

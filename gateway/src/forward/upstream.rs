@@ -3,9 +3,10 @@
 use std::future::poll_fn;
 
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::ResponseFuture;
 use http::{Method, Request, Uri};
 
+use super::pool::Lease;
 use crate::wire::buffer::Chunk;
 use crate::wire::head::{ReadHeadError, read_head};
 use crate::wire::http1::{
@@ -94,6 +95,9 @@ pub(super) enum Incoming {
         response: Box<ResponseFuture>,
         /// The request's method, as above.
         method: Bytes,
+        /// The stream's place on the connection, held as long as the exchange lasts.
+        #[expect(dead_code, reason = "its drop gives the place back")]
+        lease: Lease,
     },
 }
 
@@ -106,7 +110,7 @@ impl Incoming {
     pub(super) async fn next(&mut self) -> Result<Answer, AnswerError> {
         match self {
             Self::Http1 { reader, carry, method } => next_http1(reader, carry, method).await,
-            Self::Http2 { response, method } => next_http2(response, method).await,
+            Self::Http2 { response, method, .. } => next_http2(response, method).await,
         }
     }
 
@@ -200,7 +204,7 @@ pub(super) enum SendHeadError {
 ///
 /// [`SendHeadError`]; nothing was sent then.
 pub(super) async fn send_head(
-    sender: SendRequest<Bytes>,
+    lease: Lease,
     head: &RequestHead,
     end_of_stream: bool,
 ) -> Result<(Incoming, FrameSink), SendHeadError> {
@@ -212,9 +216,9 @@ pub(super) async fn send_head(
         .build()?;
     let mut request = Request::builder().method(method).uri(uri).body(())?;
     *request.headers_mut() = header_map(&head.fields)?;
-    let mut sender = sender.ready().await?;
+    let mut sender = lease.sender.clone().ready().await?;
     let (response, stream) = sender.send_request(request, end_of_stream)?;
     let sink = if end_of_stream { FrameSink::sent(stream) } else { FrameSink::new(stream) };
     let method = head.method.clone();
-    Ok((Incoming::Http2 { response: Box::new(response), method }, sink))
+    Ok((Incoming::Http2 { response: Box::new(response), method, lease }, sink))
 }

@@ -45,11 +45,10 @@ pub enum RouteError {
     #[error("the target `*` names no upstream; send OPTIONS /NAME/path")]
     Asterisk,
     /// None of the four forms of RFC 9112 section 3.2.
-    #[error("the target {target:?} is neither a path nor a URL")]
-    Form {
-        /// What was sent, at most its first 100 bytes.
-        target: String,
-    },
+    ///
+    /// What was sent is not repeated: it may hold a password or a key in any place.
+    #[error("the target is neither a path nor a URL: send /NAME/path")]
+    Form,
 }
 
 impl RouteError {
@@ -61,7 +60,7 @@ impl RouteError {
             | Self::ForwardProxy { .. }
             | Self::Connect { .. }
             | Self::Asterisk => "unknown_upstream",
-            Self::Label { .. } | Self::Form { .. } => "malformed_request",
+            Self::Label { .. } | Self::Form => "malformed_request",
         }
     }
 
@@ -70,7 +69,7 @@ impl RouteError {
     pub fn status(&self) -> u16 {
         match self {
             Self::UnknownUpstream { .. } | Self::Asterisk => 404,
-            Self::Label { .. } | Self::Form { .. } => 400,
+            Self::Label { .. } | Self::Form => 400,
             // RFC 9110 section 15.5.20: a server that does not answer for that authority.
             Self::ForwardProxy { .. } => 421,
             Self::Connect { .. } => 501,

@@ -8,6 +8,9 @@ use super::builtin::{NAMED, PATTERNS, Pattern};
 use super::{Route, RouteError, Upstream};
 use crate::config::{Config, NameError, UpstreamConfig, UrlError, check_name};
 
+/// Bytes of a client's that an error repeats at most.
+const SHOWN: usize = 100;
+
 /// Every upstream by name, and the authorities that mean the listener itself.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -92,7 +95,7 @@ impl Table {
         match PATTERNS.iter().find(|pattern| pattern.name.as_bytes() == name) {
             Some(pattern) => patterned(pattern, rest),
             None => {
-                let name = String::from_utf8_lossy(name).into_owned();
+                let name = shown(name);
                 Err(RouteError::UnknownUpstream { name, known: self.names() })
             }
         }
@@ -108,25 +111,34 @@ impl Table {
             return Err(RouteError::Asterisk);
         }
         if let Some((authority, path)) = absolute(target) {
-            let authority = String::from_utf8_lossy(authority).to_ascii_lowercase();
+            let host = authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
+            if host.len() < authority.len() {
+                // A user and a password are no part of an authority (RFC 9110 section 4.2.4), and
+                // nothing that is said about this target may repeat them.
+                return Err(RouteError::ForwardProxy { authority: shown(host) });
+            }
+            let authority = shown(authority).to_ascii_lowercase();
             return match self.own.contains(&authority) {
                 true => Ok(path),
                 false => Err(RouteError::ForwardProxy { authority }),
             };
         }
-        let shown = target.get(..100).unwrap_or(target);
-        let shown = String::from_utf8_lossy(shown).into_owned();
         match is_authority(target) {
-            true => Err(RouteError::Connect { authority: shown }),
-            false => Err(RouteError::Form { target: shown }),
+            true => Err(RouteError::Connect { authority: shown(target) }),
+            false => Err(RouteError::Form),
         }
     }
+}
+
+/// The first bytes of what a client sent, as an error repeats it.
+fn shown(sent: &[u8]) -> String {
+    String::from_utf8_lossy(sent.get(..SHOWN).unwrap_or(sent)).into_owned()
 }
 
 fn patterned(pattern: &Pattern, rest: &[u8]) -> Result<Route, RouteError> {
     let (found, after) = split_element(rest.strip_prefix(b"/").unwrap_or_default());
     let Some((label, host)) = pattern.host(found) else {
-        let found = String::from_utf8_lossy(found).into_owned();
+        let found = shown(found);
         return Err(RouteError::Label { name: pattern.name, label: pattern.label, found });
     };
     let upstream = Upstream::https(format!("{}/{label}", pattern.name), host);

@@ -240,7 +240,10 @@ pub fn fields(map: &HeaderMap) -> Fields {
     Fields::from_pairs(map.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())))
 }
 
-/// `fields` as a map. Names become lower-case, as HTTP/2 demands.
+/// `fields` as a map. Names become lower-case, as HTTP/2 demands. No value enters a compression table:
+/// `h2` does not tell which ones came as never to be indexed, and those must go on so (RFC 7541
+/// section 7.1.3), credentials above all, since others share the connection and its table would
+/// answer their guesses.
 ///
 /// # Errors
 ///
@@ -248,7 +251,22 @@ pub fn fields(map: &HeaderMap) -> Fields {
 pub fn header_map(fields: &Fields) -> Result<HeaderMap, http::Error> {
     let mut map = HeaderMap::try_with_capacity(fields.len())?;
     for (name, value) in fields.iter() {
-        map.try_append(HeaderName::from_bytes(name)?, HeaderValue::from_bytes(value)?)?;
+        let mut value = HeaderValue::from_bytes(value)?;
+        value.set_sensitive(true);
+        map.try_append(HeaderName::from_bytes(name)?, value)?;
     }
     Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_enters_a_compression_table() {
+        let names: [&[u8]; 3] = [b"Authorization", b"x-api-key", b"accept"];
+        let fields = Fields::from_pairs(names.map(|name| (name, b"v".as_slice())));
+        let map = header_map(&fields).unwrap();
+        assert!(map.values().all(HeaderValue::is_sensitive) && map.len() == 3);
+    }
 }

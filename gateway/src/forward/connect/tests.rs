@@ -1,0 +1,53 @@
+use tokio::net::{TcpListener, TcpSocket};
+
+use super::*;
+
+/// A listener that answers no more connections: its queue is full, and Linux drops what comes then.
+async fn silent() -> (TcpListener, Vec<tokio::task::JoinHandle<io::Result<TcpStream>>>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(tokio::spawn(TcpStream::connect(address)));
+    }
+    // Two are taken into the queue; the others stay without an answer.
+    for task in held.iter_mut().take(2) {
+        let _ = tokio::time::timeout(Duration::from_secs(5), task).await;
+    }
+    held.drain(..2).for_each(drop);
+    (listener, held)
+}
+
+#[tokio::test]
+async fn an_address_that_is_silent_does_not_use_up_the_limit() {
+    let (silent, held) = silent().await;
+    let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addresses = vec![silent.local_addr().unwrap(), live.local_addr().unwrap()];
+    let (_, address) = tokio::time::timeout(Duration::from_secs(30), dial(addresses))
+        .await
+        .expect("the second address is tried beside the first")
+        .unwrap();
+    assert_eq!(address, live.local_addr().unwrap());
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn the_last_failure_is_told_when_all_fail() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let error = dial(vec![address, address]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    assert_eq!(dial(Vec::new()).await.unwrap_err().to_string(), "the name has no address");
+}
+
+#[test]
+fn families_take_turns() {
+    let parse =
+        |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<Vec<SocketAddr>>();
+    let given = parse(&["[::1]:1", "[::2]:1", "127.0.0.1:1", "127.0.0.2:1", "127.0.0.3:1"]);
+    let mixed = parse(&["[::1]:1", "127.0.0.1:1", "[::2]:1", "127.0.0.2:1", "127.0.0.3:1"]);
+    assert_eq!(interleaved(given), mixed);
+}
