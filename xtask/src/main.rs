@@ -7,6 +7,7 @@
 mod ci;
 mod deny;
 mod foreign;
+mod fuzz;
 mod rules;
 mod step;
 mod suite;
@@ -62,6 +63,22 @@ enum Chore {
         #[arg(long)]
         release: bool,
     },
+    /// Full and slow disks, for real: small file systems that are filled under load (needs root)
+    Disk,
+    /// Altered requests through the gateway to nginx: both must read them alike
+    BesideNginx {
+        /// How many; a moderate number without it
+        #[arg(long)]
+        cases: Option<u32>,
+    },
+    /// Fuzz targets, all or those named, with libFuzzer
+    Fuzz {
+        /// Files of tests/fuzz/fuzz_targets, without their ending
+        targets: Vec<String>,
+        /// How long each one runs
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -76,6 +93,9 @@ fn main() -> ExitCode {
         Chore::Deny { offline } => deny::steps(&root, offline),
         Chore::Foreign { log, key } => foreign::steps(&root, log.as_deref(), key.as_deref()),
         Chore::Suite { names, release } => suite::steps(&root, &names, release),
+        Chore::Disk => suite::one(&root, "disk"),
+        Chore::BesideNginx { cases } => suite::beside_nginx(&root, cases),
+        Chore::Fuzz { targets, seconds } => fuzz::steps(&root, &targets, seconds),
     };
     step::run(&root, steps)
 }
