@@ -16,7 +16,7 @@ use sealtap_tests::content::Content;
 use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::Options;
 use sealtap_tests::http1::{End, Message, head};
-use sealtap_tests::records::{Direction, Exchange};
+use sealtap_tests::records::Exchange;
 use sealtap_tests::suite;
 use sealtap_tests::upstream_http1::Upstream;
 
@@ -158,7 +158,7 @@ impl Nginx {
              http {{ access_log off; client_body_temp_path {0}/body; proxy_temp_path {0}/proxy;\n\
              fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s;\n\
              merge_slashes off; underscores_in_headers on; keepalive_timeout 20s;\n\
-             proxy_http_version 1.1; log_format seen '$status $request_method $request_uri';\n",
+             proxy_http_version 1.1; proxy_ignore_client_abort on; log_format seen '$status $request_method $request_uri';\n",
             place.display()
         );
         for (number, (port, upstream)) in ports.iter().zip(upstreams).enumerate() {
@@ -253,11 +253,16 @@ fn nothing_is_read_in_another_way() {
     let passed: Vec<&&Exchange> = forwarded.iter().filter(passed).collect();
     assert_eq!(got.len(), passed.len(), "nginx passed on another number of requests");
     for (message, exchange) in got.iter().zip(&passed) {
-        let recorded = exchange.body(Direction::Request);
         assert_eq!(message.body.end, End::Complete, "{}", exchange.json);
-        assert_eq!(message.body.content, recorded, "another body: {}", exchange.json);
-        let target = target(exchange);
-        assert!(has_target(message, &target), "another target than {target}");
+        let (length, sha256) = (message.body.content.length(), message.body.content.sha256());
+        assert_eq!(length, exchange.number("/request/bytes"), "{}", exchange.json);
+        assert_eq!(sha256, exchange.text("/request/sha256"), "{}", exchange.json);
+        // Only octets that are no text must be asked for one by one.
+        let url = exchange.text("/url");
+        if !message.head.target().is_ascii() || !url.as_bytes().ends_with(message.head.target()) {
+            let target = target(exchange);
+            assert!(has_target(message, &target), "another target than {target}");
+        }
         assert_eq!(message.head.method(), exchange.text("/method"));
     }
     // nginx never read more requests than the gateway had forwarded, refused ones included.
