@@ -7,7 +7,7 @@ use h2::Reason;
 use sealtap_tests::bench::Path;
 use sealtap_tests::bench_http2::{Bench, record};
 use sealtap_tests::cases;
-use sealtap_tests::client_http2::{Client, answer, try_answer};
+use sealtap_tests::client_http2::{Client, try_answer};
 use sealtap_tests::content::Content;
 use sealtap_tests::gateway::Options;
 use sealtap_tests::http1::{End, Framing, head};

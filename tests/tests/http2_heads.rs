@@ -9,7 +9,6 @@ use sealtap_tests::cases;
 use sealtap_tests::client_http2::{Client, answer};
 use sealtap_tests::content::Content;
 use sealtap_tests::gateway::Options;
-use sealtap_tests::http1::head;
 use sealtap_tests::http2::{fields, run};
 
 cases! {

@@ -8,7 +8,6 @@ use sealtap_tests::bench_http2::{Bench, record};
 use sealtap_tests::cases;
 use sealtap_tests::client_http2::answer;
 use sealtap_tests::content::{Content, Pattern};
-use sealtap_tests::http1::head;
 use sealtap_tests::http2::{read, run, send};
 use sealtap_tests::records::Direction;
 use tokio::sync::Semaphore;

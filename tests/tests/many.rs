@@ -18,13 +18,14 @@ use sealtap_tests::records::Direction;
 use sealtap_tests::upstream_http1::Upstream;
 use sealtap_tests::wire::Wire;
 
-const DEBUG: bool = cfg!(debug_assertions);
-/// Clients whose heads never end.
-const SLOW: usize = if DEBUG { 60 } else { 1_000 };
-/// Event streams that are held open.
-const STREAMS: usize = if DEBUG { 150 } else { 2_000 };
 /// Bytes of an answer that nobody reads.
 const UNREAD: u64 = 64 << 20;
+
+/// So many in a plain run, and so many with optimisation or where `SEALTAP_MANY` is set.
+fn moderate_or(moderate: usize, many: usize) -> usize {
+    let all = !cfg!(debug_assertions) || std::env::var_os("SEALTAP_MANY").is_some();
+    if all { many } else { moderate }
+}
 
 /// Resident memory of the gateway, in bytes.
 fn memory(gateway: &Gateway) -> u64 {
@@ -38,6 +39,7 @@ fn memory(gateway: &Gateway) -> u64 {
 /// Heads that come a byte at a time hold nobody else up, and are answered 408 and recorded.
 #[test]
 fn heads_that_never_end() {
+    let count = moderate_or(60, 1_000);
     let upstream = Upstream::answering(|session, _| {
         session.send(head("HTTP/1.1 204 No Content", &[]));
     });
@@ -46,7 +48,7 @@ fn heads_that_never_end() {
         .upstream(NAME, upstream.url())
         .start();
     let connect = || TcpStream::connect(gateway.address()).expect("it listens");
-    let mut slow: Vec<TcpStream> = (0..SLOW).map(|_| connect()).collect();
+    let mut slow: Vec<TcpStream> = (0..count).map(|_| connect()).collect();
     for byte in b"GET /up/slow HTTP/1.1\r\nHo" {
         // Who is refused already is read from below.
         slow.iter_mut().for_each(|stream| drop(stream.write_all(&[*byte])));
@@ -63,7 +65,7 @@ fn heads_that_never_end() {
     drop(slow);
     let exchanges = gateway.finish();
     let refused = exchanges.iter().filter(|it| it.json["outcome"] == "refused").count();
-    assert_eq!((refused, exchanges.len() - refused), (SLOW, 25));
+    assert_eq!((refused, exchanges.len() - refused), (count, 25));
     upstream.finish();
 }
 
@@ -112,6 +114,7 @@ fn an_answer_that_nobody_reads() {
 /// Event streams that stay open: each event passes at once, and a stream costs little.
 #[test]
 fn streams_that_are_held_open() {
+    let count = moderate_or(150, 2_000);
     // Held until all streams are open, however long that takes.
     let gate = Arc::new(RwLock::new(()));
     let held = Arc::clone(&gate);
@@ -126,8 +129,8 @@ fn streams_that_are_held_open() {
     });
     let gateway = Options::default().upstream(NAME, upstream.url()).start();
     let before = memory(&gateway);
-    let mut clients = Vec::with_capacity(STREAMS);
-    for number in 0..STREAMS {
+    let mut clients = Vec::with_capacity(count);
+    for number in 0..count {
         let mut client = Wire::connect(gateway.address());
         client.send(head(format!("GET /up/events/{number} HTTP/1.1"), &[("Host", "x")]));
         let (_, answer) = client.response_head();
@@ -137,9 +140,9 @@ fn streams_that_are_held_open() {
         clients.push(client);
     }
     let grown = memory(&gateway).saturating_sub(before);
-    println!("{STREAMS} open streams: {} bytes of memory each", grown / STREAMS as u64);
-    assert!(grown / (STREAMS as u64) < 512 << 10, "{grown} bytes for {STREAMS} streams");
-    assert_eq!(gateway.list().len(), STREAMS, "an open stream is listed");
+    println!("{count} open streams: {} bytes of memory each", grown / count as u64);
+    assert!(grown / (count as u64) < 512 << 10, "{grown} bytes for {count} streams");
+    assert_eq!(gateway.list().len(), count, "an open stream is listed");
     drop(closed);
     for client in &mut clients {
         let rest = [chunk(b"data: two\n\n"), last_chunk(&[])].concat();
@@ -147,8 +150,8 @@ fn streams_that_are_held_open() {
     }
     drop(clients);
     let exchanges = gateway.finish();
-    assert_eq!(exchanges.len(), STREAMS);
+    assert_eq!(exchanges.len(), count);
     let complete = |it: &&sealtap_tests::records::Exchange| it.json["outcome"] == "complete";
-    assert_eq!(exchanges.iter().filter(complete).count(), STREAMS);
+    assert_eq!(exchanges.iter().filter(complete).count(), count);
     upstream.finish();
 }
