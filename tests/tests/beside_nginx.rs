@@ -21,7 +21,7 @@ use sealtap_tests::suite;
 use sealtap_tests::upstream_http1::Upstream;
 
 /// Cases without `SEALTAP_CASES`.
-const CASES: u64 = 1_200;
+const CASES: u64 = 600;
 
 /// What is put into requests, or what they are cut at.
 const WORDS: [&[u8]; 40] = [

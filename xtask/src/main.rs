@@ -85,7 +85,7 @@ fn main() -> ExitCode {
     let root = root();
     let steps = match Cli::parse().chore {
         Chore::Ci => ci::all(&root),
-        Chore::Format => vec![ci::format()],
+        Chore::Format => ci::format(),
         Chore::Rules => rules::steps(),
         Chore::Lint => vec![ci::lint()],
         Chore::Docs => vec![ci::docs()],

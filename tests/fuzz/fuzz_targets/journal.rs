@@ -77,7 +77,10 @@ fuzz_target!(|data: &[u8]| {
     while let Ok(Some(batch)) = reader.next() {
         for record in batch.records() {
             let (kind, number, payload) = expected.next().expect("no record out of nothing");
-            assert_eq!((record.kind, record.number, record.payload), (*kind, *number, &payload[..]));
+            assert_eq!(
+                (record.kind, record.number, record.payload),
+                (*kind, *number, &payload[..])
+            );
         }
     }
 });

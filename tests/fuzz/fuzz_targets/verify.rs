@@ -9,14 +9,19 @@ use libfuzzer_sys::fuzz_target;
 use sealtap_common::note::PublicKey;
 use sealtap_common::verify::{Verdict, verify};
 
-const KEY: &str =
-    "sealtap.example/vectors+7f5ff85c+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4";
+const KEY: &str = "sealtap.example/vectors+7f5ff85c+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4";
 
 static LOG: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
     let log = concat!(env!("CARGO_MANIFEST_DIR"), "/../../common/vectors/log");
     let mut files = BTreeMap::new();
-    let names = ["checkpoint", "tile/entries/000", "tile/entries/001.p/12", "tile/0/000",
-        "tile/0/001.p/12", "tile/1/000.p/1"];
+    let names = [
+        "checkpoint",
+        "tile/entries/000",
+        "tile/entries/001.p/12",
+        "tile/0/000",
+        "tile/0/001.p/12",
+        "tile/1/000.p/1",
+    ];
     for name in names {
         let bytes = std::fs::read(format!("{log}/{name}")).expect("the vectors are there");
         files.insert(name.to_owned(), bytes);

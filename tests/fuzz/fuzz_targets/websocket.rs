@@ -31,8 +31,7 @@ fuzz_target!(|data: &[u8]| {
     // Both readers find the same messages in the same order.
     let complete = messages.iter().filter(|message| message.complete);
     let complete: Vec<Op> = complete.map(|message| message.op).collect();
-    let indexed: Vec<Op> =
-        side.messages.iter().map(|entry| Op::Frames(entry.opcode)).collect();
+    let indexed: Vec<Op> = side.messages.iter().map(|entry| Op::Frames(entry.opcode)).collect();
     same(&complete, &indexed);
     assert!(side.messages.iter().all(|entry| entry.end <= bytes.len() as u64));
     let index = MessageIndex { request: side.clone(), response: Side::default() };
