@@ -61,6 +61,12 @@ pub struct Indexer {
 }
 
 impl Indexer {
+    /// For a direction in which nothing can have come before `time`.
+    #[must_use]
+    pub fn since(time: u64) -> Self {
+        Self { time, ..Self::default() }
+    }
+
     /// Says that the bytes up to `end`, which are yet to be pushed, came at `time`.
     pub fn mark(&mut self, end: u64, time: u64) {
         self.marks.push_back((end, time));

@@ -279,7 +279,8 @@ impl Exchange {
                 if let Ok(answered) = postcard::from_bytes::<Answered<'_>>(payload) {
                     self.response.begin(answered.dialect, &answered.head);
                     if answered.websocket {
-                        websocket::begin(&mut self.request, &mut self.response);
+                        let at = answered.at_us;
+                        websocket::begin(at, &mut self.request, &mut self.response);
                     }
                     self.verdict = answered.by_gateway.and_then(|(outcome, error)| {
                         Some((Outcome::parse(&outcome)?, ErrorCode::parse(&error)?))

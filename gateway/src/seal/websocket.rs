@@ -4,16 +4,16 @@
 //! unit that the exchange's leaf binds. The key is that of the response's trailers: a session has
 //! none, so it is used for nothing else, and the same records always give the same commitment.
 
-use sealtap_common::websocket::MessageIndex;
+use sealtap_common::websocket::{Indexer, MessageIndex};
 
 use super::message::Message;
 use crate::capture::journal::RecordRef;
 use crate::capture::record::Marked;
 
-/// Follows both directions from here on.
-pub(super) fn begin(request: &mut Message, response: &mut Message) {
+/// Follows both directions from here on; the 101 was complete at `answered_us`.
+pub(super) fn begin(answered_us: u64, request: &mut Message, response: &mut Message) {
     for message in [request, response] {
-        message.index = Some(Box::default());
+        message.index = Some(Box::new(Indexer::since(answered_us)));
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Message {
     pub compressed: bool,
     /// What was compressed, where that could be told.
     pub decoded: Option<Decoded>,
-    /// The beginning of a text as it reads, at most [`SHOWN`] bytes.
+    /// The beginning of a text as it reads, at most 240 bytes.
     pub text: Option<String>,
     /// Whether its last byte came.
     pub complete: bool,
