@@ -18,6 +18,7 @@ pub mod tile;
 pub mod tree;
 pub mod unit;
 pub mod verify;
+pub mod websocket;
 mod words;
 
 pub use encoding::Id;

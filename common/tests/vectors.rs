@@ -17,6 +17,7 @@ use sealtap_common::tree::{Frontier, Hash, leaf_hash, verify_consistency, verify
 use sealtap_common::unit::{
     Context, Ingress, Interim, RequestHead, ResponseHead, RunNamedBy, Trailers, Version,
 };
+use sealtap_common::websocket::{EXTENSION, Indexer, MessageIndex};
 use serde_json::Value;
 
 fn vectors(name: &str) -> Value {
@@ -87,7 +88,7 @@ fn units() {
     let vectors = vectors("commitments.json");
     let key = BodyKey::new(hash(&vectors["key"]));
     let units = list(&vectors["units"]);
-    assert_eq!(units.len(), 5);
+    assert_eq!(units.len(), 6);
     for vector in units {
         let kind = UnitKind::from_number(u16::try_from(number(&vector["kind"])).unwrap()).unwrap();
         let bytes = text(&vector["bytes"]).as_bytes();
@@ -100,10 +101,33 @@ fn units() {
             UnitKind::Trailers => Trailers::decode(bytes).unwrap().encode(),
             UnitKind::Interim => Interim::decode(bytes).unwrap().encode(),
             UnitKind::Context => Context::decode(bytes).unwrap().encode(),
+            UnitKind::Messages => MessageIndex::decode(bytes).unwrap().encode(),
             other => panic!("{other:?} is no unit"),
         };
         assert_eq!(again, bytes);
     }
+}
+
+#[test]
+fn websocket_messages() {
+    let vector = &vectors("commitments.json")["websocket"];
+    let index = text(&vector["index"]).as_bytes();
+    let index = MessageIndex::decode(index).unwrap();
+    for (name, side) in [("request", &index.request), ("response", &index.response)] {
+        let bytes = hex(&vector[name]);
+        for piece in 1..=bytes.len() {
+            let mut indexer = Indexer::default();
+            for message in &side.messages {
+                indexer.mark(message.end, message.time);
+            }
+            bytes.chunks(piece).for_each(|piece| indexer.push(piece));
+            assert_eq!(indexer.finish(), *side, "{name} in pieces of {piece}");
+        }
+    }
+    for refused in list(&vector["refused"]) {
+        assert!(MessageIndex::decode(text(refused).as_bytes()).is_err(), "{refused}");
+    }
+    assert!(format_text().contains(&format!("`{EXTENSION}`")));
 }
 
 #[test]
@@ -228,6 +252,7 @@ fn the_worked_bytes_of_the_format_are_those_of_the_vectors() {
         text(&short["body"]["root"]),
         text(&vectors("note.json")["vkey"]),
         text(&exchange["leaf_hash"]),
+        text(&commitments["units"][5]["unit"]["root"]),
     ] {
         assert!(format.contains(worked), "{worked}");
     }

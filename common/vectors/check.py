@@ -13,6 +13,7 @@ import ed25519
 import sealtap_format as form
 
 CHECKED = {"exchange", "refused", "interrupted", "restart", "heartbeat", "gap", "adopted"}
+KNOWN_EXTENSIONS = {kind: {"websocket-messages"} for kind in ("exchange", "interrupted")}
 
 
 class Invalid(Exception):
@@ -79,7 +80,9 @@ class History:
     def leaf(self, index, entry):
         value = form.parse(entry)
         kind = value["kind"]
-        require(kind in CHECKED and value["v"] == 1 and value["ext"] == {}, "not a known leaf")
+        known = KNOWN_EXTENSIONS.get(kind, set())
+        require(kind in CHECKED and value["v"] == 1 and set(value["ext"]) <= known,
+                "not a known leaf")
         require(value["sealed"] >= self.sealed, "sealed runs backwards")
         self.sealed = value["sealed"]
         require(not self.parts or kind == "heartbeat", "a heartbeat's part is missing")

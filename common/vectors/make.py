@@ -37,12 +37,27 @@ def commitments():
                        "body": named})
     units = [{"kind": kind, "bytes": data.decode(), "unit": form.unit(key, kind, data)}
              for kind, data in sample_units()]
-    return {"key": key.hex(), "segments": segments, "bodies": bodies, "units": units}
+    return {"key": key.hex(), "segments": segments, "bodies": bodies, "units": units,
+            "websocket": websocket()}
+
+
+def websocket():
+    """A session, its message index, and units that are no index."""
+    request, response, _ = sample_log.session()
+    index = sample_log.messages().decode()
+    edits = [('"count":2', '"count":3'), ("[8,14,8,", "[8,14,3,"), ("[8,14,8,", "[14,14,8,"),
+             ("[8,14,8,1790000000000300", "[8,14,8,1790000000000000"), ('"raw":null', '"raw":false'),
+             (",[8,14,8,1790000000000300]", "")]
+    refused = [index.replace(old, new, 1) for old, new in edits]
+    assert index not in refused
+    return {"request": request.hex(), "response": response.hex(), "index": index,
+            "refused": refused}
 
 
 def sample_units():
     return [(1, sample_log.head(7)), (2, sample_log.response_head()), (3, sample_log.trailers()),
-            (4, sample_log.interim()), (5, sample_log.context(7))]
+            (4, sample_log.interim()), (5, sample_log.context(7)),
+            (7, sample_log.messages())]
 
 
 def tree():
@@ -103,7 +118,7 @@ def leaves():
         value = form.parse(entry)
         headless = (value.get("response") or {"head": 0})["head"] is None
         shape = (value["kind"], value.get("outcome"), value.get("action"), value.get("closing"),
-                 headless)
+                 headless, *value["ext"])
         if shape not in seen:
             seen.add(shape)
             kept.append({"kind": value["kind"], "leaf": entry.decode(),

@@ -53,6 +53,17 @@ def interim():
     return form.canonical({"heads": heads})
 
 
+def session():
+    """Both directions of a WebSocket session, and when their messages came."""
+    request = bytes.fromhex("8182000000006869" "888000000000")
+    response = bytes.fromhex("010168" "8900" "800169") + b"GET "
+    return request, response, ([START + 100, START + 300], [START + 200, START + 200])
+
+
+def messages():
+    return form.message_index(*session())
+
+
 class Log:
     """Collects leaves, giving each its time and each exchange its place in its run."""
 
@@ -72,7 +83,7 @@ class Log:
         self.add("heartbeat", boot=self.id, clock={"boottime": 6_000_000, "wall": START},
                  closing=closing, highest=highest, open=open_ranges, part=part, parts=parts)
 
-    def exchange(self, number, boot=None, outcome="complete"):
+    def exchange(self, number, boot=None, outcome="complete", websocket=False):
         """One exchange; its outcome decides which parts it has."""
         boot = boot or self.id
         key = random_bytes(f"key {boot} {number}", 32)
@@ -95,7 +106,8 @@ class Log:
                         "interim": form.unit(key, 4, interim()), "same": False,
                         "source": "upstream", "trailers": None}
         error = {"refused": "unknown_upstream", "upstream_failed": "upstream_closed"}.get(outcome)
-        self.add(kind, boot=boot, context=form.unit(key, 5, context(number)), ended=self.now,
+        ext = {"websocket-messages": form.unit(key, 7, messages())["root"]} if websocket else {}
+        self.add(kind, boot=boot, ext=ext, context=form.unit(key, 5, context(number)), ended=self.now,
                  error=error, exchange=random_bytes(f"exchange {boot} {number}", 16).hex(),
                  number=number, outcome=outcome, policy="strict",
                  request={"body": asked, "end": end, "head": form.unit(key, 1, head(number)),
@@ -127,7 +139,7 @@ def entries():
     log.add("gap", action="passed", began=log.now, boot=log.id, count=1, ended=None,
             reason="journal_failed")
     for number in range(1, 31):
-        log.exchange(number)
+        log.exchange(number, websocket=number == 12)
     # An idle night, so that the log reaches into a second tile.
     for _ in range(220):
         log.heartbeat(30, [])

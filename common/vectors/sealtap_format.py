@@ -232,6 +232,45 @@ def unit(key, kind, data):
     return {"length": len(data), "root": b64(leaf_hash(row))}
 
 
+# --- WebSocket messages ----------------------------------------------------------------------------
+
+def websocket_messages(data, times):
+    """One side of a message index; `times` gives the time of each message in order."""
+    messages, at, begun, raw = [], 0, None, None
+    while at < len(data):
+        final, opcode = data[at] & 0x80, data[at] & 0x0F
+        control, head = opcode >= 8, at + 2
+        length = data[at + 1] & 0x7F if at + 1 < len(data) else None
+        wide = {126: 2, 127: 8}.get(length, 0)
+        if wide:
+            complete = head + wide <= len(data)
+            length = int.from_bytes(data[head:head + wide], "big") if complete else None
+            head += wide
+        # A frame has no meaning as soon as its bytes show it, whole or not.
+        if (opcode not in (0, 1, 2, 8, 9, 10) or control and not final
+                or opcode == 0 and begun is None or opcode in (1, 2) and begun is not None
+                or length is not None and length > (125 if control else 2**63 - 1)):
+            raw = at
+            break
+        if length is None:
+            break
+        start, kind = (at, opcode) if opcode else begun
+        at = head + (4 if data[at + 1] & 0x80 else 0) + length
+        if at > len(data):
+            break
+        if not control:
+            begun = None if final else (start, kind)
+        if final:
+            messages.append([start, at, kind])
+    listed = [[*message, time] for message, time in zip(messages[:100_000], times)]
+    return {"count": len(messages), "messages": listed, "raw": raw}
+
+
+def message_index(request, response, times):
+    return canonical({"request": websocket_messages(request, times[0]),
+                      "response": websocket_messages(response, times[1])})
+
+
 # --- leaves ---------------------------------------------------------------------------------------
 
 def leaf(kind, **members):

@@ -13,6 +13,7 @@
 //! Nothing here sleeps to wait for something: it waits on sockets, channels or a deadline.
 
 pub mod bench;
+pub mod bench_http2;
 pub mod client_http2;
 pub mod content;
 pub mod gate;
@@ -22,10 +23,12 @@ pub mod http2;
 pub mod load;
 pub mod programs;
 pub mod records;
+pub mod suite;
 pub mod tls;
 pub mod trace;
 pub mod upstream_http1;
 pub mod upstream_http2;
 pub mod verify;
+pub mod volume;
 pub mod websocket;
 pub mod wire;

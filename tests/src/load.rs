@@ -22,6 +22,7 @@ pub struct Seen {
     finished: Arc<Mutex<BTreeMap<String, (Content, Content)>>>,
     reached: Arc<Mutex<BTreeSet<String>>>,
     next: Arc<AtomicU64>,
+    refused: Arc<AtomicU64>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -95,6 +96,7 @@ impl Seen {
         let Ok(answer) = wire.try_head() else { return false };
         if answer.status() != 200 {
             // Refused in so many words: nothing was promised.
+            self.refused.fetch_add(u64::from(answer.status() == 503), Ordering::SeqCst);
             return true;
         }
         let body = wire.body(answer.response_framing("POST")).finish();
@@ -110,6 +112,16 @@ impl Seen {
     /// How many calls were finished.
     pub fn finished(&self) -> usize {
         lock(&self.finished).len()
+    }
+
+    /// How many calls were answered 503.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    /// How many calls reached the upstream.
+    pub fn reached(&self) -> usize {
+        lock(&self.reached).len()
     }
 
     /// Holds what the clients saw finished against the record.

@@ -10,9 +10,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
 
 use crate::gate::poll;
+use crate::suite;
 
 /// One system call.
 #[derive(Clone, Debug)]
@@ -144,48 +144,7 @@ pub fn file(directory: &Path) -> PathBuf {
     directory.join("strace.out")
 }
 
-/// The `main` of a suite that needs `strace`, speaking as libtest does.
+/// The `main` of a suite that needs `strace`.
 pub fn main(tests: &[(&str, fn())]) -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let missing = unavailable();
-    let exact = has("--exact");
-    let mut filters = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
-    let wanted: Vec<&String> =
-        if filters.peek().is_some() { filters.collect() } else { Vec::new() };
-    let chosen = |name: &str| {
-        let hit = |filter: &&String| if exact { *filter == name } else { name.contains(*filter) };
-        wanted.is_empty() || wanted.iter().any(hit)
-    };
-    let chosen: Vec<&(&str, fn())> = tests.iter().filter(|(name, _)| chosen(name)).collect();
-    if has("--list") {
-        // With `--ignored`, only those that are: all or none.
-        if missing.is_some() || !has("--ignored") {
-            chosen.iter().for_each(|(name, _)| println!("{name}: test"));
-        }
-        return ExitCode::SUCCESS;
-    }
-    println!("\nrunning {} tests", chosen.len());
-    let mut failed = Vec::new();
-    let begun = Instant::now();
-    for (name, test) in &chosen {
-        if let Some(reason) = &missing {
-            println!("test {name} ... ignored, SKIPPED: {reason}");
-            continue;
-        }
-        let passed = std::panic::catch_unwind(test).is_ok();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        if !passed {
-            failed.push(name);
-        }
-    }
-    let ignored = if missing.is_some() { chosen.len() } else { 0 };
-    println!(
-        "\ntest result: {}. {} passed; {} failed; {ignored} ignored; finished in {:.2}s\n",
-        if failed.is_empty() { "ok" } else { "FAILED" },
-        chosen.len() - failed.len() - ignored,
-        failed.len(),
-        begun.elapsed().as_secs_f64()
-    );
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(101) }
+    suite::main(tests, unavailable())
 }

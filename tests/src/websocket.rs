@@ -1,4 +1,40 @@
-//! WebSocket frames (RFC 6455) as bytes.
+//! WebSocket frames (RFC 6455) as bytes, and payloads compressed as RFC 7692 says.
+
+use miniz_oxide::MZFlush;
+use miniz_oxide::deflate::core::{CompressorOxide, create_comp_flags_from_zip_params};
+use miniz_oxide::deflate::stream::deflate;
+
+/// Compresses the messages of one direction.
+pub struct Compressor {
+    state: Box<CompressorOxide>,
+    alone: bool,
+}
+
+impl Compressor {
+    /// A compressor that refers back to earlier messages unless each stands `alone`.
+    pub fn new(alone: bool) -> Self {
+        // Negative window bits ask for no zlib header around the stream.
+        let flags = create_comp_flags_from_zip_params(6, -15, 0);
+        Self { state: Box::new(CompressorOxide::new(flags)), alone }
+    }
+
+    /// The payload of the next message.
+    ///
+    /// # Panics
+    /// If the compressor fails.
+    pub fn message(&mut self, plain: &[u8]) -> Vec<u8> {
+        let mut payload = vec![0; plain.len() + 64];
+        let done = deflate(&mut self.state, plain, &mut payload, MZFlush::Sync);
+        assert!(done.status.is_ok() && done.bytes_consumed == plain.len(), "{done:?}");
+        payload.truncate(done.bytes_written);
+        assert!(payload.ends_with(&[0, 0, 0xff, 0xff]), "a flush ends with an empty block");
+        payload.truncate(payload.len() - 4);
+        if self.alone {
+            self.state.reset();
+        }
+        payload
+    }
+}
 
 /// One frame before masking.
 #[derive(Clone, Debug)]
@@ -40,6 +76,18 @@ impl Frame {
     /// A Close with its code and reason.
     pub fn close(code: u16, reason: &str) -> Self {
         Self::new(8, &[&code.to_be_bytes(), reason.as_bytes()].concat())
+    }
+
+    /// A frame of a message of this opcode, or 0 for a part that is not its first.
+    pub fn data(opcode: u8, payload: &[u8]) -> Self {
+        Self::new(opcode, payload)
+    }
+
+    /// The same frame with the bit that says its message is compressed.
+    #[must_use]
+    pub fn compressed(mut self) -> Self {
+        self.first |= 0x40;
+        self
     }
 
     /// The same frame as a part that others follow.

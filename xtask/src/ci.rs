@@ -7,7 +7,7 @@ use crate::{deny, foreign, rules};
 
 /// All of it, the quickest first.
 pub(crate) fn all(root: &Path) -> Vec<Step> {
-    let mut steps = vec![format()];
+    let mut steps = format();
     steps.extend(rules::steps());
     steps.extend([lint(), docs()]);
     steps.extend(tests());
@@ -16,9 +16,13 @@ pub(crate) fn all(root: &Path) -> Vec<Step> {
     steps
 }
 
-/// Format, checking only.
-pub(crate) fn format() -> Step {
-    Step::cargo("format", &["fmt", "--all", "--check"])
+/// Format, checking only; the fuzz targets are a workspace of their own.
+pub(crate) fn format() -> Vec<Step> {
+    let fuzz = ["fmt", "--manifest-path", "tests/fuzz/Cargo.toml", "--check"];
+    vec![
+        Step::cargo("format", &["fmt", "--all", "--check"]),
+        Step::cargo("format of the fuzz targets", &fuzz),
+    ]
 }
 
 /// Every lint over every target, warnings denied.

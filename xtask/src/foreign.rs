@@ -1,5 +1,5 @@
-//! A log checked by tools that share no code with this project, in a virtual environment of Python
-//! under `target/foreign`.
+//! A log checked by tools that share no code with this project, and a WebSocket session between a
+//! client and a server of another; in a virtual environment of Python under `target/foreign`.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -26,6 +26,8 @@ pub(crate) fn steps(root: &Path, log: Option<&str>, key: Option<&str>) -> Vec<St
     steps.push(Step::program("foreign tools", &python, needs));
     let arguments = ["xtask/foreign/check.py", log.unwrap_or(LOG), key.unwrap_or(KEY)];
     steps.push(Step::program("foreign", python, arguments));
+    let peers = ["test", "--package", "sealtap-tests", "--locked", "--test", "websocket_peers"];
+    steps.push(Step::cargo("websocket peers", &peers));
     steps
 }
 

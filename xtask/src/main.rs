@@ -8,6 +8,7 @@ mod bench;
 mod ci;
 mod deny;
 mod foreign;
+mod fuzz;
 mod rules;
 mod step;
 mod suite;
@@ -75,13 +76,29 @@ enum Chore {
         #[arg(long)]
         release: bool,
     },
+    /// Full and slow disks, for real: small file systems that are filled under load (needs root)
+    Disk,
+    /// Altered requests through the gateway to nginx: both must read them alike
+    BesideNginx {
+        /// How many; a moderate number without it
+        #[arg(long)]
+        cases: Option<u32>,
+    },
+    /// Fuzz targets, all or those named, with libFuzzer
+    Fuzz {
+        /// Files of tests/fuzz/fuzz_targets, without their ending
+        targets: Vec<String>,
+        /// How long each one runs
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
 }
 
 fn main() -> ExitCode {
     let root = root();
     let steps = match Cli::parse().chore {
         Chore::Ci => ci::all(&root),
-        Chore::Format => vec![ci::format()],
+        Chore::Format => ci::format(),
         Chore::Rules => rules::steps(),
         Chore::Lint => vec![ci::lint()],
         Chore::Docs => vec![ci::docs()],
@@ -90,6 +107,9 @@ fn main() -> ExitCode {
         Chore::Foreign { log, key } => foreign::steps(&root, log.as_deref(), key.as_deref()),
         Chore::Bench { rounds, rows, quick } => bench::steps(&root, rounds, &rows, quick),
         Chore::Suite { names, release } => suite::steps(&root, &names, release),
+        Chore::Disk => suite::one(&root, "disk"),
+        Chore::BesideNginx { cases } => suite::beside_nginx(&root, cases),
+        Chore::Fuzz { targets, seconds } => fuzz::steps(&root, &targets, seconds),
     };
     step::run(&root, steps)
 }

@@ -20,6 +20,8 @@ enum Action {
     Program { program: OsString, arguments: Vec<OsString>, variables: Vec<(String, OsString)> },
     /// A rule of ours; what it finds wrong, one line each.
     Rule(Rule),
+    /// Nothing: what it needs is not there. Counts neither as passed nor as failed.
+    Nothing(String),
 }
 
 impl Step {
@@ -46,6 +48,11 @@ impl Step {
         check: impl FnOnce(&Path) -> Vec<String> + 'static,
     ) -> Self {
         Self { name: name.into(), action: Action::Rule(Box::new(check)) }
+    }
+
+    /// Says why something cannot be done here.
+    pub(crate) fn skipped(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { name: name.into(), action: Action::Nothing(reason.into()) }
     }
 
     /// Adds an environment variable.
@@ -109,6 +116,11 @@ pub(crate) fn run(root: &Path, steps: Vec<Step>) -> ExitCode {
                 let wrong = check(root);
                 wrong.iter().for_each(|line| say(line));
                 Tally::of(wrong.is_empty())
+            }
+            Action::Nothing(reason) => {
+                say(&format!("== {name}"));
+                table.push(format!("SKIPPED {name}: {reason}"));
+                continue;
             }
         };
         sum.passed += tally.passed;

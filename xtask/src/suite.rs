@@ -5,6 +5,24 @@ use std::path::Path;
 
 use crate::step::Step;
 
+/// A suite that needs a right or a program of the machine, which it says itself where it is missing.
+pub(crate) fn one(root: &Path, name: &str) -> Vec<Step> {
+    steps(root, &[name.to_owned()], false)
+}
+
+/// nginx beside the gateway; root may install it.
+pub(crate) fn beside_nginx(root: &Path, cases: Option<u32>) -> Vec<Step> {
+    let script = "command -v nginx >/dev/null || [ \"$(id -u)\" -ne 0 ] || \
+        DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends \
+        nginx-light";
+    let installed = Step::program("nginx, where root may install it", "sh", ["-c", script]);
+    let suite = one(root, "beside_nginx").into_iter().map(|step| match cases {
+        Some(cases) => step.with("SEALTAP_CASES", cases.to_string()),
+        None => step,
+    });
+    std::iter::once(installed).chain(suite).collect()
+}
+
 /// One step per suite; without names, a step that lists them.
 pub(crate) fn steps(root: &Path, names: &[String], release: bool) -> Vec<Step> {
     let known = known(root);

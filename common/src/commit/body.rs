@@ -21,11 +21,13 @@ pub enum UnitKind {
     Context,
     /// Whole events of an event stream.
     EventGroup,
+    /// The index of a WebSocket session's messages.
+    Messages,
 }
 
 impl UnitKind {
     /// Every kind of this version, in order of its number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Bytes,
         Self::RequestHead,
         Self::ResponseHead,
@@ -33,6 +35,7 @@ impl UnitKind {
         Self::Interim,
         Self::Context,
         Self::EventGroup,
+        Self::Messages,
     ];
 
     /// The registered number.
@@ -46,6 +49,7 @@ impl UnitKind {
             Self::Interim => 4,
             Self::Context => 5,
             Self::EventGroup => 6,
+            Self::Messages => 7,
         }
     }
 

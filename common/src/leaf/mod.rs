@@ -24,7 +24,7 @@ pub use crate::commit::{Body, Dialect, Unit};
 use crate::encoding::Id;
 use crate::tree::Hash;
 
-/// Registered name to commitment. No name is registered in this version.
+/// Registered name to commitment; [`Leaf::knows`] says which names a leaf may bind.
 pub type Extensions = BTreeMap<String, Hash>;
 
 /// Any leaf.
@@ -255,6 +255,17 @@ impl Leaf {
             Self::Gap(_) => Kind::Gap.as_str(),
             Self::Adopted(_) => Kind::Adopted.as_str(),
             Self::Unchecked(leaf) => &leaf.kind,
+        }
+    }
+
+    /// Whether this version knows the extension `name` of this leaf.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        match self {
+            Self::Exchange(leaf) => {
+                name == crate::websocket::EXTENSION && leaf.outcome != Outcome::Refused
+            }
+            _ => false,
         }
     }
 

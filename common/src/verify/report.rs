@@ -245,7 +245,8 @@ impl Report {
             }
             _ => {}
         }
-        for name in leaf.ext().into_iter().flat_map(|ext| ext.keys()) {
+        let names = leaf.ext().into_iter().flat_map(|ext| ext.keys());
+        for name in names.filter(|name| !leaf.knows(name)) {
             self.undecided(format!("the extension {name:?} is not checked"));
         }
     }

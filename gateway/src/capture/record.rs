@@ -30,6 +30,10 @@ pub mod kind {
     pub const CLOSED: u8 = 9;
     /// The request's head: [`super::Requested`].
     pub const REQUESTED: u8 = 11;
+    /// When bytes of a session's request came that end a message: [`super::Marked`].
+    pub const REQUEST_MARK: u8 = 12;
+    /// When bytes of a session's response came that end a message: [`super::Marked`].
+    pub const RESPONSE_MARK: u8 = 13;
     /// A client connection is over, and with it the run it stood for: the run's id.
     pub const RUN_ENDED: u8 = 10;
 }
@@ -151,6 +155,15 @@ pub struct Answered<'a> {
     /// The committed unit of the response head.
     #[serde(borrow)]
     pub head: Cow<'a, serde_bytes::Bytes>,
+}
+
+/// In front of the data that ends at least one message of a WebSocket: when it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marked {
+    /// The offset in the body behind that data.
+    pub end: u64,
+    /// When, in microseconds since the Unix epoch.
+    pub at_us: u64,
 }
 
 /// How one body ended.

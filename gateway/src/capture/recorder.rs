@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use super::heads::Heads;
 use super::journal::{Down, Journal, Position, Ticket};
-use super::record::{Answered, Closed, Connected, Dialect, Direction, Ended, Requested, kind};
+use super::record::{
+    Answered, Closed, Connected, Dialect, Direction, Ended, Marked, Requested, kind,
+};
 use crate::clock::Timeline;
 use crate::wire::buffer::Payload;
 use crate::wire::message::{Fields, RequestHead, ResponseHead};
@@ -145,6 +147,22 @@ impl Recorder {
         let offset = self.counter(direction).fetch_add(length, Ordering::Relaxed);
         let position = self.journal.append(self.ticket, kind, &[&offset.to_le_bytes(), payload])?;
         Ok((Tapped(payload), position))
+    }
+
+    /// Records that the next `length` bytes in `direction` end a message of a WebSocket. What is
+    /// recorded before its data is there whenever the data is.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn mark(&self, direction: Direction, length: usize) -> Result<(), Down> {
+        let kind = match direction {
+            Direction::Request => kind::REQUEST_MARK,
+            Direction::Response => kind::RESPONSE_MARK,
+        };
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        let end = self.captured(direction).saturating_add(length);
+        self.write(kind, &Marked { end, at_us: self.timeline.now_us() }).map(drop)
     }
 
     /// Records the request's head as it came and as it will leave.

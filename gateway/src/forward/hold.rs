@@ -4,7 +4,7 @@
 //! it is on disk. All of a read is captured at once, so one wait covers every message in it: what
 //! stands before the first held byte goes, the rest follows the wait.
 
-use crate::wire::websocket::{Opcode, Walker};
+use sealtap_common::websocket::{Opcode, Walker};
 
 /// What is held back until it is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,15 @@ pub(super) enum Holds {
     EveryMessage,
     /// The last byte of Close.
     Close,
+}
+
+/// What a read of one direction holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Read {
+    /// How many of its bytes may go before it is on disk; `None` where all may.
+    pub goes: Option<usize>,
+    /// Whether a message ends in it.
+    pub ends_message: bool,
 }
 
 /// Follows one direction of a WebSocket.
@@ -29,20 +38,20 @@ impl Hold {
         Self { holds, walker: Walker::new() }
     }
 
-    /// How many bytes of `payload`, which comes next, may go before it is on disk; `None` where
-    /// all may.
-    pub(super) fn split(&mut self, payload: &[u8]) -> Option<usize> {
-        let mut held = None;
+    /// Follows `payload`, which comes next.
+    pub(super) fn read(&mut self, payload: &[u8]) -> Read {
+        let mut read = Read { goes: None, ends_message: false };
         let mut at = 0;
         while let Some(rest) = payload.get(at..).filter(|rest| !rest.is_empty()) {
-            let (used, message) = self.walker.next(rest);
-            at += used;
-            let Some(message) = message else { break };
+            let step = self.walker.next(rest);
+            at += step.used;
+            let Some(message) = step.message else { continue };
+            read.ends_message = true;
             if self.holds == Holds::EveryMessage || message.opcode == Opcode::Close {
-                held = held.or(Some(at.saturating_sub(1)));
+                read.goes = read.goes.or(Some(at.saturating_sub(1)));
             }
         }
-        held
+        read
     }
 }
 
@@ -55,19 +64,19 @@ mod tests {
 
     #[test]
     fn the_last_byte_of_the_first_message_is_held() {
-        assert_eq!(Hold::new(Holds::EveryMessage).split(FRAMES), Some(3));
+        assert_eq!(Hold::new(Holds::EveryMessage).read(FRAMES).goes, Some(3));
     }
 
     #[test]
     fn only_close_is_held_from_the_upstream() {
-        assert_eq!(Hold::new(Holds::Close).split(FRAMES), Some(5));
-        assert_eq!(Hold::new(Holds::Close).split(&FRAMES[..4]), None);
+        assert_eq!(Hold::new(Holds::Close).read(FRAMES).goes, Some(5));
+        assert_eq!(Hold::new(Holds::Close).read(&FRAMES[..4]).goes, None);
     }
 
     #[test]
     fn a_message_that_ends_in_a_later_read_is_held_there() {
         let mut hold = Hold::new(Holds::EveryMessage);
-        assert_eq!(hold.split(&FRAMES[..3]), None);
-        assert_eq!(hold.split(&FRAMES[3..4]), Some(0));
+        assert_eq!(hold.read(&FRAMES[..3]).goes, None);
+        assert_eq!(hold.read(&FRAMES[3..4]).goes, Some(0));
     }
 }

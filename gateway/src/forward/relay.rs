@@ -86,9 +86,13 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
         recorder.room().await;
         match next(course, source, sink).await? {
             Event::Data { payload, last } => {
+                let read = course.hold.as_mut().map(|hold| hold.read(&payload));
+                if read.is_some_and(|read| read.ends_message) {
+                    recorder.mark(direction, payload.len()).map_err(Ending::Down)?;
+                }
                 let (tapped, position) =
                     recorder.data(direction, &payload).map_err(Ending::Down)?;
-                if let Some(count) = course.hold.as_mut().and_then(|hold| hold.split(&payload)) {
+                if let Some(count) = read.and_then(|read| read.goes) {
                     let mut down = None;
                     let durable = async {
                         down = recorder.durable(position).await.err();

@@ -14,6 +14,7 @@ use sealtap_common::unit::{Context, Ingress, Interim, RunNamedBy};
 
 use super::message::Message;
 use super::sealed::{Direction, SealedBody, SealedUnit, Slot};
+use super::websocket;
 use crate::capture::journal::{Batch, RESUMED, Reason, RecordRef, Resumed};
 use crate::capture::record::{Answered, Closed, Connected, ExchangeKeys, Opened, Requested, kind};
 
@@ -269,12 +270,18 @@ impl Exchange {
             }
             kind::REQUEST_DATA => self.request.data(record),
             kind::RESPONSE_DATA => self.response.data(record),
+            kind::REQUEST_MARK => websocket::mark(&mut self.request, record),
+            kind::RESPONSE_MARK => websocket::mark(&mut self.response, record),
             kind::REQUEST_ENDED => self.request.end(record),
             kind::RESPONSE_ENDED => self.response.end(record),
             kind::INTERIM => self.interim.push(payload.to_vec()),
             kind::ANSWERED => {
                 if let Ok(answered) = postcard::from_bytes::<Answered<'_>>(payload) {
                     self.response.begin(answered.dialect, &answered.head);
+                    if answered.websocket {
+                        let at = answered.at_us;
+                        websocket::begin(at, &mut self.request, &mut self.response);
+                    }
                     self.verdict = answered.by_gateway.and_then(|(outcome, error)| {
                         Some((Outcome::parse(&outcome)?, ErrorCode::parse(&error)?))
                     });
@@ -324,6 +331,8 @@ impl Exchange {
         if self.answered.is_some() {
             unit(Slot::ResponseHead, &keys.response_head, self.response.head.take());
             unit(Slot::ResponseTrailers, &keys.response_trailers, self.response.trailers.take());
+            let messages = websocket::unit(&mut self.request, &mut self.response);
+            unit(Slot::Messages, &keys.response_trailers, messages);
         }
         let (boot, number, first_file) = (self.boot, self.number, self.first_file);
         let Known { id, run, started_us, policy, .. } = self.opened;

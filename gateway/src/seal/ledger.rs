@@ -11,6 +11,7 @@ use sealtap_common::leaf::{
     Previous, Ranges, Request, Response, Restart, RunLink, Source,
 };
 use sealtap_common::tree::{Hash, leaf_hash};
+use sealtap_common::websocket::EXTENSION;
 
 use super::digest::{Digested, Gap};
 use super::sealed::{SealedExchange, Slot};
@@ -159,13 +160,15 @@ impl Ledger {
         // Every exchange has a context: its unit is made whatever else is missing.
         let context = unit(Slot::Context)
             .unwrap_or(sealtap_common::commit::Unit { length: 0, root: [0; 32] });
+        let messages = unit(Slot::Messages).map(|unit| (EXTENSION.to_owned(), unit.root));
+        let ext: Extensions = messages.into_iter().collect();
         let leaf = Exchange {
             boot: Id(digested.boot),
             context,
             ended: digested.ended_us,
             error: digested.error,
             exchange: Id(digested.id),
-            ext: Extensions::new(),
+            ext,
             number: digested.number,
             outcome: digested.outcome,
             policy: digested.policy,

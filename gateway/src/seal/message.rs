@@ -2,6 +2,7 @@
 
 use sealtap_common::commit::{Body, Dialect};
 use sealtap_common::leaf::End;
+use sealtap_common::websocket::Indexer;
 
 use super::cutter::Cutter;
 use super::sealed::{Direction, SealedBody};
@@ -21,6 +22,8 @@ pub(super) struct Message {
     pub(super) ended: Option<(End, bool)>,
     /// The journal file that says so.
     pub(super) ended_in: Option<u64>,
+    /// The messages in it, once it belongs to a WebSocket.
+    pub(super) index: Option<Box<Indexer>>,
 }
 
 impl Message {
@@ -35,6 +38,7 @@ impl Message {
             trailers: None,
             ended: None,
             ended_in: None,
+            index: None,
         }
     }
 
@@ -57,6 +61,9 @@ impl Message {
         }
         self.length += u64::try_from(bytes.len()).unwrap_or_default();
         self.cutter.push(bytes);
+        if let Some(index) = &mut self.index {
+            index.push(bytes);
+        }
         let prefix = record::DATA_PREFIX;
         let mut at = record.at;
         at.offset += u64::try_from(prefix).unwrap_or_default();

@@ -16,5 +16,6 @@ pub mod preview;
 pub mod recovery;
 pub mod sealed;
 mod sealer;
+mod websocket;
 
 pub use self::sealer::{Pace, Parts, Sealer};

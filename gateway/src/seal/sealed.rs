@@ -4,6 +4,8 @@ use std::io;
 
 use sealtap_common::commit::{Body, Dialect, Unit, UnitKind};
 use sealtap_common::leaf::Exchange;
+use sealtap_common::tree::Hash;
+use sealtap_common::websocket::EXTENSION;
 
 pub use crate::capture::journal::Extent;
 use crate::capture::journal::Extents;
@@ -63,17 +65,35 @@ pub enum Slot {
     Interim,
     /// Client, ingress, run name and upstream.
     Context,
+    /// The index of a WebSocket session's messages.
+    Messages,
+}
+
+/// What a leaf says of one unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    root: Hash,
+    /// An extension binds the root alone, which covers the length.
+    length: Option<u64>,
+}
+
+impl Bound {
+    /// Whether this is the unit that was made of its bytes and key.
+    pub(crate) fn is(self, made: &Unit) -> bool {
+        self.root == made.root && self.length.is_none_or(|length| length == made.length)
+    }
 }
 
 impl Slot {
     /// Every slot, in the order of its code.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::RequestHead,
         Self::RequestTrailers,
         Self::ResponseHead,
         Self::ResponseTrailers,
         Self::Interim,
         Self::Context,
+        Self::Messages,
     ];
 
     /// The words for it, as findings and errors print them.
@@ -86,6 +106,7 @@ impl Slot {
             Self::ResponseTrailers => "response trailers",
             Self::Interim => "interim answers",
             Self::Context => "context",
+            Self::Messages => "message index",
         }
     }
 
@@ -97,20 +118,26 @@ impl Slot {
             Self::RequestTrailers | Self::ResponseTrailers => UnitKind::Trailers,
             Self::Interim => UnitKind::Interim,
             Self::Context => UnitKind::Context,
+            Self::Messages => UnitKind::Messages,
         }
     }
 
     /// The unit that a leaf binds for this slot.
-    pub(crate) fn bound_by(self, leaf: &Exchange) -> Option<&Unit> {
+    pub(crate) fn bound_by(self, leaf: &Exchange) -> Option<Bound> {
         let response = leaf.response.as_ref();
-        match self {
+        let unit = match self {
             Self::RequestHead => leaf.request.head.as_ref(),
             Self::RequestTrailers => leaf.request.trailers.as_ref(),
             Self::ResponseHead => response?.head.as_ref(),
             Self::ResponseTrailers => response?.trailers.as_ref(),
             Self::Interim => response?.interim.as_ref(),
             Self::Context => Some(&leaf.context),
-        }
+            Self::Messages => {
+                let root = *leaf.ext.get(EXTENSION)?;
+                return Some(Bound { root, length: None });
+            }
+        };
+        unit.map(|unit| Bound { root: unit.root, length: Some(unit.length) })
     }
 
     pub(crate) fn code(self) -> u64 {
@@ -121,6 +148,7 @@ impl Slot {
             Self::ResponseTrailers => 3,
             Self::Interim => 4,
             Self::Context => 5,
+            Self::Messages => 6,
         }
     }
 

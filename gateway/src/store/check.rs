@@ -9,6 +9,7 @@ use std::io;
 
 use sealtap_common::commit::Body;
 use sealtap_common::leaf::{Exchange, Leaf};
+use sealtap_common::websocket::{Indexer, MessageIndex, Side};
 use sha2::{Digest as _, Sha256};
 
 use super::commitment::{self, Recommitment};
@@ -127,24 +128,34 @@ impl StoreReader {
             at("record", "it is stored under another boot or number".to_owned());
         }
         check_units(stored, leaf, at);
+        let index = message_index(stored, at);
         let mut hashed = 0;
         for direction in [Direction::Request, Direction::Response] {
             let part = match direction {
                 Direction::Request => "request body",
                 Direction::Response => "response body",
             };
+            let side = index.as_ref().map(|index| match direction {
+                Direction::Request => &index.request,
+                Direction::Response => &index.response,
+            });
             match (direction.bound_by(leaf), stored.body(direction)) {
                 (None, None) => {}
                 (None, Some(_)) => at(part, "the log binds no such body".to_owned()),
                 (Some(_), None) => at(part, "it is not in the store".to_owned()),
                 (Some(bound), Some(_)) => match self.body_root(stored, direction) {
-                    Ok((root, sha256_agrees)) => {
+                    Ok((root, sha256_agrees, messages)) => {
                         hashed += bound.length;
                         if root != *bound {
                             let detail = "its bytes, key or cuts are not those that were sealed";
                             at(part, detail.to_owned());
                         } else if !sha256_agrees {
                             at(part, "its SHA-256 is not that of its bytes".to_owned());
+                        } else if let Some(Err(detail)) = side.map(|side| side.check(&messages)) {
+                            at(
+                                Slot::Messages.as_str(),
+                                format!("{}: {detail}", direction.as_str()),
+                            );
                         }
                     }
                     Err(error) => at(part, error.to_string()),
@@ -154,25 +165,41 @@ impl StoreReader {
         hashed
     }
 
-    /// The body as its stored bytes give it, and whether the stored SHA-256 is theirs.
+    /// The body as its stored bytes give it, whether the stored SHA-256 is theirs, and, of a
+    /// WebSocket session, the messages in it.
     fn body_root(
         &mut self,
         stored: &StoredExchange,
         direction: Direction,
-    ) -> Result<(Body, bool), StoreError> {
+    ) -> Result<(Body, bool, Side), StoreError> {
         let key = stored.body(direction).map(|body| body.key).unwrap_or_default();
         let mut made = Recommitment::new(key);
         let mut hash = Sha256::new();
+        let mut indexer = stored.unit(Slot::Messages).map(|_| Indexer::default());
         let body = self.each_segment(&stored.id, direction, &mut |segment, bytes| {
             hash.update(bytes);
+            if let Some(indexer) = &mut indexer {
+                indexer.push(bytes);
+            }
             made.take(segment, bytes).map_err(|error| {
                 let detail = format!("the segments do not tile: {error}");
                 StoreError::Malformed { exchange: hex(&stored.id), detail }
             })
         })?;
         let agrees = <[u8; 32]>::from(hash.finalize()) == body.sha256;
-        Ok((made.finish(body.dialect), agrees))
+        let messages = indexer.map(Indexer::finish).unwrap_or_default();
+        Ok((made.finish(body.dialect), agrees, messages))
     }
+}
+
+/// The stored message index; that it is the sealed one is asked elsewhere.
+fn message_index(
+    stored: &StoredExchange,
+    at: &mut dyn FnMut(&'static str, String),
+) -> Option<MessageIndex> {
+    let bytes = stored.unit(Slot::Messages)?;
+    let index = MessageIndex::decode(bytes);
+    index.map_err(|error| at(Slot::Messages.as_str(), error.to_string())).ok()
 }
 
 fn check_units(stored: &StoredExchange, leaf: &Exchange, at: &mut dyn FnMut(&'static str, String)) {
@@ -183,7 +210,7 @@ fn check_units(stored: &StoredExchange, leaf: &Exchange, at: &mut dyn FnMut(&'st
             (None, Some(_)) => at(slot.as_str(), "the log binds no such unit".to_owned()),
             (Some(_), None) => at(slot.as_str(), "it is not in the store".to_owned()),
             (Some(bound), Some(found)) => {
-                if commitment::unit(slot, found.key, &found.bytes) != *bound {
+                if !bound.is(&commitment::unit(slot, found.key, &found.bytes)) {
                     let detail = "its bytes or key are not those that were sealed";
                     at(slot.as_str(), detail.to_owned());
                 }

@@ -15,4 +15,3 @@ pub mod socket;
 pub mod source;
 pub mod stream;
 mod unsent;
-pub mod websocket;

@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use sealtap_common::leaf::{Exchange, Policy, Source};
 
 use super::Query;
+use super::deflate::Inflater;
 use super::error::QueryError;
 use super::find::Target;
 use super::overlay::Overlay;
 use super::units::Units;
 use super::view::ExchangeView;
-use super::websocket::{Message, Walker};
+use super::websocket::{Lister, Message, Op};
 use crate::store::Direction;
 
 /// What only a sealed exchange has.
@@ -77,7 +78,10 @@ impl<O: Overlay> Query<O> {
                 (*view, units, None)
             }
         };
-        let messages = if units.is_websocket() { Some(self.messages(&view.id.0)?) } else { None };
+        let messages = match units.is_websocket() {
+            true => Some(self.messages(&view.id.0, &units)?),
+            false => None,
+        };
         Ok(Detail { view, units, seal, messages })
     }
 
@@ -136,14 +140,35 @@ impl<O: Overlay> Query<O> {
         }
     }
 
-    fn messages(&mut self, id: &[u8; 16]) -> Result<Vec<(Direction, Message)>, QueryError> {
-        let mut messages = Vec::new();
+    fn messages(
+        &mut self,
+        id: &[u8; 16],
+        units: &Units,
+    ) -> Result<Vec<(Direction, Message)>, QueryError> {
+        let (deflate, index) = (units.deflate(), units.messages.as_ref());
+        let mut all = Vec::new();
         for direction in [Direction::Request, Direction::Response] {
-            let mut feed = Feed { walker: Walker::new(), direction, messages: &mut messages };
+            let (side, alone) = match direction {
+                Direction::Request => (
+                    index.map(|index| &index.request),
+                    deflate.map(|agreed| agreed.client_no_context_takeover),
+                ),
+                Direction::Response => (
+                    index.map(|index| &index.response),
+                    deflate.map(|agreed| agreed.server_no_context_takeover),
+                ),
+            };
+            let lister = Lister::new(alone.map(Inflater::new));
+            let mut feed = Feed { lister, messages: Vec::new() };
             self.body_of(id, direction, &mut feed)?;
-            feed.finish();
+            let mut messages = feed.finish();
+            // Both list complete messages in the order of their ends.
+            let listed = side.into_iter().flat_map(|side| &side.messages);
+            let complete = messages.iter_mut().filter(|it| it.complete && it.op != Op::Unparsed);
+            complete.zip(listed).for_each(|(message, entry)| message.sealed = Some(*entry));
+            all.extend(messages.into_iter().map(|message| (direction, message)));
         }
-        Ok(messages)
+        Ok(all)
     }
 }
 
@@ -180,24 +205,24 @@ impl Write for Watched<'_> {
     }
 }
 
-/// A body's bytes into the walker.
-struct Feed<'a> {
-    walker: Walker,
-    direction: Direction,
-    messages: &'a mut Vec<(Direction, Message)>,
+/// A body's bytes into the lister.
+struct Feed {
+    lister: Lister,
+    messages: Vec<Message>,
 }
 
-impl Feed<'_> {
-    fn finish(self) {
-        let Self { walker, direction, messages } = self;
-        walker.finish(&mut |message| messages.push((direction, message)));
+impl Feed {
+    fn finish(self) -> Vec<Message> {
+        let Self { lister, mut messages } = self;
+        lister.finish(&mut |message| messages.push(message));
+        messages
     }
 }
 
-impl Write for Feed<'_> {
+impl Write for Feed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let (direction, messages) = (self.direction, &mut *self.messages);
-        self.walker.feed(bytes, &mut |message| messages.push((direction, message)));
+        let messages = &mut self.messages;
+        self.lister.feed(bytes, &mut |message| messages.push(message));
         Ok(bytes.len())
     }
 

@@ -134,6 +134,12 @@ fn messages(detail: &Detail) -> Value {
             "len": message.length,
             "sha256": hex(&message.sha256),
             "compressed": message.compressed,
+            "decoded": message.decoded.map(|decoded| json!({
+                "len": decoded.length,
+                "sha256": hex(&decoded.sha256),
+            })),
+            "range": message.sealed.map(|entry| [entry.start, entry.end]),
+            "time": message.sealed.map(|entry| rfc3339(entry.time)),
             "complete": message.complete,
         })
     });

@@ -5,6 +5,7 @@
 //! running writer. It never changes anything, never holds the whole list or a whole body in memory,
 //! and lets no captured byte reach a terminal unescaped.
 
+pub mod deflate;
 mod detail;
 mod error;
 mod find;

@@ -239,10 +239,25 @@ impl Page<'_> {
         let plural = if count == 1 { "" } else { "s" };
         self.title(&format!("{count} WebSocket message{plural}"))?;
         for (direction, message) in messages.iter().take(MESSAGES) {
-            let cut = if message.complete { "" } else { ", cut off" };
-            let (direction, op) = (direction.as_str(), message.op.as_str());
-            let size = size(message.length);
-            writeln!(self.out, "  {direction:<9} {op:<12} {size:>10}{cut}")?;
+            let mut line = format!("  {:<9} {:<8} ", direction.as_str(), message.op.as_str());
+            line.push_str(&format!("{:>10}", size(message.length)));
+            match (message.compressed, message.decoded) {
+                (true, Some(decoded)) => {
+                    line.push_str(&format!(", inflates to {}", size(decoded.length)));
+                }
+                (true, None) => line.push_str(", compressed, not readable"),
+                (false, _) => {}
+            }
+            if !message.complete {
+                line.push_str(", cut off");
+            }
+            if let Some(text) = &message.text {
+                let length = message.decoded.map_or(message.length, |decoded| decoded.length);
+                let shown = u64::try_from(text.len()).unwrap_or(u64::MAX);
+                let more = if length > shown { " ..." } else { "" };
+                line.push_str(&format!("  {}{more}", printable(text)));
+            }
+            writeln!(self.out, "{line}")?;
         }
         let left = messages.len().saturating_sub(MESSAGES);
         if left > 0 {

@@ -5,6 +5,9 @@ use sealtap_common::unit::{
     UnitError,
 };
 
+use sealtap_common::websocket::MessageIndex;
+
+use super::deflate::Deflate;
 use crate::store::Slot;
 
 /// What is there of an exchange's heads, trailers, interim answers and context.
@@ -22,6 +25,8 @@ pub struct Units {
     pub interim: Option<Interim<'static>>,
     /// The context.
     pub context: Option<Context<'static>>,
+    /// The index of a WebSocket session's messages.
+    pub messages: Option<MessageIndex>,
 }
 
 impl Units {
@@ -48,6 +53,7 @@ impl Units {
             Slot::ResponseTrailers => self.response_trailers = Some(Trailers::decode(bytes)?),
             Slot::Interim => self.interim = Some(Interim::decode(bytes)?),
             Slot::Context => self.context = Some(Context::decode(bytes)?),
+            Slot::Messages => self.messages = Some(MessageIndex::decode(bytes)?),
         }
         Ok(())
     }
@@ -63,6 +69,16 @@ impl Units {
                         .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"websocket"))
                 })
         })
+    }
+}
+
+impl Units {
+    /// The compression that client and upstream of a WebSocket session agreed on.
+    #[must_use]
+    pub fn deflate(&self) -> Option<Deflate> {
+        let fields = &self.response_head.as_ref()?.fields;
+        let values = plain_values(fields, "sec-websocket-extensions");
+        Deflate::agreed(values.map(|octets| octets.as_ref()))
     }
 }
 

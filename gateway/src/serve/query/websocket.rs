@@ -1,11 +1,17 @@
-//! WebSocket: messages found again in the raw bytes of one direction (RFC 6455, section 5).
+//! WebSocket: messages found again in the raw bytes of one direction.
 //!
 //! Bytes go in as they come, in pieces of any size; messages come out with their opcode, length and
-//! the SHA-256 of their unmasked payload. Nothing is kept of a payload but its hash. Payloads are
-//! not inflated: with `permessage-deflate` the hash is that of the compressed bytes. It never fails:
+//! the SHA-256 of their unmasked payload, and where compression was agreed on, with the same of what
+//! was compressed. Of a payload only its beginning is kept, for the reader's eye. It never fails:
 //! what is cut off or no frame at all is listed as such.
 
+use sealtap_common::websocket::{Entry, Opcode, Walker};
 use sha2::{Digest as _, Sha256};
+
+use super::deflate::Inflater;
+
+/// Bytes of a text that are kept to be shown.
+const SHOWN: usize = 240;
 
 /// One message, or one control frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,27 +24,30 @@ pub struct Message {
     pub sha256: [u8; 32],
     /// Whether its first frame says that an extension (compression) changed the payload.
     pub compressed: bool,
+    /// What was compressed, where that could be told.
+    pub decoded: Option<Decoded>,
+    /// The beginning of a text as it reads, at most 240 bytes.
+    pub text: Option<String>,
     /// Whether its last byte came.
     pub complete: bool,
+    /// What the sealed index says of it.
+    pub sealed: Option<Entry>,
+}
+
+/// A payload before compression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
 }
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Opcode 0 where no message was begun.
-    Continuation,
-    /// Opcode 1.
-    Text,
-    /// Opcode 2.
-    Binary,
-    /// Opcode 8.
-    Close,
-    /// Opcode 9.
-    Ping,
-    /// Opcode 10.
-    Pong,
-    /// Any other opcode.
-    Reserved(u8),
+    /// A message as RFC 6455 has them.
+    Frames(Opcode),
     /// Bytes that are no frames, to the end.
     Unparsed,
 }
@@ -48,219 +57,175 @@ impl Op {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Continuation => "continuation",
-            Self::Text => "text",
-            Self::Binary => "binary",
-            Self::Close => "close",
-            Self::Ping => "ping",
-            Self::Pong => "pong",
-            Self::Reserved(_) => "reserved",
+            Self::Frames(opcode) => opcode.as_str(),
             Self::Unparsed => "unparsed",
         }
     }
+}
 
-    fn from_code(code: u8) -> Self {
-        match code {
-            0 => Self::Continuation,
-            1 => Self::Text,
-            2 => Self::Binary,
-            8 => Self::Close,
-            9 => Self::Ping,
-            10 => Self::Pong,
-            other => Self::Reserved(other),
-        }
+/// Bytes that are counted and hashed as they pass.
+#[derive(Default)]
+struct Sum {
+    length: u64,
+    hash: Sha256,
+}
+
+impl Sum {
+    fn take(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.length = self.length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
     }
 }
 
 /// A message under way.
 struct Pending {
     op: Op,
-    length: u64,
-    hash: Sha256,
     compressed: bool,
+    payload: Sum,
+    /// What was inflated; `None` where nothing was compressed or it could not be read.
+    decoded: Option<Sum>,
+    beginning: Vec<u8>,
 }
 
 impl Pending {
     fn new(op: Op, compressed: bool) -> Self {
-        Self { op, length: 0, hash: Sha256::new(), compressed }
+        let decoded = compressed.then(Sum::default);
+        Self { op, compressed, payload: Sum::default(), decoded, beginning: Vec::new() }
     }
 
-    fn take(&mut self, payload: &[u8]) {
-        self.hash.update(payload);
-        self.length = self.length.saturating_add(u64::try_from(payload.len()).unwrap_or(u64::MAX));
+    /// Takes unmasked payload.
+    fn take(&mut self, payload: &[u8], inflater: Option<&mut Inflater>) {
+        self.payload.take(payload);
+        if self.compressed {
+            self.inflate(payload, inflater);
+        } else {
+            keep(&mut self.beginning, payload);
+        }
     }
 
-    fn finish(self, complete: bool) -> Message {
-        let Self { op, length, hash, compressed } = self;
-        Message { op, length, sha256: hash.finalize().into(), compressed, complete }
+    fn inflate(&mut self, payload: &[u8], inflater: Option<&mut Inflater>) {
+        let Some(sum) = &mut self.decoded else { return };
+        let beginning = &mut self.beginning;
+        let inflated = inflater.is_some_and(|inflater| {
+            inflater.push(payload, &mut |plain| {
+                sum.take(plain);
+                keep(beginning, plain);
+            })
+        });
+        if !inflated {
+            self.decoded = None;
+        }
+    }
+
+    fn finish(mut self, complete: bool, inflater: Option<&mut Inflater>) -> Message {
+        if self.compressed
+            && complete
+            && let Some(inflater) = inflater
+        {
+            self.inflate(Inflater::END, Some(&mut *inflater));
+            inflater.message_ends();
+        }
+        let Self { op, compressed, payload, decoded, beginning } = self;
+        let decoded =
+            decoded.map(|Sum { length, hash }| Decoded { length, sha256: hash.finalize().into() });
+        let readable = op == Op::Frames(Opcode::Text) && (!compressed || decoded.is_some());
+        let text = readable.then(|| String::from_utf8_lossy(whole(&beginning)).into_owned());
+        let Sum { length, hash } = payload;
+        Message {
+            op,
+            length,
+            sha256: hash.finalize().into(),
+            compressed,
+            decoded,
+            text,
+            complete,
+            sealed: None,
+        }
     }
 }
 
-/// A frame whose payload is coming.
-struct Frame {
-    control: bool,
-    last: bool,
-    left: u64,
-    mask: Option<[u8; 4]>,
-    at: usize,
+fn keep(beginning: &mut Vec<u8>, bytes: &[u8]) {
+    let room = SHOWN.saturating_sub(beginning.len()).min(bytes.len());
+    beginning.extend_from_slice(bytes.get(..room).unwrap_or_default());
 }
 
-/// Walks the frames of one direction.
+/// Without a character at the end that was cut in its middle.
+fn whole(bytes: &[u8]) -> &[u8] {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => {
+            bytes.get(..error.valid_up_to()).unwrap_or_default()
+        }
+        _ => bytes,
+    }
+}
+
+/// Lists the messages of one direction.
 #[derive(Default)]
-pub struct Walker {
-    header: Vec<u8>,
-    frame: Option<Frame>,
+pub struct Lister {
+    walker: Walker,
+    inflater: Option<Inflater>,
     data: Option<Pending>,
     control: Option<Pending>,
     unparsed: Option<Pending>,
     plain: Vec<u8>,
 }
 
-impl Walker {
-    /// A walker at the first byte after the upgrade.
+impl Lister {
+    /// At the first byte after the upgrade, with what was agreed on for this direction.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(inflater: Option<Inflater>) -> Self {
+        Self { inflater, ..Self::default() }
     }
 
     /// Takes the next bytes and hands every message that ends in them to `each`.
     pub fn feed(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(Message)) {
         while !bytes.is_empty() {
             if let Some(unparsed) = &mut self.unparsed {
-                unparsed.take(bytes);
-                return;
+                return unparsed.take(bytes, None);
             }
-            if self.frame.is_some() {
-                bytes = self.payload(bytes, each);
+            let step = self.walker.next(bytes);
+            let (used, rest) = bytes.split_at_checked(step.used).unwrap_or((bytes, &[]));
+            bytes = rest;
+            if self.walker.lost_at().is_some() {
+                // What was used belongs to the frame that made no sense, but for its beginning,
+                // which may have come before.
+                let mut unparsed = Pending::new(Op::Unparsed, false);
+                unparsed.take(self.walker.header(), None);
+                self.unparsed = Some(unparsed);
                 continue;
             }
-            // A byte at a time: a header is two to fourteen bytes long.
-            let Some((byte, rest)) = bytes.split_first() else { return };
-            self.header.push(*byte);
-            bytes = rest;
-            match parse(&self.header) {
-                Parsed::More => {}
-                Parsed::Frame(head, frame) => {
-                    self.begin(head, frame, each);
-                    self.header.clear();
+            if let Some(payload) = step.payload {
+                let at = used.len().saturating_sub(payload.length);
+                self.plain.clear();
+                self.plain.extend_from_slice(used.get(at..).unwrap_or_default());
+                if let Some(mask) = payload.mask {
+                    let keys = mask.iter().cycle();
+                    self.plain.iter_mut().zip(keys).for_each(|(byte, key)| *byte ^= key);
                 }
-                Parsed::NoFrame => {
-                    let mut unparsed = Pending::new(Op::Unparsed, false);
-                    unparsed.take(&self.header);
-                    self.unparsed = Some(unparsed);
-                }
+                let slot =
+                    if payload.opcode.is_control() { &mut self.control } else { &mut self.data };
+                let begin = || Pending::new(Op::Frames(payload.opcode), payload.compressed);
+                slot.get_or_insert_with(begin).take(&self.plain, self.inflater.as_mut());
+            }
+            if let Some(message) = step.message {
+                let slot =
+                    if message.opcode.is_control() { &mut self.control } else { &mut self.data };
+                let ended = slot.take();
+                let begin = || Pending::new(Op::Frames(message.opcode), message.compressed);
+                each(ended.unwrap_or_else(begin).finish(true, self.inflater.as_mut()));
             }
         }
     }
 
     /// Ends the direction: hands over what was begun and did not end.
     pub fn finish(mut self, each: &mut dyn FnMut(Message)) {
-        if !self.header.is_empty() && self.unparsed.is_none() {
+        if self.unparsed.is_none() && self.control.is_none() && !self.walker.header().is_empty() {
             let mut cut = Pending::new(Op::Unparsed, false);
-            cut.take(&self.header);
+            cut.take(self.walker.header(), None);
             self.unparsed = Some(cut);
         }
         for pending in [self.control, self.data, self.unparsed].into_iter().flatten() {
-            each(pending.finish(false));
+            each(pending.finish(false, None));
         }
     }
-
-    fn begin(&mut self, head: Head, frame: Frame, each: &mut dyn FnMut(Message)) {
-        if frame.control {
-            self.control = Some(Pending::new(head.op, head.compressed));
-        } else if head.op != Op::Continuation || self.data.is_none() {
-            // A new message where the one before did not end: that one stays incomplete.
-            if let Some(cut) = self.data.replace(Pending::new(head.op, head.compressed)) {
-                each(cut.finish(false));
-            }
-        }
-        let is_empty = frame.left == 0;
-        self.frame = Some(frame);
-        if is_empty {
-            self.end_frame(each);
-        }
-    }
-
-    /// Takes payload of the frame under way and gives back what lies behind it.
-    fn payload<'a>(&mut self, bytes: &'a [u8], each: &mut dyn FnMut(Message)) -> &'a [u8] {
-        let Some(frame) = &mut self.frame else { return bytes };
-        let most = usize::try_from(frame.left).unwrap_or(usize::MAX).min(bytes.len());
-        let (payload, rest) = bytes.split_at(most);
-        let pending = if frame.control { &mut self.control } else { &mut self.data };
-        if let Some(pending) = pending {
-            match frame.mask {
-                None => pending.take(payload),
-                Some(mask) => {
-                    let keys = mask.iter().cycle().skip(frame.at);
-                    self.plain.clear();
-                    self.plain.extend(payload.iter().zip(keys).map(|(byte, key)| byte ^ key));
-                    pending.take(&self.plain);
-                }
-            }
-        }
-        frame.at = (frame.at + most) % 4;
-        frame.left = frame.left.saturating_sub(u64::try_from(most).unwrap_or(u64::MAX));
-        if frame.left == 0 {
-            self.end_frame(each);
-        }
-        rest
-    }
-
-    fn end_frame(&mut self, each: &mut dyn FnMut(Message)) {
-        let Some(frame) = self.frame.take() else { return };
-        let ended = if frame.control {
-            self.control.take()
-        } else if frame.last {
-            self.data.take()
-        } else {
-            None
-        };
-        if let Some(ended) = ended {
-            each(ended.finish(true));
-        }
-    }
-}
-
-struct Head {
-    op: Op,
-    compressed: bool,
-}
-
-enum Parsed {
-    More,
-    Frame(Head, Frame),
-    NoFrame,
-}
-
-/// Reads a frame's header once all of it is there.
-fn parse(header: &[u8]) -> Parsed {
-    let [first, second, rest @ ..] = header else { return Parsed::More };
-    let (length, rest) = match second & 0x7f {
-        126 => match rest.split_first_chunk::<2>() {
-            Some((length, rest)) => (u64::from(u16::from_be_bytes(*length)), rest),
-            None => return Parsed::More,
-        },
-        127 => match rest.split_first_chunk::<8>() {
-            Some((length, rest)) => (u64::from_be_bytes(*length), rest),
-            None => return Parsed::More,
-        },
-        short => (u64::from(short), rest),
-    };
-    // The highest bit of a long length must be 0, so these are no frames.
-    if length > u64::MAX >> 1 {
-        return Parsed::NoFrame;
-    }
-    let mask = if second & 0x80 == 0 {
-        None
-    } else {
-        match rest.first_chunk::<4>() {
-            Some(mask) => Some(*mask),
-            None => return Parsed::More,
-        }
-    };
-    let code = first & 0x0f;
-    let head = Head { op: Op::from_code(code), compressed: first & 0x40 != 0 };
-    let frame =
-        Frame { control: code & 0x08 != 0, last: first & 0x80 != 0, left: length, mask, at: 0 };
-    Parsed::Frame(head, frame)
 }

@@ -4,9 +4,10 @@ use std::io;
 use std::path::Path;
 
 use rusqlite::Connection;
+use sealtap_common::websocket::{Indexer, MessageIndex};
 
 use super::super::{
-    Direction, Finding, RunFilter, SealedExchange, Store, StoreError, StoreReader, schema,
+    Direction, Finding, RunFilter, SealedExchange, Slot, Store, StoreError, StoreReader, schema,
 };
 use super::fixture::{Journal, KEY, Sample, noise_bytes, text_bytes};
 
@@ -145,5 +146,37 @@ fn a_torn_database_file_is_named() {
         let error = read.unwrap_err();
         assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
         assert!(error.to_string().contains("exchanges.db"), "{error}");
+    }
+}
+
+#[test]
+fn a_message_index_that_its_bodies_do_not_bear_out_is_found() {
+    let text = [0x81, 2, b'h', b'i'];
+    let close = [0x88, 0];
+    let side = |bytes: &[u8]| {
+        let mut indexer = Indexer::default();
+        indexer.push(bytes);
+        indexer.finish()
+    };
+    let index = |request: &[u8]| MessageIndex { request: side(request), response: side(&close) };
+    let found = |unit: Vec<u8>| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::default();
+        let session = Sample::new(0).unit(Slot::Messages, unit).bodies(&mut journal, &text, &close);
+        let batch = [session];
+        Store::open(directory.path(), &KEY).unwrap().put(&batch, &mut journal).unwrap();
+        let mut leaf = |_: u64| Ok(batch[0].leaf.clone());
+        let mut found = Vec::new();
+        let mut reader = StoreReader::open(directory.path()).unwrap();
+        reader.check(1, &mut leaf, &mut |finding| found.push(finding)).unwrap();
+        found
+    };
+    assert_eq!(found(index(&text).encode()), Vec::new());
+    let later = String::from_utf8(index(&text).encode()).unwrap().replace("1,0]", "1,99]");
+    assert_eq!(found(later.into_bytes()), Vec::new(), "times are the gateway's word");
+    for odd in [index(&close).encode(), index(b"").encode(), b"{}".to_vec()] {
+        let found = found(odd);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].part, "message index", "{found:?}");
     }
 }

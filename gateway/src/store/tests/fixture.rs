@@ -7,12 +7,13 @@ use std::io;
 use sealtap_common::Id;
 use sealtap_common::commit::{self, Body, BodyKey, BodyRoot, Dialect, UnitKind};
 use sealtap_common::leaf::{
-    End, Exchange, Extensions, Leaf, Outcome, Policy, Request, Response, RunLink, Source,
+    End, Exchange, Leaf, Outcome, Policy, Request, Response, RunLink, Source,
 };
 use sealtap_common::unit::{
     self, Context, Field, Ingress, RequestHead, RequestLine, ResponseHead, RunNamedBy, Shown,
     StatusLine, Version,
 };
+use sealtap_common::websocket::EXTENSION;
 
 use super::super::{
     Direction, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot, StoreReader,
@@ -158,7 +159,10 @@ impl Sample {
             ended: 1_800_000_000_000_000 + number * 1_000,
             error: None,
             exchange: Id(id),
-            ext: Extensions::new(),
+            ext: bind(Slot::Messages)
+                .map(|unit| (EXTENSION.to_owned(), unit.root))
+                .into_iter()
+                .collect(),
             number,
             outcome,
             policy: Policy::Strict,

@@ -35,16 +35,14 @@ fn walk<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Message>, Walker
     for piece in pieces {
         let mut rest = piece;
         while !rest.is_empty() {
-            let (used, message) = walker.next(rest);
-            assert!(used > 0);
-            fed += used;
-            rest = &rest[used..];
-            match message {
-                Some(message) => {
-                    assert_eq!(message.end, fed as u64, "reported with its last byte");
-                    list.push(message);
-                }
-                None => assert!(rest.is_empty()),
+            let step = walker.next(rest);
+            assert!(step.used > 0);
+            assert!(step.payload.is_none_or(|payload| payload.length <= step.used));
+            fed += step.used;
+            rest = &rest[step.used..];
+            if let Some(message) = step.message {
+                assert_eq!(message.end, fed as u64, "reported with its last byte");
+                list.push(message);
             }
         }
     }
@@ -68,8 +66,11 @@ fn messages_of_every_length_end_with_their_last_byte() {
             let (list, walker) = all(&[&bytes[..], &bytes].concat());
             let end = bytes.len() as u64;
             let opcode = Opcode::Binary;
-            let first = Message { start: 0, end, opcode };
-            assert_eq!(list, [first, Message { start: end, end: 2 * end, opcode }]);
+            let first = Message { start: 0, end, opcode, compressed: false };
+            assert_eq!(
+                list,
+                [first, Message { start: end, end: 2 * end, opcode, compressed: false }]
+            );
             assert!(!walker.is_inside_message());
             let (list, walker) = all(&bytes[..bytes.len() - 1]);
             assert_eq!((list, walker.is_inside_message()), (vec![], true));
@@ -90,10 +91,10 @@ fn control_frames_between_fragments_are_messages_of_their_own() {
     let at = |count: usize| parts[..count].concat().len() as u64;
     let (list, walker) = all(&parts.concat());
     let expected = [
-        Message { start: at(1), end: at(2), opcode: Opcode::Ping },
-        Message { start: at(3), end: at(4), opcode: Opcode::Pong },
-        Message { start: 0, end: at(5), opcode: Opcode::Text },
-        Message { start: at(5), end: at(6), opcode: Opcode::Close },
+        Message { start: at(1), end: at(2), opcode: Opcode::Ping, compressed: false },
+        Message { start: at(3), end: at(4), opcode: Opcode::Pong, compressed: false },
+        Message { start: 0, end: at(5), opcode: Opcode::Text, compressed: false },
+        Message { start: at(5), end: at(6), opcode: Opcode::Close, compressed: false },
     ];
     assert_eq!(list, expected);
     assert_eq!(list.map_codes(), [9, 10, 1, 8]);
@@ -204,10 +205,98 @@ proptest! {
                 bytes.extend(frame(fin | first, fragment, *masked));
             }
             let opcode = if *code == 1 { Opcode::Text } else { Opcode::Binary };
-            expected.push(Message { start, end: bytes.len() as u64, opcode });
+            expected.push(Message { start, end: bytes.len() as u64, opcode, compressed: false });
         }
         let (list, walker) = walk([&bytes[..]]);
         prop_assert_eq!(list, expected);
         prop_assert!(!walker.is_inside_message() && walker.lost_at().is_none());
+    }
+}
+
+mod index {
+    use super::*;
+
+    fn side(bytes: &[u8], marks: &[(u64, u64)]) -> Side {
+        let mut indexer = Indexer::default();
+        marks.iter().for_each(|(end, time)| indexer.mark(*end, *time));
+        indexer.push(bytes);
+        indexer.finish()
+    }
+
+    #[test]
+    fn a_message_has_the_time_of_the_read_that_ended_it() {
+        let bytes = [frame(0x81, b"a", false), frame(0x81, b"b", false), frame(0x88, b"", false)];
+        // The first read has the first message and half of the second; the clock was set back.
+        let found = side(&bytes.concat(), &[(4, 70), (6, 50), (8, 90)]);
+        let times: Vec<u64> = found.messages.iter().map(|entry| entry.time).collect();
+        assert_eq!(times, [70, 70, 90]);
+    }
+
+    #[test]
+    fn more_messages_than_are_listed_are_counted() {
+        let bytes = frame(0x8a, b"", false).repeat(LISTED + 7);
+        let found = side(&bytes, &[]);
+        assert_eq!((found.count, found.messages.len()), (LISTED as u64 + 7, LISTED));
+        let index = MessageIndex { request: found.clone(), response: Side::default() };
+        assert_eq!(MessageIndex::decode(&index.encode()), Ok(index));
+        let mut fewer = found.clone();
+        fewer.count -= 1;
+        assert!(fewer.check(&found).is_err());
+    }
+
+    #[test]
+    fn each_difference_but_that_of_times_is_found() {
+        let good = [frame(0x81, b"text", true), frame(0x89, b"", true)].concat();
+        let found = side(&[good.as_slice(), &[0x8f]].concat(), &[(12, 5)]);
+        assert_eq!(found.raw, Some(good.len() as u64));
+        let edits: [fn(&mut Side); 6] = [
+            |side| side.count += 1,
+            |side| side.raw = None,
+            |side| side.raw = Some(1),
+            |side| side.messages[0].start += 1,
+            |side| side.messages[1].end -= 1,
+            |side| side.messages[0].opcode = Opcode::Binary,
+        ];
+        for edit in edits {
+            let mut said = found.clone();
+            edit(&mut said);
+            assert!(said.check(&found).is_err(), "{said:?}");
+        }
+        let mut later = found.clone();
+        later.messages[1].time += 1;
+        assert_eq!(later.check(&found), Ok(()));
+    }
+}
+
+#[test]
+fn payload_comes_unmasked_whatever_the_cuts() {
+    // The frames made here carry a mask, but what they are given as it is.
+    let masked = |text: &[u8]| -> Vec<u8> {
+        text.iter().zip([1, 2, 3, 4].iter().cycle()).map(|(byte, key)| byte ^ key).collect()
+    };
+    let bytes = [
+        frame(0x41, &masked(b"Hello, "), true),
+        frame(0x89, b"?", true),
+        frame(0x80, &masked(b"world"), true),
+    ]
+    .concat();
+    for piece in 1..=bytes.len() {
+        let (mut walker, mut text) = (Walker::new(), Vec::new());
+        for mut rest in bytes.chunks(piece) {
+            while !rest.is_empty() {
+                let step = walker.next(rest);
+                if let Some(payload) = step.payload {
+                    assert_eq!(payload.compressed, !payload.opcode.is_control());
+                    let masked = &rest[step.used - payload.length..step.used];
+                    let keys = payload.mask.unwrap().into_iter().cycle();
+                    let plain = masked.iter().zip(keys).map(|(byte, key)| byte ^ key);
+                    if payload.opcode == Opcode::Text {
+                        text.extend(plain);
+                    }
+                }
+                rest = &rest[step.used..];
+            }
+        }
+        assert_eq!(text, b"Hello, world", "pieces of {piece}");
     }
 }

@@ -1,0 +1,194 @@
+//! A disk that is full, for real, and one that is slow: small file systems, filled under load.
+//!
+//! Needs root, to mount them. Where that is not to be had every case says so and none passes.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sealtap_tests::bench::NAME;
+use sealtap_tests::gate::poll;
+use sealtap_tests::gateway::{Gateway, Home, Options};
+use sealtap_tests::load::Seen;
+use sealtap_tests::records;
+use sealtap_tests::volume::Volume;
+use sealtap_tests::{suite, trace, volume};
+
+/// Small files, so that a small volume holds several; and a log that is written often.
+const CONFIG: &str = "[journal]\nfile_size = \"1MiB\"\n\n[log]\ncheckpoint = \"200ms\"\n";
+
+fn options(seen: &Seen) -> (sealtap_tests::upstream_http1::Upstream, Options) {
+    let upstream = seen.upstream();
+    let options = Options::default().config(CONFIG).upstream(NAME, upstream.url());
+    (upstream, options)
+}
+
+/// What gap leaves say: how many there are, and that each is for want of room.
+fn gaps(home: &Home) -> usize {
+    let mut found = 0;
+    let mut places = vec![home.log().join("tile/entries")];
+    while let Some(place) = places.pop() {
+        for entry in std::fs::read_dir(place).expect("a log can be listed") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                places.push(path);
+            } else {
+                let text =
+                    String::from_utf8_lossy(&std::fs::read(&path).expect("read")).into_owned();
+                let gaps = text.matches("\"kind\":\"gap\"").count();
+                assert_eq!(text.matches("\"reason\":\"disk_full\"").count(), gaps, "{text}");
+                found += gaps;
+            }
+        }
+    }
+    found
+}
+
+/// Stops the gateway and holds the record against what clients and upstream saw.
+fn account(gateway: Gateway, seen: &Seen) -> Arc<Home> {
+    let home = gateway.terminate();
+    let list = records::list(&home);
+    seen.account(&list);
+    assert_eq!(seen.unrecorded(&list), Vec::<String>::new(), "forwarded and not recorded");
+    home
+}
+
+/// The data directory fills while clients call: they are refused, nothing passes unrecorded, and
+/// with room again all goes on.
+fn a_full_disk_refuses_and_comes_back() {
+    let home = Arc::new(Home::new());
+    // Large enough that only the ballast fills it: what is freed must not be used up at once.
+    let volume = Volume::mount(&home.data(), 192);
+    let seen = Seen::default();
+    let (upstream, options) = options(&seen);
+    let gateway = options.start_in(home);
+    for _ in 0..2 {
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients = seen.clients(gateway.address(), 4, &stop);
+        let finished = seen.finished() + 20;
+        poll("calls that are answered", || (seen.finished() >= finished).then_some(()));
+        let refused = seen.refused();
+        volume.fill();
+        poll("calls that are refused", || (seen.refused() > refused + 20).then_some(()));
+        stop.store(true, Ordering::SeqCst);
+        for client in clients {
+            client.join().expect("a client saw what it should");
+        }
+        volume.free();
+        let finished = seen.finished() + 5;
+        poll("calls that are answered again", || {
+            seen.call(gateway.address());
+            (seen.finished() >= finished).then_some(())
+        });
+    }
+    let home = account(gateway, &seen);
+    assert!(gaps(&home) >= 1, "the log says nothing of the refusals");
+    upstream.finish();
+    drop(volume);
+}
+
+/// Without room to begin with, a gateway says so and ends; with room it starts.
+fn a_disk_full_at_the_start() {
+    let home = Arc::new(Home::new());
+    let volume = Volume::mount(&home.data(), 16);
+    volume.fill();
+    let seen = Seen::default();
+    let (upstream, full) = options(&seen);
+    let Err((status, said)) = full.try_start_in(Arc::clone(&home)) else {
+        panic!("a gateway started without room for its journal");
+    };
+    assert!(!status.success());
+    assert!(said.contains("data") && said.contains("space"), "{said}");
+    volume.free();
+    let again = Options::default().config(CONFIG).upstream(NAME, upstream.url());
+    let gateway = again.start_in(home);
+    for _ in 0..5 {
+        assert!(seen.call(gateway.address()));
+    }
+    account(gateway, &seen);
+    upstream.finish();
+    drop(volume);
+}
+
+/// Where only the lock's disk is full, nothing can be signed: traffic goes on, and is sealed later.
+fn a_full_disk_under_the_lock_only_delays_sealing() {
+    let home = Arc::new(Home::new());
+    let volume = Volume::mount(&home.lock(), 2);
+    let seen = Seen::default();
+    let (upstream, options) = options(&seen);
+    let gateway = options.start_in(home);
+    assert!(seen.call(gateway.address()));
+    gateway.wait_sealed(1);
+    volume.fill();
+    for _ in 0..30 {
+        assert!(seen.call(gateway.address()));
+    }
+    assert_eq!(seen.finished(), 31, "calls were refused");
+    volume.free();
+    gateway.wait_sealed(31);
+    account(gateway, &seen);
+    upstream.finish();
+    drop(volume);
+}
+
+/// Where only the store's disk is full, the journal keeps everything until there is room.
+fn a_full_disk_under_the_store_only_delays_storing() {
+    let home = Arc::new(Home::new());
+    let volume = Volume::mount(&home.data().join("store"), 8);
+    let seen = Seen::default();
+    let (upstream, options) = options(&seen);
+    let gateway = options.start_in(home);
+    assert!(seen.call(gateway.address()));
+    gateway.wait_sealed(1);
+    volume.fill();
+    for _ in 0..30 {
+        assert!(seen.call(gateway.address()));
+    }
+    assert_eq!(seen.finished(), 31, "calls were refused");
+    volume.free();
+    gateway.wait_sealed(31);
+    account(gateway, &seen);
+    upstream.finish();
+    drop(volume);
+}
+
+/// A disk whose every sync takes a fifth of a second slows calls down, and loses none.
+fn a_slow_disk_loses_nothing() {
+    if let Some(reason) = trace::unavailable() {
+        panic!("this case needs strace: {reason}");
+    }
+    let home = Arc::new(Home::new());
+    let file = trace::file(home.path());
+    let slow = ["fdatasync,fsync:delay_enter=200000".to_owned()];
+    let wrapper = trace::strace("fdatasync,fsync", &slow, &file);
+    let seen = Seen::default();
+    let (upstream, options) = options(&seen);
+    let gateway = options.under(wrapper).start_in(home);
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients = seen.clients(gateway.address(), 16, &stop);
+    poll("calls that are answered", || (seen.finished() >= 60).then_some(()));
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        client.join().expect("a client saw what it should");
+    }
+    assert_eq!(seen.refused(), 0, "a slow disk is no reason to refuse");
+    account(gateway, &seen);
+    upstream.finish();
+}
+
+fn main() -> ExitCode {
+    let tests: [(&str, fn()); 5] = [
+        ("a_full_disk_refuses_and_comes_back", a_full_disk_refuses_and_comes_back),
+        ("a_disk_full_at_the_start", a_disk_full_at_the_start),
+        (
+            "a_full_disk_under_the_lock_only_delays_sealing",
+            a_full_disk_under_the_lock_only_delays_sealing,
+        ),
+        (
+            "a_full_disk_under_the_store_only_delays_storing",
+            a_full_disk_under_the_store_only_delays_storing,
+        ),
+        ("a_slow_disk_loses_nothing", a_slow_disk_loses_nothing),
+    ];
+    suite::main(&tests, volume::unavailable())
+}
