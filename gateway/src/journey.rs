@@ -20,10 +20,11 @@ use crate::capture::{ErrorCode, Refused, Tap, random_id};
 use crate::config::Timeouts;
 use crate::forward::answer::Answer;
 use crate::forward::{
-    Forwarded, Forwarder, Rest, Summary, forward, refuse, refuse_malformed, turn_away,
+    Forwarded, Forwarder, Rest, Summary, forward, own, refuse, refuse_malformed, turn_away,
 };
 use crate::identify::{self, Runs};
 use crate::route::{RouteError, Table};
+use crate::serve::observe::{Observe, Row};
 use crate::wire::source::Source;
 
 /// What every exchange passes through.
@@ -40,6 +41,8 @@ pub struct Journey {
     pub random: &'static dyn SecureRandom,
     /// How long to wait for what.
     pub timeouts: Timeouts,
+    /// Counts, and answers for the gateway itself.
+    pub observe: Arc<Observe>,
     /// Told of each exchange that is over.
     pub report: Box<dyn Fn(Summary) + Send + Sync>,
 }
@@ -47,6 +50,11 @@ pub struct Journey {
 impl Journey {
     /// Takes one request to its end, and gives back what is left of its connection.
     pub async fn travel(&self, accepted: Accepted) -> Rest {
+        let head = accepted.head();
+        if let Some(page) = self.observe.own_page(&head.method, &head.target) {
+            return own(accepted, page).await;
+        }
+        let _open = self.observe.traffic().begin();
         let own_run = accepted.client().run();
         let identified = match identify::stage(accepted) {
             Ok(identified) => identified,
@@ -68,11 +76,12 @@ impl Journey {
                 return self.refuse(refused, routeless(&error)).await;
             }
         };
+        let row = self.observe.traffic().row(Some(&routed.upstream().name));
         let forwarded = match self.tap.open(routed, run) {
             Ok(captured) => forward(&self.forwarder, captured).await,
             Err(down) => turn_away(down).await,
         };
-        self.arrive(forwarded)
+        self.arrive(forwarded, row)
     }
 
     /// Records and answers bytes that were no request.
@@ -83,10 +92,12 @@ impl Journey {
         reply: ByteReply,
         body: Source,
     ) -> Rest {
+        let _open = self.observe.traffic().begin();
         let reply = Reply::Http1(reply);
         let address = client.address().to_string();
         let recorder = self.tap.malformed(&address, client.run());
-        self.arrive(refuse_malformed(recorder, reply, body, answer).await)
+        let row = self.observe.traffic().row(None);
+        self.arrive(refuse_malformed(recorder, reply, body, answer).await, row)
     }
 
     /// Records that a client's connection is over.
@@ -121,11 +132,12 @@ impl Journey {
             Ok(refused) => refuse(refused, answer).await,
             Err(down) => turn_away(down).await,
         };
-        self.arrive(forwarded)
+        self.arrive(forwarded, self.observe.traffic().row(None))
     }
 
-    fn arrive(&self, forwarded: Forwarded) -> Rest {
+    fn arrive(&self, forwarded: Forwarded, row: &Row) -> Rest {
         let (rest, summary) = forwarded.into_parts();
+        self.observe.traffic().end(row, &summary);
         (self.report)(summary);
         rest
     }

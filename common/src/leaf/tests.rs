@@ -98,6 +98,13 @@ fn samples() -> Vec<Leaf> {
             sealed: 4,
         }),
         Leaf::Adopted(Adopted { boot, ext: Extensions::new(), sealed: 4, size: 8 }),
+        Leaf::Retention(Retention {
+            boot,
+            ext: Extensions::new(),
+            leaves: Ranges::new(vec![(1, 7), (9, 9)]).unwrap(),
+            limit: Limit { age: Some(5), bytes: None },
+            sealed: 4,
+        }),
     ]
 }
 

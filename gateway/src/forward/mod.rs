@@ -11,6 +11,7 @@ pub mod connect;
 mod exchange;
 mod head;
 mod hold;
+mod own;
 pub mod pool;
 mod refuse;
 mod relay;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 
 use self::connect::{ConnectError, Connection, connect};
 pub use self::exchange::forward;
+pub use self::own::own;
 use self::pool::{Facts, Idle, Pool, Shared};
 pub use self::refuse::{refuse, refuse_malformed, turn_away};
 pub use self::summary::Summary;

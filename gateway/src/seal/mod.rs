@@ -13,6 +13,7 @@ pub mod log;
 mod message;
 pub mod pins;
 pub mod preview;
+pub mod progress;
 pub mod recovery;
 pub mod sealed;
 mod sealer;

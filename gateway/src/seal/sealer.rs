@@ -9,21 +9,24 @@
 //! journal files back. A failure is said, and tried again until it goes away: what is not sealed or
 //! stored yet is in the journal.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use sealtap_common::leaf::Ranges;
+use sealtap_common::leaf::{Limit, Ranges};
 
 use super::digest::{Digest, Event};
 use super::ledger::{Entry, Happening, Ledger};
 use super::log::Log;
 use super::pins::Pins;
+use super::progress::Progress;
 use super::sealed::SealedExchange;
 use crate::capture::journal::{Batch, Extents, Journal};
+use crate::clock::Timeline;
 use crate::store::Store;
+use crate::store::retention::{Keeper, Policy, Statement, statements};
 
 /// How long to wait before a failed step is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -72,6 +75,25 @@ pub struct Parts {
     pub recovered: Vec<SealedExchange>,
     /// How often things happen.
     pub pace: Pace,
+    /// Told how far each thread is.
+    pub progress: Arc<Progress>,
+    /// How long the store holds what, and the clock it goes by.
+    pub retention: (Policy, Timeline),
+}
+
+/// What the log thread published, for the store.
+struct Published {
+    /// What retention stated; noted first, since the watermark moves past it with the exchanges.
+    stated: Vec<Statement>,
+    exchanges: Vec<SealedExchange>,
+}
+
+/// A way to have something sealed that ends before the boot's last leaf.
+type Asking = Arc<Mutex<Option<Sender<Happening>>>>;
+
+fn ask(asking: &Asking, leaves: Ranges, limit: Limit) -> bool {
+    let asking = asking.lock().unwrap_or_else(PoisonError::into_inner);
+    asking.as_ref().is_some_and(|log| log.send(Happening::Retention { leaves, limit }).is_ok())
 }
 
 impl Sealer {
@@ -81,16 +103,37 @@ impl Sealer {
     ///
     /// The system gives no thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
-        let Parts { batches, journal, extents, ledger, log, store, pins, recovered, pace } = parts;
+        let Parts { batches, journal, extents, ledger, log, store, pins, recovered, pace, .. } =
+            parts;
+        let (progress, (policy, timeline)) = (parts.progress, parts.retention);
         let (happenings, happened) = channel();
         let (sealed, to_store) = channel();
         let seal_pins = Arc::clone(&pins);
         let stopping = Arc::new(AtomicBool::new(false));
-        let log_thread = LogThread { ledger, log, sealed, pace, stopping: Arc::clone(&stopping) };
-        let storing =
-            StoreThread { store, extents, journal, pins, stopping: Arc::clone(&stopping) };
+        let asking: Asking = Arc::new(Mutex::new(Some(happenings.clone())));
+        progress.start(log.size(), &recovered);
+        let log_thread = LogThread {
+            ledger,
+            log,
+            sealed,
+            pace,
+            progress: Arc::clone(&progress),
+            stopping: Arc::clone(&stopping),
+        };
+        let storing = StoreThread {
+            store,
+            extents,
+            journal,
+            pins,
+            keeper: Keeper::new(policy),
+            asking: Arc::clone(&asking),
+            timeline,
+            progress: Arc::clone(&progress),
+            stopping: Arc::clone(&stopping),
+        };
+        let behind = Behind { happenings, asking, pins: seal_pins, progress };
         let threads = vec![
-            spawn("seal", move || digest(&batches, &happenings, &seal_pins, pace))?,
+            spawn("seal", move || digest(&batches, &behind, pace))?,
             spawn("log", move || log_thread.run(&happened))?,
             spawn("store", move || storing.run(recovered, &to_store))?,
         ];
@@ -112,8 +155,38 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
     Builder::new().name(name.to_owned()).spawn(run)
 }
 
+/// Whom the seal thread tells.
+struct Behind {
+    happenings: Sender<Happening>,
+    asking: Asking,
+    pins: Arc<Pins>,
+    progress: Arc<Progress>,
+}
+
+impl Behind {
+    fn tell(&self, event: Event) {
+        let happening = match event {
+            Event::Exchange(digested) => {
+                self.progress.digested();
+                Happening::Exchange(digested)
+            }
+            Event::RunEnded(run) => Happening::RunEnded(run),
+            Event::Gap(gap) => {
+                self.progress.gap(gap.count);
+                Happening::Gap(gap)
+            }
+        };
+        let _ = self.happenings.send(happening);
+    }
+
+    fn heartbeat(&self, digest: &Digest, closing: bool) {
+        let (highest, open) = (digest.highest(), digest.open());
+        let _ = self.happenings.send(Happening::Heartbeat { highest, open, closing });
+    }
+}
+
 /// Digests batches until the journal is closed.
-fn digest(batches: &Receiver<Batch>, happenings: &Sender<Happening>, pins: &Pins, pace: Pace) {
+fn digest(batches: &Receiver<Batch>, behind: &Behind, pace: Pace) {
     let mut digest = Digest::default();
     let mut next = Instant::now() + pace.heartbeat;
     loop {
@@ -123,46 +196,36 @@ fn digest(batches: &Receiver<Batch>, happenings: &Sender<Happening>, pins: &Pins
                 digest.batch(&batch, |event| events.push(event));
                 // Held before anybody hears of them, or they could be let go of first.
                 for file in digest.begun() {
-                    pins.hold(file);
+                    behind.pins.hold(file);
                 }
                 for event in events {
-                    tell(happenings, event);
+                    behind.tell(event);
                 }
-                pins.reading(batch.file);
+                behind.pins.reading(batch.file);
             }
             Err(RecvTimeoutError::Timeout) => {
-                let (highest, open) = (digest.highest(), digest.open());
-                let _ = happenings.send(Happening::Heartbeat { highest, open, closing: false });
+                behind.heartbeat(&digest, false);
                 next = Instant::now() + pace.heartbeat;
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if Instant::now() >= next {
-            let (highest, open) = (digest.highest(), digest.open());
-            let _ = happenings.send(Happening::Heartbeat { highest, open, closing: false });
+            behind.heartbeat(&digest, false);
             next = Instant::now() + pace.heartbeat;
         }
     }
-    digest.interrupt(|event| tell(happenings, event));
-    let open = Ranges::from_numbers([]);
-    let highest = digest.highest();
-    let _ = happenings.send(Happening::Heartbeat { highest, open, closing: true });
-}
-
-fn tell(happenings: &Sender<Happening>, event: Event) {
-    let happening = match event {
-        Event::Exchange(digested) => Happening::Exchange(digested),
-        Event::RunEnded(run) => Happening::RunEnded(run),
-        Event::Gap(gap) => Happening::Gap(gap),
-    };
-    let _ = happenings.send(happening);
+    digest.interrupt(|event| behind.tell(event));
+    // Nobody else may have the last word, nor keep the log thread waiting for one.
+    behind.asking.lock().unwrap_or_else(PoisonError::into_inner).take();
+    behind.heartbeat(&digest, true);
 }
 
 struct LogThread {
     ledger: Ledger,
     log: Log,
-    sealed: Sender<Vec<SealedExchange>>,
+    sealed: Sender<Published>,
     pace: Pace,
+    progress: Arc<Progress>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -219,6 +282,7 @@ impl LogThread {
         let (leaves, exchanges): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
         let (mut complained, mut tries) = (false, 0_u32);
+        let began = Instant::now();
         let range = loop {
             match self.log.append(&leaves) {
                 Ok(range) => break range,
@@ -228,6 +292,7 @@ impl LogThread {
                 }
                 Err(_) => {}
             }
+            self.progress.log_fails();
             tries = tries.saturating_add(1);
             if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
                 tracing::warn!(leaves = leaves.len(), "left unsealed; the next start seals them");
@@ -238,13 +303,22 @@ impl LogThread {
         if complained {
             tracing::info!(leaves = leaves.len(), "sealed after all");
         }
-        let sealed = range
-            .zip(leaves)
-            .zip(exchanges)
-            .filter_map(|((index, leaf), exchange)| Some(exchange?.into_sealed(index, leaf)));
-        let sealed: Vec<_> = sealed.collect();
-        if !sealed.is_empty() {
-            let _ = self.sealed.send(sealed);
+        let (mut sealed, mut others) = (Vec::with_capacity(leaves.len()), Vec::new());
+        let (count, size) = (range.end.saturating_sub(range.start), range.end);
+        for ((index, leaf), exchange) in range.zip(leaves).zip(exchanges) {
+            match exchange {
+                Some(exchange) => sealed.push(exchange.into_sealed(index, leaf)),
+                None => others.push((index, leaf)),
+            }
+        }
+        self.progress.published(began, count, size, &sealed);
+        // The ledger made these leaves: each decodes.
+        let stated = others
+            .iter()
+            .filter_map(|(index, leaf)| statements(*index, std::slice::from_ref(leaf)).ok()?.pop());
+        let published = Published { stated: stated.collect(), exchanges: sealed };
+        if !published.exchanges.is_empty() || !published.stated.is_empty() {
+            let _ = self.sealed.send(published);
         }
         true
     }
@@ -255,11 +329,15 @@ struct StoreThread {
     extents: Extents,
     journal: Journal,
     pins: Arc<Pins>,
+    keeper: Keeper,
+    asking: Asking,
+    timeline: Timeline,
+    progress: Arc<Progress>,
     stopping: Arc<AtomicBool>,
 }
 
 impl StoreThread {
-    fn run(mut self, recovered: Vec<SealedExchange>, sealed: &Receiver<Vec<SealedExchange>>) {
+    fn run(mut self, recovered: Vec<SealedExchange>, sealed: &Receiver<Published>) {
         // Compaction may wait; traffic may not.
         if let Err(error) = rustix::process::nice(10) {
             tracing::debug!(%error, "the store keeps its priority");
@@ -268,10 +346,47 @@ impl StoreThread {
             self.store(batch);
         }
         drop(recovered);
-        while let Ok(exchanges) = sealed.recv() {
-            for batch in exchanges.chunks(STORED) {
-                self.store(batch);
+        loop {
+            let published = match self.keeper.wait() {
+                Some(wait) => sealed.recv_timeout(wait),
+                None => sealed.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match published {
+                Ok(Published { stated, exchanges }) => {
+                    self.state(&stated);
+                    for batch in exchanges.chunks(STORED) {
+                        self.store(batch);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                // What is stated and not destroyed yet is so after the next start.
+                Err(RecvTimeoutError::Disconnected) => break,
             }
+            let asking = Arc::clone(&self.asking);
+            let now = self.timeline.now_us();
+            let mut ask = |leaves, limit| ask(&asking, leaves, limit);
+            self.progress.pruned(self.keeper.step(&mut self.store, now, &mut ask));
+        }
+    }
+
+    /// Notes what the log states; until that is noted nothing behind it may be stored, since the
+    /// next start looks for statements behind the watermark only.
+    fn state(&mut self, stated: &[Statement]) {
+        let mut tries = 0_u32;
+        while !stated.is_empty()
+            && let Err(error) = self.store.state(stated)
+        {
+            if tries == 0 {
+                tracing::error!(%error, "cannot note what retention stated; trying again");
+            }
+            tries = tries.saturating_add(1);
+            if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
+                return;
+            }
+            std::thread::sleep(RETRY);
+        }
+        if !stated.is_empty() {
+            self.keeper.stated();
         }
     }
 
@@ -292,11 +407,21 @@ impl StoreThread {
         let mut tries = 0_u32;
         loop {
             self.extents.refresh();
-            let Err(error) = self.store.put(batch, &mut self.extents) else { break };
+            let error = match self.store.put(batch, &mut self.extents) {
+                Ok(stored) => {
+                    self.progress.stored(batch, Some(stored));
+                    break;
+                }
+                Err(error) => error,
+            };
             if !error.is_passing() {
                 tracing::error!(%error, exchanges = batch.len(), "cannot store");
+                if batch.len() == 1 {
+                    self.progress.stored(batch, None);
+                }
                 return false;
             }
+            self.progress.store_fails();
             if tries == 0 {
                 tracing::error!(%error, exchanges = batch.len(), "cannot store; trying again");
             }
