@@ -17,5 +17,6 @@ pub mod progress;
 pub mod recovery;
 pub mod sealed;
 mod sealer;
+mod storing;
 
 pub use self::sealer::{Pace, Parts, Sealer};
