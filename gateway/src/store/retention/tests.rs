@@ -30,7 +30,7 @@ fn exchange(index: u64, parts: &[Vec<u8>], journal: &mut Journal) -> SealedExcha
     });
     let request = SealedBody {
         direction: Direction::Request,
-        key: [index as u8; 32],
+        key: [u8::try_from(index).unwrap(); 32],
         dialect: sealtap_common::commit::Dialect::EventStream,
         segments: segments.collect(),
         extents: journal.append(&parts.concat()),
@@ -38,7 +38,7 @@ fn exchange(index: u64, parts: &[Vec<u8>], journal: &mut Journal) -> SealedExcha
     Sample::new(index)
         .piece(1)
         .no_response()
-        .run(index as u8)
+        .run(u8::try_from(index).unwrap())
         .run_name("named")
         .seal(vec![request], journal)
 }
@@ -81,15 +81,15 @@ fn the_oldest_go_and_what_others_share_stays_until_the_last() {
     store.put(&batch, &mut journal).unwrap();
     let only_last = noise_bytes(1_009, 3_000);
     assert!(holds(directory.path(), &only_last));
-    for gone in 1..=8_u64 {
+    for (at, gone) in (1..=8_u64).enumerate() {
         store.state(&[statement(100 + gone, gone, gone)]).unwrap();
         let pruned = finish(&mut store);
         assert_eq!((pruned.exchanges, pruned.contents), (1, 0), "step {gone} is in each later one");
         let mut reader = StoreReader::open(directory.path()).unwrap();
-        for (exchange, body) in batch.iter().zip(&bodies).skip(gone as usize) {
+        for (exchange, body) in batch.iter().zip(&bodies).skip(at + 1) {
             assert_eq!(body_of(&mut reader, &exchange.id, Direction::Request), *body);
         }
-        let lost = &batch[gone as usize - 1];
+        let lost = &batch[at];
         let mut out = Vec::new();
         let error = reader.write_body(&lost.id, Direction::Request, &mut out).unwrap_err();
         assert!(matches!(error, StoreError::Pruned { .. }), "{error}");
