@@ -72,6 +72,16 @@ fn read(page: &str) -> Samples {
         let value = value.parse().unwrap_or_else(|_| panic!("{line} has no number"));
         assert!(samples.insert(name.to_owned(), value).is_none(), "{name} twice");
     }
+    // Every histogram has a bucket for all there is, which holds as many as were counted.
+    for (name, count) in samples.iter().filter(|(name, _)| name.contains("_count")) {
+        let bucket = match name.split_once('{') {
+            None => format!("{}{{le=\"+Inf\"}}", name.replace("_count", "_bucket")),
+            Some((name, labels)) => {
+                format!("{}{{le=\"+Inf\",{labels}", name.replace("_count", "_bucket"))
+            }
+        };
+        assert_eq!(samples.get(&bucket), Some(count), "{bucket}");
+    }
     for family in families {
         assert!(samples.keys().any(|name| name.starts_with(&family)), "{family} has no sample");
     }

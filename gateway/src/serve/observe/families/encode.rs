@@ -93,12 +93,12 @@ fn with(
     if labels.is_empty() { encode(metric) } else { encode(&mut metric.encode_family(labels)?) }
 }
 
-/// Sum, count and buckets in seconds; a bound of `f64::MAX` is written as `+Inf`.
+/// Sum, count and buckets in seconds; the last bound is written as `+Inf`.
 fn parts(spread: &Spread) -> (f64, u64, Vec<(f64, u64)>) {
     let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
     let bounds = BOUNDS_US.iter().zip(spread.counts);
     let mut buckets: Vec<(f64, u64)> =
         bounds.map(|(bound, count)| (seconds(*bound), count)).collect();
-    buckets.push((f64::MAX, spread.longer));
+    buckets.push((f64::INFINITY, spread.longer));
     (seconds(spread.sum_us), spread.count(), buckets)
 }
