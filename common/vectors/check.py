@@ -12,7 +12,8 @@ import sys
 import ed25519
 import sealtap_format as form
 
-CHECKED = {"exchange", "refused", "interrupted", "restart", "heartbeat", "gap", "adopted"}
+CHECKED = {"exchange", "refused", "interrupted", "restart", "heartbeat", "gap", "adopted",
+           "retention"}
 KNOWN_EXTENSIONS = {kind: {"websocket-messages"} for kind in ("exchange", "interrupted")}
 
 
@@ -98,8 +99,19 @@ class History:
             elif kind == "gap":
                 ended = value["began"] if value["ended"] is None else value["ended"]
                 require(value["began"] <= ended <= value["sealed"], "times of a gap")
+            elif kind == "retention":
+                self.retention(index, value)
             else:
                 require(value["size"] <= index, "adopted more than there was")
+
+    def retention(self, index, value):
+        free, leaves, limit = 1, value["leaves"], value["limit"]
+        for first, last in leaves:
+            require(free <= first <= last < index, "leaves of a retention")
+            free = last + 2
+        require(leaves and set(limit) == {"age", "bytes"}, "a retention without leaves or limit")
+        given = [most for most in limit.values() if most is not None]
+        require(given and all(most > 0 for most in given), "limit of a retention")
 
     def restart(self, value):
         require(value["boot"] not in self.boots, "a boot restarts twice")

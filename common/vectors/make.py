@@ -111,9 +111,17 @@ def note():
             "note": form.sign_note(text, name, seed)}
 
 
+def retention():
+    """A leaf that says what is held no longer; the sample log has none."""
+    return form.leaf("retention", boot="19b188a9b4b54096a4456f9cdbf0be84",
+                     leaves=[[1, 7], [9, 9]], limit={"age": 2592000000000, "bytes": None},
+                     sealed=1790000000009000)
+
+
 def leaves():
     """One leaf of each shape, and edits of them that are no leaves."""
-    entries, kept, seen = sample_log.entries(), [], set()
+    entries = sample_log.entries() + [retention()]
+    kept, seen = [], set()
     for entry in entries:
         value = form.parse(entry)
         headless = (value.get("response") or {"head": 0})["head"] is None

@@ -6,19 +6,21 @@
 //! 4. The threads behind the traffic, then the listener.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::SecureRandom;
 use sealtap_common::leaf::{EncodeError, Policy};
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
+use tokio::task::JoinSet;
 
 use crate::accept::{ListenError, Listener, TlsError, server_config};
 use crate::capture::journal::{self, Extents, Journal, JournalError, Opened};
 use crate::capture::secrets::Secrets;
 use crate::capture::{Tap, random_id};
 use crate::clock::Timeline;
-use crate::config::{Config, Durability};
+use crate::config::{self, Config, Durability};
 use crate::data::{DataDir, DataError, Writer};
 use crate::forward::{Forwarder, Summary, TrustError};
 use crate::identify::Runs;
@@ -29,8 +31,11 @@ use crate::seal::ledger::{Happening, Ledger};
 use crate::seal::lock::LockPlace;
 use crate::seal::log::{Log, LogError, Options};
 use crate::seal::pins::Pins;
+use crate::seal::progress::Progress;
 use crate::seal::recovery::{RecoveryError, last_sealed, recover};
 use crate::seal::{Pace, Parts, Sealer};
+use crate::serve::observe::{Bounds, Observe, ObserveListener, watch};
+use crate::store::retention;
 use crate::store::{Store, StoreError};
 
 /// How long open exchanges may go on after the gateway was told to stop.
@@ -79,6 +84,8 @@ pub enum StartError {
 pub struct Report {
     /// The address listened on.
     pub address: SocketAddr,
+    /// The address of `/metrics` and `/healthz`, where they have one of their own.
+    pub observe: Option<SocketAddr>,
     /// The log's origin.
     pub origin: String,
     /// Leaves in the log.
@@ -95,6 +102,7 @@ pub struct Gateway {
     sealer: Sealer,
     journey: Arc<Journey>,
     listener: Listener,
+    observe_listener: Option<ObserveListener>,
     report: Report,
     /// Held until everything is sealed.
     writer: Writer,
@@ -118,6 +126,11 @@ impl Gateway {
         // The address first: a second gateway on it fails before it has touched anything.
         let listener = Listener::bind(config.listen, tls).await?;
         let address = listener.address()?;
+        let observing = &config.observe;
+        let observe_listener = match observing.listen.filter(|_| observing.enabled) {
+            Some(address) => Some(ObserveListener::bind(address).await?),
+            None => None,
+        };
 
         let data = DataDir::new(&config.data);
         let writer = data.become_writer()?;
@@ -127,7 +140,8 @@ impl Gateway {
         let (mut log, opened_log) = Log::open(&options)?;
         let timeline = Timeline::start(last_sealed(&log)?);
 
-        let store = Store::open(&data.store(), keys.store())?;
+        let mut store = Store::open(&data.store(), keys.store())?;
+        recall(&log, &mut store)?;
         let random = secure_random();
         let boot = random_id(random);
         let strict = config.durability == Durability::Strict;
@@ -169,11 +183,13 @@ impl Gateway {
 
         let report = Report {
             address,
+            observe: observe_listener.as_ref().map(ObserveListener::address).transpose()?,
             origin: keys.origin().to_owned(),
             size: log.size(),
             interrupted: recovery.interrupted,
             torn: recovered.torn.iter().map(|torn| torn.bytes).sum(),
         };
+        let progress = Arc::new(Progress::default());
         let sealer = Sealer::start(Parts {
             batches,
             journal: journal.clone(),
@@ -184,7 +200,17 @@ impl Gateway {
             pins,
             recovered: to_store,
             pace: Pace { checkpoint: config.log.checkpoint, heartbeat: config.log.heartbeat },
+            progress: Arc::clone(&progress),
+            retention: (retention_policy(config), timeline),
         })?;
+        let observe = Observe::new(
+            &table.names(),
+            journal.clone(),
+            progress,
+            vec![("data", data.root().to_owned()), ("lock", lock_directory(&data))],
+            Bounds { log_late: observing.log_late, disk_left: observing.disk_left },
+            observing.enabled && observe_listener.is_none(),
+        );
         let secrets = Secrets::new(keys.header(), &config.secrets.headers, &config.secrets.query);
         let journey = Arc::new(Journey {
             table: table.bound_to(address),
@@ -194,9 +220,10 @@ impl Gateway {
             random,
             timeouts: config.timeouts.clone(),
             limits: config.limits.clone(),
+            observe: Arc::new(observe),
             report: told,
         });
-        Ok(Self { journal, sealer, journey, listener, report, writer })
+        Ok(Self { journal, sealer, journey, listener, observe_listener, report, writer })
     }
 
     /// What the start found.
@@ -210,9 +237,15 @@ impl Gateway {
     /// # Errors
     ///
     /// [`JournalError`]: records could not be written, and are named.
-    pub async fn serve(self, stop: watch::Receiver<bool>) -> Result<(), JournalError> {
-        let Self { journal, sealer, journey, listener, writer, .. } = self;
+    pub async fn serve(self, stop: Receiver<bool>) -> Result<(), JournalError> {
+        let Self { journal, sealer, journey, listener, observe_listener, writer, .. } = self;
+        let mut observers = JoinSet::new();
+        observers.spawn(watch(Arc::clone(&journey.observe)));
+        if let Some(listener) = observe_listener {
+            observers.spawn(listener.serve(Arc::clone(&journey.observe)));
+        }
         listener.serve(Arc::clone(&journey), stop, GRACE).await;
+        observers.shutdown().await;
         drop(journey);
         let closed = tokio::task::spawn_blocking(move || {
             let closed = journal.close();
@@ -222,6 +255,32 @@ impl Gateway {
         });
         closed.await.unwrap_or(Ok(()))
     }
+}
+
+/// Tells the store what the log states of retention and a crash kept from it.
+fn recall(log: &Log, store: &mut Store) -> Result<(), StartError> {
+    const STRIDE: u64 = 4_096;
+    let mut at = store.watermark()?;
+    while at < log.size() {
+        let end = at.saturating_add(STRIDE).min(log.size());
+        let leaves = log.entries(at..end).map_err(RecoveryError::from)?;
+        let stated = retention::statements(at, &leaves)
+            .map_err(|source| RecoveryError::Leaf { index: at, source })?;
+        store.state(&stated)?;
+        at = end;
+    }
+    Ok(())
+}
+
+/// Where the lock is: opening the log has written it down.
+fn lock_directory(data: &DataDir) -> PathBuf {
+    let noted = std::fs::read_to_string(data.lock_path()).unwrap_or_default();
+    data.root().join(noted.trim_end_matches('\n'))
+}
+
+fn retention_policy(config: &Config) -> retention::Policy {
+    let config::Retention { max_age, max_bytes } = config.retention;
+    retention::Policy { max_age, max_bytes }
 }
 
 /// Randomness from the same library that TLS uses.

@@ -20,11 +20,12 @@ use crate::capture::{ErrorCode, Refused, Tap, random_id};
 use crate::config::{Limits, Timeouts};
 use crate::forward::answer::Answer;
 use crate::forward::{
-    Forwarded, Forwarder, Rest, Summary, forward, refuse, refuse_malformed, refuse_unseen,
+    Forwarded, Forwarder, Rest, Summary, forward, own, refuse, refuse_malformed, refuse_unseen,
     turn_away,
 };
 use crate::identify::{self, Runs};
 use crate::route::{RouteError, Table};
+use crate::serve::observe::{Observe, Row};
 use crate::wire::source::Source;
 
 /// What every exchange passes through.
@@ -43,6 +44,8 @@ pub struct Journey {
     pub timeouts: Timeouts,
     /// How much clients may hold at once.
     pub limits: Limits,
+    /// Counts, and answers for the gateway itself.
+    pub observe: Arc<Observe>,
     /// Told of each exchange that is over.
     pub report: Box<dyn Fn(Summary) + Send + Sync>,
 }
@@ -50,6 +53,11 @@ pub struct Journey {
 impl Journey {
     /// Takes one request to its end, and gives back what is left of its connection.
     pub async fn travel(&self, accepted: Accepted) -> Rest {
+        let head = accepted.head();
+        if let Some(page) = self.observe.own_page(&head.method, &head.target) {
+            return own(accepted, page).await;
+        }
+        let _open = self.observe.traffic().begin();
         let own_run = accepted.client().run();
         let identified = match identify::stage(accepted) {
             Ok(identified) => identified,
@@ -71,11 +79,12 @@ impl Journey {
                 return self.refuse(refused, routeless(&error)).await;
             }
         };
+        let row = self.observe.traffic().row(Some(&routed.upstream().name));
         let forwarded = match self.tap.open(routed, run) {
             Ok(captured) => forward(&self.forwarder, captured).await,
             Err(down) => turn_away(down).await,
         };
-        self.arrive(forwarded)
+        self.arrive(forwarded, row)
     }
 
     /// Records and answers bytes that were no request.
@@ -86,9 +95,11 @@ impl Journey {
         reply: Reply,
         body: Source,
     ) -> Rest {
+        let _open = self.observe.traffic().begin();
         let address = client.address().to_string();
         let recorder = self.tap.malformed(&address, client.run());
-        self.arrive(refuse_malformed(recorder, reply, body, answer).await)
+        let row = self.observe.traffic().row(None);
+        self.arrive(refuse_malformed(recorder, reply, body, answer).await, row)
     }
 
     /// Records a request that the HTTP/2 library refused before anybody saw it: with a reset, or
@@ -97,7 +108,10 @@ impl Journey {
         let address = client.address().to_string();
         // Where the journal is down, it has counted the refusal.
         if let Ok(recorder) = self.tap.malformed(&address, client.run()) {
-            (self.report)(refuse_unseen(recorder, too_large));
+            let summary = refuse_unseen(recorder, too_large);
+            let traffic = self.observe.traffic();
+            traffic.end(traffic.row(None), &summary);
+            (self.report)(summary);
         }
     }
 
@@ -139,11 +153,12 @@ impl Journey {
             Ok(refused) => refuse(refused, answer).await,
             Err(down) => turn_away(down).await,
         };
-        self.arrive(forwarded)
+        self.arrive(forwarded, self.observe.traffic().row(None))
     }
 
-    fn arrive(&self, forwarded: Forwarded) -> Rest {
+    fn arrive(&self, forwarded: Forwarded, row: &Row) -> Rest {
         let (rest, summary) = forwarded.into_parts();
+        self.observe.traffic().end(row, &summary);
         (self.report)(summary);
         rest
     }

@@ -18,4 +18,5 @@ pub mod route;
 pub mod seal;
 pub mod serve;
 pub mod store;
+pub mod tally;
 pub mod wire;

@@ -7,6 +7,7 @@
 mod decode;
 mod encode;
 mod ranges;
+mod retention;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -14,6 +15,7 @@ mod words;
 pub use decode::DecodeError;
 pub use encode::EncodeError;
 pub use ranges::{Ranges, RangesError};
+pub use retention::{Limit, Retention};
 pub use words::{
     End, ErrorCode, GapAction, GapReason, Kind, Outcome, Policy, RESERVED_KINDS, Source,
 };
@@ -40,6 +42,8 @@ pub enum Leaf {
     Gap(Gap),
     /// The log was taken over without its lock.
     Adopted(Adopted),
+    /// Contents of exchanges are no longer held.
+    Retention(Retention),
     /// A reserved or unknown kind: its place in the log is checked, its content is not.
     Unchecked(Unchecked),
 }
@@ -241,6 +245,7 @@ impl Leaf {
             Self::Heartbeat(leaf) => leaf.sealed,
             Self::Gap(leaf) => leaf.sealed,
             Self::Adopted(leaf) => leaf.sealed,
+            Self::Retention(leaf) => leaf.sealed,
             Self::Unchecked(leaf) => leaf.sealed,
         }
     }
@@ -254,6 +259,7 @@ impl Leaf {
             Self::Heartbeat(_) => Kind::Heartbeat.as_str(),
             Self::Gap(_) => Kind::Gap.as_str(),
             Self::Adopted(_) => Kind::Adopted.as_str(),
+            Self::Retention(_) => Kind::Retention.as_str(),
             Self::Unchecked(leaf) => &leaf.kind,
         }
     }
@@ -278,6 +284,7 @@ impl Leaf {
             Self::Heartbeat(leaf) => Some(&leaf.ext),
             Self::Gap(leaf) => Some(&leaf.ext),
             Self::Adopted(leaf) => Some(&leaf.ext),
+            Self::Retention(leaf) => Some(&leaf.ext),
             Self::Unchecked(_) => None,
         }
     }

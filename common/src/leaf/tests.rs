@@ -98,6 +98,13 @@ fn samples() -> Vec<Leaf> {
             sealed: 4,
         }),
         Leaf::Adopted(Adopted { boot, ext: Extensions::new(), sealed: 4, size: 8 }),
+        Leaf::Retention(Retention {
+            boot,
+            ext: Extensions::new(),
+            leaves: Ranges::new(vec![(1, 7), (9, 9)]).unwrap(),
+            limit: Limit { age: Some(5), bytes: None },
+            sealed: 4,
+        }),
     ]
 }
 
@@ -242,5 +249,23 @@ proptest! {
                 prop_assert_eq!(leaf.encode().unwrap(), bytes);
             }
         }
+    }
+}
+
+#[test]
+fn a_retention_says_what_and_why() {
+    let Some(Leaf::Retention(retention)) = samples().pop() else { panic!("it is the last one") };
+    let text = String::from_utf8(retention.encode().unwrap()).unwrap();
+    for (from, to) in [
+        ("[[1,7],[9,9]]", "[]"),
+        ("[[1,7],[9,9]]", "[[0,7]]"),
+        ("[[1,7],[9,9]]", "[[1,7],[8,9]]"),
+        ("\"age\":5", "\"age\":null"),
+        ("\"age\":5", "\"age\":0"),
+        ("\"age\":5,", ""),
+    ] {
+        assert!(text.contains(from), "{text}");
+        let wrong = text.replacen(from, to, 1);
+        assert!(Leaf::decode(wrong.as_bytes()).is_err(), "{wrong}");
     }
 }

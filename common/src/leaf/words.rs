@@ -19,6 +19,8 @@ words! {
         Gap = "gap",
         /// A log taken over without its lock.
         Adopted = "adopted",
+        /// What is no longer held of exchanges that were sealed before.
+        Retention = "retention",
     }
 }
 

@@ -7,7 +7,7 @@ use super::numbers::Numbers;
 use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
-    Adopted, Exchange, Gap, Heartbeat, Leaf, Outcome, Previous, Ranges, Restart, RunLink,
+    Adopted, Exchange, Gap, Heartbeat, Leaf, Outcome, Previous, Ranges, Restart, Retention, RunLink,
 };
 use crate::tree::Hash;
 
@@ -55,6 +55,7 @@ impl History {
             Leaf::Heartbeat(leaf) => self.heartbeat(leaf),
             Leaf::Gap(leaf) => self.gap(leaf),
             Leaf::Adopted(leaf) => self.adopted(leaf, index),
+            Leaf::Retention(leaf) => self.retention(leaf, index),
             Leaf::Unchecked(_) => Ok(()),
         });
         if let Err((what, detail)) = result {
@@ -245,6 +246,17 @@ impl History {
             return broken(What::Boot, detail);
         }
         Ok(())
+    }
+
+    /// Step 9.8.
+    fn retention(&mut self, leaf: &Retention, index: u64) -> Result<(), Broken> {
+        self.speaker(leaf.boot)?;
+        match leaf.leaves.highest() {
+            Some(last) if last >= index => {
+                broken(What::Leaf, format!("names leaf {last}, which does not come before it"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The boot that may speak of itself now: the latest, unless it said goodbye.

@@ -74,10 +74,17 @@ impl Report {
                 "bodies: not checked against the log here; sealtap verify opens the store"
                     .to_owned()
             }
-            Bodies::Checked { opened, bytes } => {
-                format!(
+            Bodies::Checked { opened, bytes, pruned } => {
+                let held = format!(
                     "bodies: those of {opened} stored exchanges, {bytes} bytes, and every head opened and found as sealed"
-                )
+                );
+                match pruned {
+                    0 => held,
+                    _ => {
+                        let gone = plural(pruned, "exchange", "exchanges");
+                        format!("{held}; of {gone} held no longer, as retention leaves state")
+                    }
+                }
             }
         }
     }
@@ -94,15 +101,17 @@ impl Report {
         });
         let leaves =
             self.counts.leaves.iter().map(|(kind, count)| (Cow::from(kind), number(*count)));
-        let (opened, opened_bytes) = match self.bodies {
-            Bodies::Checked { opened, bytes } => (number(opened), number(bytes)),
-            Bodies::Absent | Bodies::NotChecked => (Value::Null, Value::Null),
+        let (opened, opened_bytes, pruned) = match self.bodies {
+            Bodies::Checked { opened, bytes, pruned } => {
+                (number(opened), number(bytes), number(pruned))
+            }
+            Bodies::Absent | Bodies::NotChecked => (Value::Null, Value::Null, Value::Null),
         };
         let span = self.span.map_or(Value::Null, |(first, last)| {
             object([("first", number(first)), ("last", number(last))])
         });
         let report = object([
-            ("bodies", object([("bytes", opened_bytes), ("opened", opened)])),
+            ("bodies", object([("bytes", opened_bytes), ("opened", opened), ("pruned", pruned)])),
             ("boots", number(self.counts.boots)),
             ("checks", Value::Array(self.checks.iter().map(|c| text(c.as_str())).collect())),
             ("exchanges", number(self.counts.exchanges)),

@@ -150,6 +150,8 @@ pub enum Bodies {
         opened: u64,
         /// Their bytes.
         bytes: u64,
+        /// Exchanges whose bodies and heads are held no longer, as leaves state.
+        pruned: u64,
     },
 }
 

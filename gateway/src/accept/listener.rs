@@ -137,6 +137,7 @@ async fn connection(
     journey: Arc<Journey>,
     stop: watch::Receiver<bool>,
 ) {
+    let _connected = journey.observe.traffic().connect();
     let client = Arc::new(Client { address, run: journey.new_run() });
     let run = client.run;
     let limit = journey.timeouts().client_head;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::Failure;
-use crate::config::{Capture, Config, Flags};
+use crate::config::{Capture, Config, Flags, MessageForm};
 use crate::route::Table;
 
 /// Run the gateway: record, seal and forward until SIGTERM or Ctrl-C.
@@ -46,6 +46,9 @@ pub struct Arguments {
     /// What to capture where traffic names no upstream; reverse mode captures all it forwards
     #[arg(long, value_enum)]
     capture: Option<CaptureChoice>,
+    /// Form of the messages on standard error; SEALTAP_LOG or RUST_LOG says which ones [default: text]
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
     /// Go on with a log whose lock is missing, for instance on a new machine; the log says so
     #[arg(long)]
     adopt: bool,
@@ -55,6 +58,12 @@ pub struct Arguments {
 enum CaptureChoice {
     Known,
     All,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
 }
 
 /// What the gateway starts from.
@@ -80,6 +89,10 @@ impl Arguments {
             capture: self.capture.map(|choice| match choice {
                 CaptureChoice::Known => Capture::Known,
                 CaptureChoice::All => Capture::All,
+            }),
+            messages: self.log_format.map(|form| match form {
+                LogFormat::Text => MessageForm::Text,
+                LogFormat::Json => MessageForm::Json,
             }),
         };
         let config = Config::load(self.config.as_deref(), &flags)?;

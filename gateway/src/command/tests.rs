@@ -61,8 +61,8 @@ fn a_wrong_flag_says_what_where_and_what_to_do() {
     assert_eq!(failure.exit(), Exit::Usage);
     assert_eq!(
         printed(&failure),
-        "error: `run` and `receipts` are reserved for the gateway: choose another name\n  \
-         where: --upstream run=http://h\n  fix: see `sealtap serve --help`\n"
+        "error: `run`, `receipts`, `metrics` and `healthz` are reserved for the gateway: \
+         choose another name\n  where: --upstream run=http://h\n  fix: see `sealtap serve --help`\n"
     );
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::upstream::{UpstreamConfig, Url, check_name};
-use super::{Capture, Config, ConfigError, values};
+use super::{Capture, Config, ConfigError, MessageForm, values};
 
 /// Flags as they were typed; what was not given leaves the file's word, or the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Flags {
     pub upstream_ca: Vec<PathBuf>,
     /// `--capture known|all`
     pub capture: Option<Capture>,
+    /// `--log-format text|json`
+    pub messages: Option<MessageForm>,
 }
 
 impl Flags {
@@ -41,6 +43,9 @@ impl Flags {
         config.upstream_ca.extend(self.upstream_ca.iter().cloned());
         if let Some(capture) = self.capture {
             config.capture = capture;
+        }
+        if let Some(messages) = self.messages {
+            config.observe.messages = messages;
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ pub const TOP: Keys = Keys {
         "forwarded",
         "log",
         "journal",
+        "observe",
+        "retention",
     ],
 };
 
@@ -59,8 +61,16 @@ pub const LOG: Keys = Keys { section: "log", keys: &["checkpoint", "heartbeat"] 
 /// `[journal]`
 pub const JOURNAL: Keys = Keys { section: "journal", keys: &["file_size", "pending"] };
 
+/// `[observe]`
+pub const OBSERVE: Keys =
+    Keys { section: "observe", keys: &["enabled", "listen", "log_late", "disk_left", "messages"] };
+
+/// `[retention]`
+pub const RETENTION: Keys = Keys { section: "retention", keys: &["max_age", "max_bytes"] };
+
 /// Every section.
-pub const KEYS: &[Keys] = &[TOP, TLS, UPSTREAM, TIMEOUTS, LIMITS, SECRETS, FORWARDED, LOG, JOURNAL];
+pub const KEYS: &[Keys] =
+    &[TOP, TLS, UPSTREAM, TIMEOUTS, LIMITS, SECRETS, FORWARDED, LOG, JOURNAL, OBSERVE, RETENTION];
 
 impl Keys {
     /// `key` with its section in front, as a person would point at it.

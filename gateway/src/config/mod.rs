@@ -62,6 +62,10 @@ pub struct Config {
     pub log: Log,
     /// The journal's sizes.
     pub journal: Journal,
+    /// What the gateway says of itself.
+    pub observe: Observe,
+    /// How long bodies are held.
+    pub retention: Retention,
 }
 
 /// PEM files of the listener.
@@ -200,6 +204,52 @@ impl Default for Journal {
     }
 }
 
+/// What the gateway says of itself, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observe {
+    /// Whether `/metrics` and `/healthz` are answered at all.
+    pub enabled: bool,
+    /// A listener of their own; `None` means the gateway's.
+    pub listen: Option<SocketAddr>,
+    /// How long a finished exchange may wait for its leaf before `/healthz` says so.
+    pub log_late: Duration,
+    /// Bytes of disk below which `/healthz` says so.
+    pub disk_left: u64,
+    /// The form of messages on standard error.
+    pub messages: MessageForm,
+}
+
+impl Default for Observe {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: None,
+            log_late: Duration::from_secs(30),
+            disk_left: 256 << 20,
+            messages: MessageForm::Text,
+        }
+    }
+}
+
+/// How messages for the operator look on standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MessageForm {
+    /// One line of text each.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How long the store holds what passed; the log is never pruned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// The longest that bodies, heads and their keys are held after they were sealed.
+    pub max_age: Option<Duration>,
+    /// Bytes of the store above which the oldest go.
+    pub max_bytes: Option<u64>,
+}
+
 /// The address that is listened on when nothing else is said.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4141);
 
@@ -224,6 +274,8 @@ impl Default for Config {
             forwarded: Forwarded::default(),
             log: Log::default(),
             journal: Journal::default(),
+            observe: Observe::default(),
+            retention: Retention::default(),
         }
     }
 }

@@ -9,10 +9,11 @@ use super::error::{ConfigError, ProblemKind};
 use super::section::{Faults, Section};
 use super::upstream::{Protocol, Scheme, UpstreamConfig, Url, check_name};
 use super::values::{self, ADDRESS, DURATION, DURATION_OR_NONE, SIZE};
-use super::{Capture, Config, Durability, Tls, keys};
+use super::{Capture, Config, Durability, MessageForm, Tls, keys};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Reads `text`, which came from the file `path`.
 pub(super) fn read(text: &str, path: &Path) -> Result<Config, ConfigError> {
@@ -98,6 +99,20 @@ impl Reader<'_> {
             set(&mut config.journal.file_size, size("file_size", 64 << 10..=4 << 30));
             set(&mut config.journal.pending, size("pending", 1 << 20..=1 << 30));
         }
+        if let Some(section) = top.section("observe", &keys::OBSERVE) {
+            observe(&section, config);
+        }
+        if let Some(section) = top.section("retention", &keys::RETENTION) {
+            let (ages, sizes) = (SECOND..=100 * 365 * DAY, 1 << 20..=1 << 50);
+            config.retention.max_age = section
+                .parsed("max_age", values::AGE, |text| values::age_or_none(text, &ages))
+                .flatten();
+            config.retention.max_bytes = section
+                .parsed("max_bytes", values::SIZE_OR_NONE, |text| {
+                    values::size_or_none(text, &sizes)
+                })
+                .flatten();
+        }
     }
 
     fn tls(&self, section: &Section<'_>) -> Option<Tls> {
@@ -173,6 +188,17 @@ fn timeouts(section: &Section<'_>, config: &mut Config) {
     set(&mut timeouts.client_head, duration(section, "client_head", &range));
     set(&mut timeouts.client_idle, duration(section, "client_idle", &range));
     set(&mut timeouts.client_ping, or_none("client_ping"));
+}
+
+fn observe(section: &Section<'_>, config: &mut Config) {
+    let observe = &mut config.observe;
+    set(&mut observe.enabled, section.boolean("enabled"));
+    observe.listen = section.parsed("listen", ADDRESS, values::address);
+    set(&mut observe.log_late, duration(section, "log_late", &(SECOND..=24 * HOUR)));
+    let left = section.parsed("disk_left", SIZE, |text| values::size(text, &(0..=1 << 50)));
+    set(&mut observe.disk_left, left);
+    let forms = [("text", MessageForm::Text), ("json", MessageForm::Json)];
+    set(&mut observe.messages, choice(section, "messages", &forms));
 }
 
 fn duration(

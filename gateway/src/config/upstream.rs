@@ -50,13 +50,15 @@ pub enum Protocol {
 }
 
 /// The first path elements that mean something else than an upstream.
-pub const RESERVED_NAMES: [&str; 2] = ["run", "receipts"];
+pub const RESERVED_NAMES: [&str; 4] = ["run", "receipts", "metrics", "healthz"];
 
 /// Why a name is not one an upstream can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// It means something else in a path.
-    #[error("`run` and `receipts` are reserved for the gateway: choose another name")]
+    #[error(
+        "`run`, `receipts`, `metrics` and `healthz` are reserved for the gateway: choose another name"
+    )]
     Reserved,
     /// It could not stand in a path as it is.
     #[error(

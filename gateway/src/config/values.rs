@@ -12,6 +12,10 @@ pub(super) const DURATION: &str = "a duration such as \"500ms\", \"30s\", \"10mi
 pub(super) const DURATION_OR_NONE: &str = "a duration such as \"30s\" or \"10min\", or \"none\"";
 /// What a size looks like.
 pub(super) const SIZE: &str = "a size such as \"512KiB\", \"64MiB\" or \"1GiB\"";
+/// What an age looks like.
+pub(super) const AGE: &str = "an age such as \"12h\", \"30d\" or \"none\"";
+/// What a size that may be left out looks like.
+pub(super) const SIZE_OR_NONE: &str = "a size such as \"500MiB\" or \"50GiB\", or \"none\"";
 /// What an address looks like.
 pub(super) const ADDRESS: &str = "an address with a port such as \"127.0.0.1:4141\"";
 
@@ -37,6 +41,22 @@ pub(super) fn duration_or_none(
     range: &RangeInclusive<Duration>,
 ) -> Result<Option<Duration>, String> {
     if text == "none" { Ok(None) } else { duration(text, range).map(Some) }
+}
+
+/// A duration within `range` that may be given in days, or `none`.
+pub(super) fn age_or_none(
+    text: &str,
+    range: &RangeInclusive<Duration>,
+) -> Result<Option<Duration>, String> {
+    let Some((days, "d")) = number_and_unit(text) else { return duration_or_none(text, range) };
+    let age = days.checked_mul(86_400).map(Duration::from_secs);
+    let most = range.end().as_secs() / 86_400;
+    age.filter(|age| range.contains(age)).map(Some).ok_or(format!("wants 1d to {most}d"))
+}
+
+/// A size within `range`, or `none`.
+pub(super) fn size_or_none(text: &str, range: &RangeInclusive<u64>) -> Result<Option<u64>, String> {
+    if text == "none" { Ok(None) } else { size(text, range).map(Some) }
 }
 
 /// A size in bytes with its unit, within `range` (bytes).

@@ -11,6 +11,7 @@ pub mod connect;
 mod exchange;
 mod head;
 mod hold;
+mod own;
 pub mod pool;
 mod ready;
 mod refuse;
@@ -30,6 +31,7 @@ use bytes::Bytes;
 
 use self::connect::{ConnectError, Connection, connect};
 pub use self::exchange::forward;
+pub use self::own::own;
 use self::pool::{Facts, Idle, Lease, Pool, Shared};
 pub use self::refuse::{refuse, refuse_malformed, refuse_unseen, turn_away};
 pub use self::summary::Summary;

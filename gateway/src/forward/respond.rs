@@ -267,10 +267,15 @@ impl Responding {
             return self.cut(None).await;
         }
         let (received, body) = answer.render();
+        self.unrecorded(&received, body).await;
+    }
+
+    /// Sends an answer that no record is to have, and ends the connection with it.
+    pub(super) async fn unrecorded(&mut self, received: &ResponseHead, body: Bytes) {
         let bodiless = &*self.method == b"HEAD";
         let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
         let framing = if bodiless { Framing::Bodiless } else { Framing::Length(length) };
-        let sent = head::response(&received, self.version, framing, true);
+        let sent = head::response(received, self.version, framing, true);
         match (self.reply.take(), respond_with(&sent)) {
             (Some(Reply::Http1(reply)), _) => {
                 let mut sink = reply.into_sink();

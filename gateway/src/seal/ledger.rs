@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{
-    Adopted, Clock, EncodeError, Exchange, Extensions, GapAction, Heartbeat, Leaf, Policy,
-    Previous, Ranges, Request, Response, Restart, RunLink, Source,
+    Adopted, Clock, EncodeError, Exchange, Extensions, GapAction, Heartbeat, Leaf, Limit, Policy,
+    Previous, Ranges, Request, Response, Restart, Retention, RunLink, Source,
 };
 use sealtap_common::tree::{Hash, leaf_hash};
 use sealtap_common::websocket::EXTENSION;
@@ -48,6 +48,13 @@ pub enum Happening {
     },
     /// A run that a connection stood for is over.
     RunEnded([u8; 16]),
+    /// The store is about to let go of contents.
+    Retention {
+        /// The leaves whose exchanges they belong to.
+        leaves: Ranges,
+        /// What may be held.
+        limit: Limit,
+    },
 }
 
 /// A leaf that is not in the log yet.
@@ -122,6 +129,13 @@ impl Ledger {
                 ext: Extensions::new(),
                 sealed: self.now(0),
                 size,
+            }),
+            Happening::Retention { leaves, limit } => Leaf::Retention(Retention {
+                boot: self.boot,
+                ext: Extensions::new(),
+                leaves,
+                limit,
+                sealed: self.now(0),
             }),
         };
         Ok(vec![Entry { leaf: leaf.encode()?, exchange: None }])

@@ -13,9 +13,11 @@ pub mod log;
 mod message;
 pub mod pins;
 pub mod preview;
+pub mod progress;
 pub mod recovery;
 pub mod sealed;
 mod sealer;
+mod storing;
 mod websocket;
 
 pub use self::sealer::{Pace, Parts, Sealer};

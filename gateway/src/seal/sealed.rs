@@ -218,3 +218,15 @@ pub struct SealedExchange {
     /// From the request's first byte to the exchange's end, in nanoseconds.
     pub duration_ns: u64,
 }
+
+impl SealedExchange {
+    /// The bytes of its bodies.
+    #[must_use]
+    pub fn body_bytes(&self) -> u64 {
+        // The segments tile a body, so the last one says where it ends.
+        let end = |body: &SealedBody| {
+            body.segments.last().map_or(0, |last| last.offset.saturating_add(last.length))
+        };
+        self.bodies.iter().map(end).sum()
+    }
+}

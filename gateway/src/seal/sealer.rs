@@ -9,33 +9,32 @@
 //! journal files back. A failure is said, and tried again until it goes away: what is not sealed or
 //! stored yet is in the journal.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
-
-use sealtap_common::leaf::Ranges;
 
 use super::digest::{Digest, Event};
 use super::ledger::{Entry, Happening, Ledger};
 use super::log::Log;
 use super::pins::Pins;
+use super::progress::Progress;
 use super::sealed::SealedExchange;
+use super::storing::{Asking, Published, StoreThread};
 use crate::capture::journal::{Batch, Extents, Journal};
+use crate::clock::Timeline;
 use crate::store::Store;
+use crate::store::retention::{Keeper, Policy, statements};
 
 /// How long to wait before a failed step is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 
 /// Leaves that wait for a checkpoint, at most, before one is made ahead of its time.
 const BATCH: usize = 16_384;
 
-/// Exchanges stored in one transaction, at most.
-const STORED: usize = 256;
-
 /// Tries that the store still gets once the gateway is told to stop.
-const LAST_TRIES: u32 = 3;
+pub(super) const LAST_TRIES: u32 = 3;
 
 /// How often things happen.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +71,10 @@ pub struct Parts {
     pub recovered: Vec<SealedExchange>,
     /// How often things happen.
     pub pace: Pace,
+    /// Told how far each thread is.
+    pub progress: Arc<Progress>,
+    /// How long the store holds what, and the clock it goes by.
+    pub retention: (Policy, Timeline),
 }
 
 impl Sealer {
@@ -81,16 +84,37 @@ impl Sealer {
     ///
     /// The system gives no thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
-        let Parts { batches, journal, extents, ledger, log, store, pins, recovered, pace } = parts;
+        let Parts { batches, journal, extents, ledger, log, store, pins, recovered, pace, .. } =
+            parts;
+        let (progress, (policy, timeline)) = (parts.progress, parts.retention);
         let (happenings, happened) = channel();
         let (sealed, to_store) = channel();
         let seal_pins = Arc::clone(&pins);
         let stopping = Arc::new(AtomicBool::new(false));
-        let log_thread = LogThread { ledger, log, sealed, pace, stopping: Arc::clone(&stopping) };
-        let storing =
-            StoreThread { store, extents, journal, pins, stopping: Arc::clone(&stopping) };
+        let asking: Asking = Arc::new(Mutex::new(Some(happenings.clone())));
+        progress.start(log.size(), &recovered);
+        let log_thread = LogThread {
+            ledger,
+            log,
+            sealed,
+            pace,
+            progress: Arc::clone(&progress),
+            stopping: Arc::clone(&stopping),
+        };
+        let storing = StoreThread {
+            store,
+            extents,
+            journal,
+            pins,
+            keeper: Keeper::new(policy),
+            asking: Arc::clone(&asking),
+            timeline,
+            progress: Arc::clone(&progress),
+            stopping: Arc::clone(&stopping),
+        };
+        let behind = Behind { happenings, asking, pins: seal_pins, progress };
         let threads = vec![
-            spawn("seal", move || digest(&batches, &happenings, &seal_pins, pace))?,
+            spawn("seal", move || digest(&batches, &behind, pace))?,
             spawn("log", move || log_thread.run(&happened))?,
             spawn("store", move || storing.run(recovered, &to_store))?,
         ];
@@ -112,8 +136,38 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
     Builder::new().name(name.to_owned()).spawn(run)
 }
 
+/// Whom the seal thread tells.
+struct Behind {
+    happenings: Sender<Happening>,
+    asking: Asking,
+    pins: Arc<Pins>,
+    progress: Arc<Progress>,
+}
+
+impl Behind {
+    fn tell(&self, event: Event) {
+        let happening = match event {
+            Event::Exchange(digested) => {
+                self.progress.digested();
+                Happening::Exchange(digested)
+            }
+            Event::RunEnded(run) => Happening::RunEnded(run),
+            Event::Gap(gap) => {
+                self.progress.gap(gap.count);
+                Happening::Gap(gap)
+            }
+        };
+        let _ = self.happenings.send(happening);
+    }
+
+    fn heartbeat(&self, digest: &Digest, closing: bool) {
+        let (highest, open) = (digest.highest(), digest.open());
+        let _ = self.happenings.send(Happening::Heartbeat { highest, open, closing });
+    }
+}
+
 /// Digests batches until the journal is closed.
-fn digest(batches: &Receiver<Batch>, happenings: &Sender<Happening>, pins: &Pins, pace: Pace) {
+fn digest(batches: &Receiver<Batch>, behind: &Behind, pace: Pace) {
     let mut digest = Digest::default();
     let mut next = Instant::now() + pace.heartbeat;
     loop {
@@ -123,46 +177,36 @@ fn digest(batches: &Receiver<Batch>, happenings: &Sender<Happening>, pins: &Pins
                 digest.batch(&batch, |event| events.push(event));
                 // Held before anybody hears of them, or they could be let go of first.
                 for file in digest.begun() {
-                    pins.hold(file);
+                    behind.pins.hold(file);
                 }
                 for event in events {
-                    tell(happenings, event);
+                    behind.tell(event);
                 }
-                pins.reading(batch.file);
+                behind.pins.reading(batch.file);
             }
             Err(RecvTimeoutError::Timeout) => {
-                let (highest, open) = (digest.highest(), digest.open());
-                let _ = happenings.send(Happening::Heartbeat { highest, open, closing: false });
+                behind.heartbeat(&digest, false);
                 next = Instant::now() + pace.heartbeat;
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if Instant::now() >= next {
-            let (highest, open) = (digest.highest(), digest.open());
-            let _ = happenings.send(Happening::Heartbeat { highest, open, closing: false });
+            behind.heartbeat(&digest, false);
             next = Instant::now() + pace.heartbeat;
         }
     }
-    digest.interrupt(|event| tell(happenings, event));
-    let open = Ranges::from_numbers([]);
-    let highest = digest.highest();
-    let _ = happenings.send(Happening::Heartbeat { highest, open, closing: true });
-}
-
-fn tell(happenings: &Sender<Happening>, event: Event) {
-    let happening = match event {
-        Event::Exchange(digested) => Happening::Exchange(digested),
-        Event::RunEnded(run) => Happening::RunEnded(run),
-        Event::Gap(gap) => Happening::Gap(gap),
-    };
-    let _ = happenings.send(happening);
+    digest.interrupt(|event| behind.tell(event));
+    // Nobody else may have the last word, nor keep the log thread waiting for one.
+    behind.asking.lock().unwrap_or_else(PoisonError::into_inner).take();
+    behind.heartbeat(&digest, true);
 }
 
 struct LogThread {
     ledger: Ledger,
     log: Log,
-    sealed: Sender<Vec<SealedExchange>>,
+    sealed: Sender<Published>,
     pace: Pace,
+    progress: Arc<Progress>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -219,6 +263,7 @@ impl LogThread {
         let (leaves, exchanges): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
         let (mut complained, mut tries) = (false, 0_u32);
+        let began = Instant::now();
         let range = loop {
             match self.log.append(&leaves) {
                 Ok(range) => break range,
@@ -228,6 +273,7 @@ impl LogThread {
                 }
                 Err(_) => {}
             }
+            self.progress.log_fails();
             tries = tries.saturating_add(1);
             if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
                 tracing::warn!(leaves = leaves.len(), "left unsealed; the next start seals them");
@@ -238,81 +284,23 @@ impl LogThread {
         if complained {
             tracing::info!(leaves = leaves.len(), "sealed after all");
         }
-        let sealed = range
-            .zip(leaves)
-            .zip(exchanges)
-            .filter_map(|((index, leaf), exchange)| Some(exchange?.into_sealed(index, leaf)));
-        let sealed: Vec<_> = sealed.collect();
-        if !sealed.is_empty() {
-            let _ = self.sealed.send(sealed);
-        }
-        true
-    }
-}
-
-struct StoreThread {
-    store: Store,
-    extents: Extents,
-    journal: Journal,
-    pins: Arc<Pins>,
-    stopping: Arc<AtomicBool>,
-}
-
-impl StoreThread {
-    fn run(mut self, recovered: Vec<SealedExchange>, sealed: &Receiver<Vec<SealedExchange>>) {
-        // Compaction may wait; traffic may not.
-        if let Err(error) = rustix::process::nice(10) {
-            tracing::debug!(%error, "the store keeps its priority");
-        }
-        for batch in recovered.chunks(STORED) {
-            self.store(batch);
-        }
-        drop(recovered);
-        while let Ok(exchanges) = sealed.recv() {
-            for batch in exchanges.chunks(STORED) {
-                self.store(batch);
+        let (mut sealed, mut others) = (Vec::with_capacity(leaves.len()), Vec::new());
+        let (count, size) = (range.end.saturating_sub(range.start), range.end);
+        for ((index, leaf), exchange) in range.zip(leaves).zip(exchanges) {
+            match exchange {
+                Some(exchange) => sealed.push(exchange.into_sealed(index, leaf)),
+                None => others.push((index, leaf)),
             }
         }
-    }
-
-    /// Stores a batch; an exchange that cannot be stored for a reason of its own does not keep the
-    /// others, and stays in the journal.
-    fn store(&mut self, batch: &[SealedExchange]) {
-        if self.put(batch) || batch.len() == 1 {
-            return;
+        self.progress.published(began, count, size, &sealed);
+        // The ledger made these leaves: each decodes.
+        let stated = others
+            .iter()
+            .filter_map(|(index, leaf)| statements(*index, std::slice::from_ref(leaf)).ok()?.pop());
+        let published = Published { stated: stated.collect(), exchanges: sealed };
+        if !published.exchanges.is_empty() || !published.stated.is_empty() {
+            let _ = self.sealed.send(published);
         }
-        for exchange in batch {
-            self.put(std::slice::from_ref(exchange));
-        }
-    }
-
-    /// Tries until it succeeds, or until the reason is one that no waiting takes away; whether it
-    /// succeeded. The journal keeps the bytes until then.
-    fn put(&mut self, batch: &[SealedExchange]) -> bool {
-        let mut tries = 0_u32;
-        loop {
-            self.extents.refresh();
-            let Err(error) = self.store.put(batch, &mut self.extents) else { break };
-            if !error.is_passing() {
-                tracing::error!(%error, exchanges = batch.len(), "cannot store");
-                return false;
-            }
-            if tries == 0 {
-                tracing::error!(%error, exchanges = batch.len(), "cannot store; trying again");
-            }
-            tries = tries.saturating_add(1);
-            if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
-                tracing::warn!(exchanges = batch.len(), "left in the journal for the next start");
-                return false;
-            }
-            std::thread::sleep(RETRY);
-        }
-        for exchange in batch {
-            self.pins.release(exchange.first_file);
-        }
-        let lowest = self.pins.lowest();
-        self.extents.forget_below(lowest);
-        self.journal.recycle_below(lowest);
         true
     }
 }

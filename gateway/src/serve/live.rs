@@ -39,6 +39,8 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 pub struct Welcome {
     /// The address it listens on, with the real port.
     pub address: SocketAddr,
+    /// The address of `/metrics` and `/healthz`, where it is another.
+    pub observe: Option<SocketAddr>,
     /// Whether clients speak TLS to it.
     pub tls: bool,
     /// Every name a target may begin with ([`crate::route::Table::names`]).

@@ -3,5 +3,6 @@
 pub mod browse;
 pub mod demo;
 pub mod live;
+pub mod observe;
 pub mod query;
 pub mod run;

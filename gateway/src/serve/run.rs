@@ -1,5 +1,6 @@
 //! `sealtap serve`, from its configuration to the last seal.
 
+use std::io::IsTerminal as _;
 use std::sync::{Arc, OnceLock};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -9,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::live::{Finished, Lines, Live, Welcome};
 use crate::command::serve::Start;
 use crate::command::{Exit, Failure, Outcome};
+use crate::config::MessageForm;
 use crate::forward::Summary;
 use crate::gateway::{Gateway, StartError};
 
@@ -18,16 +20,34 @@ use crate::gateway::{Gateway, StartError};
 ///
 /// What kept it from starting, or from writing its last records.
 pub fn run(start: Start) -> Outcome {
-    let filter = EnvFilter::try_from_env("SEALTAP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    // A second call, from a test in this process, keeps the first one's.
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    messages(start.config.observe.messages);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::of(&error))?;
     runtime.block_on(serve(start))
+}
+
+/// Messages for the operator on standard error: those that `SEALTAP_LOG`, else `RUST_LOG`, asks for.
+fn messages(form: MessageForm) {
+    let filter = ["SEALTAP_LOG", "RUST_LOG"].into_iter().find_map(|name| {
+        // A filter that cannot be read hides nothing.
+        std::env::var(name)
+            .ok()
+            .filter(|text| !text.is_empty())
+            .map(|text| EnvFilter::try_new(&text).unwrap_or_else(|_| EnvFilter::new("info")))
+    });
+    let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call, from a test in this process, keeps the first one's.
+    let _ = match form {
+        MessageForm::Text => {
+            let styled = std::io::stderr().is_terminal();
+            subscriber.with_ansi(styled).try_init()
+        }
+        MessageForm::Json => subscriber.json().flatten_event(true).try_init(),
+    };
 }
 
 async fn serve(start: Start) -> Outcome {
@@ -58,15 +78,17 @@ async fn serve(start: Start) -> Outcome {
     }
     let welcome = Welcome {
         address: report.address,
+        observe: report.observe,
         tls: config.tls.is_some(),
         upstreams,
         data: config.data.clone(),
         origin: report.origin,
         durability: config.durability.as_str(),
     };
+    // Before anybody is told that it runs: who is told may stop it at once.
+    let stop = stop_signal().map_err(|error| Failure::of(&error))?;
     let live = Live::start(welcome).map_err(|error| Failure::of(&error))?;
     let _ = lines.set(live.lines());
-    let stop = stop_signal().map_err(|error| Failure::of(&error))?;
     let served = gateway.serve(stop).await;
     drop(lines);
     live.finish();

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use sealtap_common::verify::{Bodies, Finding, Place, Report, What};
 
-use super::{LeafLookup, StoreError, StoreReader};
+use super::{Check, LeafLookup, StoreError, StoreReader};
 use crate::data::DataDir;
 use crate::seal::log::read_entries;
 
@@ -33,7 +33,8 @@ pub fn audit(data: &DataDir, report: &mut Report) {
     found.into_iter().for_each(|finding| report.add(finding));
     match checked {
         Ok(check) if sound => {
-            report.bodies = Bodies::Checked { opened: check.exchanges, bytes: check.bytes };
+            let Check { exchanges: opened, bytes, pruned, .. } = check;
+            report.bodies = Bodies::Checked { opened, bytes, pruned };
         }
         Ok(_) => {}
         Err(error) => report.add(content(Place::Log, error.to_string())),

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 
 use sealtap_common::commit::Body;
-use sealtap_common::leaf::{Exchange, Leaf};
+use sealtap_common::leaf::{Exchange, Leaf, Ranges};
 use sealtap_common::websocket::{Indexer, MessageIndex, Side};
 use sha2::{Digest as _, Sha256};
 
@@ -64,8 +64,45 @@ pub struct Check {
     pub pending: u64,
     /// Body bytes that were hashed.
     pub bytes: u64,
+    /// Exchanges whose contents are no longer held, as leaves of the log state.
+    pub pruned: u64,
     /// Findings that were reported.
     pub findings: u64,
+}
+
+/// Exchanges without contents, as stretches between those that have them: retention takes the
+/// oldest, so a store of millions has few.
+#[derive(Default)]
+struct Gone {
+    stretches: Vec<Stretch>,
+    goes_on: bool,
+}
+
+struct Stretch {
+    first: u64,
+    last: u64,
+    exchanges: u64,
+}
+
+impl Gone {
+    fn push(&mut self, index: u64) {
+        match self.stretches.last_mut() {
+            Some(stretch) if self.goes_on => {
+                stretch.last = index;
+                stretch.exchanges += 1;
+            }
+            _ => self.stretches.push(Stretch { first: index, last: index, exchanges: 1 }),
+        }
+        self.goes_on = true;
+    }
+
+    fn interrupted(&mut self) {
+        self.goes_on = false;
+    }
+}
+
+fn covers(leaves: &Ranges, first: u64, last: u64) -> bool {
+    leaves.as_slice().iter().any(|(from, to)| *from <= first && last <= *to)
 }
 
 impl StoreReader {
@@ -83,11 +120,17 @@ impl StoreReader {
         let watermark = self.watermark()?;
         let mut check = Check::default();
         let mut findings = 0;
+        // A statement stands behind what it names.
+        let (mut gone, mut stated) = (Gone::default(), Vec::new());
         for index in 0..size {
             let bytes = leaves.leaf(index).map_err(|source| StoreError::Leaf { index, source })?;
             let stored = self.at_leaf(index);
             let leaf = match Leaf::decode(&bytes) {
                 Ok(Leaf::Exchange(leaf)) => Some(leaf),
+                Ok(Leaf::Retention(leaf)) => {
+                    stated.push(leaf.leaves);
+                    None
+                }
                 _ => None,
             };
             let mut at = |part, detail| {
@@ -98,13 +141,39 @@ impl StoreReader {
             match (&leaf, stored) {
                 (None, Ok(None)) => {}
                 (None, Ok(Some(_))) => at("record", "the log has no exchange there".to_owned()),
+                (Some(leaf), Ok(Some(stored)))
+                    if stored.units.is_empty() && stored.bodies.is_empty() =>
+                {
+                    check_record(&stored, &bytes, leaf, &mut at);
+                    gone.push(index);
+                }
                 (Some(leaf), Ok(Some(stored))) => {
+                    gone.interrupted();
                     check.exchanges += 1;
                     check.bytes += self.check_one(&stored, &bytes, leaf, &mut at);
                 }
                 (Some(_), Ok(None)) if index >= watermark => check.pending += 1,
-                (Some(_), Ok(None)) => at("record", "it is not in the store".to_owned()),
+                (Some(_), Ok(None)) => gone.push(index),
                 (_, Err(error)) => at("record", error.to_string()),
+            }
+        }
+        for Stretch { first, last, exchanges } in gone.stretches {
+            if stated.iter().any(|leaves| covers(leaves, first, last)) {
+                check.pruned += exchanges;
+                continue;
+            }
+            for index in first..=last {
+                let bytes =
+                    leaves.leaf(index).map_err(|source| StoreError::Leaf { index, source })?;
+                let Ok(Leaf::Exchange(leaf)) = Leaf::decode(&bytes) else { continue };
+                if stated.iter().any(|leaves| leaves.contains(index)) {
+                    check.pruned += 1;
+                    continue;
+                }
+                findings += 1;
+                let detail = "it is not in the store, and no leaf states that it is held no longer";
+                let (exchange, detail) = (Some(hex(&leaf.exchange.0)), detail.to_owned());
+                report(Finding { leaf: index, exchange, part: "record", detail });
             }
         }
         check.findings = findings;
@@ -118,15 +187,7 @@ impl StoreReader {
         leaf: &Exchange,
         at: &mut dyn FnMut(&'static str, String),
     ) -> u64 {
-        if stored.leaf != bytes {
-            at("record", "the stored leaf is not the one in the log".to_owned());
-        }
-        if stored.id != leaf.exchange.0 || stored.run != leaf.run.id.0 {
-            at("record", "it is stored under another id or run".to_owned());
-        }
-        if stored.boot != leaf.boot.0 || stored.number != leaf.number {
-            at("record", "it is stored under another boot or number".to_owned());
-        }
+        check_record(stored, bytes, leaf, at);
         check_units(stored, leaf, at);
         let index = message_index(stored, at);
         let mut hashed = 0;
@@ -200,6 +261,23 @@ fn message_index(
     let bytes = stored.unit(Slot::Messages)?;
     let index = MessageIndex::decode(bytes);
     index.map_err(|error| at(Slot::Messages.as_str(), error.to_string())).ok()
+}
+
+fn check_record(
+    stored: &StoredExchange,
+    bytes: &[u8],
+    leaf: &Exchange,
+    at: &mut dyn FnMut(&'static str, String),
+) {
+    if stored.leaf != bytes {
+        at("record", "the stored leaf is not the one in the log".to_owned());
+    }
+    if stored.id != leaf.exchange.0 || stored.run != leaf.run.id.0 {
+        at("record", "it is stored under another id or run".to_owned());
+    }
+    if stored.boot != leaf.boot.0 || stored.number != leaf.number {
+        at("record", "it is stored under another boot or number".to_owned());
+    }
 }
 
 fn check_units(stored: &StoredExchange, leaf: &Exchange, at: &mut dyn FnMut(&'static str, String)) {

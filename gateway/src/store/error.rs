@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use super::retention::Pruned;
 use super::sealed::Direction;
 
 /// Why the store could not do what was asked. Nothing of a failed [`put`](super::Store::put) stays.
@@ -122,6 +123,18 @@ pub enum StoreError {
         /// What was asked for.
         what: &'static str,
     },
+    /// Retention has destroyed it.
+    #[error(
+        "exchange {exchange}: its bodies and heads are no longer held: retention of {}, \
+         stated in leaf {} of the log, sealed at {}",
+        pruned.policy(), pruned.leaf, time(pruned.sealed)
+    )]
+    Pruned {
+        /// The exchange's id.
+        exchange: String,
+        /// The statement that names it.
+        pruned: Pruned,
+    },
     /// A leaf of the log could not be looked up.
     #[error("leaf {index} of the log: {source}")]
     Leaf {
@@ -133,6 +146,13 @@ pub enum StoreError {
     /// The bytes could not be written where they were asked for.
     #[error("cannot write the output: {0}")]
     Output(std::io::Error),
+}
+
+/// A time in microseconds since the Unix epoch, for people.
+fn time(microseconds: u64) -> String {
+    let time = i64::try_from(microseconds).ok();
+    let time = time.and_then(|time| jiff::Timestamp::from_microsecond(time).ok());
+    time.map_or_else(|| format!("{microseconds} us"), |time| format!("{time:.0}"))
 }
 
 impl StoreError {

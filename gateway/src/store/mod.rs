@@ -15,14 +15,15 @@
 //! | `segment` | a content's keyed tag, where it is, how many recipes list it, which body last began with it |
 //! | `content` | the bytes of one segment, compressed if that helps |
 //! | `run` | a run's id and name |
+//! | `retention` | leaves of the log whose exchanges' contents are destroyed (see `retention`) |
 //!
 //! Before a batch commits, every commitment is made anew from the bytes that were read and held
 //! against the leaf: the journal's copy goes once the store has its own, so what is stored must be
 //! what was sealed.
 //!
 //! It fails, naming the file, when the disk is full, the database is damaged or of a newer version;
-//! a failed `put` leaves nothing behind and may be tried again. It never changes or drops a record,
-//! never keeps a whole body in memory, and never lets a reader hold the database open for longer
+//! a failed `put` leaves nothing behind and may be tried again. It never changes a record, drops
+//! one only after a `retention` leaf has named it, never keeps a whole body in memory, and never lets a reader hold the database open for longer
 //! than one row takes.
 mod audit;
 mod check;
@@ -34,6 +35,7 @@ mod payload;
 mod place;
 mod reader;
 mod recipe;
+pub mod retention;
 mod rows;
 mod schema;
 mod writer;
@@ -47,6 +49,7 @@ pub use check::{Check, Finding, LeafLookup};
 pub use error::StoreError;
 pub(crate) use facts::readable;
 pub use reader::{EachSegment, Found, RunFilter, StoreReader};
+pub use retention::{Pruned, PrunedNow};
 pub use rows::{StoredBody, StoredExchange, StoredRun, StoredUnit};
 pub use sealed::{Direction, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot};
 pub use writer::{Store, Stored};

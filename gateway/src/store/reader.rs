@@ -15,6 +15,7 @@ use super::error::{Fault, Outcome, StoreError};
 use super::facts::hex;
 use super::place::{body_place, signed, unsigned};
 use super::recipe::{self, Entry};
+use super::retention;
 use super::rows::{self, EXCHANGE, StoredBody, StoredExchange, StoredRun};
 use super::schema;
 use super::sealed::{Direction, Segment};
@@ -281,7 +282,11 @@ impl StoreReader {
         };
         let body =
             rows::bodies(&snapshot, leaf)?.into_iter().find(|body| body.direction == direction);
-        let body = body.ok_or_else(|| absent(what))?;
+        let Some(body) = body else {
+            let pruned = retention::stated(&snapshot, leaf)?;
+            let held_no_longer = |pruned| StoreError::Pruned { exchange: hex(id), pruned };
+            return Err(pruned.map_or_else(|| absent(what), held_no_longer).into());
+        };
         let entries = recipe::entries(&snapshot, body_place(leaf, direction)?)?;
         let entries = entries.ok_or_else(|| absent(what))?;
         let counted = u64::try_from(entries.len()).ok();

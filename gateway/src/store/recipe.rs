@@ -95,6 +95,13 @@ fn chain(connection: &Connection, place: i64) -> Outcome<Vec<Link>> {
     Ok(links)
 }
 
+/// The entries that the recipe `packed` of the body at `place` lists itself.
+pub(super) fn own_entries(packed: &[u8], place: i64) -> Outcome<Vec<Entry>> {
+    let mut entries = Vec::new();
+    unpack(packed, &mut entries).ok_or_else(|| broken(place))?;
+    Ok(entries)
+}
+
 fn unfold(links: &[Link]) -> Outcome<Vec<Entry>> {
     let mut entries = Vec::new();
     for link in links.iter().rev() {

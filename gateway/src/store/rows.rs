@@ -5,6 +5,7 @@ use sealtap_common::commit::Dialect;
 
 use super::error::{Fault, Outcome};
 use super::place::{body_place, unit_place, unsigned};
+use super::retention::{self, Pruned};
 use super::sealed::{Direction, Slot};
 
 /// One unit as it is stored.
@@ -60,6 +61,8 @@ pub struct StoredExchange {
     pub units: Vec<StoredUnit>,
     /// Its bodies, request first.
     pub bodies: Vec<StoredBody>,
+    /// The statement under which units and bodies were destroyed, if they were.
+    pub pruned: Option<Pruned>,
 }
 
 impl StoredExchange {
@@ -103,6 +106,10 @@ pub(super) fn exchanges(
         let mut exchange = exchange(row)?;
         exchange.units = units(&snapshot, exchange.leaf_index)?;
         exchange.bodies = bodies(&snapshot, exchange.leaf_index)?;
+        // Every exchange that is held has its context at least.
+        if exchange.units.is_empty() && exchange.bodies.is_empty() {
+            exchange.pruned = retention::stated(&snapshot, exchange.leaf_index)?;
+        }
         exchanges.push(exchange);
     }
     Ok(exchanges)
@@ -122,6 +129,7 @@ fn exchange(row: &Row<'_>) -> Outcome<StoredExchange> {
         number: unsigned(row.get(8)?)?,
         units: Vec::new(),
         bodies: Vec::new(),
+        pruned: None,
     })
 }
 
@@ -145,7 +153,7 @@ pub(super) fn bodies(connection: &Connection, leaf: u64) -> Outcome<Vec<StoredBo
     let first = body_place(leaf, Direction::Request)?;
     let mut statement = connection.prepare_cached(
         "SELECT place - ?1, key, dialect, length, segments, sha256 FROM body
-         WHERE place BETWEEN ?1 AND ?1 + 1 ORDER BY place",
+         WHERE place BETWEEN ?1 AND ?1 + 1 AND length(key) > 0 ORDER BY place",
     )?;
     let mut rows = statement.query(params![first])?;
     let mut bodies = Vec::with_capacity(2);

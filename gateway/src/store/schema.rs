@@ -17,7 +17,7 @@ use super::place::{signed, unsigned};
 /// `application_id` in the file's header: "stap".
 const APPLICATION: i64 = 0x7374_6170;
 /// `user_version` in the file's header: the format of the tables below.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Large enough for a 64 KiB segment in five pages, small enough for rows of a few bytes.
 const PAGE_BYTES: i64 = 16 * 1024;
 /// The log is folded into the database once it holds this many pages (16 MiB).
@@ -46,6 +46,13 @@ CREATE TABLE segment(
   tag BLOB PRIMARY KEY, content INTEGER NOT NULL, lists INTEGER NOT NULL, opens INTEGER)
   STRICT, WITHOUT ROWID;
 CREATE TABLE content(key INTEGER PRIMARY KEY, form INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;
+";
+/// Which leaves of the log state that what they name is destroyed, and under which limits: what
+/// version 2 adds.
+const RETENTION: &str = "
+CREATE TABLE retention(
+  leaf INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, sealed INTEGER NOT NULL,
+  age INTEGER, bytes INTEGER, PRIMARY KEY(leaf, first)) STRICT, WITHOUT ROWID;
 ";
 
 /// The database's file in the store's directory.
@@ -77,11 +84,20 @@ fn prepare_writer(path: &Path) -> Outcome<Connection> {
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     match version(&connection, path)? {
-        Some(_) => {}
+        Some(VERSION) => {}
+        Some(_) => {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(RETENTION)?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()?;
+        }
         None => {
+            // Pages that retention frees can go back to the file system.
+            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             let transaction = connection.transaction()?;
             transaction.execute_batch(TABLES)?;
+            transaction.execute_batch(RETENTION)?;
             transaction.pragma_update(None, "application_id", APPLICATION)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
@@ -92,6 +108,8 @@ fn prepare_writer(path: &Path) -> Outcome<Connection> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", signed(LOG_KEPT_BYTES)?)?;
     connection.pragma_update(None, "cache_size", -16_384)?;
+    // From the first row on: a page that is rearranged later leaves no copy of a row behind.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     // Foreign keys are declared for the reader's eye; checking them costs a lookup a row.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
     // The log and its index stay on disk after a clean end, so that a reader without the right to
@@ -169,7 +187,7 @@ fn version(connection: &Connection, path: &Path) -> Outcome<Option<i64>> {
         };
     }
     match (application, found) {
-        (APPLICATION, VERSION) => Ok(Some(found)),
+        (APPLICATION, 1..=VERSION) => Ok(Some(found)),
         (APPLICATION, _) if found > VERSION => {
             Err(StoreError::Newer { path: path(), found, known: VERSION }.into())
         }

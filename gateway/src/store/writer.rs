@@ -12,12 +12,13 @@ use super::facts::{self, Facts, hex};
 use super::payload::{self, Payload};
 use super::place::{body_place, signed, unit_place};
 use super::recipe::{self, Entry, Trunk};
+use super::retention;
 use super::schema;
 use super::sealed::{ExtentSource, SealedBody, SealedExchange};
 
 /// The store, open for writing. One process at a time holds one.
 pub struct Store {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) connection: Connection,
     contents: Contents,
     segment: Vec<u8>,
@@ -38,6 +39,22 @@ pub struct Stored {
     pub bytes_read: u64,
     /// Content bytes written, after compression.
     pub bytes_kept: u64,
+}
+
+impl std::ops::AddAssign for Stored {
+    fn add_assign(&mut self, other: Self) {
+        let sums = [
+            (&mut self.exchanges, other.exchanges),
+            (&mut self.present, other.present),
+            (&mut self.segments_new, other.segments_new),
+            (&mut self.segments_shared, other.segments_shared),
+            (&mut self.bytes_read, other.bytes_read),
+            (&mut self.bytes_kept, other.bytes_kept),
+        ];
+        for (sum, more) in sums {
+            *sum = sum.saturating_add(more);
+        }
+    }
 }
 
 impl Store {
@@ -101,7 +118,7 @@ impl Store {
         }
     }
 
-    fn fold_log(&self) {
+    pub(super) fn fold_log(&self) {
         // Only tidiness: a log that stays behind is read, and folded in at the next chance.
         let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
@@ -118,6 +135,7 @@ impl Store {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut work = Work {
+            kept_from: retention::kept_from(&transaction)?,
             connection: &transaction,
             contents: &mut self.contents,
             segment: &mut self.segment,
@@ -176,6 +194,8 @@ impl Drop for Store {
 
 /// One batch under way.
 struct Work<'a> {
+    /// What was sealed below this is stated to be held no longer.
+    kept_from: u64,
     connection: &'a Connection,
     contents: &'a mut Contents,
     segment: &'a mut Vec<u8>,
@@ -206,6 +226,11 @@ impl Work<'_> {
                 exchange.ttfb_ns.map(signed).transpose()?,
                 signed(exchange.duration_ns)?
             ])?;
+        self.stored.exchanges += 1;
+        if exchange.leaf_index < self.kept_from {
+            // It waited in the journal while retention went past it: only its row may come.
+            return Ok(());
+        }
         for unit in &exchange.units {
             self.connection
                 .prepare_cached("INSERT INTO unit(place, key, bytes) VALUES (?, ?, ?)")?
@@ -218,7 +243,6 @@ impl Work<'_> {
         for body in &exchange.bodies {
             self.body(exchange, body, &facts, bytes)?;
         }
-        self.stored.exchanges += 1;
         Ok(())
     }
 

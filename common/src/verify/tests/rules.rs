@@ -3,8 +3,8 @@
 use super::log::{boot, chained, exchange, heartbeat, key, log_of, restart};
 use crate::encoding::Id;
 use crate::leaf::{
-    Adopted, Exchange, Extensions, Gap, GapAction, GapReason, Heartbeat, Leaf, Outcome, Previous,
-    Ranges,
+    Adopted, Exchange, Extensions, Gap, GapAction, GapReason, Heartbeat, Leaf, Limit, Outcome,
+    Previous, Ranges, Retention,
 };
 use crate::verify::{Finding, Place, What, verify};
 
@@ -189,4 +189,23 @@ fn gaps_and_adoptions_are_bounded() {
     {
         assert_eq!(broken(vec![start.clone(), wrong]), [(what, Place::Leaf(1))]);
     }
+}
+
+#[test]
+fn retention_names_what_came_before_it() {
+    let retention = |n, first, last| {
+        let leaves = Ranges::new(vec![(first, last)]).unwrap();
+        let limit = Limit { age: None, bytes: Some(7) };
+        let ext = Extensions::new();
+        Leaf::Retention(Retention { boot: boot(n), ext, leaves, limit, sealed: 0 })
+    };
+    let start = restart(1, None);
+    let stated = vec![start.clone(), retention(1, 1, 1), retention(1, 1, 1)];
+    assert_eq!(broken(stated), [(What::Leaf, Place::Leaf(1))], "a leaf does not name itself");
+    let again = vec![start.clone(), heartbeat(1, 0, &[], false), retention(1, 1, 1)];
+    assert_eq!(broken([again.clone(), again[2..].to_vec()].concat()), NONE);
+    assert_eq!(broken(vec![start.clone(), retention(2, 1, 1)]), [(What::Boot, Place::Leaf(1))]);
+    let goodbye = heartbeat(1, 0, &[], true);
+    let late = vec![start, goodbye, retention(1, 1, 1)];
+    assert_eq!(broken(late), [(What::Boot, Place::Leaf(2))]);
 }

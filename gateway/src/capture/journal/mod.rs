@@ -103,6 +103,7 @@ pub use reserve::Gap;
 pub use tail::Torn;
 
 use crate::clock::Timeline;
+use crate::tally::Spread;
 
 /// Records of this kind and above are the journal's own.
 pub const FIRST_OWN_KIND: u8 = 200;
@@ -178,8 +179,14 @@ pub struct Stats {
     pub last_sync_ns: u64,
     /// How long a sync took on average, in nanoseconds.
     pub mean_sync_ns: u64,
+    /// How long syncs took.
+    pub sync_times: Spread,
     /// Files that hold records.
     pub files: u64,
+    /// Filled files without a place yet.
+    pub spares: u64,
+    /// Bytes that may be pending before callers are held back.
+    pub limit: usize,
     /// Why the journal refuses, if it does.
     pub down: Option<Down>,
 }

@@ -216,7 +216,10 @@ impl Journal {
                 .load(Ordering::Relaxed)
                 .checked_div(syncs)
                 .unwrap_or_default(),
+            sync_times: counters.sync_times.spread(),
             files: self.owner.spares.files.load(Ordering::Relaxed),
+            spares: self.owner.spares.ready(),
+            limit: self.shared.options.max_pending,
             down: self.shared.down(),
         }
     }

@@ -42,6 +42,7 @@ pub(super) struct Counters {
     pub(super) bytes: AtomicU64,
     pub(super) last_sync_ns: AtomicU64,
     pub(super) sync_ns: AtomicU64,
+    pub(super) sync_times: crate::tally::Histogram,
 }
 
 struct State {

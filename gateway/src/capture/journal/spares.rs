@@ -110,6 +110,11 @@ impl Spares {
         }
     }
 
+    /// How many spare files there are.
+    pub(super) fn ready(&self) -> u64 {
+        u64::try_from(self.state().ready.len()).unwrap_or(u64::MAX)
+    }
+
     /// Journal files with a sequence below `file` may be taken back.
     pub(super) fn recycle_below(&self, file: u64) {
         let mut state = self.state();

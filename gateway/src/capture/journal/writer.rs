@@ -194,6 +194,7 @@ impl Writer {
         counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         counters.last_sync_ns.store(took, Ordering::Relaxed);
         counters.sync_ns.fetch_add(took, Ordering::Relaxed);
+        counters.sync_times.add(started.elapsed());
     }
 
     /// What was written but not synced is to be written again.

@@ -13,6 +13,7 @@ pub(super) fn welcome(text: &mut String, welcome: &Welcome) {
         &json!({
             "event": "listening",
             "address": welcome.address.to_string(),
+            "observe": welcome.observe.map(|address| address.to_string()),
             "url": format!("{scheme}://{}", welcome.address),
             "data": welcome.data.to_string_lossy(),
             "origin": welcome.origin,

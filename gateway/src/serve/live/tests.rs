@@ -6,6 +6,7 @@ use super::*;
 fn welcome_to(address: &str) -> Welcome {
     Welcome {
         address: address.parse().unwrap(),
+        observe: None,
         tls: false,
         upstreams: vec!["local".to_owned(), "openai".to_owned()],
         data: PathBuf::from("sealtap-data"),

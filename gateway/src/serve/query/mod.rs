@@ -28,7 +28,7 @@ pub use error::QueryError;
 pub use overlay::{NothingPending, Overlay, PendingUnits};
 pub use people::{Format, Paint};
 pub use units::Units;
-pub use view::{ExchangeView, MessageView, OPEN, Parts, ResponseView, RunView};
+pub use view::{ExchangeView, MessageView, OPEN, Parts, PrunedView, ResponseView, RunView};
 
 use std::path::Path;
 

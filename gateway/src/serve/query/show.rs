@@ -11,7 +11,7 @@ use super::json;
 use super::octets::{joined, printable, readable, shown};
 use super::overlay::Overlay;
 use super::people::{Format, Paint, Tone, duration, size, tone};
-use super::view::{MessageView, hex, rfc3339};
+use super::view::{MessageView, PrunedView, hex, rfc3339};
 
 /// Lines of WebSocket messages for people; `--json` has all of them.
 const MESSAGES: usize = 40;
@@ -86,6 +86,12 @@ impl Page<'_> {
             (None, _) => "not sealed yet".to_owned(),
         };
         self.line("log", &leaf)?;
+        if let Some(pruned) = &view.pruned {
+            let PrunedView { leaf, sealed, retention } = pruned;
+            let why =
+                format!("retention of {retention}, stated in leaf {leaf}, {}", moment(*sealed));
+            self.line("pruned", &format!("heads and bodies are held no longer: {why}"))?;
+        }
         let mut took = format!("{}, took {}", moment(view.started), duration(view.duration_ns));
         if let Some(ttfb) = view.response.as_ref().and_then(|response| response.ttfb_ns) {
             took.push_str(&format!(", first byte after {}", duration(ttfb)));
@@ -115,6 +121,7 @@ impl Page<'_> {
         let view = &self.detail.view;
         writeln!(self.out)?;
         match &self.detail.units.request_head {
+            None if view.pruned.is_some() => self.title("request")?,
             None => self.title("no readable request head")?,
             Some(head) => {
                 let url = view.url.as_deref().unwrap_or_default();
@@ -227,7 +234,10 @@ impl Page<'_> {
         }
         self.aside(&text)?;
         if message.bytes > 0 {
-            self.aside(&format!("sha256 {}", hex(&message.sha256)))?;
+            match &message.sha256 {
+                Some(sha256) => self.aside(&format!("sha256 {}", hex(sha256)))?,
+                None => self.aside("held no longer")?,
+            }
         }
         Ok(())
     }
@@ -270,7 +280,7 @@ impl Page<'_> {
         let view = &self.detail.view;
         let response = view.response.as_ref().map(|response| &response.message);
         let bodies = [("request", Some(&view.request)), ("response", response)];
-        let with_bytes = |message: &&MessageView| message.bytes > 0;
+        let with_bytes = |message: &&MessageView| message.bytes > 0 && message.sha256.is_some();
         let mut id = view.id.to_string();
         id.truncate(12);
         let mut is_first = true;

@@ -67,7 +67,8 @@ fn cells(row: &ExchangeView) -> Line {
     let response = row.response.as_ref();
     let response = response.map_or_else(|| "-".to_owned(), |it| size(it.message.bytes));
     let method = row.method.as_deref().map_or_else(|| "-".to_owned(), printable);
-    let url = row.url.as_deref().map_or_else(|| "(no readable head)".to_owned(), printable);
+    let without = if row.pruned.is_some() { "(held no longer)" } else { "(no readable head)" };
+    let url = row.url.as_deref().map_or_else(|| without.to_owned(), printable);
     [
         (started, Tone::Quiet),
         (id, Tone::Strong),

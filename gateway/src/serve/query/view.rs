@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::error::QueryError;
 use super::octets::{joined, readable};
 use super::units::{Units, plain_values};
-use crate::store::{Direction, StoredExchange};
+use crate::store::{Direction, Pruned, StoredExchange};
 
 /// The outcome and the end of what is still under way; no leaf ever says so.
 pub const OPEN: &str = "open";
@@ -36,9 +36,9 @@ impl Serialize for RunView {
 pub struct MessageView {
     /// Body bytes captured so far.
     pub bytes: u64,
-    /// The plain SHA-256 of those bytes.
-    #[serde(serialize_with = "as_hex")]
-    pub sha256: [u8; 32],
+    /// The plain SHA-256 of those bytes, while they are held.
+    #[serde(serialize_with = "as_optional_hex")]
+    pub sha256: Option<[u8; 32]>,
     /// The first `content-type`, as it went on.
     pub content_type: Option<String>,
     /// The first `content-encoding`, as it went on.
@@ -92,6 +92,21 @@ pub struct ExchangeView {
     pub client: Option<String>,
     /// The upstream's name in the configuration, or its authority.
     pub upstream: Option<String>,
+    /// Why heads and bodies are no longer held, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<PrunedView>,
+}
+
+/// The statement under which heads and bodies were destroyed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PrunedView {
+    /// The index of the leaf that states it.
+    pub leaf: u64,
+    /// When that leaf was made, in microseconds since the Unix epoch; RFC 3339 in JSON.
+    #[serde(serialize_with = "as_time")]
+    pub sealed: u64,
+    /// What may be held, in words.
+    pub retention: String,
 }
 
 /// What is known of an exchange beside its units.
@@ -133,7 +148,7 @@ impl ExchangeView {
             };
             MessageView {
                 bytes,
-                sha256,
+                sha256: Some(sha256),
                 content_type: first("content-type"),
                 content_encoding: first("content-encoding"),
                 end,
@@ -161,6 +176,7 @@ impl ExchangeView {
             leaf: parts.leaf,
             client: context.map(|context| readable(&context.client)),
             upstream: context.and_then(upstream),
+            pruned: None,
         }
     }
 
@@ -203,7 +219,21 @@ impl ExchangeView {
             request: body(Direction::Request, leaf.request.end.as_str()),
             response: response.map(|response| body(Direction::Response, response.end.as_str())),
         };
-        Ok((Self::new(&parts, &units), leaf, units))
+        let mut view = Self::new(&parts, &units);
+        if let Some(pruned) = &stored.pruned {
+            view.forget(&leaf, pruned);
+        }
+        Ok((view, leaf, units))
+    }
+
+    /// What the leaf still says of bodies that are held no longer.
+    fn forget(&mut self, leaf: &Exchange, pruned: &Pruned) {
+        let (retention, sealed) = (pruned.policy(), pruned.sealed);
+        self.pruned = Some(PrunedView { leaf: pruned.leaf, sealed, retention });
+        (self.request.bytes, self.request.sha256) = (leaf.request.body.length, None);
+        if let (Some(view), Some(response)) = (&mut self.response, &leaf.response) {
+            (view.message.bytes, view.message.sha256) = (response.body.length, None);
+        }
     }
 
     /// Whether `text` stands for this exchange or its run: an id, its beginning, or a run's name.
@@ -259,6 +289,16 @@ pub(super) fn as_hex<S: serde::Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hex(hash))
+}
+
+fn as_optional_hex<S: serde::Serializer>(
+    hash: &Option<[u8; 32]>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match hash {
+        Some(hash) => as_hex(hash, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// Lowercase hex of a hash.

@@ -61,7 +61,12 @@ fn what_is_in_the_log_and_not_stored_is_pending_above_the_watermark_only() {
     let check = reader.check(3, &mut leaf, &mut |finding| found.push(finding.to_string())).unwrap();
     assert_eq!((check.pending, check.findings), (1, 1));
     let id = super::super::facts::hex(&batch[1].id);
-    assert_eq!(found, [format!("leaf 1, exchange {id}, record: it is not in the store")]);
+    assert_eq!(
+        found,
+        [format!(
+            "leaf 1, exchange {id}, record: it is not in the store, and no leaf states that it is held no longer"
+        )]
+    );
 }
 
 #[test]

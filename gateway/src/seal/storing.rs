@@ -1,0 +1,159 @@
+//! The store thread: compaction, then retention in the pauses, then journal files back.
+//!
+//! In: sealed exchanges and statements of retention, in the order of the log. It tries again what
+//! may still succeed, leaves in the journal what cannot be stored, and never notes an exchange
+//! before the statements that were published with it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sealtap_common::leaf::{Limit, Ranges};
+
+use super::ledger::Happening;
+use super::pins::Pins;
+use super::progress::Progress;
+use super::sealed::SealedExchange;
+use super::sealer::{LAST_TRIES, RETRY};
+use crate::capture::journal::{Extents, Journal};
+use crate::clock::Timeline;
+use crate::store::Store;
+use crate::store::retention::{Keeper, Statement};
+
+/// Exchanges stored in one transaction, at most.
+const STORED: usize = 256;
+
+/// What the log thread published, for the store.
+pub(super) struct Published {
+    /// What retention stated; noted first, since the watermark moves past it with the exchanges.
+    pub(super) stated: Vec<Statement>,
+    pub(super) exchanges: Vec<SealedExchange>,
+}
+
+/// A way to have something sealed that ends before the boot's last leaf.
+pub(super) type Asking = Arc<Mutex<Option<Sender<Happening>>>>;
+
+fn ask(asking: &Asking, leaves: Ranges, limit: Limit) -> bool {
+    let asking = asking.lock().unwrap_or_else(PoisonError::into_inner);
+    asking.as_ref().is_some_and(|log| log.send(Happening::Retention { leaves, limit }).is_ok())
+}
+
+/// Everything the store thread works with.
+pub(super) struct StoreThread {
+    pub(super) store: Store,
+    pub(super) extents: Extents,
+    pub(super) journal: Journal,
+    pub(super) pins: Arc<Pins>,
+    pub(super) keeper: Keeper,
+    pub(super) asking: Asking,
+    pub(super) timeline: Timeline,
+    pub(super) progress: Arc<Progress>,
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+impl StoreThread {
+    /// Stores what was recovered and then what is published, until the log thread ends.
+    pub(super) fn run(mut self, recovered: Vec<SealedExchange>, sealed: &Receiver<Published>) {
+        // Compaction may wait; traffic may not.
+        if let Err(error) = rustix::process::nice(10) {
+            tracing::debug!(%error, "the store keeps its priority");
+        }
+        for batch in recovered.chunks(STORED) {
+            self.store(batch);
+        }
+        drop(recovered);
+        loop {
+            let published = match self.keeper.wait() {
+                Some(wait) => sealed.recv_timeout(wait),
+                None => sealed.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match published {
+                Ok(Published { stated, exchanges }) => {
+                    self.state(&stated);
+                    for batch in exchanges.chunks(STORED) {
+                        self.store(batch);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                // What is stated and not destroyed yet is so after the next start.
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let asking = Arc::clone(&self.asking);
+            let now = self.timeline.now_us();
+            let mut ask = |leaves, limit| ask(&asking, leaves, limit);
+            self.progress.pruned(self.keeper.step(&mut self.store, now, &mut ask));
+        }
+    }
+
+    /// Notes what the log states; until that is noted nothing behind it may be stored, since the
+    /// next start looks for statements behind the watermark only.
+    fn state(&mut self, stated: &[Statement]) {
+        let mut tries = 0_u32;
+        while !stated.is_empty()
+            && let Err(error) = self.store.state(stated)
+        {
+            if tries == 0 {
+                tracing::error!(%error, "cannot note what retention stated; trying again");
+            }
+            tries = tries.saturating_add(1);
+            if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
+                return;
+            }
+            std::thread::sleep(RETRY);
+        }
+        if !stated.is_empty() {
+            self.keeper.stated();
+        }
+    }
+
+    /// Stores a batch; an exchange that cannot be stored for a reason of its own does not keep the
+    /// others, and stays in the journal.
+    fn store(&mut self, batch: &[SealedExchange]) {
+        if self.put(batch) || batch.len() == 1 {
+            return;
+        }
+        for exchange in batch {
+            self.put(std::slice::from_ref(exchange));
+        }
+    }
+
+    /// Tries until it succeeds, or until the reason is one that no waiting takes away; whether it
+    /// succeeded. The journal keeps the bytes until then.
+    fn put(&mut self, batch: &[SealedExchange]) -> bool {
+        let mut tries = 0_u32;
+        loop {
+            self.extents.refresh();
+            let error = match self.store.put(batch, &mut self.extents) {
+                Ok(stored) => {
+                    self.progress.stored(batch, Some(stored));
+                    break;
+                }
+                Err(error) => error,
+            };
+            if !error.is_passing() {
+                tracing::error!(%error, exchanges = batch.len(), "cannot store");
+                if batch.len() == 1 {
+                    self.progress.stored(batch, None);
+                }
+                return false;
+            }
+            self.progress.store_fails();
+            if tries == 0 {
+                tracing::error!(%error, exchanges = batch.len(), "cannot store; trying again");
+            }
+            tries = tries.saturating_add(1);
+            if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
+                tracing::warn!(exchanges = batch.len(), "left in the journal for the next start");
+                return false;
+            }
+            std::thread::sleep(RETRY);
+        }
+        for exchange in batch {
+            self.pins.release(exchange.first_file);
+        }
+        let lowest = self.pins.lowest();
+        self.extents.forget_below(lowest);
+        self.journal.recycle_below(lowest);
+        true
+    }
+}

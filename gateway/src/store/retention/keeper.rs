@@ -1,0 +1,146 @@
+//! The keeper: decides when retention does its next small step, beside compaction.
+//!
+//! In: the store, the time, and a way to have a statement sealed. Out: at most one small step each
+//! time it is asked, so that compaction, which shares the thread, never waits long. It fails by
+//! saying so once, and tries again later.
+
+use std::time::{Duration, Instant};
+
+use sealtap_common::leaf::{Limit, Ranges};
+
+use super::{Policy, PrunedNow};
+use crate::store::{Store, StoreError};
+
+/// Exchanges destroyed in one step.
+const STEP: u32 = 64;
+/// How often the size is looked at.
+const SOON: Duration = Duration::from_secs(1);
+/// How long to wait for a statement before it is asked for again, and after a failure.
+const LATER: Duration = Duration::from_secs(60);
+
+/// What a statement is to say: which leaves, and under which limits.
+pub type Ask<'a> = dyn FnMut(Ranges, Limit) -> bool + 'a;
+
+/// Retention's next step and when it is due.
+#[derive(Debug)]
+pub struct Keeper {
+    policy: Policy,
+    /// Not before this.
+    next: Instant,
+    /// Ages are looked at not before this.
+    next_age: Instant,
+    tidy: bool,
+    complained: bool,
+    /// It was said that nothing more can be destroyed.
+    exhausted: bool,
+}
+
+impl Keeper {
+    /// A keeper of `policy`, which first finishes what was stated before.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        let now = Instant::now();
+        let (tidy, complained, exhausted) = (policy.is_on(), false, false);
+        Self { policy, next: now, next_age: now, tidy, complained, exhausted }
+    }
+
+    /// How long until there may be something to do; `None` for ever.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        let waiting = self.policy.is_on() || self.tidy;
+        waiting.then(|| self.next.saturating_duration_since(Instant::now()))
+    }
+
+    /// Something was stated: it is to be destroyed at once.
+    pub fn stated(&mut self) {
+        (self.tidy, self.next) = (true, Instant::now());
+    }
+
+    /// Does the next step, if one is due; `ask` has a statement sealed, or gives false where the log
+    /// takes no more.
+    pub fn step(&mut self, store: &mut Store, now_us: u64, ask: &mut Ask<'_>) -> PrunedNow {
+        if Instant::now() < self.next {
+            return PrunedNow::default();
+        }
+        match self.try_step(store, now_us, ask) {
+            Ok(pruned) => {
+                if std::mem::take(&mut self.complained) {
+                    tracing::info!("retention works again");
+                }
+                pruned
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.complained, true) {
+                    tracing::error!(%error, "retention fails; trying again");
+                }
+                self.next = Instant::now() + LATER;
+                PrunedNow::default()
+            }
+        }
+    }
+
+    fn try_step(
+        &mut self,
+        store: &mut Store,
+        now_us: u64,
+        ask: &mut Ask<'_>,
+    ) -> Result<PrunedNow, StoreError> {
+        if !store.to_prune()?.is_empty() {
+            self.tidy = true;
+            let pruned = store.prune(STEP)?;
+            self.next = Instant::now();
+            return Ok(pruned);
+        }
+        if self.tidy {
+            self.tidy = store.tidy()?;
+            self.next = Instant::now() + if self.tidy { Duration::ZERO } else { SOON };
+            return Ok(PrunedNow::default());
+        }
+        self.next = Instant::now() + SOON;
+        let Some((first, last)) = store.due(self.current(), now_us)? else {
+            self.mind_the_bound(store)?;
+            return Ok(PrunedNow::default());
+        };
+        let leaves = Ranges::new(vec![(first, last)]).unwrap_or_default();
+        if !ask(leaves, self.policy.limit()) {
+            self.next = Instant::now() + LATER;
+            return Ok(PrunedNow::default());
+        }
+        tracing::info!(
+            first,
+            last,
+            "retention: bodies and keys of these leaves go once that is sealed"
+        );
+        // The statement comes back by `stated`; where it does not, it is asked for anew.
+        self.next = Instant::now() + LATER;
+        Ok(PrunedNow::default())
+    }
+
+    /// The policy for this look: ages are looked at 24 times in the longest age, but at least
+    /// hourly, so that each look states many exchanges at once.
+    fn current(&mut self) -> Policy {
+        let mut policy = self.policy;
+        if let Some(age) = policy.max_age {
+            let now = Instant::now();
+            if now < self.next_age {
+                policy.max_age = None;
+            } else {
+                self.next_age = now + (age / 24).clamp(SOON, Duration::from_secs(3_600));
+            }
+        }
+        policy
+    }
+
+    fn mind_the_bound(&mut self, store: &Store) -> Result<(), StoreError> {
+        let Some(most) = self.policy.max_bytes else { return Ok(()) };
+        let over = store.size()? > most;
+        if over && !self.exhausted {
+            tracing::warn!(
+                max_bytes = most,
+                "the store is over its limit, and nothing of it may go that has not gone"
+            );
+        }
+        self.exhausted = over;
+        Ok(())
+    }
+}

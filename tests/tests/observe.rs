@@ -1,0 +1,286 @@
+//! Observe: what the gateway says of itself adds up, has nothing of its clients in it, and turns when
+//! capture does.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+
+use sealtap_tests::gate::poll;
+use sealtap_tests::gateway::{Home, Options};
+use sealtap_tests::http1::{End, Message, head};
+use sealtap_tests::programs;
+use sealtap_tests::upstream_http1::Upstream;
+use sealtap_tests::verify::text;
+use sealtap_tests::wire::Wire;
+
+fn ok() -> Upstream {
+    Upstream::answering(|session, _| {
+        session.send(head("HTTP/1.1 200 OK", &[("Content-Length", "2")]));
+        session.send("ok");
+    })
+}
+
+fn ask(address: SocketAddr, method: &str, target: &str) -> Message {
+    let mut client = Wire::connect(address);
+    client.send(head(format!("{method} {target} HTTP/1.1"), &[("Host", "gateway")]));
+    client.response(method)
+}
+
+/// Every sample by its name and labels.
+type Samples = BTreeMap<String, f64>;
+
+/// Reads OpenMetrics strictly: each sample belongs to the family before it, whose HELP, TYPE and,
+/// where the name ends in one, UNIT are given once.
+fn read(page: &str) -> Samples {
+    let body = page.strip_suffix("# EOF\n").expect("the page has its end");
+    let (mut samples, mut families) = (Samples::new(), Vec::<String>::new());
+    let (mut help, mut kind) = (String::new(), String::new());
+    for line in body.lines() {
+        let mut words = line.splitn(4, ' ');
+        if line.starts_with("# ") {
+            let (what, name, said) = (words.nth(1).unwrap(), words.next().unwrap(), words.next());
+            let said = said.expect("a family has words");
+            match what {
+                "HELP" => {
+                    assert!(!families.iter().any(|family| family == name), "{name} twice");
+                    assert!(said.len() > 6, "{line}");
+                    families.push(name.to_owned());
+                    help = name.to_owned();
+                }
+                "TYPE" => {
+                    assert_eq!(name, help, "a TYPE stands behind its HELP");
+                    kind = said.to_owned();
+                }
+                "UNIT" => assert!(name == help && name.ends_with(&format!("_{said}")), "{line}"),
+                other => panic!("{other} in {line}"),
+            }
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').expect("a sample has a value");
+        let plain = name.split('{').next().unwrap();
+        let suffix =
+            plain.strip_prefix(help.as_str()).unwrap_or_else(|| panic!("{line} in {help}"));
+        let allowed: &[&str] = match kind.as_str() {
+            "counter" => &["_total"],
+            "gauge" => &[""],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            "info" => &["_info"],
+            other => panic!("a family of type {other}"),
+        };
+        assert!(allowed.contains(&suffix), "{line} in a {kind}");
+        let value = value.parse().unwrap_or_else(|_| panic!("{line} has no number"));
+        assert!(samples.insert(name.to_owned(), value).is_none(), "{name} twice");
+    }
+    // Every histogram has a bucket for all there is, which holds as many as were counted.
+    for (name, count) in samples.iter().filter(|(name, _)| name.contains("_count")) {
+        let bucket = match name.split_once('{') {
+            None => format!("{}{{le=\"+Inf\"}}", name.replace("_count", "_bucket")),
+            Some((name, labels)) => {
+                format!("{}{{le=\"+Inf\",{labels}", name.replace("_count", "_bucket"))
+            }
+        };
+        assert_eq!(samples.get(&bucket), Some(count), "{bucket}");
+    }
+    for family in families {
+        assert!(samples.keys().any(|name| name.starts_with(&family)), "{family} has no sample");
+    }
+    samples
+}
+
+fn metrics(address: SocketAddr) -> Samples {
+    let page = ask(address, "GET", "/metrics");
+    assert_eq!(page.status(), 200);
+    let kind = page.head.one("content-type").unwrap();
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    read(std::str::from_utf8(page.bytes()).unwrap())
+}
+
+fn exchanges(upstream: &str, outcome: &str) -> String {
+    format!("sealtap_exchanges_total{{upstream=\"{upstream}\",outcome=\"{outcome}\"}}")
+}
+
+#[test]
+fn the_numbers_add_up() {
+    let upstream = ok();
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).unwrap();
+    let gateway = Options::default()
+        .upstream("up", upstream.url())
+        .upstream("dead", format!("http://{dead}"))
+        .start();
+    let address = gateway.address();
+    let before = metrics(address);
+    assert_eq!(before[&exchanges("up", "complete")], 0.0);
+    for _ in 0..5 {
+        let mut client = Wire::connect(address);
+        client
+            .send(head("POST /up/secret-path HTTP/1.1", &[("Host", "x"), ("Content-Length", "7")]));
+        client.send("payload");
+        assert_eq!(client.response("POST").status(), 200);
+    }
+    for target in ["/dead/x", "/dead/y"] {
+        assert_eq!(ask(address, "GET", target).status(), 502);
+    }
+    for target in ["/unknown-name", "/metrics?x", "/metrics/", "/Metrics"] {
+        assert_eq!(ask(address, "GET", target).status(), 404);
+    }
+    assert_eq!(ask(address, "POST", "/metrics").status(), 404);
+    gateway.wait_sealed(12);
+    let after = poll("everything stored", || {
+        let after = metrics(address);
+        (after["sealtap_stored_exchanges_total"] == 12.0).then_some(after)
+    });
+    assert_eq!(after[&exchanges("up", "complete")], 5.0);
+    assert_eq!(after[&exchanges("dead", "upstream_failed")], 2.0);
+    assert_eq!(after[&exchanges("-", "refused")], 5.0);
+    let sum: f64 = after
+        .iter()
+        .filter(|(name, _)| name.starts_with("sealtap_exchanges_total"))
+        .map(|(_, count)| count)
+        .sum();
+    assert_eq!(sum, 12.0);
+    assert_eq!(after["sealtap_exchange_errors_total{error_type=\"upstream_unreachable\"}"], 2.0);
+    assert_eq!(after["sealtap_exchange_errors_total{error_type=\"unknown_upstream\"}"], 5.0);
+    assert_eq!(after["sealtap_body_bytes_total{upstream=\"up\",direction=\"request\"}"], 35.0);
+    assert_eq!(after["sealtap_body_bytes_total{upstream=\"up\",direction=\"response\"}"], 10.0);
+    assert_eq!(after["http_server_request_duration_seconds_count{upstream=\"up\"}"], 5.0);
+    for gauge in ["sealtap_unsealed_exchanges", "sealtap_unstored_exchanges", "sealtap_log_failing"]
+    {
+        assert_eq!(after[gauge], 0.0, "{gauge}");
+    }
+    assert!(after["sealtap_log_size"] >= 13.0 && after["sealtap_leaves_total"] >= 12.0);
+    assert!(after["sealtap_journal_sync_seconds_count"] >= 1.0);
+    assert!(
+        after["sealtap_journal_written_bytes_total"]
+            > before["sealtap_journal_written_bytes_total"]
+    );
+    assert_eq!(after["sealtap_journal_pending_limit_bytes"], 8_388_608.0);
+    assert!(after["sealtap_disk_left_bytes{directory=\"data\"}"] > 0.0);
+    assert!(after["process_resident_memory_bytes"] > 1e6 && after["process_open_fds"] > 5.0);
+    assert!(after["process_cpu_seconds_total"] > 0.0);
+    for check in ["journal", "log", "disk"] {
+        assert_eq!(after[&format!("sealtap_healthy{{check=\"{check}\"}}")], 1.0, "{check}");
+    }
+    // Nothing that a client chose, and none of these pages is an exchange.
+    let page = ask(address, "GET", "/metrics");
+    let page = String::from_utf8_lossy(page.bytes()).into_owned();
+    for chosen in ["secret-path", "unknown-name", "payload", "127.0.0.1"] {
+        assert!(!page.contains(chosen), "{chosen} is in the page");
+    }
+    assert_eq!(ask(address, "GET", "/healthz").bytes(), b"ok\n");
+    let only_head = ask(address, "HEAD", "/healthz");
+    assert_eq!((only_head.status(), only_head.head.one("content-length")), (200, Some("3")));
+    assert_eq!(gateway.finish().len(), 12);
+    upstream.finish();
+}
+
+#[test]
+fn a_listener_of_its_own_takes_the_pages_away() {
+    let upstream = ok();
+    let gateway = Options::default()
+        .upstream("up", upstream.url())
+        .config("[observe]\nlisten = \"127.0.0.1:0\"\n")
+        .start();
+    let other =
+        gateway.live()[0]["observe"].as_str().expect("its address is said").parse().unwrap();
+    assert_eq!(ask(gateway.address(), "GET", "/metrics").status(), 404);
+    assert_eq!(ask(gateway.address(), "GET", "/healthz").status(), 404);
+    assert_eq!(ask(gateway.address(), "GET", "/up/x").status(), 200);
+    assert_eq!(ask(other, "GET", "/healthz").bytes(), b"ok\n");
+    assert_eq!(ask(other, "GET", "/up/x").status(), 404);
+    assert_eq!(ask(other, "POST", "/metrics").status(), 405);
+    assert_eq!(metrics(other)[&exchanges("-", "refused")], 2.0);
+    assert_eq!(gateway.finish().len(), 3);
+    upstream.finish();
+}
+
+#[test]
+fn off_means_off() {
+    let gateway = Options::default().config("[observe]\nenabled = false\n").start();
+    assert_eq!(ask(gateway.address(), "GET", "/metrics").status(), 404);
+    assert_eq!(ask(gateway.address(), "GET", "/healthz").status(), 404);
+    assert_eq!(gateway.finish().len(), 2);
+}
+
+#[test]
+fn the_names_are_reserved() {
+    for name in ["metrics", "healthz", "run", "receipts"] {
+        let given = format!("{name}=http://127.0.0.1:9");
+        let output = Command::new(programs::sealtap())
+            .args(["serve", "--upstream", &given])
+            .output()
+            .expect("sealtap can be run");
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(64), "{said}");
+        assert!(said.contains("reserved for the gateway"), "{said}");
+    }
+}
+
+/// A directory stands where the journal fills its next file, until it is taken away again.
+#[test]
+fn health_turns_with_the_journal() {
+    // What is under way when the journal fails is cut, on this side as well.
+    let upstream = Upstream::start(|mut session| {
+        while let Ok(head) = session.try_head() {
+            let body = session.body(head.request_framing()).finish();
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            if body.end != End::Complete || session.try_send(answer).is_err() {
+                return;
+            }
+        }
+    });
+    let home = Arc::new(Home::new());
+    let gateway = Options::default()
+        .upstream("up", upstream.url())
+        .config("[journal]\nfile_size = \"1MiB\"\n")
+        .argument("--log-format")
+        .argument("json")
+        .start_in(Arc::clone(&home));
+    let address = gateway.address();
+    assert_eq!(ask(address, "GET", "/healthz").status(), 200);
+    let journal = home.data().join("journal");
+    let obstacle = journal.join("spare-new");
+    poll("the obstacle's place", || std::fs::create_dir_all(obstacle.join("inside")).ok());
+    for entry in std::fs::read_dir(&journal).expect("the journal can be listed").flatten() {
+        let name = entry.file_name().into_string().expect("names are ASCII");
+        if name.starts_with("spare-") && name != "spare-new" {
+            std::fs::remove_file(entry.path()).expect("a spare can be removed");
+        }
+    }
+    poll("an outage", || (post(address, 200_000) == 503).then_some(()));
+    let health = ask(address, "GET", "/healthz");
+    assert_eq!(health.status(), 503);
+    let said: serde_json::Value = serde_json::from_slice(health.bytes()).expect("it is JSON");
+    assert_eq!(said["status"], "unavailable");
+    let first = &said["checks"][0];
+    assert_eq!((first["name"].as_str(), first["ok"].as_bool()), (Some("journal"), Some(false)));
+    assert!(!said.to_string().contains(home.path().to_str().unwrap()), "{said}");
+    assert_eq!(ask(address, "GET", "/up/x").status(), 503);
+    let numbers = metrics(address);
+    assert_eq!(numbers["sealtap_healthy{check=\"journal\"}"], 0.0);
+    assert!(numbers["sealtap_requests_turned_away_total"] >= 1.0);
+    std::fs::remove_dir_all(&obstacle).expect("the obstacle can be removed");
+    poll("the journal again", || (ask(address, "GET", "/healthz").status() == 200).then_some(()));
+    poll("an answer", || (ask(address, "GET", "/up/x").status() == 200).then_some(()));
+    poll("the gap's leaf", || (metrics(address)["sealtap_gaps_total"] >= 1.0).then_some(()));
+    // One JSON object a line, and each thing once.
+    let messages = gateway.stderr();
+    let down = messages.lines().filter(|line| line.contains("the journal is down")).count();
+    assert_eq!(down, 1, "{messages}");
+    for line in messages.lines() {
+        let message: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
+        assert!(message["level"].is_string() && message["message"].is_string(), "{message}");
+    }
+    let list = gateway.finish();
+    assert!(list.iter().any(|exchange| exchange.text("/outcome") == "complete"));
+    upstream.finish();
+}
+
+/// Sends a body of `length` bytes; the status of the answer, or 0 where the connection was cut.
+fn post(address: SocketAddr, length: usize) -> u16 {
+    let mut client = Wire::connect(address);
+    let size = length.to_string();
+    client.send(head("POST /up/x HTTP/1.1", &[("Host", "x"), ("Content-Length", &size)]));
+    let _ = client.try_send(vec![7; length]);
+    client.try_head().map_or(0, |head| head.status())
+}
