@@ -177,6 +177,7 @@ impl Gateway {
         let sealer = Sealer::start(Parts {
             batches,
             journal: journal.clone(),
+            directory: data.journal(),
             extents: Extents::new(&data.journal()),
             ledger,
             log,
@@ -204,20 +205,33 @@ impl Gateway {
         &self.report
     }
 
-    /// Serves until `stop` turns true, then seals what is pending.
+    /// Serves until `stop` turns true, then seals what is pending. Stops by itself when nothing can
+    /// be captured or sealed any more.
     ///
     /// # Errors
     ///
-    /// [`JournalError`]: records could not be written, and are named.
-    pub async fn serve(self, stop: watch::Receiver<bool>) -> Result<(), JournalError> {
+    /// [`JournalError`]: records could not be written, and are named; or a thread behind the traffic
+    /// has ended before its time, and the next start seals what it left.
+    pub async fn serve(self, mut stop: watch::Receiver<bool>) -> Result<(), JournalError> {
         let Self { journal, sealer, journey, listener, writer, .. } = self;
-        listener.serve(Arc::clone(&journey), stop, GRACE).await;
+        let (tell, told) = watch::channel(false);
+        let watching = async {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => {}
+                () = journal.ended() => {
+                    tracing::error!("nothing can be captured or sealed any more: the gateway stops");
+                }
+            }
+            // The listener waits for this, whoever asked for it.
+            let _ = tell.send(true);
+        };
+        tokio::join!(listener.serve(Arc::clone(&journey), told, GRACE), watching);
         drop(journey);
         let closed = tokio::task::spawn_blocking(move || {
             let closed = journal.close();
-            sealer.finish();
+            let finished = sealer.finish();
             drop(writer);
-            closed
+            closed.and(finished)
         });
         closed.await.unwrap_or(Ok(()))
     }

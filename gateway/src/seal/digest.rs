@@ -13,6 +13,7 @@ use sealtap_common::leaf::{End, ErrorCode, GapReason, Outcome, Policy, Ranges, S
 use sealtap_common::unit::{Context, Ingress, Interim, RunNamedBy};
 
 use super::message::Message;
+use super::pins::Held;
 use super::sealed::{Direction, SealedBody, SealedUnit, Slot};
 use crate::capture::journal::{Batch, RESUMED, Reason, RecordRef, Resumed};
 use crate::capture::record::{Answered, Closed, Connected, ExchangeKeys, Opened, Requested, kind};
@@ -31,6 +32,8 @@ pub enum Event {
 /// A time in which exchanges were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
+    /// The boot that refused.
+    pub boot: [u8; 16],
     /// When it began, in microseconds since the Unix epoch.
     pub began_us: u64,
     /// When it ended, where that is known.
@@ -66,6 +69,8 @@ pub struct Digested {
     pub error: Option<ErrorCode>,
     /// What the ends of its messages waited for.
     pub policy: Policy,
+    /// What its leaf says of its context.
+    pub context: Unit,
     /// The request's body and how it ended.
     pub request: (Body, End, bool),
     /// The response's body, how it ended, and who made it.
@@ -82,8 +87,10 @@ pub struct Digest {
     open: BTreeMap<u64, Exchange>,
     /// The highest number given.
     highest: u64,
-    /// The files that exchanges began in since [`Digest::begun`] was last asked.
-    begun: Vec<u64>,
+    /// What began, and in which file, since [`Digest::begun`] was last asked.
+    begun: Vec<(Held, u64)>,
+    /// Bytes of the records of what is open.
+    bytes: u64,
 }
 
 /// One exchange while it is under way.
@@ -92,6 +99,8 @@ struct Exchange {
     boot: [u8; 16],
     number: u64,
     first_file: u64,
+    /// Bytes of its records.
+    bytes: u64,
     opened: Known,
     connected: Option<(String, Option<String>)>,
     request: Message,
@@ -146,14 +155,21 @@ impl Digest {
         self.highest
     }
 
-    /// The journal files of the exchanges that began since the last call.
-    pub fn begun(&mut self) -> Vec<u64> {
+    /// What began since the last call, and the journal file that says so.
+    pub fn begun(&mut self) -> Vec<(Held, u64)> {
         std::mem::take(&mut self.begun)
+    }
+
+    /// Bytes of the records of everything that is under way.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        self.bytes
     }
 
     /// Ends everything that is under way: those whose messages are both complete as complete, the
     /// rest as interrupted.
     pub fn interrupt(&mut self, mut emit: impl FnMut(Event)) {
+        self.bytes = 0;
         for (_, exchange) in std::mem::take(&mut self.open) {
             emit(Event::Exchange(Box::new(exchange.finish(None))));
         }
@@ -163,6 +179,7 @@ impl Digest {
     /// `file`. An end that is recorded there was still in memory when the journal failed: it was
     /// never released, so its exchange was cut.
     fn interrupt_after_outage(&mut self, file: u64, mut emit: impl FnMut(Event)) {
+        self.bytes = 0;
         for (_, mut exchange) in std::mem::take(&mut self.open) {
             for message in [&mut exchange.request, &mut exchange.response] {
                 if message.ended_in == Some(file) {
@@ -178,13 +195,17 @@ impl Digest {
         match record.kind {
             kind::OPENED => {
                 self.highest = self.highest.max(number);
-                self.begun.push(record.at.file);
                 if let Ok(opened) = postcard::from_bytes::<Opened<'_>>(record.payload) {
-                    self.open.insert(number, Exchange::new(boot, number, record.at.file, &opened));
+                    self.begun.push((Held::Exchange((boot, number)), record.at.file));
+                    let mut exchange = Exchange::new(boot, number, record.at.file, &opened);
+                    exchange.bytes = u64::from(record.at.length);
+                    self.bytes = self.bytes.saturating_add(exchange.bytes);
+                    self.open.insert(number, exchange);
                 }
             }
             kind::CLOSED => {
                 if let Some(exchange) = self.open.remove(&number) {
+                    self.bytes = self.bytes.saturating_sub(exchange.bytes);
                     let closed = postcard::from_bytes::<Closed<'_>>(record.payload).ok();
                     emit(Event::Exchange(Box::new(exchange.finish(closed))));
                 }
@@ -198,7 +219,9 @@ impl Digest {
                 // Whoever was under way when the journal failed was told so, and is over.
                 self.interrupt_after_outage(record.at.file, &mut *emit);
                 if let Some(resumed) = Resumed::decode(record.payload) {
+                    self.begun.push((Held::Gap(boot, resumed.began_us), record.at.file));
                     emit(Event::Gap(Gap {
+                        boot,
                         began_us: resumed.began_us,
                         ended_us: Some(resumed.ended_us),
                         count: resumed.refused,
@@ -208,6 +231,9 @@ impl Digest {
             }
             _ => {
                 if let Some(exchange) = self.open.get_mut(&number) {
+                    let bytes = u64::from(record.at.length);
+                    exchange.bytes = exchange.bytes.saturating_add(bytes);
+                    self.bytes = self.bytes.saturating_add(bytes);
                     exchange.record(record);
                 }
             }
@@ -232,6 +258,7 @@ impl Exchange {
             boot,
             number,
             first_file,
+            bytes: 0,
             connected: None,
             request: Message::new(keys.request_body),
             response: Message::new(keys.response_body),
@@ -315,7 +342,10 @@ impl Exchange {
             }
         };
         let keys = &known.keys;
-        unit(Slot::Context, &keys.context, Some(self.context()));
+        let context = self.context();
+        let context_root =
+            commit::unit(&BodyKey::new(keys.context), Slot::Context.kind(), &context);
+        unit(Slot::Context, &keys.context, Some(context));
         unit(Slot::RequestHead, &keys.request_head, self.request.head.take());
         unit(Slot::RequestTrailers, &keys.request_trailers, self.request.trailers.take());
         if self.answered.is_some() {
@@ -346,6 +376,7 @@ impl Exchange {
             outcome,
             error,
             policy,
+            context: context_root,
             request,
             response,
             units,

@@ -13,11 +13,12 @@ use sealtap_common::leaf::{
 use sealtap_common::tree::{Hash, leaf_hash};
 
 use super::digest::{Digested, Gap};
+use super::pins::Held;
 use super::sealed::{SealedExchange, Slot};
 use crate::clock::{Reading, Timeline};
 
 /// Ranges of open numbers one heartbeat leaf holds: each takes 36 bytes at most, and a leaf 65,535.
-const RANGES: usize = 1_500;
+pub(super) const RANGES: usize = 1_500;
 
 /// Something that happened and is to be sealed.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub struct Entry {
     pub leaf: Vec<u8>,
     /// What the store is to keep of it.
     pub exchange: Option<Box<Digested>>,
+    /// The outage that it tells of, which the journal keeps until then.
+    pub gap: Option<Held>,
 }
 
 /// Makes leaves.
@@ -89,6 +92,7 @@ impl Ledger {
     ///
     /// A leaf does not fit the format, which nothing that comes from the journal can cause.
     pub fn enter(&mut self, happening: Happening) -> Result<Vec<Entry>, EncodeError> {
+        let mut told = None;
         let leaf = match happening {
             Happening::Exchange(digested) => return Ok(vec![self.exchange(digested)?]),
             Happening::RunEnded(run) => {
@@ -98,16 +102,19 @@ impl Ledger {
             Happening::Heartbeat { highest, open, closing } => {
                 return self.heartbeat(highest, &open, closing);
             }
-            Happening::Gap(gap) => Leaf::Gap(sealtap_common::leaf::Gap {
-                action: GapAction::Refused,
-                began: gap.began_us,
-                boot: self.boot,
-                count: gap.count,
-                ended: gap.ended_us,
-                ext: Extensions::new(),
-                reason: gap.reason,
-                sealed: self.now(gap.ended_us.unwrap_or(gap.began_us)),
-            }),
+            Happening::Gap(gap) => {
+                told = Some(Held::Gap(gap.boot, gap.began_us));
+                Leaf::Gap(sealtap_common::leaf::Gap {
+                    action: GapAction::Refused,
+                    began: gap.began_us,
+                    boot: self.boot,
+                    count: gap.count,
+                    ended: gap.ended_us,
+                    ext: Extensions::new(),
+                    reason: gap.reason,
+                    sealed: self.now(gap.ended_us.unwrap_or(gap.began_us)),
+                })
+            }
             Happening::Restart { previous } => Leaf::Restart(Restart {
                 boot: self.boot,
                 clock: clock(),
@@ -123,7 +130,7 @@ impl Ledger {
                 size,
             }),
         };
-        Ok(vec![Entry { leaf: leaf.encode()?, exchange: None }])
+        Ok(vec![Entry { leaf: leaf.encode()?, exchange: None, gap: told }])
     }
 
     fn exchange(&mut self, digested: Box<Digested>) -> Result<Entry, EncodeError> {
@@ -157,12 +164,9 @@ impl Ledger {
             position: last.map_or(1, |(position, _)| position.saturating_add(1)),
             previous: last.map(|(_, hash)| *hash),
         };
-        // Every exchange has a context: its unit is made whatever else is missing.
-        let context = unit(Slot::Context)
-            .unwrap_or(sealtap_common::commit::Unit { length: 0, root: [0; 32] });
         let leaf = Exchange {
             boot: Id(digested.boot),
-            context,
+            context: digested.context,
             ended: digested.ended_us,
             error: digested.error,
             exchange: Id(digested.id),
@@ -178,7 +182,7 @@ impl Ledger {
         };
         let leaf = leaf.encode()?;
         self.runs.insert(digested.run, (run.position, leaf_hash(&leaf)));
-        Ok(Entry { leaf, exchange: Some(digested) })
+        Ok(Entry { leaf, exchange: Some(digested), gap: None })
     }
 
     fn heartbeat(
@@ -206,7 +210,7 @@ impl Ledger {
                 parts,
                 sealed: self.now(0),
             });
-            entries.push(Entry { leaf: leaf.encode()?, exchange: None });
+            entries.push(Entry { leaf: leaf.encode()?, exchange: None, gap: None });
         }
         Ok(entries)
     }
@@ -224,11 +228,31 @@ fn clock() -> Clock {
 }
 
 impl Digested {
+    /// What the journal keeps for it.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        Held::Exchange((self.boot, self.number))
+    }
+
+    /// About how much memory it takes until it is stored, its leaf included, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let units = self.units.iter().map(|(unit, _)| unit.bytes.capacity() + 160);
+        let bodies = self
+            .bodies
+            .iter()
+            .map(|body| 24 * (body.segments.capacity() + body.extents.capacity()));
+        let bytes = units.sum::<usize>() + bodies.sum::<usize>() + 4_096;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
     /// The exchange as the store takes it, now that its leaf stands at `leaf_index`.
     #[must_use]
     pub fn into_sealed(self, leaf_index: u64, leaf: Vec<u8>) -> SealedExchange {
         let ns = |until: u64| until.saturating_sub(self.started_us).saturating_mul(1_000);
+        let weight = self.weight();
         SealedExchange {
+            weight,
             leaf_index,
             leaf,
             boot: self.boot,

@@ -4,25 +4,31 @@
 //! journal ──batches──▶ seal ──happenings──▶ log ──sealed exchanges──▶ store
 //! ```
 //!
-//! Each hands on what it made and holds nobody up but the one before it. The log thread publishes
-//! a checkpoint at most once an interval and at once when it had been idle. The store thread gives
-//! journal files back. A failure is said, and tried again until it goes away: what is not sealed or
-//! stored yet is in the journal.
+//! Each hands on what it made and holds nobody up. The log thread publishes a checkpoint at most
+//! once an interval and at once when it had been idle. The store thread gives journal files back. A
+//! failure is said, and tried again until it goes away: what is not sealed or stored yet is in the
+//! journal, and what waits in memory is bounded by the [`Backlog`]. A thread that ends before its
+//! time takes the journal down with it, and so the gateway: nothing is captured that nobody seals.
 
+mod digesting;
+mod storing;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use sealtap_common::leaf::Ranges;
-
-use super::digest::{Digest, Event};
+use self::digesting::{Digesting, Place};
+use self::storing::Storing;
+use super::backlog::{Backlog, LIMIT, Taker};
+use super::digest::Digest;
 use super::ledger::{Entry, Happening, Ledger};
 use super::log::Log;
 use super::pins::Pins;
 use super::sealed::SealedExchange;
-use crate::capture::journal::{Batch, Extents, Journal};
+use crate::capture::journal::{Batch, Extents, Journal, JournalError};
 use crate::store::Store;
 
 /// How long to wait before a failed step is tried again.
@@ -30,9 +36,6 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// Leaves that wait for a checkpoint, at most, before one is made ahead of its time.
 const BATCH: usize = 16_384;
-
-/// Exchanges stored in one transaction, at most.
-const STORED: usize = 256;
 
 /// Tries that the store still gets once the gateway is told to stop.
 const LAST_TRIES: u32 = 3;
@@ -58,6 +61,8 @@ pub struct Parts {
     pub batches: Receiver<Batch>,
     /// The journal, to give files back to.
     pub journal: Journal,
+    /// Where its files are.
+    pub directory: PathBuf,
     /// Where its bytes are read back.
     pub extents: Extents,
     /// Makes leaves.
@@ -81,30 +86,81 @@ impl Sealer {
     ///
     /// The system gives no thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
-        let Parts { batches, journal, extents, ledger, log, store, pins, recovered, pace } = parts;
+        let Parts {
+            batches,
+            journal,
+            directory,
+            extents,
+            ledger,
+            log,
+            store,
+            pins,
+            recovered,
+            pace,
+        } = parts;
         let (happenings, happened) = channel();
         let (sealed, to_store) = channel();
-        let seal_pins = Arc::clone(&pins);
         let stopping = Arc::new(AtomicBool::new(false));
-        let log_thread = LogThread { ledger, log, sealed, pace, stopping: Arc::clone(&stopping) };
-        let storing =
-            StoreThread { store, extents, journal, pins, stopping: Arc::clone(&stopping) };
+        let backlog = Arc::new(Backlog::new(LIMIT));
+        let log_thread = LogThread {
+            ledger,
+            log,
+            sealed,
+            pins: Arc::clone(&pins),
+            pace,
+            stopping: Arc::clone(&stopping),
+        };
+        let storing = Storing {
+            store,
+            extents,
+            journal: journal.clone(),
+            pins: Arc::clone(&pins),
+            backlog: Arc::clone(&backlog),
+            stopping: Arc::clone(&stopping),
+        };
+        let digesting = Digesting {
+            batches,
+            happenings,
+            journal,
+            directory,
+            pins,
+            backlog: Arc::clone(&backlog),
+            pace,
+            digest: Digest::default(),
+            place: Place::default(),
+        };
+        let (taker, other) = (Taker(Arc::clone(&backlog)), Taker(backlog));
         let threads = vec![
-            spawn("seal", move || digest(&batches, &happenings, &seal_pins, pace))?,
-            spawn("log", move || log_thread.run(&happened))?,
-            spawn("store", move || storing.run(recovered, &to_store))?,
+            spawn("seal", move || digesting.run())?,
+            spawn("log", move || {
+                // Moved in here: dropped when the thread ends, however it does.
+                let _taker = taker;
+                log_thread.run(&happened);
+            })?,
+            spawn("store", move || {
+                let _taker = other;
+                storing.run(recovered, &to_store);
+            })?,
         ];
         Ok(Self { threads, stopping })
     }
 
     /// Waits until everything the journal handed over is sealed and stored; the journal must be
     /// closed before.
-    pub fn finish(self) {
+    ///
+    /// # Errors
+    ///
+    /// [`JournalError::ReaderGone`] when a thread panicked, and has said so: its work is in the
+    /// journal for the next start.
+    pub fn finish(self) -> Result<(), JournalError> {
         self.stopping.store(true, Ordering::Relaxed);
+        let mut finished = Ok(());
         for thread in self.threads {
-            // A thread that panicked has said so; its work is in the journal for the next start.
-            let _ = thread.join();
+            if thread.join().is_err() {
+                finished = Err(JournalError::ReaderGone);
+            }
         }
+        finished
     }
 }
 
@@ -112,56 +168,11 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
     Builder::new().name(name.to_owned()).spawn(run)
 }
 
-/// Digests batches until the journal is closed.
-fn digest(batches: &Receiver<Batch>, happenings: &Sender<Happening>, pins: &Pins, pace: Pace) {
-    let mut digest = Digest::default();
-    let mut next = Instant::now() + pace.heartbeat;
-    loop {
-        match batches.recv_timeout(next.saturating_duration_since(Instant::now())) {
-            Ok(batch) => {
-                let mut events = Vec::new();
-                digest.batch(&batch, |event| events.push(event));
-                // Held before anybody hears of them, or they could be let go of first.
-                for file in digest.begun() {
-                    pins.hold(file);
-                }
-                for event in events {
-                    tell(happenings, event);
-                }
-                pins.reading(batch.file);
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                let (highest, open) = (digest.highest(), digest.open());
-                let _ = happenings.send(Happening::Heartbeat { highest, open, closing: false });
-                next = Instant::now() + pace.heartbeat;
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-        if Instant::now() >= next {
-            let (highest, open) = (digest.highest(), digest.open());
-            let _ = happenings.send(Happening::Heartbeat { highest, open, closing: false });
-            next = Instant::now() + pace.heartbeat;
-        }
-    }
-    digest.interrupt(|event| tell(happenings, event));
-    let open = Ranges::from_numbers([]);
-    let highest = digest.highest();
-    let _ = happenings.send(Happening::Heartbeat { highest, open, closing: true });
-}
-
-fn tell(happenings: &Sender<Happening>, event: Event) {
-    let happening = match event {
-        Event::Exchange(digested) => Happening::Exchange(digested),
-        Event::RunEnded(run) => Happening::RunEnded(run),
-        Event::Gap(gap) => Happening::Gap(gap),
-    };
-    let _ = happenings.send(happening);
-}
-
 struct LogThread {
     ledger: Ledger,
     log: Log,
     sealed: Sender<Vec<SealedExchange>>,
+    pins: Arc<Pins>,
     pace: Pace,
     stopping: Arc<AtomicBool>,
 }
@@ -216,6 +227,7 @@ impl LogThread {
     /// Appends until it succeeds, since what is in `entries` has no other way into the log, or until
     /// the gateway stops; whether it succeeded.
     fn publish(&mut self, entries: Vec<Entry>) -> bool {
+        let gaps: Vec<_> = entries.iter().filter_map(|entry| entry.gap).collect();
         let (leaves, exchanges): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
         let (mut complained, mut tries) = (false, 0_u32);
@@ -243,76 +255,10 @@ impl LogThread {
             .zip(exchanges)
             .filter_map(|((index, leaf), exchange)| Some(exchange?.into_sealed(index, leaf)));
         let sealed: Vec<_> = sealed.collect();
-        if !sealed.is_empty() {
-            let _ = self.sealed.send(sealed);
+        for gap in gaps {
+            self.pins.release(gap);
         }
-        true
-    }
-}
-
-struct StoreThread {
-    store: Store,
-    extents: Extents,
-    journal: Journal,
-    pins: Arc<Pins>,
-    stopping: Arc<AtomicBool>,
-}
-
-impl StoreThread {
-    fn run(mut self, recovered: Vec<SealedExchange>, sealed: &Receiver<Vec<SealedExchange>>) {
-        // Compaction may wait; traffic may not.
-        if let Err(error) = rustix::process::nice(10) {
-            tracing::debug!(%error, "the store keeps its priority");
-        }
-        for batch in recovered.chunks(STORED) {
-            self.store(batch);
-        }
-        drop(recovered);
-        while let Ok(exchanges) = sealed.recv() {
-            for batch in exchanges.chunks(STORED) {
-                self.store(batch);
-            }
-        }
-    }
-
-    /// Stores a batch; an exchange that cannot be stored for a reason of its own does not keep the
-    /// others, and stays in the journal.
-    fn store(&mut self, batch: &[SealedExchange]) {
-        if self.put(batch) || batch.len() == 1 {
-            return;
-        }
-        for exchange in batch {
-            self.put(std::slice::from_ref(exchange));
-        }
-    }
-
-    /// Tries until it succeeds, or until the reason is one that no waiting takes away; whether it
-    /// succeeded. The journal keeps the bytes until then.
-    fn put(&mut self, batch: &[SealedExchange]) -> bool {
-        let mut tries = 0_u32;
-        loop {
-            self.extents.refresh();
-            let Err(error) = self.store.put(batch, &mut self.extents) else { break };
-            if !error.is_passing() {
-                tracing::error!(%error, exchanges = batch.len(), "cannot store");
-                return false;
-            }
-            if tries == 0 {
-                tracing::error!(%error, exchanges = batch.len(), "cannot store; trying again");
-            }
-            tries = tries.saturating_add(1);
-            if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
-                tracing::warn!(exchanges = batch.len(), "left in the journal for the next start");
-                return false;
-            }
-            std::thread::sleep(RETRY);
-        }
-        for exchange in batch {
-            self.pins.release(exchange.first_file);
-        }
-        let lowest = self.pins.lowest();
-        self.extents.forget_below(lowest);
-        self.journal.recycle_below(lowest);
-        true
+        // Without a store the journal would only grow: the log ends with it.
+        sealed.is_empty() || self.sealed.send(sealed).is_ok()
     }
 }

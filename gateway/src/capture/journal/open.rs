@@ -196,9 +196,37 @@ impl Journal {
         self.owner.spares.recycle_below(file);
     }
 
+    /// The first file that the journal itself still needs: it holds the end of an outage that is
+    /// written nowhere else yet.
+    #[must_use]
+    pub fn floor(&self) -> Option<u64> {
+        self.owner.spares.floor()
+    }
+
     /// Says that the gaps found when opening are in the signed log: the reserve forgets them.
     pub fn settle_gaps(&self) {
         self.shared.settle_gaps();
+    }
+
+    /// Waits until the journal has ended: because it was closed, or because it cannot go on.
+    pub async fn ended(&self) {
+        self.shared.ended().await;
+    }
+
+    /// To be asked when the batches have ended: whether everything that was appended is on disk and
+    /// was handed on.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    pub fn ended_well(&self) -> Result<(), Down> {
+        self.shared.ended_well()
+    }
+
+    /// Makes the writer thread panic at the next thing it does.
+    #[cfg(test)]
+    pub(crate) fn panic(&self) {
+        self.shared.panic();
     }
 
     /// What the journal has done and how it fares.

@@ -21,7 +21,8 @@ use super::{Batch, JournalError, Torn};
 pub struct Reader {
     disk: Arc<dyn Disk>,
     live: bool,
-    /// The last file to read.
+    /// The first file to read, and the last.
+    first: u64,
     last: u64,
     place: Option<Place>,
     /// Boots seen so far, in order.
@@ -60,9 +61,17 @@ impl Reader {
         Ok(Self::on(Arc::new(Directory::existing(directory)), true, u64::MAX))
     }
 
+    /// Beside the gateway that writes it, from journal file `first` on. Gives nothing that the next
+    /// file says was given up after a failure.
+    #[must_use]
+    pub fn follow(directory: &Path, first: u64) -> Self {
+        let disk = Arc::new(Directory::existing(directory));
+        Self { first, ..Self::on(disk, true, u64::MAX) }
+    }
+
     pub(super) fn on(disk: Arc<dyn Disk>, live: bool, last: u64) -> Self {
         let (boots, torn) = (Vec::new(), Vec::new());
-        Self { disk, live, last, place: None, boots, torn, finished: false }
+        Self { disk, live, first: 0, last, place: None, boots, torn, finished: false }
     }
 
     /// Unfinished ends found so far: where a crash cut off what was being written. Only a reader
@@ -94,6 +103,10 @@ impl Reader {
                 self.place = entered;
                 continue;
             };
+            if self.live && place.until.is_none() {
+                // What lies here may have failed, and follow again in a file begun since.
+                place.until = self.first_batch(place.header.sequence.saturating_add(1))?;
+            }
             if place.until.is_none_or(|until| place.expected < until)
                 && let Found::Whole(batch, payload) = self.look(&place)?
                 && batch.sequence == place.expected
@@ -253,7 +266,7 @@ impl Reader {
             names => names.map_err(on("list", self.disk.path("")))?,
         };
         let mut files: Vec<u64> = names.iter().filter_map(|name| file_sequence(name)).collect();
-        files.retain(|file| *file <= self.last);
+        files.retain(|file| (self.first..=self.last).contains(file));
         files.sort_unstable();
         Ok(files)
     }

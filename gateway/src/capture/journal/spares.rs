@@ -44,6 +44,8 @@ struct State {
     failed: Option<JournalError>,
     /// Files below this are no longer needed.
     recycle_below: u64,
+    /// Files from this one on are needed by the journal itself.
+    floor: Option<u64>,
     recycled_below: u64,
     named: u64,
     closing: bool,
@@ -113,8 +115,19 @@ impl Spares {
     /// Journal files with a sequence below `file` may be taken back.
     pub(super) fn recycle_below(&self, file: u64) {
         let mut state = self.state();
+        let file = file.min(state.floor.unwrap_or(u64::MAX));
         state.recycle_below = state.recycle_below.max(file);
         self.changed.notify_all();
+    }
+
+    /// Keeps files from `floor` on, whatever else is said, until told otherwise.
+    pub(super) fn keep(&self, floor: Option<u64>) {
+        self.state().floor = floor;
+    }
+
+    /// The first file that the journal itself needs.
+    pub(super) fn floor(&self) -> Option<u64> {
+        self.state().floor
     }
 
     pub(super) fn close(&self) {
