@@ -184,7 +184,11 @@ impl Gateway {
             store,
             pins,
             recovered: to_store,
-            pace: Pace { checkpoint: config.log.checkpoint, heartbeat: config.log.heartbeat },
+            pace: Pace {
+                checkpoint: config.log.checkpoint,
+                heartbeat: config.log.heartbeat,
+                progress: config.log.progress,
+            },
         })?;
         let secrets = Secrets::new(keys.header(), &config.secrets.headers, &config.secrets.query);
         let journey = Arc::new(Journey {

@@ -47,6 +47,7 @@ impl Leaf {
             Some(Kind::Heartbeat) => Self::Heartbeat(heartbeat(members)?),
             Some(Kind::Gap) => Self::Gap(gap(members)?),
             Some(Kind::Adopted) => Self::Adopted(adopted(members)?),
+            Some(Kind::Progress) => Self::Progress(super::progress::decode(members)?),
             None => {
                 json::same(&value.encode(), bytes)?;
                 Self::Unchecked(unchecked(name, &members, bytes)?)
@@ -224,7 +225,7 @@ fn unchecked(kind: &str, m: &Members<'_, '_>, bytes: &[u8]) -> Result<Unchecked,
 }
 
 /// The last member of every leaf.
-fn version(mut m: Members<'_, '_>) -> Result<(), FieldError> {
+pub(super) fn version(mut m: Members<'_, '_>) -> Result<(), FieldError> {
     m.take("v", |v| match v.unsigned()? {
         1 => Ok(()),
         other => Err(Problem::Value(format!("version {other}; only version 1 is known"))),
@@ -237,15 +238,15 @@ fn word<T>(value: &Value, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Pr
     parse(text).ok_or_else(|| Problem::Value(format!("{text:?} is not a registered word here")))
 }
 
-fn positive(value: &Value) -> Result<u64, Problem> {
+pub(super) fn positive(value: &Value) -> Result<u64, Problem> {
     value.unsigned().ok().filter(|number| *number > 0).ok_or(Problem::Type("a positive integer"))
 }
 
-fn id(value: &Value) -> Result<Id, Problem> {
+pub(super) fn id(value: &Value) -> Result<Id, Problem> {
     value.text()?.parse().map_err(|error| Problem::Value(format!("{error}")))
 }
 
-fn hash(value: &Value) -> Result<Hash, Problem> {
+pub(super) fn hash(value: &Value) -> Result<Hash, Problem> {
     base64_array(value.text()?).map_err(|error| Problem::Value(error.to_string()))
 }
 
@@ -282,7 +283,7 @@ fn clock(value: &Value) -> Result<Clock, Refusal> {
     Ok(Clock { boottime, wall })
 }
 
-fn ranges(value: &Value, highest: u64) -> Result<Ranges, Problem> {
+pub(super) fn ranges(value: &Value, highest: u64) -> Result<Ranges, Problem> {
     let pairs = value.array()?.iter().map(|pair| match pair.array()? {
         [first, last] => Ok((first.unsigned()?, last.unsigned()?)),
         _ => Err(Problem::Type("an array of pairs")),
@@ -295,7 +296,7 @@ fn ranges(value: &Value, highest: u64) -> Result<Ranges, Problem> {
     Ok(ranges)
 }
 
-fn extensions(value: &Value) -> Result<Extensions, Refusal> {
+pub(super) fn extensions(value: &Value) -> Result<Extensions, Refusal> {
     let members = value.members()?;
     let entry = |(name, value): &(Cow<'_, str>, Value<'_>)| {
         let commitment = hash(value).map_err(|problem| FieldError::new(name.as_ref(), problem))?;

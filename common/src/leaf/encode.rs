@@ -32,34 +32,35 @@ impl Leaf {
             Self::Heartbeat(leaf) => leaf.encode(),
             Self::Gap(leaf) => leaf.encode(),
             Self::Adopted(leaf) => leaf.encode(),
+            Self::Progress(leaf) => leaf.encode(),
             Self::Unchecked(leaf) => Ok(leaf.bytes.clone()),
         }
     }
 }
 
 /// The bytes so far, and the first number that was too large.
-struct Writer {
+pub(super) struct Writer {
     out: Vec<u8>,
     too_large: Option<u64>,
 }
 
 impl Writer {
-    fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self { out: Vec::with_capacity(capacity), too_large: None }
     }
 
     /// Text that is the same in every leaf: braces, member names, the members before a value.
-    fn fixed(&mut self, text: &str) -> &mut Self {
+    pub(super) fn fixed(&mut self, text: &str) -> &mut Self {
         self.out.extend_from_slice(text.as_bytes());
         self
     }
 
     /// A registered word, which needs no escapes.
-    fn word(&mut self, word: &str) -> &mut Self {
+    pub(super) fn word(&mut self, word: &str) -> &mut Self {
         self.fixed("\"").fixed(word).fixed("\"")
     }
 
-    fn number(&mut self, number: u64) -> &mut Self {
+    pub(super) fn number(&mut self, number: u64) -> &mut Self {
         if number > MAX_INTEGER {
             self.too_large = self.too_large.or(Some(number));
         }
@@ -71,18 +72,22 @@ impl Writer {
         self.fixed(if flag { "true" } else { "false" })
     }
 
-    fn id(&mut self, id: &Id) -> &mut Self {
+    pub(super) fn id(&mut self, id: &Id) -> &mut Self {
         self.out.push(b'"');
         self.out.extend_from_slice(&id.hex());
         self.out.push(b'"');
         self
     }
 
-    fn hash(&mut self, hash: &Hash) -> &mut Self {
+    pub(super) fn hash(&mut self, hash: &Hash) -> &mut Self {
         self.word(&base64(hash))
     }
 
-    fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) -> &mut Self {
+    pub(super) fn optional<T>(
+        &mut self,
+        value: Option<T>,
+        write: impl FnOnce(&mut Self, T),
+    ) -> &mut Self {
         match value {
             Some(value) => write(self, value),
             None => self.out.extend_from_slice(b"null"),
@@ -107,7 +112,7 @@ impl Writer {
         self.fixed(",\"segments\":").number(u64::from(body.segments)).fixed("}")
     }
 
-    fn ext(&mut self, ext: &Extensions) -> &mut Self {
+    pub(super) fn ext(&mut self, ext: &Extensions) -> &mut Self {
         self.fixed("{");
         for (n, (name, commitment)) in ext.iter().enumerate() {
             if n > 0 {
@@ -119,7 +124,7 @@ impl Writer {
         self.fixed("}")
     }
 
-    fn ranges(&mut self, ranges: &Ranges) -> &mut Self {
+    pub(super) fn ranges(&mut self, ranges: &Ranges) -> &mut Self {
         self.fixed("[");
         for (n, (first, last)) in ranges.as_slice().iter().enumerate() {
             self.fixed(if n > 0 { ",[" } else { "[" }).number(*first);
@@ -159,7 +164,7 @@ impl Writer {
         self.fixed("}")
     }
 
-    fn finish(self) -> Result<Vec<u8>, EncodeError> {
+    pub(super) fn finish(self) -> Result<Vec<u8>, EncodeError> {
         match self.too_large {
             Some(number) => Err(EncodeError::Integer(number)),
             None if self.out.len() > MAX_ENTRY => Err(EncodeError::TooLong(self.out.len())),

@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod progress;
 mod ranges;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ mod words;
 
 pub use decode::DecodeError;
 pub use encode::EncodeError;
+pub use progress::{Prefix, Progress, ProgressEntry};
 pub use ranges::{Ranges, RangesError};
 pub use words::{
     End, ErrorCode, GapAction, GapReason, Kind, Outcome, Policy, RESERVED_KINDS, Source,
@@ -40,6 +42,8 @@ pub enum Leaf {
     Gap(Gap),
     /// The log was taken over without its lock.
     Adopted(Adopted),
+    /// What open exchanges have shown so far.
+    Progress(Progress),
     /// A reserved or unknown kind: its place in the log is checked, its content is not.
     Unchecked(Unchecked),
 }
@@ -241,6 +245,7 @@ impl Leaf {
             Self::Heartbeat(leaf) => leaf.sealed,
             Self::Gap(leaf) => leaf.sealed,
             Self::Adopted(leaf) => leaf.sealed,
+            Self::Progress(leaf) => leaf.sealed,
             Self::Unchecked(leaf) => leaf.sealed,
         }
     }
@@ -254,6 +259,7 @@ impl Leaf {
             Self::Heartbeat(_) => Kind::Heartbeat.as_str(),
             Self::Gap(_) => Kind::Gap.as_str(),
             Self::Adopted(_) => Kind::Adopted.as_str(),
+            Self::Progress(_) => Kind::Progress.as_str(),
             Self::Unchecked(leaf) => &leaf.kind,
         }
     }
@@ -267,6 +273,7 @@ impl Leaf {
             Self::Heartbeat(leaf) => Some(&leaf.ext),
             Self::Gap(leaf) => Some(&leaf.ext),
             Self::Adopted(leaf) => Some(&leaf.ext),
+            Self::Progress(leaf) => Some(&leaf.ext),
             Self::Unchecked(_) => None,
         }
     }

@@ -19,6 +19,8 @@ words! {
         Gap = "gap",
         /// A log taken over without its lock.
         Adopted = "adopted",
+        /// What open exchanges have shown so far.
+        Progress = "progress",
     }
 }
 
@@ -135,8 +137,7 @@ words! {
 }
 
 /// Kinds that later versions fill; a verifier of this version reports them as not checked.
-pub const RESERVED_KINDS: [&str; 18] = [
-    "progress",
+pub const RESERVED_KINDS: [&str; 17] = [
     "connection",
     "opaque",
     "run-opened",

@@ -7,9 +7,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use sealtap_common::commit::{self, Body, BodyKey, Unit};
-use sealtap_common::leaf::{End, ErrorCode, GapReason, Outcome, Policy, Ranges, Source};
+use sealtap_common::encoding::Id;
+use sealtap_common::leaf::{
+    End, ErrorCode, GapReason, Outcome, Policy, ProgressEntry, Ranges, Source,
+};
 use sealtap_common::unit::{Context, Ingress, Interim, RunNamedBy};
 
 use super::message::Message;
@@ -101,6 +105,9 @@ struct Exchange {
     first_file: u64,
     /// Bytes of its records.
     bytes: u64,
+    /// When its first record was read.
+    since: Instant,
+    told: Told,
     opened: Known,
     connected: Option<(String, Option<String>)>,
     request: Message,
@@ -109,6 +116,17 @@ struct Exchange {
     /// What an answer of the gateway's own says of the exchange.
     verdict: Option<(Outcome, ErrorCode)>,
     interim: Vec<Vec<u8>>,
+}
+
+/// What the log knows of an open exchange.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// Nothing.
+    Nothing,
+    /// How far it has come.
+    All,
+    /// How far it had come before what was read since.
+    Less,
 }
 
 /// What the first record said.
@@ -147,6 +165,27 @@ impl Digest {
     #[must_use]
     pub fn open(&self) -> Ranges {
         Ranges::from_numbers(self.open.keys().copied())
+    }
+
+    /// How far exchanges have come that are open for `age` or longer: those of which something came
+    /// since they were asked for last, and the numbers of the others.
+    pub fn progress(&mut self, age: Duration) -> (Vec<ProgressEntry>, Ranges) {
+        let (mut entries, mut unchanged) = (Vec::new(), Vec::new());
+        let long = self.open.values_mut().filter(|exchange| exchange.since.elapsed() >= age);
+        for exchange in long {
+            if exchange.told == Told::All {
+                unchanged.push(exchange.number);
+                continue;
+            }
+            exchange.told = Told::All;
+            entries.push(ProgressEntry {
+                exchange: Id(exchange.opened.id),
+                number: exchange.number,
+                request: exchange.request.cutter.prefix(),
+                response: exchange.answered.map(|_| exchange.response.cutter.prefix()),
+            });
+        }
+        (entries, Ranges::from_numbers(unchanged))
     }
 
     /// The highest number given so far.
@@ -259,6 +298,8 @@ impl Exchange {
             number,
             first_file,
             bytes: 0,
+            since: Instant::now(),
+            told: Told::Nothing,
             connected: None,
             request: Message::new(keys.request_body),
             response: Message::new(keys.response_body),
@@ -282,6 +323,11 @@ impl Exchange {
 
     fn record(&mut self, record: &RecordRef<'_>) {
         let payload = record.payload;
+        if self.told == Told::All
+            && let kind::REQUEST_DATA | kind::RESPONSE_DATA | kind::ANSWERED = record.kind
+        {
+            self.told = Told::Less;
+        }
         match record.kind {
             kind::REQUESTED => {
                 if let Ok(requested) = postcard::from_bytes::<Requested<'_>>(payload) {

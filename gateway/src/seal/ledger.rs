@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{
     Adopted, Clock, EncodeError, Exchange, Extensions, GapAction, Heartbeat, Leaf, Policy,
-    Previous, Ranges, Request, Response, Restart, RunLink, Source,
+    Previous, Progress, ProgressEntry, Ranges, Request, Response, Restart, RunLink, Source,
 };
 use sealtap_common::tree::{Hash, leaf_hash};
 
@@ -19,6 +19,9 @@ use crate::clock::{Reading, Timeline};
 
 /// Ranges of open numbers one heartbeat leaf holds: each takes 36 bytes at most, and a leaf 65,535.
 pub(super) const RANGES: usize = 1_500;
+
+/// Open exchanges that one progress leaf has entries for: each takes 560 bytes at most.
+const PREFIXES: usize = 110;
 
 /// Something that happened and is to be sealed.
 #[derive(Debug)]
@@ -48,6 +51,13 @@ pub enum Happening {
     },
     /// A run that a connection stood for is over.
     RunEnded([u8; 16]),
+    /// Exchanges have been open for a while.
+    Progress {
+        /// Those of which something came since they were named last.
+        entries: Vec<ProgressEntry>,
+        /// The numbers of the others.
+        unchanged: Ranges,
+    },
 }
 
 /// A leaf that is not in the log yet.
@@ -101,6 +111,9 @@ impl Ledger {
             }
             Happening::Heartbeat { highest, open, closing } => {
                 return self.heartbeat(highest, &open, closing);
+            }
+            Happening::Progress { entries, unchanged } => {
+                return self.progress(&entries, &unchanged);
             }
             Happening::Gap(gap) => {
                 told = Some(Held::Gap(gap.boot, gap.began_us));
@@ -213,6 +226,26 @@ impl Ledger {
             entries.push(Entry { leaf: leaf.encode()?, exchange: None, gap: None });
         }
         Ok(entries)
+    }
+
+    /// As many leaves as it takes; each stands by itself.
+    fn progress(
+        &mut self,
+        entries: &[ProgressEntry],
+        unchanged: &Ranges,
+    ) -> Result<Vec<Entry>, EncodeError> {
+        let changed = entries.chunks(PREFIXES).map(|chunk| (chunk.to_vec(), Ranges::default()));
+        let silent = unchanged.as_slice().chunks(RANGES).map(|chunk| {
+            let ranges = Ranges::new(chunk.to_vec());
+            (Vec::new(), ranges.unwrap_or_default())
+        });
+        let mut leaves = Vec::new();
+        for (entries, unchanged) in changed.chain(silent) {
+            let (boot, ext, sealed) = (self.boot, Extensions::new(), self.now(0));
+            let leaf = Leaf::Progress(Progress { boot, entries, ext, sealed, unchanged });
+            leaves.push(Entry { leaf: leaf.encode()?, exchange: None, gap: None });
+        }
+        Ok(leaves)
     }
 
     /// Now, but not before `floor` or what was sealed before.

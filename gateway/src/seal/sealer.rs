@@ -47,6 +47,8 @@ pub struct Pace {
     pub checkpoint: Duration,
     /// The longest time without a heartbeat.
     pub heartbeat: Duration,
+    /// How long an exchange may be open without the log saying how far it has come.
+    pub progress: Duration,
 }
 
 /// The threads, to be waited for at the end.

@@ -4,11 +4,12 @@
 //! Commitments are made anew from the stored bytes and keys, so an edited blob, an edited key and a
 //! missing row all show. Whether the log itself is sound is not asked here.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 
 use sealtap_common::commit::Body;
-use sealtap_common::leaf::{Exchange, Leaf};
+use sealtap_common::leaf::{Exchange, Leaf, ProgressEntry};
 use sha2::{Digest as _, Sha256};
 
 use super::commitment::{self, Recommitment};
@@ -82,11 +83,18 @@ impl StoreReader {
         let watermark = self.watermark()?;
         let mut check = Check::default();
         let mut findings = 0;
+        let mut told: HashMap<([u8; 16], u64), Vec<ProgressEntry>> = HashMap::new();
         for index in 0..size {
             let bytes = leaves.leaf(index).map_err(|source| StoreError::Leaf { index, source })?;
             let stored = self.at_leaf(index);
             let leaf = match Leaf::decode(&bytes) {
                 Ok(Leaf::Exchange(leaf)) => Some(leaf),
+                Ok(Leaf::Progress(leaf)) => {
+                    for entry in leaf.entries {
+                        told.entry((leaf.boot.0, entry.number)).or_default().push(entry);
+                    }
+                    None
+                }
                 _ => None,
             };
             let mut at = |part, detail| {
@@ -99,7 +107,8 @@ impl StoreReader {
                 (None, Ok(Some(_))) => at("record", "the log has no exchange there".to_owned()),
                 (Some(leaf), Ok(Some(stored))) => {
                     check.exchanges += 1;
-                    check.bytes += self.check_one(&stored, &bytes, leaf, &mut at);
+                    let told = told.remove(&(leaf.boot.0, leaf.number)).unwrap_or_default();
+                    check.bytes += self.check_one(&stored, &bytes, leaf, &told, &mut at);
                 }
                 (Some(_), Ok(None)) if index >= watermark => check.pending += 1,
                 (Some(_), Ok(None)) => at("record", "it is not in the store".to_owned()),
@@ -115,6 +124,7 @@ impl StoreReader {
         stored: &StoredExchange,
         bytes: &[u8],
         leaf: &Exchange,
+        told: &[ProgressEntry],
         at: &mut dyn FnMut(&'static str, String),
     ) -> u64 {
         if stored.leaf != bytes {
@@ -137,14 +147,16 @@ impl StoreReader {
                 (None, None) => {}
                 (None, Some(_)) => at(part, "the log binds no such body".to_owned()),
                 (Some(_), None) => at(part, "it is not in the store".to_owned()),
-                (Some(bound), Some(_)) => match self.body_root(stored, direction) {
-                    Ok((root, sha256_agrees)) => {
+                (Some(bound), Some(_)) => match self.body_root(stored, direction, told) {
+                    Ok((root, sha256_agrees, begins)) => {
                         hashed += bound.length;
                         if root != *bound {
                             let detail = "its bytes, key or cuts are not those that were sealed";
                             at(part, detail.to_owned());
                         } else if !sha256_agrees {
                             at(part, "its SHA-256 is not that of its bytes".to_owned());
+                        } else if !begins {
+                            at(part, "it does not begin as a progress leaf says".to_owned());
                         }
                     }
                     Err(error) => at(part, error.to_string()),
@@ -154,24 +166,38 @@ impl StoreReader {
         hashed
     }
 
-    /// The body as its stored bytes give it, and whether the stored SHA-256 is theirs.
+    /// The body as its stored bytes give it, whether the stored SHA-256 is theirs, and whether it
+    /// begins as was `told` while it was open.
     fn body_root(
         &mut self,
         stored: &StoredExchange,
         direction: Direction,
-    ) -> Result<(Body, bool), StoreError> {
+        told: &[ProgressEntry],
+    ) -> Result<(Body, bool, bool), StoreError> {
+        let prefixes = told.iter().filter_map(|entry| match direction {
+            Direction::Request => Some(&entry.request),
+            Direction::Response => entry.response.as_ref(),
+        });
+        let mut prefixes = prefixes.peekable();
+        let mut begins = true;
+        let mut index = 0_u32;
         let key = stored.body(direction).map(|body| body.key).unwrap_or_default();
         let mut made = Recommitment::new(key);
         let mut hash = Sha256::new();
         let body = self.each_segment(&stored.id, direction, &mut |segment, bytes| {
             hash.update(bytes);
+            while let Some(prefix) = prefixes.next_if(|prefix| prefix.segments <= index) {
+                begins &= prefix.segments == index && made.continues(prefix, Some(bytes));
+            }
+            index = index.saturating_add(1);
             made.take(segment, bytes).map_err(|error| {
                 let detail = format!("the segments do not tile: {error}");
                 StoreError::Malformed { exchange: hex(&stored.id), detail }
             })
         })?;
+        begins &= prefixes.all(|prefix| prefix.segments == index && made.continues(prefix, None));
         let agrees = <[u8; 32]>::from(hash.finalize()) == body.sha256;
-        Ok((made.finish(body.dialect), agrees))
+        Ok((made.finish(body.dialect), agrees, begins))
     }
 }
 

@@ -69,12 +69,13 @@ impl Digesting {
 
     fn digest_all(&mut self) -> Result<(), Gone> {
         let mut heartbeat = Instant::now() + self.pace.heartbeat;
+        let mut progress = Instant::now() + self.pace.progress;
         let mut ended = false;
         loop {
             if ended && self.place.behind.is_none() {
                 return Ok(());
             }
-            let mut wait = heartbeat.saturating_duration_since(Instant::now());
+            let mut wait = heartbeat.min(progress).saturating_duration_since(Instant::now());
             if self.place.behind.is_some() {
                 wait = wait.min(if self.backlog.is_full() { LOOK } else { Duration::ZERO });
             }
@@ -93,7 +94,24 @@ impl Digesting {
                 self.send(Happening::Heartbeat { highest, open, closing: false })?;
                 heartbeat = Instant::now() + self.pace.heartbeat;
             }
+            if Instant::now() >= progress {
+                // While the log fails, the next time says it all; nothing may pile up meanwhile.
+                if self.place.behind.is_none() {
+                    self.tell_progress()?;
+                }
+                progress = Instant::now() + self.pace.progress;
+            }
         }
+    }
+
+    /// Only what was handed over, and so is on disk, is told: what the leaf of the exchange says in
+    /// the end begins with it, also after a crash.
+    fn tell_progress(&mut self) -> Result<(), Gone> {
+        let (entries, unchanged) = self.digest.progress(self.pace.progress);
+        if entries.is_empty() && unchanged.is_empty() {
+            return Ok(());
+        }
+        self.send(Happening::Progress { entries, unchanged })
     }
 
     fn handed_over(&mut self, batch: Batch) -> Result<(), Gone> {
