@@ -12,13 +12,20 @@ pub(super) struct Backlog {
     held: AtomicU64,
     limit: u64,
     abandoned: AtomicBool,
+    /// Progress was told that the log may not have yet.
+    telling: AtomicBool,
 }
 
 impl Backlog {
     /// Nothing on its way yet.
     #[must_use]
     pub(super) fn new(limit: u64) -> Self {
-        Self { held: AtomicU64::new(0), limit, abandoned: AtomicBool::new(false) }
+        Self {
+            held: AtomicU64::new(0),
+            limit,
+            abandoned: AtomicBool::new(false),
+            telling: AtomicBool::new(false),
+        }
     }
 
     /// `bytes` more are on their way.
@@ -35,6 +42,16 @@ impl Backlog {
     #[must_use]
     pub(super) fn is_full(&self) -> bool {
         self.held.load(Ordering::Relaxed) > self.limit && !self.is_abandoned()
+    }
+
+    /// Asks to tell progress; not while the last time may still wait for the log.
+    pub(super) fn may_tell(&self) -> bool {
+        !self.telling.swap(true, Ordering::Relaxed)
+    }
+
+    /// The log has taken what it was given.
+    pub(super) fn has_told(&self) {
+        self.telling.store(false, Ordering::Relaxed);
     }
 
     /// Nobody takes anything any more.

@@ -21,7 +21,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use self::digesting::{Digesting, Place};
-use self::storing::Storing;
+use self::storing::{CarriedOver, Storing};
 use super::backlog::{Backlog, LIMIT, Taker};
 use super::digest::Digest;
 use super::ledger::{Entry, Happening, Ledger};
@@ -109,6 +109,7 @@ impl Sealer {
             log,
             sealed,
             pins: Arc::clone(&pins),
+            backlog: Arc::clone(&backlog),
             pace,
             stopping: Arc::clone(&stopping),
         };
@@ -119,6 +120,7 @@ impl Sealer {
             pins: Arc::clone(&pins),
             backlog: Arc::clone(&backlog),
             stopping: Arc::clone(&stopping),
+            carried: CarriedOver::default(),
         };
         let digesting = Digesting {
             batches,
@@ -175,6 +177,7 @@ struct LogThread {
     log: Log,
     sealed: Sender<Vec<SealedExchange>>,
     pins: Arc<Pins>,
+    backlog: Arc<Backlog>,
     pace: Pace,
     stopping: Arc<AtomicBool>,
 }
@@ -257,6 +260,7 @@ impl LogThread {
             .zip(exchanges)
             .filter_map(|((index, leaf), exchange)| Some(exchange?.into_sealed(index, leaf)));
         let sealed: Vec<_> = sealed.collect();
+        self.backlog.has_told();
         for gap in gaps {
             self.pins.release(gap);
         }

@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::carried::{Carried, Stands};
 use super::disk::{Directory, Disk, File};
 use super::error::on;
 use super::format::{BLOCK, BLOCK_U64, BatchHeader, FileHeader, Origin};
@@ -29,6 +30,19 @@ pub struct Reader {
     boots: Vec<[u8; 16]>,
     torn: Vec<Torn>,
     finished: bool,
+    carried: FromCarried,
+}
+
+/// What was carried over comes first.
+enum FromCarried {
+    /// It was not looked for yet.
+    Unknown,
+    /// It is being read.
+    Reading(Carried),
+    /// It was read, and the files go on from it.
+    Read(Stands),
+    /// There is none, or it is not wanted.
+    Nothing,
 }
 
 /// Where the reader is.
@@ -66,12 +80,13 @@ impl Reader {
     #[must_use]
     pub fn follow(directory: &Path, first: u64) -> Self {
         let disk = Arc::new(Directory::existing(directory));
-        Self { first, ..Self::on(disk, true, u64::MAX) }
+        Self { first, carried: FromCarried::Nothing, ..Self::on(disk, true, u64::MAX) }
     }
 
     pub(super) fn on(disk: Arc<dyn Disk>, live: bool, last: u64) -> Self {
         let (boots, torn) = (Vec::new(), Vec::new());
-        Self { disk, live, first: 0, last, place: None, boots, torn, finished: false }
+        let carried = FromCarried::Unknown;
+        Self { disk, live, first: 0, last, place: None, boots, torn, finished: false, carried }
     }
 
     /// Unfinished ends found so far: where a crash cut off what was being written. Only a reader
@@ -96,10 +111,14 @@ impl Reader {
     /// See [`JournalError`]: each names the file and what to do.
     #[expect(clippy::should_implement_trait, reason = "it gives a Result of an Option")]
     pub fn next(&mut self) -> Result<Option<Batch>, JournalError> {
+        if let Some(batch) = self.next_carried()? {
+            return Ok(Some(batch));
+        }
         while !self.finished {
             let Some(mut place) = self.place.take() else {
-                let Some(first) = self.files()?.first().copied() else { return Ok(None) };
+                let Some(first) = self.files()?.first().copied() else { return self.no_files() };
                 let entered = self.enter(first)?;
+                self.follows_carried(entered.as_ref(), first)?;
                 self.place = entered;
                 continue;
             };
@@ -123,6 +142,64 @@ impl Reader {
         Ok(None)
     }
 
+    fn next_carried(&mut self) -> Result<Option<Batch>, JournalError> {
+        if let FromCarried::Unknown = self.carried {
+            self.carried = match Carried::open(&self.disk)? {
+                Some(carried) => {
+                    self.first = self.first.max(carried.stands.next);
+                    FromCarried::Reading(carried)
+                }
+                None => FromCarried::Nothing,
+            };
+        }
+        let FromCarried::Reading(carried) = &mut self.carried else { return Ok(None) };
+        let stands = carried.stands;
+        let Some((batch, _)) = carried.next()? else {
+            self.carried = FromCarried::Read(stands);
+            return Ok(None);
+        };
+        if self.boots.last() != Some(&batch.boot) {
+            self.boots.push(batch.boot);
+        }
+        Ok(Some(batch))
+    }
+
+    /// There is no file: right where nothing was ever captured, or only what was carried is wanted.
+    fn no_files(&self) -> Result<Option<Batch>, JournalError> {
+        match &self.carried {
+            FromCarried::Read(stands) if stands.next <= self.last => {
+                let path = self.disk.path(&file_name(stands.next));
+                Err(JournalError::MissingFile { path })
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The first file is the one that what was carried over stands in front of.
+    fn follows_carried(&self, entered: Option<&Place>, first: u64) -> Result<(), JournalError> {
+        let FromCarried::Read(stands) = &self.carried else { return Ok(()) };
+        if first != stands.next {
+            let path = self.disk.path(&file_name(stands.next));
+            return Err(JournalError::MissingFile { path });
+        }
+        match entered {
+            Some(place) if (place.expected, place.chain) != (stands.first_batch, stands.chain) => {
+                Err(self.corrupt(place))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether everything was read up to the batch before `first_batch`, whose checksum is `chain`.
+    pub(super) fn reached(&self, first_batch: u64, chain: u32) -> bool {
+        let reached = match (&self.place, &self.carried) {
+            (Some(place), _) => (place.expected, place.chain),
+            (None, FromCarried::Read(stands)) => (stands.first_batch, stands.chain),
+            (None, _) => return false,
+        };
+        reached == (first_batch, chain)
+    }
+
     fn look(&self, place: &Place) -> Result<Found, JournalError> {
         let disk = self.disk.as_ref();
         tail::look(disk, &place.name, place.file.as_ref(), &place.header, place.offset)
@@ -142,6 +219,7 @@ impl Reader {
             return Ok(false);
         };
         if self.live && self.recycled(&place)? {
+            self.nothing_carried_since(&place)?;
             self.place = self.enter(next)?;
             return Ok(true);
         }
@@ -164,6 +242,16 @@ impl Reader {
         }
         self.place = Some(place);
         self.go_on_to(next)
+    }
+
+    /// A file that was taken back held nothing that is needed, unless that was carried over since.
+    fn nothing_carried_since(&self, place: &Place) -> Result<(), JournalError> {
+        let Some(carried) = Carried::open(&self.disk)? else { return Ok(()) };
+        if carried.stands.next <= place.header.sequence {
+            return Ok(());
+        }
+        let path = self.disk.path(&place.name);
+        Err(JournalError::MissingFile { path })
     }
 
     fn go_on_to(&mut self, next: u64) -> Result<bool, JournalError> {
@@ -194,8 +282,10 @@ impl Reader {
         let name = file_name(sequence);
         let Some((header, file)) = self.header(sequence)? else { return Ok(None) };
         if self.boots.last() != Some(&header.boot) {
-            // A live reader may have passed over files that were taken back.
-            let first = self.boots.is_empty() || self.live;
+            // A live reader may have passed over files that were taken back, and what was carried
+            // over stands for files that are not there.
+            let carried = matches!(self.carried, FromCarried::Read(_)) && self.place.is_none();
+            let first = self.boots.is_empty() || self.live || carried;
             if self.boots.contains(&header.boot) || (!first && header.origin != Origin::Opened) {
                 return Err(JournalError::BootOrder { path: self.disk.path(&name) });
             }

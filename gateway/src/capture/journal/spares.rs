@@ -65,6 +65,9 @@ impl Spares {
         // A spare may still have another name on disk: that must be gone before it is used.
         disk.sync().map_err(on("sync", disk.path("")))?;
         for name in disk.list().map_err(on("list", disk.path("")))? {
+            if name == super::carried::NEW {
+                disk.remove(&name).map_err(on("remove", disk.path(&name)))?;
+            }
             if !name.starts_with(SPARE) {
                 continue;
             }
@@ -83,6 +86,14 @@ impl Spares {
         }
         let (state, changed) = (Mutex::new(state), Condvar::new());
         Ok(Self { disk, file_size, state, changed, files: AtomicU64::new(0) })
+    }
+
+    pub(super) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    pub(super) fn file_size(&self) -> u64 {
+        self.file_size
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -95,10 +95,7 @@ impl Digesting {
                 heartbeat = Instant::now() + self.pace.heartbeat;
             }
             if Instant::now() >= progress {
-                // While the log fails, the next time says it all; nothing may pile up meanwhile.
-                if self.place.behind.is_none() {
-                    self.tell_progress()?;
-                }
+                self.tell_progress()?;
                 progress = Instant::now() + self.pace.progress;
             }
         }
@@ -107,8 +104,13 @@ impl Digesting {
     /// Only what was handed over, and so is on disk, is told: what the leaf of the exchange says in
     /// the end begins with it, also after a crash.
     fn tell_progress(&mut self) -> Result<(), Gone> {
+        // While the log fails, nothing may pile up: the next time says it all.
+        if self.place.behind.is_some() || !self.backlog.may_tell() {
+            return Ok(());
+        }
         let (entries, unchanged) = self.digest.progress(self.pace.progress);
         if entries.is_empty() && unchanged.is_empty() {
+            self.backlog.has_told();
             return Ok(());
         }
         self.send(Happening::Progress { entries, unchanged })
