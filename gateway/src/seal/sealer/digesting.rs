@@ -77,7 +77,7 @@ impl Digesting {
             }
             let mut wait = heartbeat.min(progress).saturating_duration_since(Instant::now());
             if self.place.behind.is_some() {
-                wait = wait.min(if self.backlog.is_full() { LOOK } else { Duration::ZERO });
+                wait = wait.min(LOOK);
             }
             if ended {
                 std::thread::sleep(wait);
