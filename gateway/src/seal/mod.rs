@@ -17,5 +17,6 @@ pub mod preview;
 pub mod recovery;
 pub mod sealed;
 mod sealer;
+mod under_way;
 
 pub use self::sealer::{Pace, Parts, Sealer};

@@ -5,12 +5,14 @@
 //! nothing, and beside a running gateway it follows the live end: what is being written there may
 //! or may not be seen yet, and files taken back while it reads are passed over.
 
+mod before;
+
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::carried::{Carried, Stands};
+use self::before::FromCarried;
 use super::disk::{Directory, Disk, File};
 use super::error::on;
 use super::format::{BLOCK, BLOCK_U64, BatchHeader, FileHeader, Origin};
@@ -31,18 +33,6 @@ pub struct Reader {
     torn: Vec<Torn>,
     finished: bool,
     carried: FromCarried,
-}
-
-/// What was carried over comes first.
-enum FromCarried {
-    /// It was not looked for yet.
-    Unknown,
-    /// It is being read.
-    Reading(Carried),
-    /// It was read, and the files go on from it.
-    Read(Stands),
-    /// There is none, or it is not wanted.
-    Nothing,
 }
 
 /// Where the reader is.
@@ -142,64 +132,6 @@ impl Reader {
         Ok(None)
     }
 
-    fn next_carried(&mut self) -> Result<Option<Batch>, JournalError> {
-        if let FromCarried::Unknown = self.carried {
-            self.carried = match Carried::open(&self.disk)? {
-                Some(carried) => {
-                    self.first = self.first.max(carried.stands.next);
-                    FromCarried::Reading(carried)
-                }
-                None => FromCarried::Nothing,
-            };
-        }
-        let FromCarried::Reading(carried) = &mut self.carried else { return Ok(None) };
-        let stands = carried.stands;
-        let Some((batch, _)) = carried.next()? else {
-            self.carried = FromCarried::Read(stands);
-            return Ok(None);
-        };
-        if self.boots.last() != Some(&batch.boot) {
-            self.boots.push(batch.boot);
-        }
-        Ok(Some(batch))
-    }
-
-    /// There is no file: right where nothing was ever captured, or only what was carried is wanted.
-    fn no_files(&self) -> Result<Option<Batch>, JournalError> {
-        match &self.carried {
-            FromCarried::Read(stands) if stands.next <= self.last => {
-                let path = self.disk.path(&file_name(stands.next));
-                Err(JournalError::MissingFile { path })
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// The first file is the one that what was carried over stands in front of.
-    fn follows_carried(&self, entered: Option<&Place>, first: u64) -> Result<(), JournalError> {
-        let FromCarried::Read(stands) = &self.carried else { return Ok(()) };
-        if first != stands.next {
-            let path = self.disk.path(&file_name(stands.next));
-            return Err(JournalError::MissingFile { path });
-        }
-        match entered {
-            Some(place) if (place.expected, place.chain) != (stands.first_batch, stands.chain) => {
-                Err(self.corrupt(place))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether everything was read up to the batch before `first_batch`, whose checksum is `chain`.
-    pub(super) fn reached(&self, first_batch: u64, chain: u32) -> bool {
-        let reached = match (&self.place, &self.carried) {
-            (Some(place), _) => (place.expected, place.chain),
-            (None, FromCarried::Read(stands)) => (stands.first_batch, stands.chain),
-            (None, _) => return false,
-        };
-        reached == (first_batch, chain)
-    }
-
     fn look(&self, place: &Place) -> Result<Found, JournalError> {
         let disk = self.disk.as_ref();
         tail::look(disk, &place.name, place.file.as_ref(), &place.header, place.offset)
@@ -242,16 +174,6 @@ impl Reader {
         }
         self.place = Some(place);
         self.go_on_to(next)
-    }
-
-    /// A file that was taken back held nothing that is needed, unless that was carried over since.
-    fn nothing_carried_since(&self, place: &Place) -> Result<(), JournalError> {
-        let Some(carried) = Carried::open(&self.disk)? else { return Ok(()) };
-        if carried.stands.next <= place.header.sequence {
-            return Ok(());
-        }
-        let path = self.disk.path(&place.name);
-        Err(JournalError::MissingFile { path })
     }
 
     fn go_on_to(&mut self, next: u64) -> Result<bool, JournalError> {
