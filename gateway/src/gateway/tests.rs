@@ -99,7 +99,7 @@ fn opened(number: u64) -> Vec<u8> {
 async fn a_writer_that_dies_stops_the_gateway_and_nobody_says_goodbye() {
     let directory = tempfile::tempdir().unwrap();
     let gateway = open(directory.path()).await;
-    gateway.journal.begin(kind::OPENED, &[&opened(1)]).unwrap().0;
+    gateway.journal.begin(kind::OPENED, &[&opened(1)]).unwrap();
     gateway.journal.panic();
     let (_stop, never) = watch::channel(false);
     let served = gateway.serve(never).await;

@@ -64,9 +64,10 @@ async fn serve(start: Start) -> Outcome {
         origin: report.origin,
         durability: config.durability.as_str(),
     };
+    // Before anybody is told that it listens: who reads that may send the signal at once.
+    let stop = stop_signal().map_err(|error| Failure::of(&error))?;
     let live = Live::start(welcome).map_err(|error| Failure::of(&error))?;
     let _ = lines.set(live.lines());
-    let stop = stop_signal().map_err(|error| Failure::of(&error))?;
     let served = gateway.serve(stop).await;
     drop(lines);
     live.finish();

@@ -265,7 +265,7 @@ impl Model {
     /// Carries over the exchanges with even numbers, or those with odd ones.
     fn carry(&mut self, even: bool) {
         let Some(next) = self.handed.last().map(|(file, _)| *file) else { return };
-        let is_needed = |record: &Kept| (record.number % 2 == 0) == even;
+        let is_needed = |record: &Kept| record.number.is_multiple_of(2) == even;
         let below = self.handed.iter().filter(|(file, _)| *file < next).map(|(_, record)| record);
         let all: Vec<&Kept> = self.history.iter().chain(below).collect();
         let needed = all.iter().filter(|record| is_needed(record));
