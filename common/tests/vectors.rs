@@ -9,7 +9,8 @@ use sealtap_common::checkpoint::Checkpoint;
 use sealtap_common::commit::{BodyKey, BodyRoot, Dialect, Tuple, UnitKind, commit, unit};
 use sealtap_common::encoding::base64;
 use sealtap_common::leaf::{
-    End, ErrorCode, GapAction, GapReason, Kind, Leaf, Outcome, Policy, RESERVED_KINDS, Source,
+    End, ErrorCode, GapAction, GapReason, Kind, Leaf, Outcome, Policy, Prefix, RESERVED_KINDS,
+    Source,
 };
 use sealtap_common::note::{Note, PublicKey, Signer};
 use sealtap_common::tile::{Level, TilePath, entries, push_entry, tiles};
@@ -17,6 +18,7 @@ use sealtap_common::tree::{Frontier, Hash, leaf_hash, verify_consistency, verify
 use sealtap_common::unit::{
     Context, Ingress, Interim, RequestHead, ResponseHead, RunNamedBy, Trailers, Version,
 };
+use sealtap_common::verify::check_prefix;
 use sealtap_common::websocket::{EXTENSION, Indexer, MessageIndex};
 use serde_json::Value;
 
@@ -80,6 +82,53 @@ fn commitments() {
         assert_eq!(finished.length, number(&named["length"]));
         assert_eq!(u64::from(finished.segments), number(&named["segments"]));
         assert_eq!(base64(&finished.root), text(&named["root"]));
+    }
+}
+
+#[test]
+fn prefixes() {
+    let vectors = vectors("commitments.json");
+    let key = BodyKey::new(hash(&vectors["key"]));
+    let prefixes = list(&vectors["prefixes"]);
+    assert_eq!(prefixes.len(), 4);
+    for vector in prefixes {
+        let kind = UnitKind::from_number(u16::try_from(number(&vector["kind"])).unwrap()).unwrap();
+        let (mut root, mut bytes, mut tuples) = (BodyRoot::new(), Vec::new(), Vec::new());
+        for segment in list(&vector["segments"]).iter().map(hex) {
+            let commitment = commit(&key.salt(root.next_index()), &segment);
+            tuples.push(root.push(segment.len() as u64, kind, commitment).unwrap());
+            bytes.extend(segment);
+        }
+        let tail = hex(&vector["tail"]);
+        bytes.extend(&tail);
+        let named = &vector["prefix"];
+        let length = number(&named["length"]);
+        let prefix = Prefix {
+            length,
+            root: root.root(),
+            segments: root.next_index(),
+            tail: (!tail.is_empty()).then(|| commit(&key.tail_salt(length), &tail)),
+        };
+        assert!(prefix.is_consistent());
+        assert_eq!(u64::from(prefix.segments), number(&named["segments"]));
+        assert_eq!(base64(&prefix.root), text(&named["root"]));
+        assert_eq!(prefix.tail.map(|tail| base64(&tail)).as_deref(), named["tail"].as_str());
+
+        // More bytes follow; what was said still holds, and nothing else does.
+        bytes.extend(b" and more");
+        check_prefix(&prefix, &tuples, Some((&key, &bytes))).unwrap();
+        check_prefix(&prefix, &tuples, None).unwrap();
+        for at in 0..usize::try_from(length).unwrap() {
+            let mut other = bytes.clone();
+            other[at] ^= 1;
+            let closed = at < usize::try_from(root.length()).unwrap();
+            let found = check_prefix(&prefix, &tuples, Some((&key, &other)));
+            assert_eq!(found.is_ok(), closed, "the tail is opened, segments by their tuples");
+        }
+        if !tuples.is_empty() {
+            tuples[0].commitment[0] ^= 1;
+            assert!(check_prefix(&prefix, &tuples, None).is_err());
+        }
     }
 }
 
@@ -253,6 +302,8 @@ fn the_worked_bytes_of_the_format_are_those_of_the_vectors() {
         text(&vectors("note.json")["vkey"]),
         text(&exchange["leaf_hash"]),
         text(&commitments["units"][5]["unit"]["root"]),
+        text(&commitments["prefixes"][3]["prefix"]["root"]),
+        text(&commitments["prefixes"][3]["prefix"]["tail"]),
     ] {
         assert!(format.contains(worked), "{worked}");
     }

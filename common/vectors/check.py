@@ -13,7 +13,7 @@ import ed25519
 import sealtap_format as form
 
 CHECKED = {"exchange", "refused", "interrupted", "restart", "heartbeat", "gap", "adopted",
-           "retention"}
+           "retention", "progress"}
 KNOWN_EXTENSIONS = {kind: {"websocket-messages"} for kind in ("exchange", "interrupted")}
 
 
@@ -71,6 +71,19 @@ def covered(highest, ranges):
     return {n for first, last in ranges for n in range(first, last + 1) if 1 <= n <= highest}
 
 
+def begins(prefix, later):
+    """A prefix, and the prefix or the body that it grew into."""
+    if prefix is None:
+        return
+    require(later is not None, "a response is gone")
+    require(prefix["length"] <= later["length"], "a body is shorter than it was")
+    require(prefix["segments"] <= later["segments"], "a body has fewer segments than it had")
+    if prefix["segments"] == later["segments"]:
+        require(prefix["root"] == later["root"], "a body begins differently")
+    if prefix["length"] == later["length"] and "tail" in later:
+        require(prefix == later, "a prefix changed in place")
+
+
 class History:
     """Step 9."""
 
@@ -96,6 +109,8 @@ class History:
             require(value["boot"] == self.current and not boot["closed"], "not the running boot")
             if kind == "heartbeat":
                 self.heartbeat(value, boot)
+            elif kind == "progress":
+                self.progress(value, boot)
             elif kind == "gap":
                 ended = value["began"] if value["ended"] is None else value["ended"]
                 require(value["began"] <= ended <= value["sealed"], "times of a gap")
@@ -123,13 +138,19 @@ class History:
             require(previous["clean"] == boot["closed"], "clean")
             require(previous["highest"] >= max(boot["sealed"], default=0), "highest")
         self.current = value["boot"]
-        self.boots[self.current] = {"sealed": set(), "closed": False, "ended": None}
+        self.boots[self.current] = {"sealed": set(), "closed": False, "ended": None,
+                                    "progress": {}}
 
     def exchange(self, value, leaf_hash):
         require(value["started"] <= value["ended"] <= value["sealed"], "times")
         boot, number = self.boots[value["boot"]], value["number"]
         require(number not in boot["sealed"] and not boot["closed"], "number or closed boot")
         boot["sealed"].add(number)
+        earlier = boot["progress"].pop(number, None)
+        if earlier:
+            require(earlier["exchange"] == value["exchange"], "another exchange than in progress")
+            for way in ("request", "response"):
+                begins(earlier[way], value[way] and value[way]["body"])
         if boot["ended"]:
             require(number <= boot["ended"]["highest"], "number above the highest")
             if number in covered(number, boot["ended"]["open"]):
@@ -138,6 +159,19 @@ class History:
         position, previous = self.runs.get(run["id"], (0, None))
         require((run["position"], run["previous"]) == (position + 1, previous), "run")
         self.runs[run["id"]] = (position + 1, leaf_hash)
+
+    def progress(self, value, boot):
+        told = boot["progress"]
+        for first, last in value["unchanged"]:
+            require(all(number in told for number in range(first, last + 1)), "unchanged of nothing")
+        for entry in value["entries"]:
+            number, earlier = entry["number"], told.get(entry["number"])
+            require(number not in boot["sealed"], "progress of what has a leaf")
+            if earlier:
+                require(earlier["exchange"] == entry["exchange"], "another exchange")
+                for way in ("request", "response"):
+                    begins(earlier[way], entry[way])
+            told[number] = entry
 
     def heartbeat(self, value, boot):
         require(value["part"] == len(self.parts) + 1, "part")

@@ -37,8 +37,12 @@ def commitments():
                        "body": named})
     units = [{"kind": kind, "bytes": data.decode(), "unit": form.unit(key, kind, data)}
              for kind, data in sample_units()]
+    prefixes = [{"kind": kind, "segments": [part.hex() for part in parts], "tail": tail.hex(),
+                 "prefix": form.prefix(key, parts, kind, tail)}
+                for kind, parts, tail in [(0, [], b""), (0, [], b"hello"), (6, [b"data: 1\n\n"], b""),
+                                          (6, [b"data: 1\n\n"], b"data: 2")]]
     return {"key": key.hex(), "segments": segments, "bodies": bodies, "units": units,
-            "websocket": websocket()}
+            "prefixes": prefixes, "websocket": websocket()}
 
 
 def websocket():

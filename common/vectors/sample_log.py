@@ -83,6 +83,17 @@ class Log:
         self.add("heartbeat", boot=self.id, clock={"boottime": 6_000_000, "wall": START},
                  closing=closing, highest=highest, open=open_ranges, part=part, parts=parts)
 
+    def progress(self, prefixes, unchanged=()):
+        """`prefixes`: for each number the request's bytes so far, and the response's if it has any."""
+        entries = []
+        for number, (asked, answered) in prefixes.items():
+            key = random_bytes(f"key {self.id} {number}", 32)
+            entries.append({
+                "exchange": random_bytes(f"exchange {self.id} {number}", 16).hex(),
+                "number": number, "request": form.prefix(key, [], 0, asked),
+                "response": answered and form.prefix(key, answered[:-1], 6, answered[-1])})
+        self.add("progress", boot=self.id, entries=entries, unchanged=list(unchanged))
+
     def exchange(self, number, boot=None, outcome="complete", websocket=False):
         """One exchange; its outcome decides which parts it has."""
         boot = boot or self.id
@@ -124,6 +135,8 @@ def entries():
     for number in [1, 2, 4, 3]:
         log.exchange(number)
     log.heartbeat(7, [[5, 7]])
+    log.progress({5: (b"ask " * 5, [b""]), 7: (b"ask " * 2, None)})
+    log.progress({5: (b"ask " * 5, [b"data: a\n\n" * 3, b"data: "])}, [[7, 7]])
     log.exchange(6, outcome="upstream_failed")
     log.heartbeat(8, [[5, 5]], part=1, parts=2)
     log.heartbeat(8, [[7, 8]], part=2, parts=2)
@@ -141,7 +154,7 @@ def entries():
     for number in range(1, 31):
         log.exchange(number, websocket=number == 12)
     # An idle night, so that the log reaches into a second tile.
-    for _ in range(220):
+    for _ in range(218):
         log.heartbeat(30, [])
     log.heartbeat(30, [], closing=True)
     return log.entries

@@ -223,6 +223,15 @@ def body(key, segments, kind, dialect):
     return tuples, named
 
 
+def prefix(key, segments, kind, tail):
+    """What a progress leaf says of a body with these closed segments and these bytes behind them."""
+    tuples, named = body(key, segments, kind, None)
+    length = named["length"] + len(tail)
+    salt_bytes = hmac.digest(key, b"sealtap/v1/tail\0" + length.to_bytes(8, "big"), "sha256")
+    return {"length": length, "root": named["root"], "segments": len(tuples),
+            "tail": b64(commitment(salt_bytes, tail)) if tail else None}
+
+
 def pieces(data):
     return [data[start:start + PIECE] for start in range(0, len(data), PIECE)]
 

@@ -5,6 +5,9 @@
 //! 3. The restart leaf with everything recovered: sealed before a client is listened to.
 //! 4. The threads behind the traffic, then the listener.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use std::time::Duration;
 
 use rustls::crypto::SecureRandom;
 use sealtap_common::leaf::{EncodeError, Policy};
-use tokio::sync::watch::Receiver;
+use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
 use crate::accept::{ListenError, Listener, TlsError, server_config};
@@ -193,13 +196,18 @@ impl Gateway {
         let sealer = Sealer::start(Parts {
             batches,
             journal: journal.clone(),
+            directory: data.journal(),
             extents: Extents::new(&data.journal()),
             ledger,
             log,
             store,
             pins,
             recovered: to_store,
-            pace: Pace { checkpoint: config.log.checkpoint, heartbeat: config.log.heartbeat },
+            pace: Pace {
+                checkpoint: config.log.checkpoint,
+                heartbeat: config.log.heartbeat,
+                progress: config.log.progress,
+            },
             progress: Arc::clone(&progress),
             retention: (retention_policy(config), timeline),
         })?;
@@ -232,26 +240,39 @@ impl Gateway {
         &self.report
     }
 
-    /// Serves until `stop` turns true, then seals what is pending.
+    /// Serves until `stop` turns true, then seals what is pending. Stops by itself when nothing can
+    /// be captured or sealed any more.
     ///
     /// # Errors
     ///
-    /// [`JournalError`]: records could not be written, and are named.
-    pub async fn serve(self, stop: Receiver<bool>) -> Result<(), JournalError> {
+    /// [`JournalError`]: records could not be written, and are named; or a thread behind the traffic
+    /// has ended before its time, and the next start seals what it left.
+    pub async fn serve(self, mut stop: Receiver<bool>) -> Result<(), JournalError> {
         let Self { journal, sealer, journey, listener, observe_listener, writer, .. } = self;
         let mut observers = JoinSet::new();
         observers.spawn(watch(Arc::clone(&journey.observe)));
         if let Some(listener) = observe_listener {
             observers.spawn(listener.serve(Arc::clone(&journey.observe)));
         }
-        listener.serve(Arc::clone(&journey), stop, GRACE).await;
+        let (tell, told) = channel(false);
+        let watching = async {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => {}
+                () = journal.ended() => {
+                    tracing::error!("nothing can be captured or sealed any more: the gateway stops");
+                }
+            }
+            // The listener waits for this, whoever asked for it.
+            let _ = tell.send(true);
+        };
+        tokio::join!(listener.serve(Arc::clone(&journey), told, GRACE), watching);
         observers.shutdown().await;
         drop(journey);
         let closed = tokio::task::spawn_blocking(move || {
             let closed = journal.close();
-            sealer.finish();
+            let finished = sealer.finish();
             drop(writer);
-            closed
+            closed.and(finished)
         });
         closed.await.unwrap_or(Ok(()))
     }

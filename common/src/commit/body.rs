@@ -244,6 +244,18 @@ impl BodyRoot {
         Ok(())
     }
 
+    /// Bytes of the segments so far.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The root over the segments so far.
+    #[must_use]
+    pub fn root(&self) -> Hash {
+        self.tree.root()
+    }
+
     /// The body as a leaf names it.
     #[must_use]
     pub fn finish(&self, dialect: Dialect) -> Body {

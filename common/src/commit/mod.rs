@@ -18,6 +18,7 @@ use crate::tree::Hash;
 
 const SALT_LABEL: &[u8] = b"sealtap/v1/salt\0";
 const SEGMENT_LABEL: &[u8] = b"sealtap/v1/segment\0";
+const TAIL_LABEL: &[u8] = b"sealtap/v1/tail\0";
 const HEADER_LABEL: &[u8] = b"sealtap/v1/header";
 
 /// The longest segment in bytes; of a `bytes/1` body every segment but the last has this length.
@@ -46,6 +47,15 @@ impl BodyKey {
         let mut mac = keyed(&self.0);
         mac.update(SALT_LABEL);
         mac.update(&index.to_be_bytes());
+        Salt::new(mac.finalize().into_bytes().into())
+    }
+
+    /// The salt of the bytes behind the last closed segment, when the body had `length` bytes.
+    #[must_use]
+    pub fn tail_salt(&self, length: u64) -> Salt {
+        let mut mac = keyed(&self.0);
+        mac.update(TAIL_LABEL);
+        mac.update(&length.to_be_bytes());
         Salt::new(mac.finalize().into_bytes().into())
     }
 }

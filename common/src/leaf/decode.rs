@@ -48,6 +48,7 @@ impl Leaf {
             Some(Kind::Gap) => Self::Gap(gap(members)?),
             Some(Kind::Adopted) => Self::Adopted(adopted(members)?),
             Some(Kind::Retention) => Self::Retention(Retention::decode(members)?),
+            Some(Kind::Progress) => Self::Progress(super::progress::decode(members)?),
             None => {
                 json::same(&value.encode(), bytes)?;
                 Self::Unchecked(unchecked(name, &members, bytes)?)
@@ -252,7 +253,7 @@ pub(super) fn id(value: &Value) -> Result<Id, Problem> {
     value.text()?.parse().map_err(|error| Problem::Value(format!("{error}")))
 }
 
-fn hash(value: &Value) -> Result<Hash, Problem> {
+pub(super) fn hash(value: &Value) -> Result<Hash, Problem> {
     base64_array(value.text()?).map_err(|error| Problem::Value(error.to_string()))
 }
 

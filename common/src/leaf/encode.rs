@@ -33,6 +33,7 @@ impl Leaf {
             Self::Gap(leaf) => leaf.encode(),
             Self::Adopted(leaf) => leaf.encode(),
             Self::Retention(leaf) => leaf.encode(),
+            Self::Progress(leaf) => leaf.encode(),
             Self::Unchecked(leaf) => Ok(leaf.bytes.clone()),
         }
     }
@@ -79,7 +80,7 @@ impl Writer {
         self
     }
 
-    fn hash(&mut self, hash: &Hash) -> &mut Self {
+    pub(super) fn hash(&mut self, hash: &Hash) -> &mut Self {
         self.word(&base64(hash))
     }
 

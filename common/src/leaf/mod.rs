@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+mod progress;
 mod ranges;
 mod retention;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod words;
 
 pub use decode::DecodeError;
 pub use encode::EncodeError;
+pub use progress::{Prefix, Progress, ProgressEntry};
 pub use ranges::{Ranges, RangesError};
 pub use retention::{Limit, Retention};
 pub use words::{
@@ -44,6 +46,8 @@ pub enum Leaf {
     Adopted(Adopted),
     /// Contents of exchanges are no longer held.
     Retention(Retention),
+    /// What open exchanges have shown so far.
+    Progress(Progress),
     /// A reserved or unknown kind: its place in the log is checked, its content is not.
     Unchecked(Unchecked),
 }
@@ -246,6 +250,7 @@ impl Leaf {
             Self::Gap(leaf) => leaf.sealed,
             Self::Adopted(leaf) => leaf.sealed,
             Self::Retention(leaf) => leaf.sealed,
+            Self::Progress(leaf) => leaf.sealed,
             Self::Unchecked(leaf) => leaf.sealed,
         }
     }
@@ -260,6 +265,7 @@ impl Leaf {
             Self::Gap(_) => Kind::Gap.as_str(),
             Self::Adopted(_) => Kind::Adopted.as_str(),
             Self::Retention(_) => Kind::Retention.as_str(),
+            Self::Progress(_) => Kind::Progress.as_str(),
             Self::Unchecked(leaf) => &leaf.kind,
         }
     }
@@ -285,6 +291,7 @@ impl Leaf {
             Self::Gap(leaf) => Some(&leaf.ext),
             Self::Adopted(leaf) => Some(&leaf.ext),
             Self::Retention(leaf) => Some(&leaf.ext),
+            Self::Progress(leaf) => Some(&leaf.ext),
             Self::Unchecked(_) => None,
         }
     }

@@ -21,6 +21,8 @@ words! {
         Adopted = "adopted",
         /// What is no longer held of exchanges that were sealed before.
         Retention = "retention",
+        /// What open exchanges have shown so far.
+        Progress = "progress",
     }
 }
 
@@ -137,8 +139,7 @@ words! {
 }
 
 /// Kinds that later versions fill; a verifier of this version reports them as not checked.
-pub const RESERVED_KINDS: [&str; 18] = [
-    "progress",
+pub const RESERVED_KINDS: [&str; 17] = [
     "connection",
     "opaque",
     "run-opened",

@@ -3,7 +3,7 @@
 use crate::commit::{
     Body, BodyKey, BodyRoot, PIECE, TilingError, Tuple, Unit, UnitKind, commit, unit,
 };
-use crate::leaf::Dialect;
+use crate::leaf::{Dialect, Prefix};
 
 /// Why bytes are not what a leaf commits to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +78,33 @@ pub fn check_body(
         rest = after;
     }
     if root.finish(sealed.dialect) == *sealed { Ok(()) } else { Err(ContentError::Root) }
+}
+
+/// Checks that a body begins with what a progress leaf said of it: by its tuples, and with the key
+/// and the bytes also behind the last segment that was closed then.
+///
+/// # Errors
+/// [`ContentError`] says what does not fit.
+pub fn check_prefix(
+    prefix: &Prefix,
+    tuples: &[Tuple],
+    opened: Option<(&BodyKey, &[u8])>,
+) -> Result<(), ContentError> {
+    let mut root = BodyRoot::new();
+    let closed = usize::try_from(prefix.segments).ok().and_then(|count| tuples.get(..count));
+    for tuple in closed.ok_or(ContentError::Root)? {
+        root.push_tuple(tuple)?;
+    }
+    if root.root() != prefix.root || root.length() > prefix.length {
+        return Err(ContentError::Root);
+    }
+    let Some((key, bytes)) = opened else { return Ok(()) };
+    let range = usize::try_from(root.length()).ok().zip(usize::try_from(prefix.length).ok());
+    let tail = range.and_then(|(from, to)| bytes.get(from..to));
+    let tail =
+        tail.ok_or(ContentError::Length { expected: prefix.length, found: length(bytes) })?;
+    let expected = (!tail.is_empty()).then(|| commit(&key.tail_salt(prefix.length), tail));
+    if prefix.tail == expected { Ok(()) } else { Err(ContentError::Segment(prefix.segments)) }
 }
 
 /// Fixed pieces have one length; how many events make a group is the gateway's choice.

@@ -1,13 +1,14 @@
 //! Step 9: what the leaves say, taken together: times, boots, numbers, runs. Nothing may be left out
 //! without showing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::numbers::Numbers;
 use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
-    Adopted, Exchange, Gap, Heartbeat, Leaf, Outcome, Previous, Ranges, Restart, Retention, RunLink,
+    Adopted, Body, Exchange, Gap, Heartbeat, Leaf, Outcome, Prefix, Previous, Progress,
+    ProgressEntry, Ranges, Restart, Retention, RunLink,
 };
 use crate::tree::Hash;
 
@@ -30,6 +31,8 @@ struct Boot {
     sealed: Numbers,
     /// The highest number that a heartbeat has stated.
     stated: u64,
+    /// What progress leaves last said of exchanges that have no leaf yet.
+    progress: BTreeMap<u64, ProgressEntry>,
     /// It said goodbye.
     closed: bool,
     /// What the next restart said of it.
@@ -56,6 +59,7 @@ impl History {
             Leaf::Gap(leaf) => self.gap(leaf),
             Leaf::Adopted(leaf) => self.adopted(leaf, index),
             Leaf::Retention(leaf) => self.retention(leaf, index),
+            Leaf::Progress(leaf) => self.progress(leaf),
             Leaf::Unchecked(_) => Ok(()),
         });
         if let Err((what, detail)) = result {
@@ -140,6 +144,9 @@ impl History {
             let detail =
                 format!("exchange {} of boot {} has a second leaf", leaf.number, leaf.boot);
             return broken(What::Number, detail);
+        }
+        if let Some(earlier) = boot.progress.remove(&leaf.number) {
+            begins_with(leaf, &earlier)?;
         }
         if boot.closed {
             return broken(What::Boot, format!("boot {} was closed before", leaf.boot));
@@ -259,6 +266,32 @@ impl History {
         }
     }
 
+    /// Step 9.10: what is said of an open exchange only grows.
+    fn progress(&mut self, leaf: &Progress) -> Result<(), Broken> {
+        let boot = self.speaker(leaf.boot)?;
+        for (first, last) in leaf.unchanged.as_slice() {
+            let told = boot.progress.range(first..=last).count();
+            if to_u64(told) != (last - first).saturating_add(1) {
+                let detail = format!("of {first} to {last}, not every one has an earlier entry");
+                return broken(What::Progress, detail);
+            }
+        }
+        for entry in &leaf.entries {
+            let number = entry.number;
+            if boot.sealed.contains(number) {
+                return broken(What::Progress, format!("exchange {number} has its leaf already"));
+            }
+            if let Some(earlier) = boot.progress.insert(number, *entry)
+                && !continues(entry, &earlier)
+            {
+                let detail = format!("exchange {number} is not what it was before, and more");
+                return broken(What::Progress, detail);
+            }
+            boot.stated = boot.stated.max(number);
+        }
+        Ok(())
+    }
+
     /// The boot that may speak of itself now: the latest, unless it said goodbye.
     fn speaker(&mut self, id: Id) -> Result<&mut Boot, Broken> {
         let current = self.current == Some(id);
@@ -268,6 +301,30 @@ impl History {
             _ => broken(What::Boot, format!("boot {id} is not the one that runs")),
         }
     }
+}
+
+fn continues(entry: &ProgressEntry, earlier: &ProgressEntry) -> bool {
+    let response = match (&entry.response, &earlier.response) {
+        (_, None) => true,
+        (Some(now), Some(before)) => now.continues(before),
+        (None, Some(_)) => false,
+    };
+    response && entry.exchange == earlier.exchange && entry.request.continues(&earlier.request)
+}
+
+/// Step 9.10, when the exchange has its leaf.
+fn begins_with(leaf: &Exchange, earlier: &ProgressEntry) -> Result<(), Broken> {
+    let begins =
+        |prefix: &Prefix, body: Option<&Body>| body.is_some_and(|body| prefix.begins(body));
+    let response = leaf.response.as_ref().map(|response| &response.body);
+    let fits = leaf.exchange == earlier.exchange
+        && begins(&earlier.request, Some(&leaf.request.body))
+        && earlier.response.as_ref().is_none_or(|prefix| begins(prefix, response));
+    if fits {
+        return Ok(());
+    }
+    let detail = format!("exchange {} does not begin as a progress leaf says", leaf.number);
+    broken(What::Progress, detail)
 }
 
 fn broken<T>(what: What, detail: String) -> Result<T, Broken> {

@@ -16,7 +16,7 @@ mod report;
 mod tests;
 mod walk;
 
-pub use content::{ContentError, check_body, check_unit};
+pub use content::{ContentError, check_body, check_prefix, check_unit};
 pub use files::{FileError, LogFiles};
 pub use report::{Bodies, Check, Counts, Finding, Place, Report, Verdict, What};
 

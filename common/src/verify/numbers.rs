@@ -27,6 +27,12 @@ impl Numbers {
         true
     }
 
+    /// Whether a number was added.
+    pub(super) fn contains(&self, number: u64) -> bool {
+        let before = self.ranges.range(..=number).next_back();
+        before.is_some_and(|(_, last)| number <= *last)
+    }
+
     /// The highest number, 0 when there is none.
     pub(super) fn highest(&self) -> u64 {
         self.ranges.last_key_value().map_or(0, |(_, last)| *last)

@@ -41,6 +41,8 @@ words! {
         Run = "run",
         /// A heartbeat's parts do not fit.
         Heartbeat = "heartbeat",
+        /// A progress leaf and what follows do not fit each other.
+        Progress = "progress",
         /// The private store does not hold what a leaf commits to.
         Content = "content",
     }

@@ -241,8 +241,8 @@ impl Recorder {
             Direction::Request => kind::REQUEST_ENDED,
             Direction::Response => kind::RESPONSE_ENDED,
         };
-        let trailers = trailers
-            .map(|(received, sent)| self.heads.trailers(received, sent, &self.authority));
+        let trailers =
+            trailers.map(|(received, sent)| self.heads.trailers(received, sent, &self.authority));
         let trailers = trailers.as_deref().map(|unit| Cow::Borrowed(serde_bytes::Bytes::new(unit)));
         self.write(kind, &Ended { end: end.as_str().into(), same, trailers })
     }

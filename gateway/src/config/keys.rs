@@ -56,7 +56,7 @@ pub const SECRETS: Keys = Keys { section: "secrets", keys: &["headers", "query"]
 pub const FORWARDED: Keys = Keys { section: "forwarded", keys: &["via", "forwarded"] };
 
 /// `[log]`
-pub const LOG: Keys = Keys { section: "log", keys: &["checkpoint", "heartbeat"] };
+pub const LOG: Keys = Keys { section: "log", keys: &["checkpoint", "heartbeat", "progress"] };
 
 /// `[journal]`
 pub const JOURNAL: Keys = Keys { section: "journal", keys: &["file_size", "pending"] };

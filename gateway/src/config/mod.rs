@@ -181,11 +181,15 @@ pub struct Log {
     pub checkpoint: Duration,
     /// Between two heartbeats.
     pub heartbeat: Duration,
+    /// How long an exchange may stay open before the log binds what came of it so far, and how often
+    /// it does so from then on.
+    pub progress: Duration,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { checkpoint: Duration::from_secs(1), heartbeat: Duration::from_secs(60) }
+        let minute = Duration::from_secs(60);
+        Self { checkpoint: Duration::from_secs(1), heartbeat: minute, progress: minute }
     }
 }
 

@@ -91,6 +91,8 @@ impl Reader<'_> {
             let checkpoint = Duration::from_millis(10)..=Duration::from_secs(60);
             set(&mut config.log.checkpoint, duration(&section, "checkpoint", &checkpoint));
             set(&mut config.log.heartbeat, duration(&section, "heartbeat", &(SECOND..=HOUR)));
+            let progress = Duration::from_millis(100)..=HOUR;
+            set(&mut config.log.progress, duration(&section, "progress", &progress));
         }
         if let Some(section) = top.section("journal", &keys::JOURNAL) {
             let size = |key: &str, range: std::ops::RangeInclusive<u64>| {

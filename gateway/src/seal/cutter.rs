@@ -4,7 +4,10 @@
 //! a group of events has [`GROUP`] bytes; events too long for a piece are cut like plain bytes.
 //! The same bytes give the same segments however they arrive.
 
-use sealtap_common::commit::{Body, BodyKey, BodyRoot, Dialect, PIECE, UnitKind, commit_parts};
+use sealtap_common::commit::{
+    Body, BodyKey, BodyRoot, Dialect, PIECE, UnitKind, commit, commit_parts,
+};
+use sealtap_common::leaf::Prefix;
 
 use super::sealed::Segment;
 
@@ -42,6 +45,19 @@ impl Cutter {
         match self.dialect {
             Dialect::Bytes => self.pieces(bytes),
             Dialect::EventStream => self.events(bytes),
+        }
+    }
+
+    /// The body so far: its closed segments, which are final, and the bytes behind them.
+    #[must_use]
+    pub fn prefix(&self) -> Prefix {
+        let length = self.root.length() + u64::try_from(self.partial.len()).unwrap_or(u64::MAX);
+        let tail = || commit(&self.key.tail_salt(length), &self.partial);
+        Prefix {
+            length,
+            root: self.root.root(),
+            segments: self.root.next_index(),
+            tail: (!self.partial.is_empty()).then(tail),
         }
     }
 

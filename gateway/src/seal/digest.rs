@@ -5,18 +5,19 @@
 //! as their bytes pass; nothing is read twice. What does not decode is treated as missing, since
 //! the journal has checked its own sums before.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use sealtap_common::commit::{self, Body, BodyKey, Unit};
-use sealtap_common::leaf::{End, ErrorCode, GapReason, Outcome, Policy, Ranges, Source};
-use sealtap_common::unit::{Context, Ingress, Interim, RunNamedBy};
+use sealtap_common::commit::{Body, Unit};
+use sealtap_common::leaf::{
+    End, ErrorCode, GapReason, Outcome, Policy, ProgressEntry, Ranges, Source,
+};
 
-use super::message::Message;
-use super::sealed::{Direction, SealedBody, SealedUnit, Slot};
-use super::websocket;
+use super::pins::Held;
+use super::sealed::{SealedBody, SealedUnit};
+use super::under_way::{Exchange, Told};
 use crate::capture::journal::{Batch, RESUMED, Reason, RecordRef, Resumed};
-use crate::capture::record::{Answered, Closed, Connected, ExchangeKeys, Opened, Requested, kind};
+use crate::capture::record::{Closed, Opened, kind};
 
 /// What the records say.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub enum Event {
 /// A time in which exchanges were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
+    /// The boot that refused.
+    pub boot: [u8; 16],
     /// When it began, in microseconds since the Unix epoch.
     pub began_us: u64,
     /// When it ended, where that is known.
@@ -67,6 +70,8 @@ pub struct Digested {
     pub error: Option<ErrorCode>,
     /// What the ends of its messages waited for.
     pub policy: Policy,
+    /// What its leaf says of its context.
+    pub context: Unit,
     /// The request's body and how it ended.
     pub request: (Body, End, bool),
     /// The response's body, how it ended, and who made it.
@@ -83,48 +88,10 @@ pub struct Digest {
     open: BTreeMap<u64, Exchange>,
     /// The highest number given.
     highest: u64,
-    /// The files that exchanges began in since [`Digest::begun`] was last asked.
-    begun: Vec<u64>,
-}
-
-/// One exchange while it is under way.
-#[derive(Debug)]
-struct Exchange {
-    boot: [u8; 16],
-    number: u64,
-    first_file: u64,
-    opened: Known,
-    connected: Option<(String, Option<String>)>,
-    request: Message,
-    response: Message,
-    answered: Option<(u64, Source)>,
-    /// What an answer of the gateway's own says of the exchange.
-    verdict: Option<(Outcome, ErrorCode)>,
-    interim: Vec<Vec<u8>>,
-}
-
-/// What the first record said.
-struct Known {
-    id: [u8; 16],
-    started_us: u64,
-    keys: ExchangeKeys,
-    run: [u8; 16],
-    run_by: RunNamedBy,
-    run_name: Option<String>,
-    client: String,
-    upstream_name: Option<String>,
-    upstream_url: Option<String>,
-    policy: Policy,
-}
-
-impl std::fmt::Debug for Known {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Keys stay out of every log.
-        formatter
-            .debug_struct("Known")
-            .field("started_us", &self.started_us)
-            .finish_non_exhaustive()
-    }
+    /// What began, and in which file, since [`Digest::begun`] was last asked.
+    begun: Vec<(Held, u64)>,
+    /// Bytes of the records of what is open.
+    bytes: u64,
 }
 
 impl Digest {
@@ -141,20 +108,43 @@ impl Digest {
         Ranges::from_numbers(self.open.keys().copied())
     }
 
+    /// How far exchanges have come that are open for `age` or longer: those of which something came
+    /// since they were asked for last, and the numbers of the others.
+    pub fn progress(&mut self, age: Duration) -> (Vec<ProgressEntry>, Ranges) {
+        let (mut entries, mut unchanged) = (Vec::new(), Vec::new());
+        let long = self.open.values_mut().filter(|exchange| exchange.since.elapsed() >= age);
+        for exchange in long {
+            if exchange.told == Told::All {
+                unchanged.push(exchange.number);
+                continue;
+            }
+            exchange.told = Told::All;
+            entries.push(exchange.progress());
+        }
+        (entries, Ranges::from_numbers(unchanged))
+    }
+
     /// The highest number given so far.
     #[must_use]
     pub fn highest(&self) -> u64 {
         self.highest
     }
 
-    /// The journal files of the exchanges that began since the last call.
-    pub fn begun(&mut self) -> Vec<u64> {
+    /// What began since the last call, and the journal file that says so.
+    pub fn begun(&mut self) -> Vec<(Held, u64)> {
         std::mem::take(&mut self.begun)
+    }
+
+    /// Bytes of the records of everything that is under way.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        self.bytes
     }
 
     /// Ends everything that is under way: those whose messages are both complete as complete, the
     /// rest as interrupted.
     pub fn interrupt(&mut self, mut emit: impl FnMut(Event)) {
+        self.bytes = 0;
         for (_, exchange) in std::mem::take(&mut self.open) {
             emit(Event::Exchange(Box::new(exchange.finish(None))));
         }
@@ -164,6 +154,7 @@ impl Digest {
     /// `file`. An end that is recorded there was still in memory when the journal failed: it was
     /// never released, so its exchange was cut.
     fn interrupt_after_outage(&mut self, file: u64, mut emit: impl FnMut(Event)) {
+        self.bytes = 0;
         for (_, mut exchange) in std::mem::take(&mut self.open) {
             for message in [&mut exchange.request, &mut exchange.response] {
                 if message.ended_in == Some(file) {
@@ -179,13 +170,17 @@ impl Digest {
         match record.kind {
             kind::OPENED => {
                 self.highest = self.highest.max(number);
-                self.begun.push(record.at.file);
                 if let Ok(opened) = postcard::from_bytes::<Opened<'_>>(record.payload) {
-                    self.open.insert(number, Exchange::new(boot, number, record.at.file, &opened));
+                    self.begun.push((Held::Exchange((boot, number)), record.at.file));
+                    let mut exchange = Exchange::new(boot, number, record.at.file, &opened);
+                    exchange.bytes = u64::from(record.at.length);
+                    self.bytes = self.bytes.saturating_add(exchange.bytes);
+                    self.open.insert(number, exchange);
                 }
             }
             kind::CLOSED => {
                 if let Some(exchange) = self.open.remove(&number) {
+                    self.bytes = self.bytes.saturating_sub(exchange.bytes);
                     let closed = postcard::from_bytes::<Closed<'_>>(record.payload).ok();
                     emit(Event::Exchange(Box::new(exchange.finish(closed))));
                 }
@@ -199,7 +194,9 @@ impl Digest {
                 // Whoever was under way when the journal failed was told so, and is over.
                 self.interrupt_after_outage(record.at.file, &mut *emit);
                 if let Some(resumed) = Resumed::decode(record.payload) {
+                    self.begun.push((Held::Gap(boot, resumed.began_us), record.at.file));
                     emit(Event::Gap(Gap {
+                        boot,
                         began_us: resumed.began_us,
                         ended_us: Some(resumed.ended_us),
                         count: resumed.refused,
@@ -209,6 +206,9 @@ impl Digest {
             }
             _ => {
                 if let Some(exchange) = self.open.get_mut(&number) {
+                    let bytes = u64::from(record.at.length);
+                    exchange.bytes = exchange.bytes.saturating_add(bytes);
+                    self.bytes = self.bytes.saturating_add(bytes);
                     exchange.record(record);
                 }
             }
@@ -223,186 +223,4 @@ pub fn gap_reason(reason: Reason) -> GapReason {
         Reason::DiskFull => GapReason::DiskFull,
         Reason::JournalFailed => GapReason::JournalFailed,
     }
-}
-
-impl Exchange {
-    fn new(boot: [u8; 16], number: u64, first_file: u64, opened: &Opened<'_>) -> Self {
-        let owned = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
-        let keys = opened.keys.clone();
-        Self {
-            boot,
-            number,
-            first_file,
-            connected: None,
-            request: Message::new(keys.request_body),
-            response: Message::new(keys.response_body),
-            answered: None,
-            verdict: None,
-            interim: Vec::new(),
-            opened: Known {
-                id: opened.id,
-                started_us: opened.started_us,
-                keys,
-                run: opened.run,
-                run_by: RunNamedBy::parse(&opened.run_by).unwrap_or(RunNamedBy::Connection),
-                run_name: owned(&opened.run_name),
-                client: opened.client.clone().into_owned(),
-                upstream_name: owned(&opened.upstream_name),
-                upstream_url: owned(&opened.upstream_url),
-                policy: if opened.strict { Policy::Strict } else { Policy::Relaxed },
-            },
-        }
-    }
-
-    fn record(&mut self, record: &RecordRef<'_>) {
-        let payload = record.payload;
-        match record.kind {
-            kind::REQUESTED => {
-                if let Ok(requested) = postcard::from_bytes::<Requested<'_>>(payload) {
-                    self.request.begin(requested.dialect, &requested.head);
-                }
-            }
-            kind::CONNECTED => {
-                if let Ok(connected) = postcard::from_bytes::<Connected<'_>>(payload) {
-                    let tls = connected.tls.map(Cow::into_owned);
-                    self.connected = Some((connected.address.into_owned(), tls));
-                }
-            }
-            kind::REQUEST_DATA => self.request.data(record),
-            kind::RESPONSE_DATA => self.response.data(record),
-            kind::REQUEST_MARK => websocket::mark(&mut self.request, record),
-            kind::RESPONSE_MARK => websocket::mark(&mut self.response, record),
-            kind::REQUEST_ENDED => self.request.end(record),
-            kind::RESPONSE_ENDED => self.response.end(record),
-            kind::INTERIM => self.interim.push(payload.to_vec()),
-            kind::ANSWERED => {
-                if let Ok(answered) = postcard::from_bytes::<Answered<'_>>(payload) {
-                    self.response.begin(answered.dialect, &answered.head);
-                    if answered.websocket {
-                        let at = answered.at_us;
-                        websocket::begin(at, &mut self.request, &mut self.response);
-                    }
-                    self.verdict = answered.by_gateway.and_then(|(outcome, error)| {
-                        Some((Outcome::parse(&outcome)?, ErrorCode::parse(&error)?))
-                    });
-                    let source = match self.verdict {
-                        Some(_) => Source::Gateway,
-                        None => Source::Upstream,
-                    };
-                    self.answered = Some((answered.at_us, source));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn finish(mut self, closed: Option<Closed<'_>>) -> Digested {
-        let known = &self.opened;
-        let whole =
-            |message: &Message| matches!(message.ended, Some((End::Complete | End::Trailers, _)));
-        let answered_us = self.answered.map(|(at, _)| at);
-        let closed = closed.and_then(|closed| {
-            let error = closed.error.as_deref().and_then(ErrorCode::parse);
-            Some((Outcome::parse(&closed.outcome)?, error, closed.at_us))
-        });
-        let (outcome, error, ended_us) = closed.unwrap_or_else(|| {
-            let (outcome, error) = match self.verdict {
-                Some((outcome, error)) if whole(&self.response) => (outcome, Some(error)),
-                None if whole(&self.request) && whole(&self.response) => (Outcome::Complete, None),
-                _ => (Outcome::Interrupted, None),
-            };
-            (outcome, error, known.started_us.max(answered_us.unwrap_or_default()))
-        });
-
-        let mut units = Vec::new();
-        let mut unit = |slot: Slot, key: &[u8; 32], bytes: Option<Vec<u8>>| {
-            if let Some(bytes) = bytes {
-                let root = commit::unit(&BodyKey::new(*key), slot.kind(), &bytes);
-                units.push((SealedUnit { slot, key: *key, bytes }, root));
-            }
-        };
-        let keys = &known.keys;
-        unit(Slot::Context, &keys.context, Some(self.context()));
-        unit(Slot::RequestHead, &keys.request_head, self.request.head.take());
-        unit(Slot::RequestTrailers, &keys.request_trailers, self.request.trailers.take());
-        let interim = joined(&self.interim);
-        let hinted = interim.is_some();
-        unit(Slot::Interim, &keys.interim, interim);
-        if self.answered.is_some() {
-            unit(Slot::ResponseHead, &keys.response_head, self.response.head.take());
-            unit(Slot::ResponseTrailers, &keys.response_trailers, self.response.trailers.take());
-            let messages = websocket::unit(&mut self.request, &mut self.response);
-            unit(Slot::Messages, &keys.response_trailers, messages);
-        }
-        let (boot, number, first_file) = (self.boot, self.number, self.first_file);
-        let Known { id, run, started_us, policy, .. } = self.opened;
-        let mut bodies = Vec::new();
-        let (body, end, same, sealed) = self.request.finish(Direction::Request);
-        bodies.extend(sealed);
-        let request = (body, end, same);
-        // Interim answers that reached the client are bound even where no final head followed.
-        let answered = self.answered.map(|(_, source)| source);
-        let source = answered.or(hinted.then_some(Source::Upstream));
-        let headless = self.answered.is_none();
-        let response = source.map(|source| {
-            let (body, end, same, sealed) = self.response.finish(Direction::Response);
-            bodies.extend(sealed);
-            (body, if headless { unanswered(outcome) } else { end }, same, source)
-        });
-        Digested {
-            boot,
-            number,
-            id,
-            run,
-            first_file,
-            started_us,
-            ended_us: ended_us.max(started_us),
-            answered_us,
-            outcome,
-            error,
-            policy,
-            request,
-            response,
-            units,
-            bodies,
-        }
-    }
-
-    fn context(&self) -> Vec<u8> {
-        fn octets(text: &str) -> Cow<'_, [u8]> {
-            Cow::Borrowed(text.as_bytes())
-        }
-        let known = &self.opened;
-        let connected = self.connected.as_ref();
-        Context {
-            client: octets(&known.client),
-            ingress: Ingress::Reverse,
-            run_by: known.run_by,
-            run_name: known.run_name.as_deref().map(octets),
-            upstream_address: connected.map(|(address, _)| octets(address)),
-            upstream_name: known.upstream_name.as_deref().map(octets),
-            upstream_tls: connected.and_then(|(_, tls)| tls.as_deref()).map(octets),
-            upstream_url: known.upstream_url.as_deref().map(octets),
-        }
-        .encode()
-    }
-}
-
-/// How a response without a final head ended.
-fn unanswered(outcome: Outcome) -> End {
-    match outcome {
-        Outcome::ClientCancelled => End::ClientCancelled,
-        Outcome::Complete | Outcome::UpstreamFailed => End::UpstreamFailed,
-        Outcome::Refused => End::GatewayRefused,
-        Outcome::Interrupted => End::Interrupted,
-    }
-}
-
-/// The interim answers as one unit.
-fn joined(interim: &[Vec<u8>]) -> Option<Vec<u8>> {
-    let mut heads = Vec::new();
-    for unit in interim {
-        heads.extend(Interim::decode(unit).ok()?.heads);
-    }
-    (!heads.is_empty()).then(|| Interim { heads }.encode())
 }

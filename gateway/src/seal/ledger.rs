@@ -8,17 +8,22 @@ use std::collections::HashMap;
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{
     Adopted, Clock, EncodeError, Exchange, Extensions, GapAction, Heartbeat, Leaf, Limit, Policy,
-    Previous, Ranges, Request, Response, Restart, Retention, RunLink, Source,
+    Previous, Progress, ProgressEntry, Ranges, Request, Response, Restart, Retention, RunLink,
+    Source,
 };
 use sealtap_common::tree::{Hash, leaf_hash};
 use sealtap_common::websocket::EXTENSION;
 
 use super::digest::{Digested, Gap};
+use super::pins::Held;
 use super::sealed::{SealedExchange, Slot};
 use crate::clock::{Reading, Timeline};
 
 /// Ranges of open numbers one heartbeat leaf holds: each takes 36 bytes at most, and a leaf 65,535.
-const RANGES: usize = 1_500;
+pub(super) const RANGES: usize = 1_500;
+
+/// Open exchanges that one progress leaf has entries for: each takes 560 bytes at most.
+const PREFIXES: usize = 110;
 
 /// Something that happened and is to be sealed.
 #[derive(Debug)]
@@ -55,6 +60,13 @@ pub enum Happening {
         /// What may be held.
         limit: Limit,
     },
+    /// Exchanges have been open for a while.
+    Progress {
+        /// Those of which something came since they were named last.
+        entries: Vec<ProgressEntry>,
+        /// The numbers of the others.
+        unchanged: Ranges,
+    },
 }
 
 /// A leaf that is not in the log yet.
@@ -64,6 +76,8 @@ pub struct Entry {
     pub leaf: Vec<u8>,
     /// What the store is to keep of it.
     pub exchange: Option<Box<Digested>>,
+    /// The outage that it tells of, which the journal keeps until then.
+    pub gap: Option<Held>,
 }
 
 /// Makes leaves.
@@ -97,6 +111,7 @@ impl Ledger {
     ///
     /// A leaf does not fit the format, which nothing that comes from the journal can cause.
     pub fn enter(&mut self, happening: Happening) -> Result<Vec<Entry>, EncodeError> {
+        let mut told = None;
         let leaf = match happening {
             Happening::Exchange(digested) => return Ok(vec![self.exchange(digested)?]),
             Happening::RunEnded(run) => {
@@ -106,16 +121,22 @@ impl Ledger {
             Happening::Heartbeat { highest, open, closing } => {
                 return self.heartbeat(highest, &open, closing);
             }
-            Happening::Gap(gap) => Leaf::Gap(sealtap_common::leaf::Gap {
-                action: GapAction::Refused,
-                began: gap.began_us,
-                boot: self.boot,
-                count: gap.count,
-                ended: gap.ended_us,
-                ext: Extensions::new(),
-                reason: gap.reason,
-                sealed: self.now(gap.ended_us.unwrap_or(gap.began_us)),
-            }),
+            Happening::Progress { entries, unchanged } => {
+                return self.progress(&entries, &unchanged);
+            }
+            Happening::Gap(gap) => {
+                told = Some(Held::Gap(gap.boot, gap.began_us));
+                Leaf::Gap(sealtap_common::leaf::Gap {
+                    action: GapAction::Refused,
+                    began: gap.began_us,
+                    boot: self.boot,
+                    count: gap.count,
+                    ended: gap.ended_us,
+                    ext: Extensions::new(),
+                    reason: gap.reason,
+                    sealed: self.now(gap.ended_us.unwrap_or(gap.began_us)),
+                })
+            }
             Happening::Restart { previous } => Leaf::Restart(Restart {
                 boot: self.boot,
                 clock: clock(),
@@ -138,7 +159,7 @@ impl Ledger {
                 sealed: self.now(0),
             }),
         };
-        Ok(vec![Entry { leaf: leaf.encode()?, exchange: None }])
+        Ok(vec![Entry { leaf: leaf.encode()?, exchange: None, gap: told }])
     }
 
     fn exchange(&mut self, digested: Box<Digested>) -> Result<Entry, EncodeError> {
@@ -171,14 +192,11 @@ impl Ledger {
             position: last.map_or(1, |(position, _)| position.saturating_add(1)),
             previous: last.map(|(_, hash)| *hash),
         };
-        // Every exchange has a context: its unit is made whatever else is missing.
-        let context = unit(Slot::Context)
-            .unwrap_or(sealtap_common::commit::Unit { length: 0, root: [0; 32] });
         let messages = unit(Slot::Messages).map(|unit| (EXTENSION.to_owned(), unit.root));
         let ext: Extensions = messages.into_iter().collect();
         let leaf = Exchange {
             boot: Id(digested.boot),
-            context,
+            context: digested.context,
             ended: digested.ended_us,
             error: digested.error,
             exchange: Id(digested.id),
@@ -194,7 +212,7 @@ impl Ledger {
         };
         let leaf = leaf.encode()?;
         self.runs.insert(digested.run, (run.position, leaf_hash(&leaf)));
-        Ok(Entry { leaf, exchange: Some(digested) })
+        Ok(Entry { leaf, exchange: Some(digested), gap: None })
     }
 
     fn heartbeat(
@@ -222,9 +240,29 @@ impl Ledger {
                 parts,
                 sealed: self.now(0),
             });
-            entries.push(Entry { leaf: leaf.encode()?, exchange: None });
+            entries.push(Entry { leaf: leaf.encode()?, exchange: None, gap: None });
         }
         Ok(entries)
+    }
+
+    /// As many leaves as it takes; each stands by itself.
+    fn progress(
+        &mut self,
+        entries: &[ProgressEntry],
+        unchanged: &Ranges,
+    ) -> Result<Vec<Entry>, EncodeError> {
+        let changed = entries.chunks(PREFIXES).map(|chunk| (chunk.to_vec(), Ranges::default()));
+        let silent = unchanged.as_slice().chunks(RANGES).map(|chunk| {
+            let ranges = Ranges::new(chunk.to_vec());
+            (Vec::new(), ranges.unwrap_or_default())
+        });
+        let mut leaves = Vec::new();
+        for (entries, unchanged) in changed.chain(silent) {
+            let (boot, ext, sealed) = (self.boot, Extensions::new(), self.now(0));
+            let leaf = Leaf::Progress(Progress { boot, entries, ext, sealed, unchanged });
+            leaves.push(Entry { leaf: leaf.encode()?, exchange: None, gap: None });
+        }
+        Ok(leaves)
     }
 
     /// Now, but not before `floor` or what was sealed before.
@@ -240,11 +278,31 @@ fn clock() -> Clock {
 }
 
 impl Digested {
+    /// What the journal keeps for it.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        Held::Exchange((self.boot, self.number))
+    }
+
+    /// About how much memory it takes until it is stored, its leaf included, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let units = self.units.iter().map(|(unit, _)| unit.bytes.capacity() + 160);
+        let bodies = self
+            .bodies
+            .iter()
+            .map(|body| 24 * (body.segments.capacity() + body.extents.capacity()));
+        let bytes = units.sum::<usize>() + bodies.sum::<usize>() + 4_096;
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+
     /// The exchange as the store takes it, now that its leaf stands at `leaf_index`.
     #[must_use]
     pub fn into_sealed(self, leaf_index: u64, leaf: Vec<u8>) -> SealedExchange {
         let ns = |until: u64| until.saturating_sub(self.started_us).saturating_mul(1_000);
+        let weight = self.weight();
         SealedExchange {
+            weight,
             leaf_index,
             leaf,
             boot: self.boot,

@@ -4,6 +4,7 @@
 //! stage makes: an exchange whose leaf is in the published log. Failures to publish are tried again
 //! until they go away; the journal holds everything until then. It never touches traffic.
 
+mod backlog;
 pub mod cutter;
 pub mod digest;
 pub mod keys;
@@ -17,7 +18,7 @@ pub mod progress;
 pub mod recovery;
 pub mod sealed;
 mod sealer;
-mod storing;
+mod under_way;
 mod websocket;
 
 pub use self::sealer::{Pace, Parts, Sealer};

@@ -11,7 +11,7 @@ use sealtap_common::leaf::{DecodeError, Leaf, Outcome, Previous, Ranges};
 use sealtap_common::tree::{Hash, leaf_hash};
 
 use super::digest::{Digest, Digested, Event, Gap, gap_reason};
-use super::ledger::Happening;
+use super::ledger::{Happening, RANGES};
 use super::log::{Log, ReadError};
 use super::pins::Pins;
 use super::sealed::SealedExchange;
@@ -87,13 +87,13 @@ pub fn recover(
     let mut take = |event: Event| match event {
         Event::Exchange(digested) => match in_log.remove(&digested.id) {
             Some((index, leaf)) => {
-                pins.hold(digested.first_file);
+                pins.hold(digested.held(), digested.first_file);
                 sealed.push(digested.into_sealed(index, leaf));
             }
             None => match store.compacted(&digested.boot, digested.number) {
                 Ok(true) => {}
                 Ok(false) => {
-                    pins.hold(digested.first_file);
+                    pins.hold(digested.held(), digested.first_file);
                     unsealed.push(digested);
                 }
                 Err(error) => compacted = Err(error),
@@ -113,7 +113,7 @@ pub fn recover(
         }
         digest.batch(&batch, &mut take);
         highest.insert(batch.boot, digest.highest());
-        pins.reading(batch.file);
+        pins.reading(batch.file, 0);
     }
     digest.interrupt(&mut take);
     compacted?;
@@ -130,33 +130,45 @@ pub fn recover(
     let unsealed = left;
     // A refusal that began and has no known end: coverage in between is unknown, and says so.
     gaps.extend(journal.open_gaps.iter().map(|gap| Gap {
+        boot: gap.boot,
         began_us: gap.began_us,
         ended_us: None,
         count: 0,
         reason: gap_reason(gap.reason),
     }));
+    let gaps = unsealed_gaps(log, gaps)?;
     sealed.sort_by_key(|exchange| exchange.leaf_index);
 
     let wanted: HashSet<[u8; 16]> = unsealed.iter().map(|digested| digested.run).collect();
     let (last, runs) = last_boot(log, &wanted)?;
-    let under_way: Vec<&Digested> = unsealed
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|digested| digested.outcome == Outcome::Interrupted)
-        .collect();
+    let (under_way, ended): (Vec<_>, Vec<_>) =
+        unsealed.into_iter().partition(|digested| digested.outcome == Outcome::Interrupted);
+    let last_boot = last.as_ref().map(|last| last.boot);
+    let mut open = Ranges::from_numbers(
+        under_way.iter().filter(|d| Some(d.boot) == last_boot).map(|digested| digested.number),
+    );
+    let mut happenings: Vec<Happening> = Vec::new();
+    let (before, after) = if open.as_slice().len() > RANGES {
+        // Once those that ended have their leaves, every number between two open ones has one, and
+        // a single range says it all.
+        open = open.joined(|_| true);
+        ended.into_iter().partition(|digested| Some(digested.boot) == last_boot)
+    } else {
+        (Vec::new(), ended)
+    };
+    happenings.extend(before.into_iter().map(Happening::Exchange));
     let previous = last.map(|last| Previous {
         boot: Id(last.boot),
         clean: last.closed,
         highest: last.highest.max(highest.get(&last.boot).copied().unwrap_or_default()),
-        open: Ranges::from_numbers(
-            under_way.iter().filter(|d| d.boot == last.boot).map(|digested| digested.number),
-        ),
+        open,
         torn: journal.torn.iter().map(|torn| torn.bytes).sum(),
     });
     let interrupted = under_way.len();
-    let mut happenings = vec![Happening::Restart { previous }];
+    happenings.push(Happening::Restart { previous });
     happenings.extend(gaps.into_iter().map(Happening::Gap));
-    happenings.extend(unsealed.into_iter().map(Happening::Exchange));
+    happenings.extend(after.into_iter().map(Happening::Exchange));
+    happenings.extend(under_way.into_iter().map(Happening::Exchange));
     Ok(Recovery { happenings, sealed, runs, interrupted })
 }
 
@@ -206,6 +218,31 @@ fn sealed_before(
         end = start;
     }
     Ok(found)
+}
+
+/// Those of `gaps` that the log does not tell of yet: a crash may have come between their leaves
+/// and the moment when the journal forgot them. Looks back as far as the restart of their oldest
+/// boot.
+fn unsealed_gaps(log: &Log, mut gaps: Vec<Gap>) -> Result<Vec<Gap>, RecoveryError> {
+    let mut boots: HashSet<[u8; 16]> = gaps.iter().map(|gap| gap.boot).collect();
+    let mut end = log.size();
+    while end > 0 && !boots.is_empty() {
+        let start = end.saturating_sub(STRIDE);
+        for (_, _, leaf) in leaves(log, start..end)?.into_iter().rev() {
+            match leaf {
+                Leaf::Gap(leaf) => {
+                    let told = (leaf.began, leaf.ended, leaf.count, leaf.reason);
+                    gaps.retain(|gap| (gap.began_us, gap.ended_us, gap.count, gap.reason) != told);
+                }
+                Leaf::Restart(restart) => {
+                    boots.remove(&restart.boot.0);
+                }
+                _ => {}
+            }
+        }
+        end = start;
+    }
+    Ok(gaps)
 }
 
 /// The boot that the log heard last.

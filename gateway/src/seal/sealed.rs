@@ -217,6 +217,8 @@ pub struct SealedExchange {
     pub ttfb_ns: Option<u64>,
     /// From the request's first byte to the exchange's end, in nanoseconds.
     pub duration_ns: u64,
+    /// About how much memory it takes until it is stored, in bytes.
+    pub weight: u64,
 }
 
 impl SealedExchange {

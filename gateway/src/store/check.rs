@@ -4,11 +4,12 @@
 //! Commitments are made anew from the stored bytes and keys, so an edited blob, an edited key and a
 //! missing row all show. Whether the log itself is sound is not asked here.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 
 use sealtap_common::commit::Body;
-use sealtap_common::leaf::{Exchange, Leaf, Ranges};
+use sealtap_common::leaf::{Exchange, Leaf, ProgressEntry, Ranges};
 use sealtap_common::websocket::{Indexer, MessageIndex, Side};
 use sha2::{Digest as _, Sha256};
 
@@ -122,6 +123,7 @@ impl StoreReader {
         let mut findings = 0;
         // A statement stands behind what it names.
         let (mut gone, mut stated) = (Gone::default(), Vec::new());
+        let mut told: HashMap<([u8; 16], u64), Vec<ProgressEntry>> = HashMap::new();
         for index in 0..size {
             let bytes = leaves.leaf(index).map_err(|source| StoreError::Leaf { index, source })?;
             let stored = self.at_leaf(index);
@@ -129,6 +131,12 @@ impl StoreReader {
                 Ok(Leaf::Exchange(leaf)) => Some(leaf),
                 Ok(Leaf::Retention(leaf)) => {
                     stated.push(leaf.leaves);
+                    None
+                }
+                Ok(Leaf::Progress(leaf)) => {
+                    for entry in leaf.entries {
+                        told.entry((leaf.boot.0, entry.number)).or_default().push(entry);
+                    }
                     None
                 }
                 _ => None,
@@ -150,7 +158,8 @@ impl StoreReader {
                 (Some(leaf), Ok(Some(stored))) => {
                     gone.interrupted();
                     check.exchanges += 1;
-                    check.bytes += self.check_one(&stored, &bytes, leaf, &mut at);
+                    let told = told.remove(&(leaf.boot.0, leaf.number)).unwrap_or_default();
+                    check.bytes += self.check_one(&stored, &bytes, leaf, &told, &mut at);
                 }
                 (Some(_), Ok(None)) if index >= watermark => check.pending += 1,
                 (Some(_), Ok(None)) => gone.push(index),
@@ -185,6 +194,7 @@ impl StoreReader {
         stored: &StoredExchange,
         bytes: &[u8],
         leaf: &Exchange,
+        told: &[ProgressEntry],
         at: &mut dyn FnMut(&'static str, String),
     ) -> u64 {
         check_record(stored, bytes, leaf, at);
@@ -204,19 +214,23 @@ impl StoreReader {
                 (None, None) => {}
                 (None, Some(_)) => at(part, "the log binds no such body".to_owned()),
                 (Some(_), None) => at(part, "it is not in the store".to_owned()),
-                (Some(bound), Some(_)) => match self.body_root(stored, direction) {
-                    Ok((root, sha256_agrees, messages)) => {
+                (Some(bound), Some(_)) => match self.remade(stored, direction, told) {
+                    Ok(made) => {
                         hashed += bound.length;
-                        if root != *bound {
+                        if made.body != *bound {
                             let detail = "its bytes, key or cuts are not those that were sealed";
                             at(part, detail.to_owned());
-                        } else if !sha256_agrees {
+                        } else if !made.sha256_agrees {
                             at(part, "its SHA-256 is not that of its bytes".to_owned());
-                        } else if let Some(Err(detail)) = side.map(|side| side.check(&messages)) {
+                        } else if let Some(Err(detail)) =
+                            side.map(|side| side.check(&made.messages))
+                        {
                             at(
                                 Slot::Messages.as_str(),
                                 format!("{}: {detail}", direction.as_str()),
                             );
+                        } else if !made.begins {
+                            at(part, "it does not begin as a progress leaf says".to_owned());
                         }
                     }
                     Err(error) => at(part, error.to_string()),
@@ -226,13 +240,20 @@ impl StoreReader {
         hashed
     }
 
-    /// The body as its stored bytes give it, whether the stored SHA-256 is theirs, and, of a
-    /// WebSocket session, the messages in it.
-    fn body_root(
+    /// The body as its stored bytes give it.
+    fn remade(
         &mut self,
         stored: &StoredExchange,
         direction: Direction,
-    ) -> Result<(Body, bool, Side), StoreError> {
+        told: &[ProgressEntry],
+    ) -> Result<Remade, StoreError> {
+        let prefixes = told.iter().filter_map(|entry| match direction {
+            Direction::Request => Some(&entry.request),
+            Direction::Response => entry.response.as_ref(),
+        });
+        let mut prefixes = prefixes.peekable();
+        let mut begins = true;
+        let mut index = 0_u32;
         let key = stored.body(direction).map(|body| body.key).unwrap_or_default();
         let mut made = Recommitment::new(key);
         let mut hash = Sha256::new();
@@ -242,15 +263,35 @@ impl StoreReader {
             if let Some(indexer) = &mut indexer {
                 indexer.push(bytes);
             }
+            while let Some(prefix) = prefixes.next_if(|prefix| prefix.segments <= index) {
+                begins &= prefix.segments == index && made.continues(prefix, Some(bytes));
+            }
+            index = index.saturating_add(1);
             made.take(segment, bytes).map_err(|error| {
                 let detail = format!("the segments do not tile: {error}");
                 StoreError::Malformed { exchange: hex(&stored.id), detail }
             })
         })?;
+        begins &= prefixes.all(|prefix| prefix.segments == index && made.continues(prefix, None));
         let agrees = <[u8; 32]>::from(hash.finalize()) == body.sha256;
-        let messages = indexer.map(Indexer::finish).unwrap_or_default();
-        Ok((made.finish(body.dialect), agrees, messages))
+        Ok(Remade {
+            body: made.finish(body.dialect),
+            sha256_agrees: agrees,
+            messages: indexer.map(Indexer::finish).unwrap_or_default(),
+            begins,
+        })
     }
+}
+
+/// A body made anew from what is stored.
+struct Remade {
+    body: Body,
+    /// Whether the stored SHA-256 is that of its bytes.
+    sha256_agrees: bool,
+    /// Of a WebSocket session, the messages in it.
+    messages: Side,
+    /// Whether it begins as was told while it was open.
+    begins: bool,
 }
 
 /// The stored message index; that it is the sealed one is asked elsewhere.

@@ -137,6 +137,7 @@ pub(super) fn chained(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
             Leaf::Gap(leaf) => leaf.sealed = at,
             Leaf::Adopted(leaf) => leaf.sealed = at,
             Leaf::Retention(leaf) => leaf.sealed = at,
+            Leaf::Progress(leaf) => leaf.sealed = at,
             Leaf::Unchecked(_) => {}
         }
     }

@@ -4,7 +4,7 @@ use super::log::{boot, chained, exchange, heartbeat, key, log_of, restart};
 use crate::encoding::Id;
 use crate::leaf::{
     Adopted, Exchange, Extensions, Gap, GapAction, GapReason, Heartbeat, Leaf, Limit, Outcome,
-    Previous, Ranges, Retention,
+    Prefix, Previous, Progress, ProgressEntry, Ranges, Retention,
 };
 use crate::verify::{Finding, Place, What, verify};
 
@@ -208,4 +208,83 @@ fn retention_names_what_came_before_it() {
     let goodbye = heartbeat(1, 0, &[], true);
     let late = vec![start, goodbye, retention(1, 1, 1)];
     assert_eq!(broken(late), [(What::Boot, Place::Leaf(2))]);
+}
+
+fn progress(entries: &[(u64, u64, Option<u64>)], unchanged: &[u64]) -> Leaf {
+    let prefix = |length: u64| Prefix {
+        length,
+        root: crate::tree::EMPTY_ROOT,
+        segments: 0,
+        tail: (length > 0).then_some([u8::try_from(length).unwrap(); 32]),
+    };
+    let entries = entries.iter().map(|(number, request, response)| ProgressEntry {
+        exchange: Id([7; 16]),
+        number: *number,
+        request: prefix(*request),
+        response: response.map(prefix),
+    });
+    Leaf::Progress(Progress {
+        boot: boot(1),
+        entries: entries.collect(),
+        ext: Extensions::new(),
+        sealed: 0,
+        unchanged: Ranges::from_numbers(unchanged.iter().copied()),
+    })
+}
+
+#[test]
+fn an_open_exchange_only_grows() {
+    let start = [restart(1, None)];
+    let told = [
+        progress(&[(1, 0, None), (2, 0, None)], &[]),
+        progress(&[(1, 0, Some(3))], &[2]),
+        progress(&[], &[1, 2]),
+        progress(&[(1, 0, Some(9))], &[]),
+    ];
+    let good = log(&[&start, &told, &numbers(1, &[2, 1]), &[heartbeat(1, 2, &[], false)]]);
+    assert_eq!(broken(good.clone()), NONE);
+
+    // Shrinks, changes in place, loses its answer, has it another id.
+    for wrong in [(1, 0, Some(2)), (1, 0, None)] {
+        let found = broken(log(&[&start, &told, &[progress(&[wrong], &[])]]));
+        assert_eq!(found, [(What::Progress, Place::Leaf(5))]);
+    }
+    let mut other = progress(&[(1, 0, Some(9))], &[]);
+    if let Leaf::Progress(leaf) = &mut other {
+        leaf.entries[0].exchange = Id([8; 16]);
+    }
+    assert_eq!(broken(log(&[&start, &told, &[other]])), [(What::Progress, Place::Leaf(5))]);
+
+    // Unknown numbers, numbers with a leaf, numbers that are then forgotten.
+    for range in [&[3][..], &[1, 2, 3]] {
+        let found = broken(log(&[&start, &told, &[progress(&[], range)]]));
+        assert_eq!(found, [(What::Progress, Place::Leaf(5))]);
+    }
+    let wide = Leaf::Progress(Progress {
+        boot: boot(1),
+        entries: Vec::new(),
+        ext: Extensions::new(),
+        sealed: 0,
+        unchanged: Ranges::new(vec![(1, (1 << 53) - 1)]).unwrap(),
+    });
+    assert_eq!(broken(log(&[&start, &told, &[wide]])), [(What::Progress, Place::Leaf(5))]);
+    for late in [progress(&[(1, 0, Some(9))], &[]), progress(&[], &[1])] {
+        assert_eq!(broken(log(&[&good, &[late]])), [(What::Progress, Place::Leaf(8))]);
+    }
+    let forgotten = log(&[&start, &told, &numbers(1, &[1]), &[heartbeat(1, 1, &[], false)]]);
+    assert_eq!(broken(forgotten), [(What::Number, Place::Leaf(6))]);
+
+    // The leaf has less than was said, or another beginning.
+    let shorter = log(&[&start, &[progress(&[(1, 0, Some(10))], &[])], &numbers(1, &[1])]);
+    assert_eq!(broken(shorter), [(What::Progress, Place::Leaf(2))]);
+    let found = edited(good, 6, |leaf| leaf.exchange = Id([8; 16]));
+    assert!(found.contains(&(What::Progress, Place::Leaf(6))), "{found:?}");
+}
+
+#[test]
+fn only_the_boot_that_runs_tells_of_progress() {
+    let first = [restart(1, None), progress(&[(1, 4, None)], &[])];
+    let second = [restart(2, previous(1, false, 1, &[1])), progress(&[], &[1])];
+    let found = broken(log(&[&first, &second]));
+    assert!(found.contains(&(What::Boot, Place::Leaf(3))), "{found:?}");
 }

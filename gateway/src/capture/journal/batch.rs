@@ -23,6 +23,8 @@ enum Bytes {
     Lent(Option<Buffer>, Arc<Pool>),
     /// Read from a file: the records alone.
     Read(Vec<u8>),
+    /// Carried over: each record with the place it had.
+    Carried(Vec<u8>),
 }
 
 /// One record of a batch.
@@ -73,13 +75,20 @@ impl Batch {
         Self { boot, file, sequence, from: after_header(offset), bytes }
     }
 
+    pub(super) fn carried(boot: [u8; 16], file: u64, sequence: u64, records: Vec<u8>) -> Self {
+        Self { boot, file, sequence, from: 0, bytes: Bytes::Carried(records) }
+    }
+
     /// The records, in order.
     pub fn records(&self) -> impl Iterator<Item = RecordRef<'_>> {
-        let payload = match &self.bytes {
-            Bytes::Lent(buffer, _) => buffer.as_ref().map(Buffer::payload).unwrap_or_default(),
-            Bytes::Read(payload) => payload.as_slice(),
+        let (rest, carried) = match &self.bytes {
+            Bytes::Lent(buffer, _) => {
+                (buffer.as_ref().map(Buffer::payload).unwrap_or_default(), false)
+            }
+            Bytes::Read(payload) => (payload.as_slice(), false),
+            Bytes::Carried(records) => (records.as_slice(), true),
         };
-        Records { rest: payload, file: self.file, offset: self.from }
+        Records { rest, file: self.file, offset: self.from, carried }
     }
 }
 
@@ -99,7 +108,7 @@ fn after_header(offset: u64) -> u64 {
 
 /// How many records `payload` holds, or `None` when it does not consist of whole records.
 pub(super) fn count(payload: &[u8]) -> Option<u32> {
-    let mut records = Records { rest: payload, file: 0, offset: 0 };
+    let mut records = Records { rest: payload, file: 0, offset: 0, carried: false };
     let count = u32::try_from(records.by_ref().count()).ok()?;
     records.rest.is_empty().then_some(count)
 }
@@ -108,6 +117,8 @@ struct Records<'a> {
     rest: &'a [u8],
     file: u64,
     offset: u64,
+    /// Each record tells its own place.
+    carried: bool,
 }
 
 impl<'a> Iterator for Records<'a> {
@@ -115,11 +126,13 @@ impl<'a> Iterator for Records<'a> {
 
     fn next(&mut self) -> Option<RecordRef<'a>> {
         let mut fields = Fields(self.rest);
+        let place = if self.carried { Some(fields.u64()?) } else { None };
         let length = fields.u32()?;
         let kind = fields.u8()?;
         let number = fields.u64()?;
         let payload = fields.slice(usize::try_from(length).ok()?)?;
-        let offset = self.offset.saturating_add(u64::try_from(RECORD_HEADER).unwrap_or_default());
+        let after = self.offset.saturating_add(u64::try_from(RECORD_HEADER).unwrap_or_default());
+        let offset = place.unwrap_or(after);
         self.rest = fields.0;
         self.offset = offset.saturating_add(u64::from(length));
         Some(RecordRef { kind, number, payload, at: Extent { file: self.file, offset, length } })

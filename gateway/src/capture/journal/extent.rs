@@ -1,8 +1,10 @@
 //! Bytes read back by extent, for what comes after sealing.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::carried::Index;
 use super::disk::{Directory, Disk, File};
 use super::error::on;
 use super::format::{Fields, RECORD_HEADER};
@@ -24,6 +26,8 @@ pub struct Extents {
     open: Vec<(u64, Arc<dyn File>)>,
     /// What was read last for parts: file, offset, bytes.
     window: (u64, u64, Vec<u8>),
+    /// Where records are that were carried over, once one was looked for in vain.
+    carried: Option<Index>,
 }
 
 impl Extents {
@@ -34,7 +38,7 @@ impl Extents {
     }
 
     pub(super) fn on(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, open: Vec::new(), window: (0, 0, Vec::new()) }
+        Self { disk, open: Vec::new(), window: (0, 0, Vec::new()), carried: None }
     }
 
     /// Adds the bytes at `extent` to the end of `bytes`.
@@ -83,7 +87,19 @@ impl Extents {
         let length = usize::try_from(part.length).unwrap_or(usize::MAX);
         if self.in_window(part, length).is_none() {
             let name = file_name(part.file);
-            let file = self.file(part.file, &name)?;
+            if self.read_carried(part, length, bytes)? {
+                return Ok(());
+            }
+            let file = match self.file(part.file, &name) {
+                Err(JournalError::Disk { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                    self.carried = Index::open(&self.disk)?;
+                    if self.read_carried(part, length, bytes)? {
+                        return Ok(());
+                    }
+                    self.file(part.file, &name)?
+                }
+                file => file?,
+            };
             let mut window = std::mem::take(&mut self.window.2);
             window.resize(length.max(WINDOW), 0);
             let count = file
@@ -103,6 +119,22 @@ impl Extents {
         Ok(())
     }
 
+    fn read_carried(
+        &self,
+        part: Extent,
+        length: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<bool, JournalError> {
+        let Some(carried) = &self.carried else { return Ok(false) };
+        let start = bytes.len();
+        bytes.resize(start.saturating_add(length), 0);
+        let read = carried.read(part, bytes.get_mut(start..).unwrap_or_default());
+        if !matches!(read, Ok(true)) {
+            bytes.truncate(start);
+        }
+        read.map_err(on("read", self.disk.path("carried")))
+    }
+
     fn in_window(&self, part: Extent, length: usize) -> Option<&[u8]> {
         let (file, offset, bytes) = &self.window;
         let from = part.offset.checked_sub(*offset).filter(|_| *file == part.file)?;
@@ -118,6 +150,14 @@ impl Extents {
     /// Closes files below `file`, which are no longer needed.
     pub fn forget_below(&mut self, file: u64) {
         self.open.retain(|(sequence, _)| *sequence >= file);
+        if self.window.0 < file {
+            self.window.2.clear();
+        }
+    }
+
+    /// Lets go of what was carried over, where that is not needed any more.
+    pub fn forget_carried(&mut self) {
+        self.carried = None;
     }
 
     fn file(&mut self, sequence: u64, name: &str) -> Result<Arc<dyn File>, JournalError> {

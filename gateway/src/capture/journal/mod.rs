@@ -25,6 +25,8 @@
 //! | `00000000000000000001.journal` | a file of the journal; its sequence, twenty digits |
 //! | `spare-1` | a filled file without a place yet; its content means nothing |
 //! | `spare-new` | a file being filled |
+//! | `carried` | records of exchanges not yet stored, from files taken back; see `carried.rs` |
+//! | `carried-new` | the same, being written |
 //! | `reserve` | two blocks that say when refusing began and ended |
 //! | `lock` | held by the one process that writes |
 //!
@@ -64,6 +66,7 @@
 
 mod batch;
 mod buffer;
+mod carried;
 #[cfg(test)]
 mod damage;
 mod disk;

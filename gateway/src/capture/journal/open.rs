@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use super::carried::Carried;
 use super::disk::{Directory, Disk};
 use super::error::on;
 use super::format::{BLOCK_U64, FileHeader, Origin};
@@ -50,6 +51,8 @@ pub struct Recovered {
     pub open_gaps: Vec<Gap>,
     /// The first file of the new boot: those below it belong to earlier ones.
     pub first_file: u64,
+    /// Files below this one are carried over, and only wait to be taken back.
+    carried: u64,
 }
 
 /// Owns the threads. When the last journal goes, they stop by themselves.
@@ -81,6 +84,16 @@ impl Drop for Helper {
         {
             tracing::error!("the journal's helper thread panicked");
         }
+    }
+}
+
+impl Owner {
+    pub(super) fn disk(&self) -> &Arc<dyn Disk> {
+        self.spares.disk()
+    }
+
+    pub(super) fn file_size(&self) -> u64 {
+        self.spares.file_size()
     }
 }
 
@@ -124,8 +137,11 @@ impl Journal {
         let current = begin_file(disk.as_ref(), &spares.take()?, header)?;
 
         let shared = Arc::new(Shared::new(options, file_size));
-        let files = u64::try_from(recovered.reader.files()?.len()).unwrap_or_default();
-        spares.files.store(files.saturating_add(1), Ordering::Relaxed);
+        let names = disk.list().map_err(on("list", disk.path("")))?;
+        let files = names.iter().filter(|name| file_sequence(name).is_some()).count();
+        spares.files.store(u64::try_from(files).unwrap_or_default(), Ordering::Relaxed);
+        // A crash came before the files that others stand for were taken back.
+        spares.recycle_below(recovered.carried);
         let (sender, batches) = sync_channel(BATCHES);
         let writer =
             Writer::new(Arc::clone(&shared), disk, Arc::clone(&spares), sender, current, reserve);
@@ -196,9 +212,37 @@ impl Journal {
         self.owner.spares.recycle_below(file);
     }
 
+    /// The first file that the journal itself still needs: it holds the end of an outage that is
+    /// written nowhere else yet.
+    #[must_use]
+    pub fn floor(&self) -> Option<u64> {
+        self.owner.spares.floor()
+    }
+
     /// Says that the gaps found when opening are in the signed log: the reserve forgets them.
     pub fn settle_gaps(&self) {
         self.shared.settle_gaps();
+    }
+
+    /// Waits until the journal has ended: because it was closed, or because it cannot go on.
+    pub async fn ended(&self) {
+        self.shared.ended().await;
+    }
+
+    /// To be asked when the batches have ended: whether everything that was appended is on disk and
+    /// was handed on.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    pub fn ended_well(&self) -> Result<(), Down> {
+        self.shared.ended_well()
+    }
+
+    /// Makes the writer thread panic at the next thing it does.
+    #[cfg(test)]
+    pub(crate) fn panic(&self) {
+        self.shared.panic();
     }
 
     /// What the journal has done and how it fares.
@@ -286,7 +330,9 @@ fn recover(
     }
     let reader = Reader::on(Arc::clone(disk), false, sequence);
     let first_file = header.sequence;
-    let recovered = Recovered { reader, boots, torn, open_gaps: Vec::new(), first_file };
+    let carried = Carried::open(disk)?.map_or(0, |carried| carried.stands.next);
+    let open_gaps = Vec::new();
+    let recovered = Recovered { reader, boots, torn, open_gaps, first_file, carried };
     Ok((recovered, header, ended))
 }
 

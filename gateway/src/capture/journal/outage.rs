@@ -100,6 +100,10 @@ impl Writer {
     /// Refuses until the journal works again, or has to close without.
     pub(super) fn outage(&mut self, failure: JournalError) -> Result<(), JournalError> {
         self.take_back();
+        if self.reader_gone {
+            // Nobody would ever seal what is captured, and nothing brings the reader back.
+            return Err(failure);
+        }
         let down = Down::from(failure);
         let gap = self.next_gap(&down);
         // Callers still get in here; what they append waits. Nobody is refused before the
@@ -129,6 +133,8 @@ impl Writer {
         }
         let ended_us = self.shared.options.timeline.now_us();
         let Gap { number, began_us, reason, .. } = gap;
+        // Until the reserve knows the end, the record that tells it must not go.
+        self.spares.keep(Some(self.current.header.sequence));
         // From here on exchanges are accepted, behind this record. If its own batch fails, it is
         // kept like any other, and the reserve still names the first beginning.
         let end = self.shared.go_up(RESUMED, |refused| {
@@ -177,7 +183,10 @@ impl Writer {
         }
         let boot = self.current.header.boot;
         match self.reserve.keep(|gap| gap.boot != boot) {
-            Ok(()) => self.outages.owed = None,
+            Ok(()) => {
+                self.outages.owed = None;
+                self.spares.keep(None);
+            }
             Err(failure) => warn!(%failure, "the end of an outage is not in the reserve yet"),
         }
     }

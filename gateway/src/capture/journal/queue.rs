@@ -65,7 +65,12 @@ struct State {
     urgent: bool,
     writer: Activity,
     closing: bool,
+    /// The writer has ended.
+    over: bool,
     settle_gaps: bool,
+    /// A test wants the writer to panic.
+    #[cfg(test)]
+    panic: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,7 +110,10 @@ impl Shared {
             urgent: false,
             writer: Activity::Busy,
             closing: false,
+            over: false,
             settle_gaps: false,
+            #[cfg(test)]
+            panic: false,
         };
         Self {
             options,
@@ -235,6 +243,26 @@ impl Shared {
         }
     }
 
+    /// Waits until the writer has ended, however it did.
+    pub(super) async fn ended(&self) {
+        loop {
+            let mut told = pin!(self.pool.room.notified());
+            told.as_mut().enable();
+            if self.state().over {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Why the writer ended, unless it was told to and left nothing unwritten.
+    pub(super) fn ended_well(&self) -> Result<(), Down> {
+        match self.state().down.clone() {
+            None | Some(Down::Closed) => Ok(()),
+            Some(down) => Err(down),
+        }
+    }
+
     pub(super) async fn durable(&self, position: Position) -> Result<(), Down> {
         if self.options.durability == Durability::Relaxed {
             return self.still_valid(position);
@@ -258,6 +286,13 @@ impl Shared {
 
     pub(super) fn down(&self) -> Option<Down> {
         self.state().down.clone()
+    }
+
+    #[cfg(test)]
+    pub(super) fn panic(&self) {
+        let mut state = self.state();
+        state.panic = true;
+        self.nudge(&mut state);
     }
 
     #[cfg(test)]

@@ -5,11 +5,14 @@
 //! nothing, and beside a running gateway it follows the live end: what is being written there may
 //! or may not be seen yet, and files taken back while it reads are passed over.
 
+mod before;
+
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
+use self::before::FromCarried;
 use super::disk::{Directory, Disk, File};
 use super::error::on;
 use super::format::{BLOCK, BLOCK_U64, BatchHeader, FileHeader, Origin};
@@ -21,13 +24,15 @@ use super::{Batch, JournalError, Torn};
 pub struct Reader {
     disk: Arc<dyn Disk>,
     live: bool,
-    /// The last file to read.
+    /// The first file to read, and the last.
+    first: u64,
     last: u64,
     place: Option<Place>,
     /// Boots seen so far, in order.
     boots: Vec<[u8; 16]>,
     torn: Vec<Torn>,
     finished: bool,
+    carried: FromCarried,
 }
 
 /// Where the reader is.
@@ -60,9 +65,18 @@ impl Reader {
         Ok(Self::on(Arc::new(Directory::existing(directory)), true, u64::MAX))
     }
 
+    /// Beside the gateway that writes it, from journal file `first` on. Gives nothing that the next
+    /// file says was given up after a failure.
+    #[must_use]
+    pub fn follow(directory: &Path, first: u64) -> Self {
+        let disk = Arc::new(Directory::existing(directory));
+        Self { first, carried: FromCarried::Nothing, ..Self::on(disk, true, u64::MAX) }
+    }
+
     pub(super) fn on(disk: Arc<dyn Disk>, live: bool, last: u64) -> Self {
         let (boots, torn) = (Vec::new(), Vec::new());
-        Self { disk, live, last, place: None, boots, torn, finished: false }
+        let carried = FromCarried::Unknown;
+        Self { disk, live, first: 0, last, place: None, boots, torn, finished: false, carried }
     }
 
     /// Unfinished ends found so far: where a crash cut off what was being written. Only a reader
@@ -87,13 +101,21 @@ impl Reader {
     /// See [`JournalError`]: each names the file and what to do.
     #[expect(clippy::should_implement_trait, reason = "it gives a Result of an Option")]
     pub fn next(&mut self) -> Result<Option<Batch>, JournalError> {
+        if let Some(batch) = self.next_carried()? {
+            return Ok(Some(batch));
+        }
         while !self.finished {
             let Some(mut place) = self.place.take() else {
-                let Some(first) = self.files()?.first().copied() else { return Ok(None) };
+                let Some(first) = self.files()?.first().copied() else { return self.no_files() };
                 let entered = self.enter(first)?;
+                self.follows_carried(entered.as_ref(), first)?;
                 self.place = entered;
                 continue;
             };
+            if self.live && place.until.is_none() {
+                // What lies here may have failed, and follow again in a file begun since.
+                place.until = self.first_batch(place.header.sequence.saturating_add(1))?;
+            }
             if place.until.is_none_or(|until| place.expected < until)
                 && let Found::Whole(batch, payload) = self.look(&place)?
                 && batch.sequence == place.expected
@@ -129,6 +151,7 @@ impl Reader {
             return Ok(false);
         };
         if self.live && self.recycled(&place)? {
+            self.nothing_carried_since(&place)?;
             self.place = self.enter(next)?;
             return Ok(true);
         }
@@ -181,8 +204,10 @@ impl Reader {
         let name = file_name(sequence);
         let Some((header, file)) = self.header(sequence)? else { return Ok(None) };
         if self.boots.last() != Some(&header.boot) {
-            // A live reader may have passed over files that were taken back.
-            let first = self.boots.is_empty() || self.live;
+            // A live reader may have passed over files that were taken back, and what was carried
+            // over stands for files that are not there.
+            let carried = matches!(self.carried, FromCarried::Read(_)) && self.place.is_none();
+            let first = self.boots.is_empty() || self.live || carried;
             if self.boots.contains(&header.boot) || (!first && header.origin != Origin::Opened) {
                 return Err(JournalError::BootOrder { path: self.disk.path(&name) });
             }
@@ -253,7 +278,7 @@ impl Reader {
             names => names.map_err(on("list", self.disk.path("")))?,
         };
         let mut files: Vec<u64> = names.iter().filter_map(|name| file_sequence(name)).collect();
-        files.retain(|file| *file <= self.last);
+        files.retain(|file| (self.first..=self.last).contains(file));
         files.sort_unstable();
         Ok(files)
     }

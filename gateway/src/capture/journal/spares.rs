@@ -44,6 +44,8 @@ struct State {
     failed: Option<JournalError>,
     /// Files below this are no longer needed.
     recycle_below: u64,
+    /// Files from this one on are needed by the journal itself.
+    floor: Option<u64>,
     recycled_below: u64,
     named: u64,
     closing: bool,
@@ -63,6 +65,9 @@ impl Spares {
         // A spare may still have another name on disk: that must be gone before it is used.
         disk.sync().map_err(on("sync", disk.path("")))?;
         for name in disk.list().map_err(on("list", disk.path("")))? {
+            if name == super::carried::NEW {
+                disk.remove(&name).map_err(on("remove", disk.path(&name)))?;
+            }
             if !name.starts_with(SPARE) {
                 continue;
             }
@@ -81,6 +86,14 @@ impl Spares {
         }
         let (state, changed) = (Mutex::new(state), Condvar::new());
         Ok(Self { disk, file_size, state, changed, files: AtomicU64::new(0) })
+    }
+
+    pub(super) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    pub(super) fn file_size(&self) -> u64 {
+        self.file_size
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -118,8 +131,19 @@ impl Spares {
     /// Journal files with a sequence below `file` may be taken back.
     pub(super) fn recycle_below(&self, file: u64) {
         let mut state = self.state();
+        let file = file.min(state.floor.unwrap_or(u64::MAX));
         state.recycle_below = state.recycle_below.max(file);
         self.changed.notify_all();
+    }
+
+    /// Keeps files from `floor` on, whatever else is said, until told otherwise.
+    pub(super) fn keep(&self, floor: Option<u64>) {
+        self.state().floor = floor;
+    }
+
+    /// The first file that the journal itself needs.
+    pub(super) fn floor(&self) -> Option<u64> {
+        self.state().floor
     }
 
     pub(super) fn close(&self) {

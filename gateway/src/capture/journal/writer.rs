@@ -100,6 +100,8 @@ impl Writer {
             if let Err(error) = self.flush()
                 && let Err(error) = self.outage(error)
             {
+                // Whoever asks later hears that this was no end in good order.
+                self.shared.closed(Down::Failed(error.to_string().into()));
                 result = Err(error);
                 break;
             }

@@ -185,3 +185,55 @@ fn a_message_index_that_its_bodies_do_not_bear_out_is_found() {
         assert_eq!(found[0].part, "message index", "{found:?}");
     }
 }
+
+#[test]
+fn a_body_that_does_not_begin_as_was_told_is_found() {
+    use sealtap_common::commit::Dialect;
+    use sealtap_common::encoding::Id;
+    use sealtap_common::leaf::{Leaf, Prefix, Progress, ProgressEntry, Ranges};
+
+    use crate::seal::cutter::Cutter;
+
+    let directory = tempfile::tempdir().unwrap();
+    let batch = filled(directory.path());
+    let body = noise_bytes(1, 90_000);
+    let prefix = |length: usize| {
+        let mut cutter = Cutter::new([0; 32], Dialect::Bytes);
+        cutter.push(&body[..length]);
+        cutter.prefix()
+    };
+    let found = |prefix: &Prefix| {
+        let (exchange, number) = (Id(batch[0].id), batch[0].number);
+        let entries = vec![ProgressEntry { exchange, number, request: *prefix, response: None }];
+        let (boot, ext, unchanged) = (Id([0xb0; 16]), Default::default(), Ranges::default());
+        let told = Leaf::Progress(Progress { boot, entries, ext, sealed: 0, unchanged });
+        let told = told.encode().unwrap();
+        let mut leaf = |index: u64| -> io::Result<Vec<u8>> {
+            let exchange = batch.iter().find(|exchange| exchange.leaf_index == index);
+            Ok(exchange.map_or_else(|| told.clone(), |exchange| exchange.leaf.clone()))
+        };
+        let mut reader = StoreReader::open(directory.path()).unwrap();
+        let mut found = Vec::new();
+        reader.check(4, &mut leaf, &mut |finding| found.push(finding.to_string())).unwrap();
+        found
+    };
+    for length in [0, 1, 65_535, 65_536, 65_537, 89_999, 90_000] {
+        let told = prefix(length);
+        assert_eq!(found(&told), Vec::<String>::new(), "{length}");
+        let mut others = Vec::new();
+        if let Some(tail) = told.tail {
+            let mut other = tail;
+            other[0] ^= 1;
+            others.push(Prefix { tail: Some(other), ..told });
+            others.push(Prefix { length: told.length + 1, ..told });
+        }
+        if told.segments > 0 {
+            others.push(Prefix { root: [1; 32], ..told });
+        }
+        for other in others {
+            let findings = found(&other);
+            assert_eq!(findings.len(), 1, "{length} {other:?}");
+            assert!(findings[0].contains("does not begin"), "{findings:?}");
+        }
+    }
+}

@@ -195,6 +195,7 @@ impl Sample {
             number,
             id,
             first_file: 1,
+            weight: 0,
             units,
             bodies,
             ttfb_ns: Some(1_000_000),

@@ -26,6 +26,11 @@ impl Shared {
         let mut since = None;
         let mut state = self.state();
         loop {
+            #[cfg(test)]
+            if std::mem::take(&mut state.panic) {
+                drop(state);
+                panic!("as the test wants it");
+            }
             if state.settle_gaps {
                 state.settle_gaps = false;
                 return Work::SettleGaps;
@@ -169,6 +174,7 @@ impl Shared {
     pub(in super::super) fn closed(&self, why: Down) {
         let mut state = self.state();
         state.closing = true;
+        state.over = true;
         state.last_down.get_or_insert_with(|| why.clone());
         state.down.get_or_insert(why);
         state.epoch = state.epoch.saturating_add(1);

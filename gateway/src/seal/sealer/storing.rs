@@ -10,15 +10,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sealtap_common::leaf::{Limit, Ranges};
 
-use super::ledger::Happening;
-use super::pins::Pins;
-use super::progress::Progress;
-use super::sealed::SealedExchange;
-use super::sealer::{LAST_TRIES, RETRY};
+use super::super::backlog::Backlog;
+use super::super::ledger::Happening;
+use super::super::pins::{Held, Pins};
+use super::super::progress::Progress;
+use super::super::sealed::SealedExchange;
+use super::{LAST_TRIES, RETRY};
 use crate::capture::journal::{Extents, Journal};
 use crate::clock::Timeline;
 use crate::store::Store;
 use crate::store::retention::{Keeper, Statement};
+
+/// Files that hold little that is needed, at least, before that is carried over.
+const CARRIED: u64 = 4;
 
 /// Exchanges stored in one transaction, at most.
 const STORED: usize = 256;
@@ -38,25 +42,59 @@ fn ask(asking: &Asking, leaves: Ranges, limit: Limit) -> bool {
     asking.as_ref().is_some_and(|log| log.send(Happening::Retention { leaves, limit }).is_ok())
 }
 
+/// Held by the seal thread: however that ends, nobody else asks any more, and the log thread waits
+/// for nobody.
+pub(super) struct LastWord(pub(super) Asking);
+
+impl LastWord {
+    /// From here on the seal thread alone has something to seal.
+    pub(super) fn take(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.take();
+    }
+}
+
 /// Everything the store thread works with.
-pub(super) struct StoreThread {
+pub(super) struct Storing {
     pub(super) store: Store,
     pub(super) extents: Extents,
     pub(super) journal: Journal,
     pub(super) pins: Arc<Pins>,
+    pub(super) backlog: Arc<Backlog>,
     pub(super) keeper: Keeper,
     pub(super) asking: Asking,
     pub(super) timeline: Timeline,
     pub(super) progress: Arc<Progress>,
     pub(super) stopping: Arc<AtomicBool>,
+    pub(super) carried: CarriedOver,
 }
 
-impl StoreThread {
+/// What was carried over.
+#[derive(Default)]
+pub(super) struct CarriedOver {
+    /// The file up to which it stands for all.
+    next: u64,
+    bytes: u64,
+    /// After a failure: the file with which it is tried again.
+    again: u64,
+}
+
+impl Storing {
     /// Stores what was recovered and then what is published, until the log thread ends.
     pub(super) fn run(mut self, recovered: Vec<SealedExchange>, sealed: &Receiver<Published>) {
         // Compaction may wait; traffic may not.
         if let Err(error) = rustix::process::nice(10) {
             tracing::debug!(%error, "the store keeps its priority");
+        }
+        match self.journal.carried() {
+            Ok(Some((next, bytes))) => self.carried = CarriedOver { next, bytes, again: 0 },
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "the journal keeps its files"),
         }
         for batch in recovered.chunks(STORED) {
             self.store(batch);
@@ -72,6 +110,7 @@ impl StoreThread {
                     self.state(&stated);
                     for batch in exchanges.chunks(STORED) {
                         self.store(batch);
+                        self.backlog.remove(batch.iter().map(|exchange| exchange.weight).sum());
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -109,12 +148,12 @@ impl StoreThread {
     /// Stores a batch; an exchange that cannot be stored for a reason of its own does not keep the
     /// others, and stays in the journal.
     fn store(&mut self, batch: &[SealedExchange]) {
-        if self.put(batch) || batch.len() == 1 {
-            return;
+        if !self.put(batch) && batch.len() > 1 {
+            for exchange in batch {
+                self.put(std::slice::from_ref(exchange));
+            }
         }
-        for exchange in batch {
-            self.put(std::slice::from_ref(exchange));
-        }
+        self.give_back();
     }
 
     /// Tries until it succeeds, or until the reason is one that no waiting takes away; whether it
@@ -149,11 +188,52 @@ impl StoreThread {
             std::thread::sleep(RETRY);
         }
         for exchange in batch {
-            self.pins.release(exchange.first_file);
+            self.pins.release(Held::Exchange((exchange.boot, exchange.number)));
         }
-        let lowest = self.pins.lowest();
+        true
+    }
+
+    /// Gives back the journal's files that nothing needs any more, and those of which only little is
+    /// needed, once that is carried over.
+    fn give_back(&mut self) {
+        let floor = self.journal.floor().unwrap_or(u64::MAX);
+        let lowest = self.pins.lowest().min(floor);
+        if self.carried.next > 0 && lowest >= self.carried.next {
+            if let Err(error) = self.journal.forget_carried() {
+                tracing::warn!(%error, "journal files stay although they are not needed");
+                return;
+            }
+            self.carried = CarriedOver::default();
+            self.extents.forget_carried();
+        }
         self.extents.forget_below(lowest);
         self.journal.recycle_below(lowest);
-        true
+        self.carry(lowest);
+    }
+
+    /// Carries over what old files hold of exchanges that are not stored, when the files are much
+    /// larger than that: the journal stays within a small multiple of what is needed of it.
+    fn carry(&mut self, lowest: u64) {
+        let (reading, under_way) = self.pins.progress();
+        let files = reading.saturating_sub(lowest.max(self.carried.next));
+        let size = self.journal.file_size();
+        let worth = under_way.max(self.carried.bytes).saturating_add(size.saturating_mul(CARRIED));
+        if files.saturating_mul(size) < worth || reading < self.carried.again {
+            return;
+        }
+        let needed = self.pins.needed();
+        match self.journal.carry(&needed.exchanges, needed.reading) {
+            Ok(bytes) => {
+                tracing::debug!(bytes, files, "carried over what is not stored yet");
+                self.carried = CarriedOver { next: needed.reading, bytes, again: 0 };
+                self.extents.forget_carried();
+                self.extents.forget_below(needed.reading);
+                self.journal.recycle_below(needed.reading);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "journal files stay although little of them is needed");
+                self.carried.again = reading.saturating_add(CARRIED);
+            }
+        }
     }
 }

@@ -1,0 +1,134 @@
+//! The log thread: what happened in, leaves and checkpoints out.
+//!
+//! The first that happens after a pause is published at once; under load, what gathers in between is
+//! published together, once an interval. Sealed exchanges go on to the store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::time::Instant;
+
+use super::super::backlog::Backlog;
+use super::super::ledger::{Entry, Happening, Ledger};
+use super::super::log::Log;
+use super::super::pins::Pins;
+use super::super::progress::Progress;
+use super::storing::Published;
+use super::{GATHER, LAST_TRIES, Pace, RETRY};
+use crate::store::retention::statements;
+
+/// Leaves that wait for a checkpoint, at most, before one is made ahead of its time.
+const BATCH: usize = 16_384;
+
+/// Everything the log thread works with.
+pub(super) struct LogThread {
+    pub(super) ledger: Ledger,
+    pub(super) log: Log,
+    pub(super) sealed: Sender<Published>,
+    pub(super) pins: Arc<Pins>,
+    pub(super) backlog: Arc<Backlog>,
+    pub(super) pace: Pace,
+    pub(super) progress: Arc<Progress>,
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+impl LogThread {
+    pub(super) fn run(mut self, happened: &Receiver<Happening>) {
+        let mut entries = Vec::new();
+        let mut published = None::<Instant>;
+        loop {
+            let mut disconnected = false;
+            if entries.is_empty() {
+                match happened.recv() {
+                    Ok(happening) => self.enter(happening, &mut entries),
+                    Err(_) => disconnected = true,
+                }
+            } else {
+                std::thread::sleep(GATHER);
+            }
+            // More may be at hand: one checkpoint for all of it.
+            while !disconnected && entries.len() < BATCH {
+                match happened.try_recv() {
+                    Ok(happening) => self.enter(happening, &mut entries),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => disconnected = true,
+                }
+            }
+            let due = published.is_none_or(|at| at.elapsed() >= self.pace.checkpoint);
+            if !due && !disconnected && entries.len() < BATCH {
+                continue;
+            }
+            if !entries.is_empty() {
+                if !self.publish(std::mem::take(&mut entries)) {
+                    // Nothing may follow what is missing; the next start seals it all.
+                    return;
+                }
+                published = Some(Instant::now());
+            }
+            if disconnected {
+                break;
+            }
+        }
+        if let Err(error) = self.log.close() {
+            tracing::error!(%error, "the log cannot be tidied; the next start does it");
+        }
+    }
+
+    fn enter(&mut self, happening: Happening, entries: &mut Vec<Entry>) {
+        match self.ledger.enter(happening) {
+            Ok(made) => entries.extend(made),
+            Err(error) => tracing::error!(%error, "a leaf cannot be made"),
+        }
+    }
+
+    /// Appends until it succeeds, since what is in `entries` has no other way into the log, or until
+    /// the gateway stops; whether it succeeded.
+    fn publish(&mut self, entries: Vec<Entry>) -> bool {
+        let gaps: Vec<_> = entries.iter().filter_map(|entry| entry.gap).collect();
+        let (leaves, exchanges): (Vec<_>, Vec<_>) =
+            entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
+        let (mut complained, mut tries) = (false, 0_u32);
+        let began = Instant::now();
+        let range = loop {
+            match self.log.append(&leaves) {
+                Ok(range) => break range,
+                Err(error) if !complained => {
+                    tracing::error!(%error, leaves = leaves.len(), "cannot seal; trying again");
+                    complained = true;
+                }
+                Err(_) => {}
+            }
+            self.progress.log_fails();
+            tries = tries.saturating_add(1);
+            if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
+                tracing::warn!(leaves = leaves.len(), "left unsealed; the next start seals them");
+                return false;
+            }
+            std::thread::sleep(RETRY);
+        };
+        if complained {
+            tracing::info!(leaves = leaves.len(), "sealed after all");
+        }
+        let (mut sealed, mut others) = (Vec::with_capacity(leaves.len()), Vec::new());
+        let (count, size) = (range.end.saturating_sub(range.start), range.end);
+        for ((index, leaf), exchange) in range.zip(leaves).zip(exchanges) {
+            match exchange {
+                Some(exchange) => sealed.push(exchange.into_sealed(index, leaf)),
+                None => others.push((index, leaf)),
+            }
+        }
+        self.progress.published(began, count, size, &sealed);
+        // The ledger made these leaves: each decodes.
+        let stated = others
+            .iter()
+            .filter_map(|(index, leaf)| statements(*index, std::slice::from_ref(leaf)).ok()?.pop());
+        let published = Published { stated: stated.collect(), exchanges: sealed };
+        self.backlog.has_told();
+        for gap in gaps {
+            self.pins.release(gap);
+        }
+        // Without a store the journal would only grow: the log ends with it.
+        (published.exchanges.is_empty() && published.stated.is_empty())
+            || self.sealed.send(published).is_ok()
+    }
+}
