@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+pub mod key_change;
 mod ranges;
 #[cfg(test)]
 mod tests;
@@ -13,9 +14,10 @@ mod words;
 
 pub use decode::DecodeError;
 pub use encode::EncodeError;
+pub use key_change::{KeyChange, KeyChangeError};
 pub use ranges::{Ranges, RangesError};
 pub use words::{
-    End, ErrorCode, GapAction, GapReason, Kind, Outcome, Policy, RESERVED_KINDS, Source,
+    End, ErrorCode, GapAction, GapReason, KeyRole, Kind, Outcome, Policy, RESERVED_KINDS, Source,
 };
 
 use std::collections::BTreeMap;
@@ -40,6 +42,8 @@ pub enum Leaf {
     Gap(Gap),
     /// The log was taken over without its lock.
     Adopted(Adopted),
+    /// One key took the place of another.
+    KeyChange(Box<KeyChange>),
     /// A reserved or unknown kind: its place in the log is checked, its content is not.
     Unchecked(Unchecked),
 }
@@ -241,6 +245,7 @@ impl Leaf {
             Self::Heartbeat(leaf) => leaf.sealed,
             Self::Gap(leaf) => leaf.sealed,
             Self::Adopted(leaf) => leaf.sealed,
+            Self::KeyChange(leaf) => leaf.sealed,
             Self::Unchecked(leaf) => leaf.sealed,
         }
     }
@@ -254,6 +259,7 @@ impl Leaf {
             Self::Heartbeat(_) => Kind::Heartbeat.as_str(),
             Self::Gap(_) => Kind::Gap.as_str(),
             Self::Adopted(_) => Kind::Adopted.as_str(),
+            Self::KeyChange(_) => Kind::KeyChange.as_str(),
             Self::Unchecked(leaf) => &leaf.kind,
         }
     }
@@ -267,6 +273,7 @@ impl Leaf {
             Self::Heartbeat(leaf) => Some(&leaf.ext),
             Self::Gap(leaf) => Some(&leaf.ext),
             Self::Adopted(leaf) => Some(&leaf.ext),
+            Self::KeyChange(leaf) => Some(&leaf.ext),
             Self::Unchecked(_) => None,
         }
     }

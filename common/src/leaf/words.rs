@@ -19,6 +19,18 @@ words! {
         Gap = "gap",
         /// A log taken over without its lock.
         Adopted = "adopted",
+        /// One key took the place of another.
+        KeyChange = "key-change",
+    }
+}
+
+words! {
+    /// What a key that changes signs.
+    KeyRole {
+        /// Checkpoints.
+        Log = "log",
+        /// Run records.
+        RunRecord = "run-record",
     }
 }
 
@@ -135,7 +147,7 @@ words! {
 }
 
 /// Kinds that later versions fill; a verifier of this version reports them as not checked.
-pub const RESERVED_KINDS: [&str; 18] = [
+pub const RESERVED_KINDS: [&str; 17] = [
     "progress",
     "connection",
     "opaque",
@@ -151,7 +163,6 @@ pub const RESERVED_KINDS: [&str; 18] = [
     "review",
     "claim-imported",
     "claim-verdict",
-    "key-change",
     "erasure",
     "legal-hold",
 ];

@@ -136,6 +136,7 @@ pub(super) fn chained(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
             Leaf::Heartbeat(leaf) => leaf.sealed = at,
             Leaf::Gap(leaf) => leaf.sealed = at,
             Leaf::Adopted(leaf) => leaf.sealed = at,
+            Leaf::KeyChange(leaf) => leaf.sealed = at,
             Leaf::Unchecked(_) => {}
         }
     }
