@@ -30,6 +30,7 @@ use crate::seal::lock::LockPlace;
 use crate::seal::log::{Log, LogError, Options};
 use crate::seal::pins::Pins;
 use crate::seal::recovery::{RecoveryError, last_sealed, recover};
+use crate::seal::witness::{Testimony, WitnessError, Witnesses};
 use crate::seal::{Pace, Parts, Sealer};
 use crate::store::{Store, StoreError};
 
@@ -69,9 +70,26 @@ pub enum StartError {
     /// Certificate authorities of upstreams.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The witnesses of the configuration.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
+    /// A witness has seen another history of this log.
+    #[error(transparent)]
+    Testimony(#[from] Testimony),
     /// The system.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
+}
+
+/// Why the gateway did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Records could not be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A witness has seen another history of this log; what was not published then is in the journal.
+    #[error(transparent)]
+    Testimony(#[from] Testimony),
 }
 
 /// What a start found and made, to be told to the operator.
@@ -96,6 +114,7 @@ pub struct Gateway {
     journey: Arc<Journey>,
     listener: Listener,
     report: Report,
+    witnesses: Option<Witnesses>,
     /// Held until everything is sealed.
     writer: Writer,
 }
@@ -125,6 +144,18 @@ impl Gateway {
         let lock = LockPlace::new(config.lock.clone());
         let options = Options { data: &data, keys: Arc::clone(&keys), lock, adopt };
         let (mut log, opened_log) = Log::open(&options)?;
+        // Before anything is signed: on an old copy, the next leaf would be a fork.
+        let (witnesses, announcer) = match &config.witness {
+            Some(witness) => {
+                let (witnesses, announcer) =
+                    Witnesses::start(witness, &data, &keys, log.checkpoint()).await?;
+                if let Some(testimony) = witnesses.testimony().borrow().clone() {
+                    return Err(testimony.into());
+                }
+                (Some(witnesses), Some(announcer))
+            }
+            None => (None, None),
+        };
         let timeline = Timeline::start(last_sealed(&log)?);
 
         let store = Store::open(&data.store(), keys.store())?;
@@ -158,6 +189,9 @@ impl Gateway {
         let (leaves, exchanges): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
         let range = log.append(&leaves)?;
+        if let Some(announcer) = &announcer {
+            announcer.announce(log.checkpoint());
+        }
         journal.settle_gaps();
         let mut to_store = recovery.sealed;
         to_store.extend(
@@ -184,6 +218,7 @@ impl Gateway {
             pins,
             recovered: to_store,
             pace: Pace { checkpoint: config.log.checkpoint, heartbeat: config.log.heartbeat },
+            announcer,
         })?;
         let secrets = Secrets::new(keys.header(), &config.secrets.headers, &config.secrets.query);
         let journey = Arc::new(Journey {
@@ -195,7 +230,7 @@ impl Gateway {
             timeouts: config.timeouts.clone(),
             report: told,
         });
-        Ok(Self { journal, sealer, journey, listener, report, writer })
+        Ok(Self { journal, sealer, journey, listener, report, witnesses, writer })
     }
 
     /// What the start found.
@@ -204,23 +239,50 @@ impl Gateway {
         &self.report
     }
 
-    /// Serves until `stop` turns true, then seals what is pending.
+    /// Serves until `stop` turns true or a witness speaks against the log, then seals what is
+    /// pending; after a witness's word nothing more is sealed.
     ///
     /// # Errors
     ///
-    /// [`JournalError`]: records could not be written, and are named.
-    pub async fn serve(self, stop: watch::Receiver<bool>) -> Result<(), JournalError> {
-        let Self { journal, sealer, journey, listener, writer, .. } = self;
+    /// [`ServeError`]: records could not be written, or may not be.
+    pub async fn serve(self, stop: watch::Receiver<bool>) -> Result<(), ServeError> {
+        let Self { journal, sealer, journey, listener, witnesses, writer, .. } = self;
+        let testimony = witnesses.as_ref().map(Witnesses::testimony);
+        let stop = stop_or_testimony(stop, testimony.clone());
         listener.serve(Arc::clone(&journey), stop, GRACE).await;
         drop(journey);
         let closed = tokio::task::spawn_blocking(move || {
             let closed = journal.close();
             sealer.finish();
+            if let Some(witnesses) = witnesses {
+                witnesses.finish();
+            }
             drop(writer);
             closed
         });
-        closed.await.unwrap_or(Ok(()))
+        closed.await.unwrap_or(Ok(()))?;
+        match testimony.and_then(|testimony| testimony.borrow().clone()) {
+            Some(testimony) => Err(testimony.into()),
+            None => Ok(()),
+        }
     }
+}
+
+/// Turns true with `stop`, or when a witness speaks against the log.
+fn stop_or_testimony(
+    mut stop: watch::Receiver<bool>,
+    testimony: Option<watch::Receiver<Option<Testimony>>>,
+) -> watch::Receiver<bool> {
+    let Some(mut testimony) = testimony else { return stop };
+    let (tell, told) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            Ok(_) = testimony.wait_for(Option::is_some) => {}
+        }
+        let _ = tell.send(true);
+    });
+    told
 }
 
 /// Randomness from the same library that TLS uses.

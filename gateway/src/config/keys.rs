@@ -28,6 +28,8 @@ pub const TOP: Keys = Keys {
         "forwarded",
         "log",
         "journal",
+        "witness",
+        "timestamp",
     ],
 };
 
@@ -56,8 +58,17 @@ pub const LOG: Keys = Keys { section: "log", keys: &["checkpoint", "heartbeat"] 
 /// `[journal]`
 pub const JOURNAL: Keys = Keys { section: "journal", keys: &["file_size", "pending"] };
 
+/// `[witness]`
+pub const WITNESS: Keys =
+    Keys { section: "witness", keys: &["policy", "ca", "timeout", "on_conflict"] };
+
+/// `[timestamp]`
+pub const TIMESTAMP: Keys = Keys { section: "timestamp", keys: &["url", "ca", "interval"] };
+
 /// Every section.
-pub const KEYS: &[Keys] = &[TOP, TLS, UPSTREAM, TIMEOUTS, SECRETS, FORWARDED, LOG, JOURNAL];
+pub const KEYS: &[Keys] = &[
+    TOP, TLS, UPSTREAM, TIMEOUTS, SECRETS, FORWARDED, LOG, JOURNAL, WITNESS, TIMESTAMP,
+];
 
 impl Keys {
     /// `key` with its section in front, as a person would point at it.

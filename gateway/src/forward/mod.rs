@@ -32,7 +32,7 @@ use self::pool::{Facts, Idle, Pool, Shared};
 pub use self::refuse::{refuse, refuse_malformed, turn_away};
 pub use self::summary::Summary;
 use self::tls::TlsRoots;
-pub use self::tls::TrustError;
+pub use self::tls::{TrustError, client_settings};
 use crate::config::{Config, Protocol, Timeouts};
 use crate::identify::RUN_HEADER;
 use crate::route::{Scheme, Upstream};

@@ -12,9 +12,11 @@ pub mod lock;
 pub mod log;
 mod message;
 pub mod pins;
+pub mod post;
 pub mod preview;
 pub mod recovery;
 pub mod sealed;
 mod sealer;
+pub mod witness;
 
 pub use self::sealer::{Pace, Parts, Sealer};

@@ -22,6 +22,7 @@ use super::ledger::{Entry, Happening, Ledger};
 use super::log::Log;
 use super::pins::Pins;
 use super::sealed::SealedExchange;
+use super::witness::Announcer;
 use crate::capture::journal::{Batch, Extents, Journal};
 use crate::store::Store;
 
@@ -72,6 +73,8 @@ pub struct Parts {
     pub recovered: Vec<SealedExchange>,
     /// How often things happen.
     pub pace: Pace,
+    /// Who hears of each checkpoint.
+    pub announcer: Option<Announcer>,
 }
 
 impl Sealer {
@@ -81,12 +84,14 @@ impl Sealer {
     ///
     /// The system gives no thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
-        let Parts { batches, journal, extents, ledger, log, store, pins, recovered, pace } = parts;
+        let Parts { batches, journal, extents, ledger, log, store, pins, recovered, pace, announcer } =
+            parts;
         let (happenings, happened) = channel();
         let (sealed, to_store) = channel();
         let seal_pins = Arc::clone(&pins);
         let stopping = Arc::new(AtomicBool::new(false));
-        let log_thread = LogThread { ledger, log, sealed, pace, stopping: Arc::clone(&stopping) };
+        let log_thread =
+            LogThread { ledger, log, sealed, pace, announcer, stopping: Arc::clone(&stopping) };
         let storing =
             StoreThread { store, extents, journal, pins, stopping: Arc::clone(&stopping) };
         let threads = vec![
@@ -163,6 +168,7 @@ struct LogThread {
     log: Log,
     sealed: Sender<Vec<SealedExchange>>,
     pace: Pace,
+    announcer: Option<Announcer>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -220,6 +226,10 @@ impl LogThread {
             entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
         let (mut complained, mut tries) = (false, 0_u32);
         let range = loop {
+            if self.announcer.as_ref().is_some_and(Announcer::halted) {
+                tracing::error!(leaves = leaves.len(), "left unsealed: a witness saw another log");
+                return false;
+            }
             match self.log.append(&leaves) {
                 Ok(range) => break range,
                 Err(error) if !complained => {
@@ -235,6 +245,9 @@ impl LogThread {
             }
             std::thread::sleep(RETRY);
         };
+        if let Some(announcer) = &self.announcer {
+            announcer.announce(self.log.checkpoint());
+        }
         if complained {
             tracing::info!(leaves = leaves.len(), "sealed after all");
         }

@@ -1,0 +1,15 @@
+//! What other keys than the gateway's are kept with: the same files, the same care.
+
+pub(crate) use super::file::{check_access, create, exists, failed, garbage, read, temporary};
+pub(crate) use super::random;
+use super::{KeysError, file};
+
+use zeroize::Zeroizing;
+
+/// Random bytes as lowercase hex.
+///
+/// # Errors
+/// [`KeysError::Io`]: the system gives none.
+pub(crate) fn random_hex<const N: usize>() -> Result<Zeroizing<String>, KeysError> {
+    Ok(file::hex(&*random::<N>()?))
+}
