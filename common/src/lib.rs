@@ -16,6 +16,7 @@ pub mod leaf;
 pub mod note;
 pub mod policy;
 pub mod tile;
+pub mod timestamp;
 pub mod tree;
 pub mod unit;
 pub mod verify;

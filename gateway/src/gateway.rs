@@ -30,6 +30,8 @@ use crate::seal::lock::LockPlace;
 use crate::seal::log::{Log, LogError, Options};
 use crate::seal::pins::Pins;
 use crate::seal::recovery::{RecoveryError, last_sealed, recover};
+use crate::seal::rotation::{self, RotationError};
+use crate::seal::timestamp::{TimestampError, Timestamps};
 use crate::seal::witness::{Testimony, WitnessError, Witnesses};
 use crate::seal::{Pace, Parts, Sealer};
 use crate::store::{Store, StoreError};
@@ -70,6 +72,12 @@ pub enum StartError {
     /// Certificate authorities of upstreams.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// A rotation that a crash cut off.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
+    /// The timestamp authority of the configuration.
+    #[error(transparent)]
+    Timestamp(#[from] TimestampError),
     /// The witnesses of the configuration.
     #[error(transparent)]
     Witness(#[from] WitnessError),
@@ -115,6 +123,7 @@ pub struct Gateway {
     listener: Listener,
     report: Report,
     witnesses: Option<Witnesses>,
+    timestamps: Option<Timestamps>,
     /// Held until everything is sealed.
     writer: Writer,
 }
@@ -140,8 +149,9 @@ impl Gateway {
 
         let data = DataDir::new(&config.data);
         let writer = data.become_writer()?;
-        let keys = Arc::new(Keys::load_or_create(&data.keys(), config.origin.as_deref())?);
         let lock = LockPlace::new(config.lock.clone());
+        rotation::resume(&data, lock.clone())?;
+        let keys = Arc::new(Keys::load_or_create(&data.keys(), config.origin.as_deref())?);
         let options = Options { data: &data, keys: Arc::clone(&keys), lock, adopt };
         let (mut log, opened_log) = Log::open(&options)?;
         // Before anything is signed: on an old copy, the next leaf would be a fork.
@@ -230,7 +240,9 @@ impl Gateway {
             timeouts: config.timeouts.clone(),
             report: told,
         });
-        Ok(Self { journal, sealer, journey, listener, report, witnesses, writer })
+        let timestamps = config.timestamp.as_ref();
+        let timestamps = timestamps.map(|tsa| Timestamps::start(tsa, &data)).transpose()?;
+        Ok(Self { journal, sealer, journey, listener, report, witnesses, timestamps, writer })
     }
 
     /// What the start found.
@@ -246,7 +258,7 @@ impl Gateway {
     ///
     /// [`ServeError`]: records could not be written, or may not be.
     pub async fn serve(self, stop: watch::Receiver<bool>) -> Result<(), ServeError> {
-        let Self { journal, sealer, journey, listener, witnesses, writer, .. } = self;
+        let Self { journal, sealer, journey, listener, witnesses, timestamps, writer, .. } = self;
         let testimony = witnesses.as_ref().map(Witnesses::testimony);
         let stop = stop_or_testimony(stop, testimony.clone());
         listener.serve(Arc::clone(&journey), stop, GRACE).await;
@@ -254,6 +266,9 @@ impl Gateway {
         let closed = tokio::task::spawn_blocking(move || {
             let closed = journal.close();
             sealer.finish();
+            if let Some(timestamps) = timestamps {
+                timestamps.finish();
+            }
             if let Some(witnesses) = witnesses {
                 witnesses.finish();
             }

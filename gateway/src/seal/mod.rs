@@ -15,8 +15,10 @@ pub mod pins;
 pub mod post;
 pub mod preview;
 pub mod recovery;
+pub mod rotation;
 pub mod sealed;
 mod sealer;
+pub mod timestamp;
 pub mod witness;
 
 pub use self::sealer::{Pace, Parts, Sealer};

@@ -56,6 +56,8 @@ async fn serve(start: Start) -> Outcome {
             "exchanges were under way when the gateway last stopped; sealed as interrupted"
         );
     }
+    // Before anybody is told that it listens: whoever waits for that may signal at once.
+    let stop = stop_signal().map_err(|error| Failure::of(&error))?;
     let welcome = Welcome {
         address: report.address,
         tls: config.tls.is_some(),
@@ -66,7 +68,6 @@ async fn serve(start: Start) -> Outcome {
     };
     let live = Live::start(welcome).map_err(|error| Failure::of(&error))?;
     let _ = lines.set(live.lines());
-    let stop = stop_signal().map_err(|error| Failure::of(&error))?;
     let served = gateway.serve(stop).await;
     drop(lines);
     live.finish();

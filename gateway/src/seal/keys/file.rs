@@ -61,7 +61,7 @@ pub(crate) fn create(
 }
 
 /// Reads a signing key.
-pub(super) fn read_signer(path: &Path) -> Result<Signer, KeysError> {
+pub(crate) fn read_signer(path: &Path) -> Result<Signer, KeysError> {
     Signer::parse(read(path)?.trim_end())
         .map_err(|error| garbage(path, "a PRIVATE+KEY+... line", error.to_string()))
 }

@@ -252,7 +252,7 @@ fn half_made_origin(directory: &Path) -> Result<Option<String>, KeysError> {
     Ok(Some(origin.to_owned()))
 }
 
-fn new_signer(name: &str) -> Result<Signer, KeysError> {
+pub(crate) fn new_signer(name: &str) -> Result<Signer, KeysError> {
     let key = SigningKey::from_bytes(&*random::<32>()?);
     Signer::new(name, key).map_err(|error| bad_origin(name, error))
 }

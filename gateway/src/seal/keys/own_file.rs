@@ -1,7 +1,9 @@
 //! What other keys than the gateway's are kept with: the same files, the same care.
 
-pub(crate) use super::file::{check_access, create, exists, failed, garbage, read, temporary};
-pub(crate) use super::random;
+pub(crate) use super::file::{
+    check_access, create, exists, failed, garbage, read, read_signer, temporary,
+};
+pub(crate) use super::{new_signer, random};
 use super::{KeysError, file};
 
 use zeroize::Zeroizing;

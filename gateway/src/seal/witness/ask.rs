@@ -33,7 +33,7 @@ pub(super) struct Target {
 
 /// Why there is no cosignature.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub(super) enum AskError {
     /// It did not answer.
     #[error(transparent)]
     Post(#[from] PostError),
