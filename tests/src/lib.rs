@@ -28,5 +28,5 @@ pub mod upstream_http1;
 pub mod upstream_http2;
 pub mod verify;
 pub mod websocket;
-pub mod witness;
 pub mod wire;
+pub mod witness;

@@ -44,12 +44,12 @@ impl Witness {
         for log in logs {
             command.arg("--log").arg(log);
         }
-        let mut child =
-            command.stdout(Stdio::piped()).spawn().expect("the witness can be spawned");
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the witness can be spawned");
         let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
         let mut line = || lines.next().and_then(Result::ok).expect("the witness says three lines");
         let (vkey, policy, listening) = (line(), line(), line());
-        let address = policy.rsplit("http://").next().expect("the policy line has a URL").to_owned();
+        let address =
+            policy.rsplit("http://").next().expect("the policy line has a URL").to_owned();
         assert!(listening.starts_with("listening on "), "{listening}");
         Self { child, vkey, line: policy, address }
     }

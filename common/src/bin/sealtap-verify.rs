@@ -117,7 +117,9 @@ fn report(
     // Before the log, which may grow meanwhile.
     let beside = match beside {
         Some(file) => Some(read(file)?),
-        None if bodies == Bodies::NotChecked => cosigned(path).map_err(|error| error.to_string())?,
+        None if bodies == Bodies::NotChecked => {
+            cosigned(path).map_err(|error| error.to_string())?
+        }
         None => None,
     };
     let trust = Trust { keys, policy, cosigned: beside.as_deref() };

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::{
     Adopted, Body, Clock, Dialect, End, ErrorCode, Exchange, Extensions, Gap, GapAction, GapReason,
-    Heartbeat, KeyChange, KeyRole, Kind, Leaf, Outcome, Policy, Previous, Ranges, Request, Response, Restart, RunLink,
-    Source, Unchecked, Unit,
+    Heartbeat, KeyChange, KeyRole, Kind, Leaf, Outcome, Policy, Previous, Ranges, Request,
+    Response, Restart, RunLink, Source, Unchecked, Unit,
 };
 use crate::encoding::{Id, base64_array};
 use crate::json::{self, FieldError, JsonError, Members, Problem, Refusal, Value};

@@ -1,8 +1,8 @@
 //! Leaves to canonical bytes, written straight in member order without a tree of values.
 
 use super::{
-    Adopted, Body, Clock, Exchange, Extensions, Gap, GapAction, Heartbeat, KeyChange, Kind, Leaf, Ranges,
-    Request, Response, Restart, RunLink, Unit,
+    Adopted, Body, Clock, Exchange, Extensions, Gap, GapAction, Heartbeat, KeyChange, Kind, Leaf,
+    Ranges, Request, Response, Restart, RunLink, Unit,
 };
 use crate::encoding::{Id, base64};
 use crate::json::{MAX_INTEGER, write_string, write_unsigned};

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::commit::PIECE;
+use crate::note::Signer;
 use crate::tree::EMPTY_ROOT;
 
 fn unit(n: u8) -> Unit {
@@ -47,6 +48,13 @@ fn exchange() -> Exchange {
         sealed: 30,
         started: 10,
     }
+}
+
+fn key_change() -> KeyChange {
+    let signer = |seed| {
+        Signer::new("log.example", ed25519_dalek::SigningKey::from_bytes(&[seed; 32])).unwrap()
+    };
+    KeyChange::sign(KeyRole::Log, &signer(1), &signer(2), 8, 4)
 }
 
 fn samples() -> Vec<Leaf> {
@@ -98,6 +106,7 @@ fn samples() -> Vec<Leaf> {
             sealed: 4,
         }),
         Leaf::Adopted(Adopted { boot, ext: Extensions::new(), sealed: 4, size: 8 }),
+        Leaf::KeyChange(Box::new(key_change())),
     ]
 }
 
@@ -243,4 +252,27 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_key_change_holds_for_its_keys_role_place_and_log_alone() {
+    let good = key_change();
+    let (old, new) = good.verify("log.example").unwrap();
+    assert_eq!((old.bytes(), new.bytes()), (&good.old, &good.new));
+    let changed = |edit: fn(&mut KeyChange)| {
+        let mut leaf = key_change();
+        edit(&mut leaf);
+        leaf.verify("log.example").unwrap_err()
+    };
+    assert_eq!(good.verify("other.example").unwrap_err(), KeyChangeError::Signature("old"));
+    assert_eq!(changed(|leaf| leaf.size += 1), KeyChangeError::Signature("old"));
+    assert_eq!(changed(|leaf| leaf.role = KeyRole::RunRecord), KeyChangeError::Signature("old"));
+    assert_eq!(changed(|leaf| leaf.old_signature[9] ^= 1), KeyChangeError::Signature("old"));
+    assert_eq!(changed(|leaf| leaf.new_signature[9] ^= 1), KeyChangeError::Signature("new"));
+    assert_eq!(
+        changed(|leaf| leaf.new_signature = leaf.old_signature),
+        KeyChangeError::Signature("new")
+    );
+    assert_eq!(changed(|leaf| leaf.new = leaf.old), KeyChangeError::Same);
+    assert!(matches!(changed(|leaf| leaf.new = [0; 32]), KeyChangeError::Key("new", _)));
 }

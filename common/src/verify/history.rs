@@ -7,7 +7,8 @@ use super::numbers::Numbers;
 use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
-    Adopted, Exchange, Gap, Heartbeat, KeyChange, KeyRole, Leaf, Outcome, Previous, Ranges, Restart, RunLink,
+    Adopted, Exchange, Gap, Heartbeat, KeyChange, KeyRole, Leaf, Outcome, Previous, Ranges,
+    Restart, RunLink,
 };
 use crate::tree::Hash;
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::{Bodies, Report, Verdict, Witnessed};
 use crate::encoding::base64;
-use crate::leaf::{KeyChange, KeyRole};
 use crate::json::Value;
+use crate::leaf::{KeyChange, KeyRole};
 
 /// Nobody but the log's own key vouches for a log without cosignatures.
 const UNWITNESSED: &str = "unwitnessed: the holder of the log key could have rewritten this";

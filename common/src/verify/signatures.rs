@@ -44,7 +44,8 @@ impl Signed {
                 None
             }
             lines => {
-                let detail = format!("{} signature lines by {origin}, where one belongs", lines.len());
+                let detail =
+                    format!("{} signature lines by {origin}, where one belongs", lines.len());
                 report.find(What::Signature, place(), detail);
                 None
             }
@@ -159,7 +160,8 @@ impl Signed {
                 // The leaves could not be read that far, which has been said.
                 Ok(_) => {}
                 Err(_) if keys.is_empty() => {}
-                Err(super::WitnessedError::Note(NoteError::Unsigned(_))) if report.key.is_none() => {}
+                Err(super::WitnessedError::Note(NoteError::Unsigned(_)))
+                    if report.key.is_none() => {}
                 Err(error) => report.find(What::Cosignature, beside(), error.to_string()),
             }
         }

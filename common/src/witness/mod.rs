@@ -57,7 +57,9 @@ pub struct Accepted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Not a request as the protocol has it.
-    #[error("not an add-checkpoint request: want `old SIZE`, proof lines, an empty line, a checkpoint")]
+    #[error(
+        "not an add-checkpoint request: want `old SIZE`, proof lines, an empty line, a checkpoint"
+    )]
     Malformed,
     /// The old size is above the checkpoint's.
     #[error("the old size {old} is above the checkpoint's, {size}")]

@@ -42,7 +42,8 @@ impl HashSource for Tree {
         if level == 0 {
             return Some(self.leaf(index));
         }
-        let (left, right) = (self.subtree(level - 1, index * 2)?, self.subtree(level - 1, index * 2 + 1)?);
+        let (left, right) =
+            (self.subtree(level - 1, index * 2)?, self.subtree(level - 1, index * 2 + 1)?);
         Some(node_hash(&left, &right))
     }
 }
@@ -127,7 +128,8 @@ fn the_texts_of_the_protocol_have_one_form() {
 
 #[test]
 fn a_cosignature_says_when_and_holds_for_its_text_alone() {
-    let witness = WitnessSigner::new("witness.example/w", SigningKey::from_bytes(&[7; 32])).unwrap();
+    let witness =
+        WitnessSigner::new("witness.example/w", SigningKey::from_bytes(&[7; 32])).unwrap();
     let key = witness.public();
     assert_eq!(WitnessKey::parse(&key.vkey()).as_ref(), Ok(key));
     assert_eq!(WitnessSigner::parse(&witness.skey()).unwrap().public(), key);
@@ -149,7 +151,8 @@ fn a_cosignature_says_when_and_holds_for_its_text_alone() {
 #[test]
 fn the_cosigned_message_is_the_specifications() {
     let witness = WitnessSigner::new("w", SigningKey::from_bytes(&[7; 32])).unwrap();
-    let text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+    let text =
+        "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
     let message = format!("cosignature/v1\ntime 1679315147\n{text}");
     let line = witness.cosign(text, 1_679_315_147);
     let plain = signer("w", 7);

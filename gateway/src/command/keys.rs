@@ -54,16 +54,16 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
         let rotated = rotate(&data, role, LockPlace::new(None)).map_err(|error| {
             let failure = Failure::of(&error).at(arguments.data.display().to_string());
             match error {
-                RotationError::Data(_) => {
-                    failure.fix("stop the gateway first: a key changes only while nothing is sealed")
-                }
+                RotationError::Data(_) => failure
+                    .fix("stop the gateway first: a key changes only while nothing is sealed"),
                 _ => failure,
             }
         })?;
         let (leaf, old) = (rotated.leaf, rotated.old.vkey());
         let mut told = anstream::stderr().lock();
         // The keys themselves, on standard output, are what was asked for.
-        let _ = writeln!(told, "leaf {leaf} of the log puts a new {role} key in the place of {old}");
+        let _ =
+            writeln!(told, "leaf {leaf} of the log puts a new {role} key in the place of {old}");
         keys = Keys::load(&data.keys())?;
     }
     let text = keys.public_text();

@@ -66,9 +66,8 @@ pub const WITNESS: Keys =
 pub const TIMESTAMP: Keys = Keys { section: "timestamp", keys: &["url", "ca", "interval"] };
 
 /// Every section.
-pub const KEYS: &[Keys] = &[
-    TOP, TLS, UPSTREAM, TIMEOUTS, SECRETS, FORWARDED, LOG, JOURNAL, WITNESS, TIMESTAMP,
-];
+pub const KEYS: &[Keys] =
+    &[TOP, TLS, UPSTREAM, TIMEOUTS, SECRETS, FORWARDED, LOG, JOURNAL, WITNESS, TIMESTAMP];
 
 impl Keys {
     /// `key` with its section in front, as a person would point at it.

@@ -80,7 +80,8 @@ impl Endpoint {
     /// The endpoint at `url`; `tls` is needed for https.
     #[must_use]
     pub fn new(url: Url, tls: Option<Arc<ClientConfig>>) -> Self {
-        let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+        let host =
+            if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
         let authority = format!("{host}:{}", url.port);
         Self { url, authority, tls, kept: Mutex::default() }
     }
@@ -150,8 +151,7 @@ impl Endpoint {
     }
 
     async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, PostError> {
-        let failed =
-            |source| PostError::Connect { authority: self.authority.clone(), source };
+        let failed = |source| PostError::Connect { authority: self.authority.clone(), source };
         let host = (self.url.host.as_str(), self.url.port);
         let stream = TcpStream::connect(host).await.map_err(failed)?;
         let _ = stream.set_nodelay(true);

@@ -84,8 +84,18 @@ impl Sealer {
     ///
     /// The system gives no thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
-        let Parts { batches, journal, extents, ledger, log, store, pins, recovered, pace, announcer } =
-            parts;
+        let Parts {
+            batches,
+            journal,
+            extents,
+            ledger,
+            log,
+            store,
+            pins,
+            recovered,
+            pace,
+            announcer,
+        } = parts;
         let (happenings, happened) = channel();
         let (sealed, to_store) = channel();
         let seal_pins = Arc::clone(&pins);

@@ -3,6 +3,7 @@
 mod log;
 mod rules;
 mod tamper;
+mod witnessed;
 
 use super::*;
 use crate::leaf::{Extensions, Unchecked};

@@ -3,8 +3,8 @@
 pub(crate) use super::file::{
     check_access, create, exists, failed, garbage, read, read_signer, temporary,
 };
-pub(crate) use super::{new_signer, random};
 use super::{KeysError, file};
+pub(crate) use super::{new_signer, random};
 
 use zeroize::Zeroizing;
 

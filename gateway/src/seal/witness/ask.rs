@@ -47,7 +47,9 @@ pub(super) enum AskError {
     #[error("a newer checkpoint was cosigned meanwhile")]
     Stale,
     /// It does not take this log.
-    #[error("it does not take this log (status {status}): give it the log's key, as `sealtap keys` prints it")]
+    #[error(
+        "it does not take this log (status {status}): give it the log's key, as `sealtap keys` prints it"
+    )]
     Unwelcome {
         /// 403 or 404.
         status: u16,
@@ -64,7 +66,9 @@ pub(super) enum AskError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     /// It has seen more leaves than there are.
-    #[error("it cosigned a checkpoint of {seen} leaves, but the log has only {size}: the log was rolled back")]
+    #[error(
+        "it cosigned a checkpoint of {seen} leaves, but the log has only {size}: the log was rolled back"
+    )]
     RolledBack {
         /// Leaves it has seen.
         seen: u64,
@@ -72,7 +76,9 @@ pub enum Conflict {
         size: u64,
     },
     /// It has seen another tree.
-    #[error("it cosigned another tree of {seen} leaves, out of which this log of {size} did not grow: the log was forked or rewritten")]
+    #[error(
+        "it cosigned another tree of {seen} leaves, out of which this log of {size} did not grow: the log was forked or rewritten"
+    )]
     Forked {
         /// Leaves of the tree it has seen.
         seen: u64,
@@ -131,7 +137,8 @@ impl Witness {
         target: &Target,
     ) -> Result<u64, AskError> {
         // Another root at the size that was asked for is a conflict, whatever the body holds.
-        let told = (content_type == SIZE_TYPE).then(|| decimal(said.trim_end_matches('\n'))).flatten();
+        let told =
+            (content_type == SIZE_TYPE).then(|| decimal(said.trim_end_matches('\n'))).flatten();
         let Some(seen) = told else {
             if old == target.size {
                 return Err(conflict(Conflict::Forked { seen: old, size: target.size }));
@@ -140,7 +147,8 @@ impl Witness {
         };
         if seen > target.size {
             // Whoever published more since is this process, and asks again with it.
-            let latest = published(&self.log).ok().flatten().map_or(0, |checkpoint| checkpoint.size);
+            let latest =
+                published(&self.log).ok().flatten().map_or(0, |checkpoint| checkpoint.size);
             if latest >= seen {
                 return Err(AskError::Stale);
             }
@@ -149,7 +157,9 @@ impl Witness {
         if seen == old {
             return match old == target.size {
                 true => Err(conflict(Conflict::Forked { seen, size: target.size })),
-                false => Err(AskError::Protocol("status 409 with the size that was sent".to_owned())),
+                false => {
+                    Err(AskError::Protocol("status 409 with the size that was sent".to_owned()))
+                }
             };
         }
         self.seen.store(seen, Ordering::Relaxed);
@@ -175,9 +185,9 @@ impl Witness {
     fn line(&self, said: &str, target: &Target) -> Result<SignatureLine, AskError> {
         let lines = said.lines().filter_map(SignatureLine::parse);
         let mut own = lines.filter(|line| self.key.made(line));
-        let line = own.next().ok_or_else(|| {
-            AskError::Protocol(format!("no cosignature by {}", self.key.name()))
-        })?;
+        let line = own
+            .next()
+            .ok_or_else(|| AskError::Protocol(format!("no cosignature by {}", self.key.name())))?;
         match self.key.cosigned(&target.note.text, &line) {
             Some(_) => Ok(line),
             None => Err(AskError::Protocol("its cosignature does not hold".to_owned())),

@@ -169,8 +169,8 @@ fn load(
     data: &DataDir,
 ) -> Result<(Policy, Vec<Arc<Witness>>), WitnessError> {
     let path = config.policy.clone();
-    let bytes = std::fs::read(&path)
-        .map_err(|source| WitnessError::Read { path: path.clone(), source })?;
+    let bytes =
+        std::fs::read(&path).map_err(|source| WitnessError::Read { path: path.clone(), source })?;
     let policy = Policy::parse(&bytes)
         .map_err(|error| WitnessError::Policy { path: path.clone(), error })?;
     let mut tls = None;
@@ -298,8 +298,7 @@ impl Circle {
     /// Takes one answer.
     fn heard(&mut self, said: Option<Said>) {
         let Some(Said { index, target, answer }) = said else { return };
-        let (Some(state), Some(witness)) =
-            (self.states.get_mut(index), self.witnesses.get(index))
+        let (Some(state), Some(witness)) = (self.states.get_mut(index), self.witnesses.get(index))
         else {
             return;
         };

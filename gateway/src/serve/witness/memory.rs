@@ -145,10 +145,7 @@ impl Memory {
     }
 }
 
-fn failed(
-    action: &'static str,
-    path: &Path,
-) -> impl FnOnce(std::io::Error) -> MemoryError + use<> {
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> MemoryError + use<> {
     let path = path.to_owned();
     move |source| MemoryError::Io { action, path, source }
 }

@@ -71,7 +71,10 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.uri().path() != "/add-checkpoint" {
-        return Ok(text(StatusCode::NOT_FOUND, "a witness takes POST /add-checkpoint\n".to_owned()));
+        return Ok(text(
+            StatusCode::NOT_FOUND,
+            "a witness takes POST /add-checkpoint\n".to_owned(),
+        ));
     }
     if request.method() != Method::POST {
         let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "POST it\n".to_owned());
@@ -81,7 +84,10 @@ async fn answer(
     let body = match timeout(ARRIVAL, Limited::new(request.into_body(), BODY).collect()).await {
         Err(_) => return Ok(text(StatusCode::REQUEST_TIMEOUT, "too slow\n".to_owned())),
         Ok(Err(error)) => {
-            return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, format!("not a whole request: {error}\n")));
+            return Ok(text(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("not a whole request: {error}\n"),
+            ));
         }
         Ok(Ok(body)) => body.to_bytes(),
     };
