@@ -103,7 +103,7 @@ fn every_refusal_has_its_status() {
         assert_eq!(status(&request, &[log.public()]), Err(422));
     }
     assert_eq!(status(&AddCheckpoint { old: 21, ..good.clone() }, &[log.public()]), Err(400));
-    assert_eq!(status(&AddCheckpoint { old: 11, ..good.clone() }, &[log.public()]), Err(409));
+    assert_eq!(status(&AddCheckpoint { old: 11, ..good }, &[log.public()]), Err(409));
     let first = AddCheckpoint { old: 0, proof: vec![[0; 32]], ..tree.request(0, 5) };
     assert_eq!(consider(&first, Seen::NOTHING), Err(Refusal::Inconsistent));
 }

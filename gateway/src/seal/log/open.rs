@@ -229,7 +229,7 @@ fn read_signed(
     };
     let refuse = |reason: String| LogError::Checkpoint { path: path.to_owned(), reason };
     let note = Note::parse(&bytes).map_err(|error| refuse(error.to_string()))?;
-    if !successor.is_some_and(|successor| note.verify(successor).is_ok()) {
+    if successor.is_none_or(|successor| note.verify(successor).is_err()) {
         note.verify(keys.log().public()).map_err(|error| refuse(error.to_string()))?;
     }
     if note.signatures.len() != 1 {
