@@ -7,12 +7,13 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use sealtap_common::encoding::base64_decode;
 use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::head;
 use sealtap_tests::programs;
 use sealtap_tests::upstream_http1::Upstream;
-use sealtap_tests::verify::text;
+use sealtap_tests::verify::text as said_by;
 use sealtap_tests::wire::Wire;
 use sealtap_tests::witness::{Memory, Witness};
 
@@ -72,8 +73,33 @@ fn verify(home: &Home, arguments: &[&Path]) -> (i32, String) {
     let mut product = Command::new(programs::sealtap());
     product.arg("verify");
     let (product, small) = (run(product), run(Command::new(programs::sealtap_verify())));
-    assert_eq!(product.status, small.status, "{} {}", text(&product), text(&small));
-    (product.status.code().unwrap(), text(&product))
+    assert_eq!(product.status, small.status, "{} {}", said_by(&product), said_by(&small));
+    (product.status.code().unwrap(), said_by(&product))
+}
+
+/// The cosignature as `openssl` sees it: an Ed25519 signature over the specification's message.
+fn openssl_accepts(home: &Home, witness: &Witness) {
+    let note = std::fs::read_to_string(home.data().join("witness/checkpoint")).unwrap();
+    let (text, lines) = note.rsplit_once("\n\n").unwrap();
+    let line = lines.lines().find(|line| line.contains(witness.name())).unwrap();
+    let value = base64_decode(line.rsplit(' ').next().unwrap()).unwrap();
+    let time = u64::from_be_bytes(value[4..12].try_into().unwrap());
+    let vkey = base64_decode(witness.vkey().splitn(3, '+').nth(2).unwrap()).unwrap();
+    // SubjectPublicKeyInfo of an Ed25519 key (RFC 8410).
+    let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("key.der"), [&prefix, &vkey[1..]].concat()).unwrap();
+    std::fs::write(path("signature"), &value[12..]).unwrap();
+    for (time, holds) in [(time, true), (time + 1, false)] {
+        let message = format!("cosignature/v1\ntime {time}\n{text}\n");
+        std::fs::write(path("message"), message).unwrap();
+        let mut openssl = Command::new("openssl");
+        openssl.args("pkeyutl -verify -pubin -keyform DER -inkey key.der -rawin".split(' '));
+        openssl.args(["-in", "message", "-sigfile", "signature"]).current_dir(folder.path());
+        let output = openssl.output().unwrap();
+        assert_eq!(output.status.success(), holds, "{}", said_by(&output));
+    }
 }
 
 /// The size in a cosigned checkpoint, if there is one.
@@ -130,6 +156,7 @@ fn a_log_that_grows_is_cosigned_and_both_verifiers_say_by_whom() {
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("unwitnessed: ") && said.contains("1 cosignature not checked"), "{said}");
 
+    openssl_accepts(&scene.home, &scene.witness);
     // The published checkpoint still has its one signature, and a cosignature changed by a bit is found.
     let published = std::fs::read_to_string(scene.home.log().join("checkpoint")).unwrap();
     assert_eq!(published.matches('\u{2014}').count(), 1);
@@ -298,6 +325,63 @@ fn a_witness_answers_as_the_protocol_says() {
         assert_eq!(status, want, "{body:.80} {answer}");
     }
     assert_eq!(post(address, "/add-check", &again).0, 404);
+    scene.witness.terminate();
+    scene.upstream.finish();
+}
+
+/// A server that answers everything with this, for as long as the test runs.
+fn liar(status: &'static str, kind: &'static str, body: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 65_536]);
+            let length = body.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+        }
+    });
+    address
+}
+
+#[test]
+fn two_of_five_make_the_quorum_while_the_others_lie_or_are_gone() {
+    let scene = Scene::new();
+    let memories = [Memory::new(), Memory::new(), Memory::new(), Memory::new()];
+    let start = |memory| Witness::start(memory, &[&scene.home.keys()], "127.0.0.1:0");
+    let second = start(&memories[0]);
+    // Real keys, whose witnesses are replaced by what lies at their address.
+    let strangers = [
+        liar("200", "text/plain", "\u{2014} somebody.else AAAAAAAA\nnonsense\n"),
+        liar("409", "text/x.tlog.size", "0\n"),
+        "127.0.0.1:1".to_owned(),
+    ];
+    let mut policy = format!("{}\n{}\n", scene.witness.policy_line(), second.policy_line());
+    let mut members = format!("{} {}", scene.witness.name(), second.name());
+    for (memory, address) in memories[1..].iter().zip(&strangers) {
+        let real = start(memory);
+        policy += &format!("{}\n", real.policy_line().replace(real.address(), address));
+        members += &format!(" {}", real.name());
+        real.terminate();
+    }
+    policy += &format!("group some 2 {members}\nquorum some\n");
+    std::fs::write(scene.policy(), policy).unwrap();
+
+    let gateway = scene.start();
+    exchange(&gateway, 3);
+    gateway.wait_sealed(3);
+    poll("a cosigned checkpoint of all leaves", || (cosigned_size(&scene.home) >= 6).then_some(()));
+    let said = gateway.stderr();
+    assert_eq!(said.matches("not cosigned; trying again").count(), 3, "said once each: {said}");
+    gateway.finish();
+    let (code, said) = verify(&scene.home, &["--policy".as_ref(), &scene.policy()]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(said.matches("  witnessed: ").count(), 2, "{said}");
+    let note = std::fs::read_to_string(scene.home.data().join("witness/checkpoint")).unwrap();
+    assert_eq!(note.matches('\u{2014}').count(), 3, "{note}");
+    second.terminate();
     scene.witness.terminate();
     scene.upstream.finish();
 }

@@ -214,11 +214,13 @@ impl LogThread {
                 }
             }
             if !entries.is_empty() {
+                // From its beginning: what publishing takes is no part of the pause.
+                let began = Instant::now();
                 if !self.publish(std::mem::take(&mut entries)) {
                     // Nothing may follow what is missing; the next start seals it all.
                     return;
                 }
-                published = Some(Instant::now());
+                published = Some(began);
             }
             if disconnected {
                 break;

@@ -7,6 +7,8 @@
 mod key;
 mod memory;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -85,6 +87,9 @@ async fn serve(
     let listen = |source| failed(WitnessError::Listen { address, source });
     let listener = TcpListener::bind(address).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
+    // Before anybody is told that it listens: whoever waits for that may signal at once.
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| Failure::of(&error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| Failure::of(&error))?;
     let said = writeln!(
         output.exact(),
         "{vkey}\nwitness {name} {vkey} http://{bound}\nlistening on http://{bound}, for {}",
@@ -93,11 +98,10 @@ async fn serve(
     said.and_then(|()| output.exact().flush()).map_err(|error| Failure::writing(&error))?;
 
     let witness = Arc::new(server::Server { logs, memory });
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| Failure::of(&error))?;
     tokio::select! {
         () = server::accept(listener, witness) => {}
         _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+        _ = interrupt.recv() => {}
     }
     Ok(Exit::Done)
 }
