@@ -66,7 +66,7 @@ words! {
         Root = "root over all entries",
         /// Steps 9 and 10.
         Leaves = "times, boots, numbers and runs of all leaves",
-        /// Step 11.
+        /// Step 12.
         Witnesses = "cosignatures of the policy's quorum",
     }
 }

@@ -12,7 +12,7 @@ A witness belongs on another machine, under another operator than the logs it wa
 cosigned, the log's operator cannot take back. At the first start it makes its key (0600) and prints
   1. its public key (vkey)
   2. the line for a policy file (C2SP tlog-policy), to which a `quorum` line belongs:
-       sealtap witness --log keys.txt > witness.txt
+       sealtap witness --log keys.txt > witness.txt &
        sed -n 2p witness.txt > witnesses.policy; echo 'quorum NAME' >> witnesses.policy
 The gateway takes that file as `policy` of `[witness]`, a verifier with `verify --policy`.
 
