@@ -11,7 +11,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::note::PublicKey;
-use crate::verify::{CHECKPOINT, FileError, Inspector, LogFiles, Report, Verdict, What, verify};
+use crate::verify::{
+    CHECKPOINT, FileError, Inspector, LogFiles, Report, Trust, Verdict, What, verify_under,
+};
+
+/// Where a data directory has its cosigned checkpoint.
+pub const COSIGNED: &str = "witness/checkpoint";
 
 /// How often a log that looks wrong is looked at again while a gateway may be writing to it.
 const ATTEMPTS: u32 = 6;
@@ -87,12 +92,22 @@ impl LogFiles for LogDirectory {
 pub fn verify_directory<I: Inspector>(
     root: &Path,
     keys: &[PublicKey],
+    inspector: impl FnMut() -> I,
+) -> (Report, I) {
+    verify_directory_under(root, &Trust { keys, ..Trust::default() }, inspector)
+}
+
+/// As [`verify_directory`], under keys and a policy. The cosigned checkpoint must have been read
+/// before this is called, or a gateway beside us could have cosigned more than we look at.
+pub fn verify_directory_under<I: Inspector>(
+    root: &Path,
+    trust: &Trust<'_>,
     mut inspector: impl FnMut() -> I,
 ) -> (Report, I) {
     let mut attempt = 1;
     loop {
         let mut inspecting = inspector();
-        let (report, moved) = look(root, keys, &mut inspecting);
+        let (report, moved) = look(root, trust, &mut inspecting);
         if attempt == ATTEMPTS || !(moved || may_settle(&report)) {
             return (report, inspecting);
         }
@@ -102,10 +117,10 @@ pub fn verify_directory<I: Inspector>(
 }
 
 /// One look, and whether it was spoiled by a new checkpoint.
-fn look(root: &Path, keys: &[PublicKey], inspector: &mut impl Inspector) -> (Report, bool) {
+fn look(root: &Path, trust: &Trust<'_>, inspector: &mut impl Inspector) -> (Report, bool) {
     let mut attempt = || {
         let files = LogDirectory::open(root)?;
-        let report = verify(&files, keys, inspector);
+        let report = verify_under(&files, trust, inspector);
         let spoiled = report.verdict() == Verdict::Invalid && files.has_moved()?;
         Ok((report, spoiled))
     };
@@ -114,6 +129,14 @@ fn look(root: &Path, keys: &[PublicKey], inspector: &mut impl Inspector) -> (Rep
         report.undecided(error.to_string());
         (report, false)
     })
+}
+
+/// The cosigned checkpoint of a data directory, if there is one.
+///
+/// # Errors
+/// [`FileError`] when it is there but cannot be read.
+pub fn cosigned(data: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    read(data, COSIGNED)
 }
 
 /// Whether all that is wrong could be tiles that lie ready for the next checkpoint, or old ones

@@ -14,11 +14,14 @@ pub mod json;
 pub mod keyring;
 pub mod leaf;
 pub mod note;
+pub mod policy;
 pub mod tile;
+pub mod timestamp;
 pub mod tree;
 pub mod unit;
 pub mod verify;
 pub mod websocket;
+pub mod witness;
 mod words;
 
 pub use encoding::Id;

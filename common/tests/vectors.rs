@@ -9,10 +9,11 @@ use sealtap_common::checkpoint::Checkpoint;
 use sealtap_common::commit::{BodyKey, BodyRoot, Dialect, Tuple, UnitKind, commit, unit};
 use sealtap_common::encoding::base64;
 use sealtap_common::leaf::{
-    End, ErrorCode, GapAction, GapReason, Kind, Leaf, Outcome, Policy, Prefix, RESERVED_KINDS,
-    Source,
+    End, ErrorCode, GapAction, GapReason, KeyRole, Kind, Leaf, Outcome, Policy, Prefix,
+    RESERVED_KINDS, Source, key_change,
 };
-use sealtap_common::note::{Note, PublicKey, Signer};
+use sealtap_common::note::{Note, PublicKey, Signer, WitnessSigner};
+use sealtap_common::policy::Policy as TrustPolicy;
 use sealtap_common::tile::{Level, TilePath, entries, push_entry, tiles};
 use sealtap_common::tree::{Frontier, Hash, leaf_hash, verify_consistency, verify_inclusion};
 use sealtap_common::unit::{
@@ -281,6 +282,31 @@ fn leaves() {
     }
 }
 
+#[test]
+fn cosignatures_and_key_changes() {
+    let vector = vectors("witness.json");
+    let seed: [u8; 32] = hex(&vector["seed"]).try_into().unwrap();
+    let witness =
+        WitnessSigner::new("witness.example/w", ed25519_dalek::SigningKey::from_bytes(&seed))
+            .unwrap();
+    assert_eq!(witness.public().vkey(), text(&vector["vkey"]));
+    let checkpoint = text(&vector["text"]);
+    let line = witness.cosign(checkpoint, number(&vector["time"]));
+    assert_eq!(line.emit().trim_end(), text(&vector["line"]));
+    assert_eq!(witness.public().cosigned(checkpoint, &line), Some(number(&vector["time"])));
+    let policy = TrustPolicy::parse(text(&vector["policy"]).as_bytes()).unwrap();
+    assert!(policy.quorum_of(|key| key == witness.public()) && !policy.quorum_of(|_| false));
+
+    let change = &vector["key_change"];
+    let bytes = text(&change["leaf"]).as_bytes();
+    assert_eq!(leaf_hash(bytes), hash(&change["leaf_hash"]));
+    let Ok(Leaf::KeyChange(leaf)) = Leaf::decode(bytes) else { panic!("{change}") };
+    assert_eq!(leaf.encode().unwrap(), bytes);
+    let (old, new) = leaf.verify(text(&change["origin"])).unwrap();
+    assert_eq!(key_change::message(leaf.role, &old, &new, leaf.size), text(&change["message"]));
+    assert_eq!(old.vkey(), text(&vectors("note.json")["vkey"]));
+}
+
 /// FORMAT.md without line breaks and runs of spaces, as its examples are wrapped.
 fn format_text() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("FORMAT.md");
@@ -304,6 +330,9 @@ fn the_worked_bytes_of_the_format_are_those_of_the_vectors() {
         text(&commitments["units"][5]["unit"]["root"]),
         text(&commitments["prefixes"][3]["prefix"]["root"]),
         text(&commitments["prefixes"][3]["prefix"]["tail"]),
+        text(&vectors("witness.json")["vkey"]),
+        text(&vectors("witness.json")["line"]),
+        text(&vectors("witness.json")["key_change"]["leaf_hash"]),
     ] {
         assert!(format.contains(worked), "{worked}");
     }
@@ -330,6 +359,7 @@ fn every_registered_word_stands_in_the_format() {
         Policy::ALL.iter().map(|word| word.as_str()).collect(),
         Source::ALL.iter().map(|word| word.as_str()).collect(),
         GapAction::ALL.iter().map(|word| word.as_str()).collect(),
+        KeyRole::ALL.iter().map(|word| word.as_str()).collect(),
         GapReason::ALL.iter().map(|word| word.as_str()).collect(),
         Dialect::ALL.iter().map(|word| word.as_str()).collect(),
         Version::ALL.iter().map(|word| word.as_str()).collect(),

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Verifies a log directory with the second implementation.
 
-    python3 check.py DIRECTORY VKEY
+    python3 check.py DIRECTORY VKEY [COSIGNED WITNESS-VKEY]
+
+COSIGNED is a cosigned checkpoint, which the log must have grown out of.
 
 Exit 0 when everything holds, 1 when something does not. The steps are those of FORMAT.md.
 """
@@ -13,7 +15,7 @@ import ed25519
 import sealtap_format as form
 
 CHECKED = {"exchange", "refused", "interrupted", "restart", "heartbeat", "gap", "adopted",
-           "retention", "progress"}
+           "retention", "progress", "key-change"}
 KNOWN_EXTENSIONS = {kind: {"websocket-messages"} for kind in ("exchange", "interrupted")}
 
 
@@ -43,6 +45,25 @@ def read_checkpoint(data, key):
     require(signature[:4] == form.key_id(name, public), "checkpoint: signed by another key")
     require(ed25519.verify(public, text.encode(), signature[4:]), "checkpoint: signature")
     return size, root_hash
+
+
+def read_cosigned(data, key, witness):
+    """A cosigned checkpoint: its log's signature, and the witness's (C2SP tlog-cosignature)."""
+    text, _, lines = data.decode("utf-8").rpartition("\n\n")
+    text += "\n"
+    lines = lines.splitlines(keepends=True)
+    size, root_hash = read_checkpoint((text + "\n" + lines[0]).encode(), key)
+    name, identity, value = witness.split("+", 2)
+    value = form.unb64(value)
+    require(value[0] == 4, "cosigned: not a witness's key")
+    require(form.sha256(name.encode() + b"\n" + value)[:4].hex() == identity, "cosigned: key id")
+    own = [form.unb64(line.split(" ")[2].strip()) for line in lines[1:]
+           if line.startswith(f"\u2014 {name} ")]
+    require(len(own) == 1 and own[0][:4].hex() == identity, "cosigned: no line by the witness")
+    time, signature = int.from_bytes(own[0][4:12], "big"), own[0][12:]
+    message = f"cosignature/v1\ntime {time}\n{text}".encode()
+    require(ed25519.verify(value[1:], message, signature), "cosigned: cosignature")
+    return size, root_hash, time
 
 
 def needed_entries(size):
@@ -87,7 +108,8 @@ def begins(prefix, later):
 class History:
     """Step 9."""
 
-    def __init__(self):
+    def __init__(self, origin):
+        self.origin, self.keys = origin, {}
         self.sealed, self.boots, self.current, self.runs = 0, {}, None, {}
         self.parts = []
 
@@ -102,6 +124,8 @@ class History:
         require(not self.parts or kind == "heartbeat", "a heartbeat's part is missing")
         if kind == "restart":
             self.restart(value)
+        elif kind == "key-change":
+            self.key_change(index, value)
         elif kind in ("exchange", "refused", "interrupted"):
             self.exchange(value, form.b64(form.leaf_hash(entry)))
         else:
@@ -140,6 +164,18 @@ class History:
         self.current = value["boot"]
         self.boots[self.current] = {"sealed": set(), "closed": False, "ended": None,
                                     "progress": {}}
+
+    def key_change(self, index, value):
+        require(value["size"] == index, "a key change in another place")
+        name = self.origin + {"log": "", "run-record": "/run-record"}[value["role"]]
+        keys = [form.unb64(value[which]) for which in ("old", "new")]
+        require(self.keys.get(value["role"], keys[0]) == keys[0], "a key replaced twice")
+        self.keys[value["role"]] = keys[1]
+        vkeys = [form.vkey(name, key) for key in keys]
+        message = (f"sealtap/v1/key-change\n{value['role']}\n{vkeys[0]}\n{vkeys[1]}\n"
+                   f"{value['size']}\n").encode()
+        for key, which in zip(keys, ("old_signature", "new_signature")):
+            require(ed25519.verify(key, message, form.unb64(value[which])), "a key change")
 
     def exchange(self, value, leaf_hash):
         require(value["started"] <= value["ended"] <= value["sealed"], "times")
@@ -191,13 +227,19 @@ class History:
                 require(boot["sealed"] == set(range(1, boot["ended"]["highest"] + 1)), "a number")
 
 
-def check(directory, key):
+def check(directory, key, cosigned=None, witness=None):
     files = {str(path.relative_to(directory)): path.read_bytes()
              for path in directory.rglob("*") if not path.is_dir()}
     require("checkpoint" in files, "no checkpoint")
     size, root_hash = read_checkpoint(files["checkpoint"], key)
-    history = History()
-    for index, entry in enumerate(read_tree(files, size, root_hash)):
+    history = History(form.parse_vkey(key)[0])
+    entries = read_tree(files, size, root_hash)
+    if cosigned:
+        seen, seen_root, _ = read_cosigned(cosigned.read_bytes(), key, witness)
+        require(seen <= size, "cosigned: the log was rolled back")
+        hashes = [form.leaf_hash(entry) for entry in entries[:seen]]
+        require(form.root(hashes) == seen_root, "cosigned: another tree")
+    for index, entry in enumerate(entries):
         try:
             history.leaf(index, entry)
         except (Invalid, ValueError, KeyError, TypeError) as problem:
@@ -207,11 +249,12 @@ def check(directory, key):
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 5):
         print(__doc__.strip(), file=sys.stderr)
         return 2
     try:
-        size = check(pathlib.Path(sys.argv[1]), sys.argv[2])
+        cosigned = pathlib.Path(sys.argv[3]) if sys.argv[3:] else None
+        size = check(pathlib.Path(sys.argv[1]), sys.argv[2], cosigned, *sys.argv[4:])
     except (Invalid, ValueError) as problem:
         print(f"not valid: {problem}")
         return 1

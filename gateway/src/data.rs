@@ -85,6 +85,12 @@ impl DataDir {
         self.root.join("journal")
     }
 
+    /// `witness/`: what others vouch for: the cosigned checkpoint, the timestamp token.
+    #[must_use]
+    pub fn witness(&self) -> PathBuf {
+        self.root.join("witness")
+    }
+
     /// `keys/`: 0700, each key 0600.
     #[must_use]
     pub fn keys(&self) -> PathBuf {

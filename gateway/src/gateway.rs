@@ -36,6 +36,9 @@ use crate::seal::log::{Log, LogError, Options};
 use crate::seal::pins::Pins;
 use crate::seal::progress::Progress;
 use crate::seal::recovery::{RecoveryError, last_sealed, recover};
+use crate::seal::rotation::{self, RotationError};
+use crate::seal::timestamp::{TimestampError, Timestamps};
+use crate::seal::witness::{Testimony, WitnessError, Witnesses};
 use crate::seal::{Pace, Parts, Sealer};
 use crate::serve::observe::{Bounds, Observe, ObserveListener, watch};
 use crate::store::retention;
@@ -77,9 +80,32 @@ pub enum StartError {
     /// Certificate authorities of upstreams.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// A rotation that a crash cut off.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
+    /// The timestamp authority of the configuration.
+    #[error(transparent)]
+    Timestamp(#[from] TimestampError),
+    /// The witnesses of the configuration.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
+    /// A witness has seen another history of this log.
+    #[error(transparent)]
+    Testimony(#[from] Testimony),
     /// The system.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
+}
+
+/// Why the gateway did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Records could not be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A witness has seen another history of this log; what was not published then is in the journal.
+    #[error(transparent)]
+    Testimony(#[from] Testimony),
 }
 
 /// What a start found and made, to be told to the operator.
@@ -107,6 +133,8 @@ pub struct Gateway {
     listener: Listener,
     observe_listener: Option<ObserveListener>,
     report: Report,
+    witnesses: Option<Witnesses>,
+    timestamps: Option<Timestamps>,
     /// Held until everything is sealed.
     writer: Writer,
 }
@@ -137,10 +165,23 @@ impl Gateway {
 
         let data = DataDir::new(&config.data);
         let writer = data.become_writer()?;
-        let keys = Arc::new(Keys::load_or_create(&data.keys(), config.origin.as_deref())?);
         let lock = LockPlace::new(config.lock.clone());
+        rotation::resume(&data, lock.clone())?;
+        let keys = Arc::new(Keys::load_or_create(&data.keys(), config.origin.as_deref())?);
         let options = Options { data: &data, keys: Arc::clone(&keys), lock, adopt };
         let (mut log, opened_log) = Log::open(&options)?;
+        // Before anything is signed: on an old copy, the next leaf would be a fork.
+        let (witnesses, announcer) = match &config.witness {
+            Some(witness) => {
+                let (witnesses, announcer) =
+                    Witnesses::start(witness, &data, &keys, log.checkpoint()).await?;
+                if let Some(testimony) = witnesses.testimony().borrow().clone() {
+                    return Err(testimony.into());
+                }
+                (Some(witnesses), Some(announcer))
+            }
+            None => (None, None),
+        };
         let timeline = Timeline::start(last_sealed(&log)?);
 
         let mut store = Store::open(&data.store(), keys.store())?;
@@ -175,6 +216,9 @@ impl Gateway {
         let (leaves, exchanges): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
         let range = log.append(&leaves)?;
+        if let Some(announcer) = &announcer {
+            announcer.announce(log.checkpoint());
+        }
         journal.settle_gaps();
         let mut to_store = recovery.sealed;
         to_store.extend(
@@ -210,6 +254,7 @@ impl Gateway {
             },
             progress: Arc::clone(&progress),
             retention: (retention_policy(config), timeline),
+            announcer,
         })?;
         let observe = Observe::new(
             &table.names(),
@@ -231,7 +276,19 @@ impl Gateway {
             observe: Arc::new(observe),
             report: told,
         });
-        Ok(Self { journal, sealer, journey, listener, observe_listener, report, writer })
+        let timestamps = config.timestamp.as_ref();
+        let timestamps = timestamps.map(|tsa| Timestamps::start(tsa, &data)).transpose()?;
+        Ok(Self {
+            journal,
+            sealer,
+            journey,
+            listener,
+            observe_listener,
+            report,
+            witnesses,
+            timestamps,
+            writer,
+        })
     }
 
     /// What the start found.
@@ -241,14 +298,17 @@ impl Gateway {
     }
 
     /// Serves until `stop` turns true, then seals what is pending. Stops by itself when nothing can
-    /// be captured or sealed any more.
+    /// be captured or sealed any more, or when a witness speaks against the log: then nothing more
+    /// is sealed.
     ///
     /// # Errors
     ///
-    /// [`JournalError`]: records could not be written, and are named; or a thread behind the traffic
-    /// has ended before its time, and the next start seals what it left.
-    pub async fn serve(self, mut stop: Receiver<bool>) -> Result<(), JournalError> {
+    /// [`ServeError`]: records could not be written, and are named; a thread behind the traffic has
+    /// ended before its time, and the next start seals what it left; or nothing may be sealed.
+    pub async fn serve(self, stop: Receiver<bool>) -> Result<(), ServeError> {
         let Self { journal, sealer, journey, listener, observe_listener, writer, .. } = self;
+        let (witnesses, timestamps) = (self.witnesses, self.timestamps);
+        let testimony = witnesses.as_ref().map(Witnesses::testimony);
         let mut observers = JoinSet::new();
         observers.spawn(watch(Arc::clone(&journey.observe)));
         if let Some(listener) = observe_listener {
@@ -256,12 +316,7 @@ impl Gateway {
         }
         let (tell, told) = channel(false);
         let watching = async {
-            tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => {}
-                () = journal.ended() => {
-                    tracing::error!("nothing can be captured or sealed any more: the gateway stops");
-                }
-            }
+            wait_for_the_end(stop, testimony.clone(), &journal).await;
             // The listener waits for this, whoever asked for it.
             let _ = tell.send(true);
         };
@@ -271,10 +326,21 @@ impl Gateway {
         let closed = tokio::task::spawn_blocking(move || {
             let closed = journal.close();
             let finished = sealer.finish();
+            if let Some(timestamps) = timestamps {
+                timestamps.finish();
+            }
+            if let Some(witnesses) = witnesses {
+                witnesses.finish();
+            }
             drop(writer);
             closed.and(finished)
         });
-        closed.await.unwrap_or(Ok(()))
+        let closed = closed.await.unwrap_or(Ok(()));
+        // What a witness said comes first: that the sealing threads then ended follows from it.
+        match testimony.and_then(|testimony| testimony.borrow().clone()) {
+            Some(testimony) => Err(testimony.into()),
+            None => Ok(closed?),
+        }
     }
 }
 
@@ -302,6 +368,31 @@ fn lock_directory(data: &DataDir) -> PathBuf {
 fn retention_policy(config: &Config) -> retention::Policy {
     let config::Retention { max_age, max_bytes } = config.retention;
     retention::Policy { max_age, max_bytes }
+}
+
+/// Returns when the gateway is told to stop, when a witness speaks against the log, or when nothing
+/// can be captured or sealed any more.
+async fn wait_for_the_end(
+    mut stop: Receiver<bool>,
+    testimony: Option<Receiver<Option<Testimony>>>,
+    journal: &Journal,
+) {
+    let spoken = async {
+        if let Some(mut testimony) = testimony
+            && testimony.wait_for(Option::is_some).await.is_ok()
+        {
+            return;
+        }
+        // Without witnesses, or once their thread has ended, none will speak.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = spoken => {}
+        () = journal.ended() => {
+            tracing::error!("nothing can be captured or sealed any more: the gateway stops");
+        }
+    }
 }
 
 /// Randomness from the same library that TLS uses.

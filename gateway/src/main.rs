@@ -15,6 +15,7 @@ const PARTS: Parts = Parts {
     demo: sealtap::serve::demo::run,
     ls: sealtap::serve::browse::list,
     show: sealtap::serve::browse::show,
+    witness: sealtap::serve::witness::run,
 };
 
 fn main() -> ExitCode {

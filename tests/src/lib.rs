@@ -32,3 +32,4 @@ pub mod verify;
 pub mod volume;
 pub mod websocket;
 pub mod wire;
+pub mod witness;

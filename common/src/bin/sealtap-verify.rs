@@ -10,20 +10,25 @@ use std::io::{Write as _, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use sealtap_common::directory::verify_directory;
+use sealtap_common::directory::{cosigned, verify_directory_under};
 use sealtap_common::keyring::log_key;
 use sealtap_common::note::PublicKey;
-use sealtap_common::verify::{Bodies, CHECKPOINT, Report};
+use sealtap_common::policy::Policy;
+use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Trust};
 
 const HELP: &str = "\
 Verify a sealtap log offline.
 
-Usage: sealtap-verify PATH [--key VKEY|FILE]... [--json]
+Usage: sealtap-verify PATH [--key VKEY|FILE]... [--policy FILE] [--cosigned FILE] [--json]
 
   PATH              a log directory (it holds `checkpoint` and `tile`), or a data
                     directory (its `log` is verified)
   --key VKEY|FILE   trust this log key: a vkey (NAME+HASH+BASE64), or a file with
                     what `sealtap keys` prints; may be given more than once
+  --policy FILE     trust the logs and witnesses of this C2SP tlog-policy, and ask for
+                    its quorum of cosignatures
+  --cosigned FILE   the cosigned checkpoint of a log directory; a data directory has
+                    its own
   --json            print the report as one JSON object
   --help            print this
   --version         print the version
@@ -57,6 +62,7 @@ fn answer(arguments: &[OsString]) -> Result<(String, u8), String> {
     let mut path = None;
     let mut keys = Vec::new();
     let mut json = false;
+    let (mut policy, mut beside) = (None, None);
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
         match word.to_string_lossy().as_ref() {
@@ -69,6 +75,10 @@ fn answer(arguments: &[OsString]) -> Result<(String, u8), String> {
                 let given = words.next().ok_or("--key needs a vkey or a file after it")?;
                 keys.push(key(&given.to_string_lossy())?);
             }
+            "--policy" => policy = Some(words.next().ok_or("--policy needs a file after it")?),
+            "--cosigned" => {
+                beside = Some(words.next().ok_or("--cosigned needs a file after it")?);
+            }
             option if option.starts_with("--key=") => {
                 keys.push(key(option.trim_start_matches("--key="))?);
             }
@@ -80,13 +90,19 @@ fn answer(arguments: &[OsString]) -> Result<(String, u8), String> {
         }
     }
     let path = path.ok_or("say which directory to verify; --help tells more")?;
-    let report = report(&path, &keys)?;
+    let policy = policy.map(|file| read_policy(Path::new(file))).transpose()?;
+    let report = report(&path, &keys, policy.as_ref(), beside.map(Path::new))?;
     let text = if json { report.to_json() } else { report.lines().join("\n") };
     Ok((format!("{text}\n"), report.verdict().exit_code()))
 }
 
 /// Verifies the log at `path`, or the one inside a data directory.
-fn report(path: &Path, keys: &[PublicKey]) -> Result<Report, String> {
+fn report(
+    path: &Path,
+    keys: &[PublicKey],
+    policy: Option<&Policy>,
+    beside: Option<&Path>,
+) -> Result<Report, String> {
     let inside = path.join("log");
     let (log, bodies) = if path.join(CHECKPOINT).exists() || path.join("tile").exists() {
         (path.to_owned(), Bodies::Absent)
@@ -98,9 +114,26 @@ fn report(path: &Path, keys: &[PublicKey]) -> Result<Report, String> {
             "{path} is neither a log (it would hold `checkpoint`) nor a data directory (it would hold `log`)"
         ));
     };
-    let (mut report, ()) = verify_directory(&log, keys, || ());
+    // Before the log, which may grow meanwhile.
+    let beside = match beside {
+        Some(file) => Some(read(file)?),
+        None if bodies == Bodies::NotChecked => {
+            cosigned(path).map_err(|error| error.to_string())?
+        }
+        None => None,
+    };
+    let trust = Trust { keys, policy, cosigned: beside.as_deref() };
+    let (mut report, ()) = verify_directory_under(&log, &trust, || ());
     report.bodies = bodies;
     Ok(report)
+}
+
+fn read_policy(file: &Path) -> Result<Policy, String> {
+    Policy::parse(&read(file)?).map_err(|error| format!("--policy {}: {error}", file.display()))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    fs::read(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))
 }
 
 /// A key given as itself or as a file. Key names may hold slashes, so a vkey is tried first.

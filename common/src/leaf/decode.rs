@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::{
     Adopted, Body, Clock, Dialect, End, ErrorCode, Exchange, Extensions, Gap, GapAction, GapReason,
-    Heartbeat, Kind, Leaf, Outcome, Policy, Previous, Ranges, Request, Response, Restart,
-    Retention, RunLink, Source, Unchecked, Unit,
+    Heartbeat, KeyChange, KeyRole, Kind, Leaf, Outcome, Policy, Previous, Ranges, Request,
+    Response, Restart, Retention, RunLink, Source, Unchecked, Unit,
 };
 use crate::encoding::{Id, base64_array};
 use crate::json::{self, FieldError, JsonError, Members, Problem, Refusal, Value};
@@ -49,6 +49,7 @@ impl Leaf {
             Some(Kind::Adopted) => Self::Adopted(adopted(members)?),
             Some(Kind::Retention) => Self::Retention(Retention::decode(members)?),
             Some(Kind::Progress) => Self::Progress(super::progress::decode(members)?),
+            Some(Kind::KeyChange) => Self::KeyChange(Box::new(key_change(members)?)),
             None => {
                 json::same(&value.encode(), bytes)?;
                 Self::Unchecked(unchecked(name, &members, bytes)?)
@@ -215,6 +216,20 @@ fn adopted(mut m: Members<'_, '_>) -> Result<Adopted, FieldError> {
     Ok(Adopted { boot, ext, sealed, size })
 }
 
+fn key_change(mut m: Members<'_, '_>) -> Result<KeyChange, FieldError> {
+    let ext = m.take("ext", extensions)?;
+    m.take("kind", Value::text)?;
+    let new = m.take("new", hash)?;
+    let new_signature = m.take("new_signature", signature)?;
+    let old = m.take("old", hash)?;
+    let old_signature = m.take("old_signature", signature)?;
+    let role = m.take("role", |v| word(v, KeyRole::parse))?;
+    let sealed = m.take("sealed", Value::unsigned)?;
+    let size = m.take("size", Value::unsigned)?;
+    version(m)?;
+    Ok(KeyChange { ext, new, new_signature, old, old_signature, role, sealed, size })
+}
+
 /// A kind of another version: only the members that every leaf has are read.
 fn unchecked(kind: &str, m: &Members<'_, '_>, bytes: &[u8]) -> Result<Unchecked, FieldError> {
     let member = |name| m.peek(name).ok_or_else(|| FieldError::new(name, Problem::Missing));
@@ -254,6 +269,10 @@ pub(super) fn id(value: &Value) -> Result<Id, Problem> {
 }
 
 pub(super) fn hash(value: &Value) -> Result<Hash, Problem> {
+    base64_array(value.text()?).map_err(|error| Problem::Value(error.to_string()))
+}
+
+fn signature(value: &Value) -> Result<[u8; 64], Problem> {
     base64_array(value.text()?).map_err(|error| Problem::Value(error.to_string()))
 }
 

@@ -1,8 +1,8 @@
 //! Leaves to canonical bytes, written straight in member order without a tree of values.
 
 use super::{
-    Adopted, Body, Clock, Exchange, Extensions, Gap, GapAction, Heartbeat, Kind, Leaf, Ranges,
-    Request, Response, Restart, RunLink, Unit,
+    Adopted, Body, Clock, Exchange, Extensions, Gap, GapAction, Heartbeat, KeyChange, Kind, Leaf,
+    Ranges, Request, Response, Restart, RunLink, Unit,
 };
 use crate::encoding::{Id, base64};
 use crate::json::{MAX_INTEGER, write_string, write_unsigned};
@@ -34,6 +34,7 @@ impl Leaf {
             Self::Adopted(leaf) => leaf.encode(),
             Self::Retention(leaf) => leaf.encode(),
             Self::Progress(leaf) => leaf.encode(),
+            Self::KeyChange(leaf) => leaf.encode(),
             Self::Unchecked(leaf) => Ok(leaf.bytes.clone()),
         }
     }
@@ -268,6 +269,25 @@ impl Adopted {
         w.fixed("{\"boot\":").id(&self.boot).fixed(",\"ext\":").ext(&self.ext);
         w.fixed(",\"kind\":").word(Kind::Adopted.as_str());
         w.fixed(",\"reason\":\"lock_missing\",\"sealed\":").number(self.sealed);
+        w.fixed(",\"size\":").number(self.size).fixed(",\"v\":1}");
+        w.finish()
+    }
+}
+
+impl KeyChange {
+    /// The leaf's canonical bytes.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when a number or the leaf as a whole is over the format's limit.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut w = Writer::new(640);
+        w.fixed("{\"ext\":").ext(&self.ext).fixed(",\"kind\":").word(Kind::KeyChange.as_str());
+        w.fixed(",\"new\":").word(&base64(&self.new));
+        w.fixed(",\"new_signature\":").word(&base64(&self.new_signature));
+        w.fixed(",\"old\":").word(&base64(&self.old));
+        w.fixed(",\"old_signature\":").word(&base64(&self.old_signature));
+        w.fixed(",\"role\":").word(self.role.as_str());
+        w.fixed(",\"sealed\":").number(self.sealed);
         w.fixed(",\"size\":").number(self.size).fixed(",\"v\":1}");
         w.finish()
     }

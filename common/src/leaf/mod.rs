@@ -6,6 +6,7 @@
 
 mod decode;
 mod encode;
+pub mod key_change;
 mod progress;
 mod ranges;
 mod retention;
@@ -15,11 +16,12 @@ mod words;
 
 pub use decode::DecodeError;
 pub use encode::EncodeError;
+pub use key_change::{KeyChange, KeyChangeError};
 pub use progress::{Prefix, Progress, ProgressEntry};
 pub use ranges::{Ranges, RangesError};
 pub use retention::{Limit, Retention};
 pub use words::{
-    End, ErrorCode, GapAction, GapReason, Kind, Outcome, Policy, RESERVED_KINDS, Source,
+    End, ErrorCode, GapAction, GapReason, KeyRole, Kind, Outcome, Policy, RESERVED_KINDS, Source,
 };
 
 use std::collections::BTreeMap;
@@ -48,6 +50,8 @@ pub enum Leaf {
     Retention(Retention),
     /// What open exchanges have shown so far.
     Progress(Progress),
+    /// One key took the place of another.
+    KeyChange(Box<KeyChange>),
     /// A reserved or unknown kind: its place in the log is checked, its content is not.
     Unchecked(Unchecked),
 }
@@ -251,6 +255,7 @@ impl Leaf {
             Self::Adopted(leaf) => leaf.sealed,
             Self::Retention(leaf) => leaf.sealed,
             Self::Progress(leaf) => leaf.sealed,
+            Self::KeyChange(leaf) => leaf.sealed,
             Self::Unchecked(leaf) => leaf.sealed,
         }
     }
@@ -266,6 +271,7 @@ impl Leaf {
             Self::Adopted(_) => Kind::Adopted.as_str(),
             Self::Retention(_) => Kind::Retention.as_str(),
             Self::Progress(_) => Kind::Progress.as_str(),
+            Self::KeyChange(_) => Kind::KeyChange.as_str(),
             Self::Unchecked(leaf) => &leaf.kind,
         }
     }
@@ -292,6 +298,7 @@ impl Leaf {
             Self::Adopted(leaf) => Some(&leaf.ext),
             Self::Retention(leaf) => Some(&leaf.ext),
             Self::Progress(leaf) => Some(&leaf.ext),
+            Self::KeyChange(leaf) => Some(&leaf.ext),
             Self::Unchecked(_) => None,
         }
     }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::commit::PIECE;
+use crate::note::Signer;
 use crate::tree::EMPTY_ROOT;
 
 fn unit(n: u8) -> Unit {
@@ -47,6 +48,13 @@ fn exchange() -> Exchange {
         sealed: 30,
         started: 10,
     }
+}
+
+fn key_change() -> KeyChange {
+    let signer = |seed| {
+        Signer::new("log.example", ed25519_dalek::SigningKey::from_bytes(&[seed; 32])).unwrap()
+    };
+    KeyChange::sign(KeyRole::Log, &signer(1), &signer(2), 8, 4)
 }
 
 fn samples() -> Vec<Leaf> {
@@ -108,6 +116,7 @@ fn samples() -> Vec<Leaf> {
         progress(vec![progressed(3), progressed(7)], &[4, 5, 9]),
         progress(Vec::new(), &[4]),
         progress(vec![progressed(1)], &[]),
+        Leaf::KeyChange(Box::new(key_change())),
     ]
 }
 
@@ -317,7 +326,8 @@ proptest! {
 
 #[test]
 fn a_retention_says_what_and_why() {
-    let Some(Leaf::Retention(retention)) = samples().pop() else { panic!("it is the last one") };
+    let leaf = samples().into_iter().find(|leaf| matches!(leaf, Leaf::Retention(_)));
+    let Some(Leaf::Retention(retention)) = leaf else { panic!("one of them is one") };
     let text = String::from_utf8(retention.encode().unwrap()).unwrap();
     for (from, to) in [
         ("[[1,7],[9,9]]", "[]"),
@@ -331,4 +341,27 @@ fn a_retention_says_what_and_why() {
         let wrong = text.replacen(from, to, 1);
         assert!(Leaf::decode(wrong.as_bytes()).is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn a_key_change_holds_for_its_keys_role_place_and_log_alone() {
+    let good = key_change();
+    let (old, new) = good.verify("log.example").unwrap();
+    assert_eq!((old.bytes(), new.bytes()), (&good.old, &good.new));
+    let changed = |edit: fn(&mut KeyChange)| {
+        let mut leaf = key_change();
+        edit(&mut leaf);
+        leaf.verify("log.example").unwrap_err()
+    };
+    assert_eq!(good.verify("other.example").unwrap_err(), KeyChangeError::Signature("old"));
+    assert_eq!(changed(|leaf| leaf.size += 1), KeyChangeError::Signature("old"));
+    assert_eq!(changed(|leaf| leaf.role = KeyRole::RunRecord), KeyChangeError::Signature("old"));
+    assert_eq!(changed(|leaf| leaf.old_signature[9] ^= 1), KeyChangeError::Signature("old"));
+    assert_eq!(changed(|leaf| leaf.new_signature[9] ^= 1), KeyChangeError::Signature("new"));
+    assert_eq!(
+        changed(|leaf| leaf.new_signature = leaf.old_signature),
+        KeyChangeError::Signature("new")
+    );
+    assert_eq!(changed(|leaf| leaf.new = leaf.old), KeyChangeError::Same);
+    assert!(matches!(changed(|leaf| leaf.new = [0; 32]), KeyChangeError::Key("new", _)));
 }

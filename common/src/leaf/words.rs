@@ -23,6 +23,18 @@ words! {
         Retention = "retention",
         /// What open exchanges have shown so far.
         Progress = "progress",
+        /// One key took the place of another.
+        KeyChange = "key-change",
+    }
+}
+
+words! {
+    /// What a key that changes signs.
+    KeyRole {
+        /// Checkpoints.
+        Log = "log",
+        /// Run records.
+        RunRecord = "run-record",
     }
 }
 
@@ -139,7 +151,7 @@ words! {
 }
 
 /// Kinds that later versions fill; a verifier of this version reports them as not checked.
-pub const RESERVED_KINDS: [&str; 17] = [
+pub const RESERVED_KINDS: [&str; 16] = [
     "connection",
     "opaque",
     "run-opened",
@@ -154,7 +166,6 @@ pub const RESERVED_KINDS: [&str; 17] = [
     "review",
     "claim-imported",
     "claim-verdict",
-    "key-change",
     "erasure",
     "legal-hold",
 ];

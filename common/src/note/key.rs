@@ -1,17 +1,13 @@
 //! The keys of notes: their names, ids and texts (vkey, skey), signing and strict verification.
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::SignatureLine;
-use crate::encoding::{base64, base64_array, hex_digit, hex_value};
+use super::text::{self, key_id};
 
 /// The signature type byte of Ed25519 in C2SP signed-note.
 const ED25519: u8 = 0x01;
-
-/// Starts the text of a private key, as Go's `sumdb/note` writes it.
-const PRIVATE: &str = "PRIVATE+KEY+";
 
 /// Why a key was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,23 +55,13 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError`] names what is wrong with it.
     pub fn parse(vkey: &str) -> Result<Self, KeyError> {
-        let mut parts = vkey.splitn(3, '+');
-        let (Some(name), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(KeyError::Shape);
-        };
-        let [kind, bytes @ ..] = base64_array::<33>(key).map_err(|_| KeyError::Shape)?;
-        if kind != ED25519 {
-            return Err(KeyError::Value);
-        }
-        let public = Self::new(name, &bytes)?;
-        if parse_hash(hash)? == public.id() { Ok(public) } else { Err(KeyError::Hash) }
+        text::parse_vkey(vkey, ED25519)
     }
 
     /// The vkey: `NAME+HASH+BASE64`.
     #[must_use]
     pub fn vkey(&self) -> String {
-        let value = [&[ED25519][..], self.key.as_bytes()].concat();
-        format!("{}+{}+{}", self.name, print_hash(self.id()), base64(&value))
+        text::print_vkey(self, ED25519)
     }
 
     /// The key's name; for a log, its origin.
@@ -93,13 +79,7 @@ impl PublicKey {
     /// The key id: the first four bytes of SHA-256(name ‖ newline ‖ 0x01 ‖ key).
     #[must_use]
     pub fn id(&self) -> [u8; 4] {
-        let hash = Sha256::new()
-            .chain_update(&self.name)
-            .chain_update([b'\n', ED25519])
-            .chain_update(self.key.as_bytes())
-            .finalize();
-        let [a, b, c, d, ..] = <[u8; 32]>::from(hash);
-        [a, b, c, d]
+        key_id(&self.name, ED25519, self.key.as_bytes())
     }
 
     /// The key as a PEM `PUBLIC KEY` block (RFC 8410).
@@ -151,30 +131,13 @@ impl Signer {
     /// # Errors
     /// [`KeyError`] names what is wrong with it.
     pub fn parse(skey: &str) -> Result<Self, KeyError> {
-        let mut parts = skey.strip_prefix(PRIVATE).ok_or(KeyError::Shape)?.splitn(3, '+');
-        let (Some(name), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(KeyError::Shape);
-        };
-        let value = Zeroizing::new(base64_array::<33>(key).map_err(|_| KeyError::Shape)?);
-        let (kind, seed) = value.split_first_chunk::<1>().ok_or(KeyError::Shape)?;
-        let seed: &[u8; 32] = seed.try_into().map_err(|_| KeyError::Shape)?;
-        if *kind != [ED25519] {
-            return Err(KeyError::Value);
-        }
-        let signer = Self::new(name, SigningKey::from_bytes(seed))?;
-        if parse_hash(hash)? == signer.public.id() { Ok(signer) } else { Err(KeyError::Hash) }
+        text::parse_skey(skey, ED25519)
     }
 
     /// The private key's text, in memory that is wiped when dropped.
     #[must_use]
     pub fn skey(&self) -> Zeroizing<String> {
-        let mut value = Zeroizing::new([ED25519; 33]);
-        if let Some((_, seed)) = value.split_first_chunk_mut::<1>() {
-            seed.copy_from_slice(self.key.as_bytes());
-        }
-        let text = Zeroizing::new(base64(value.as_slice()));
-        let hash = print_hash(self.public.id());
-        Zeroizing::new(format!("{PRIVATE}{}+{hash}+{}", self.public.name, text.as_str()))
+        text::print_skey(&self.public, self.key.as_bytes(), ED25519)
     }
 
     /// The key's name.
@@ -187,6 +150,10 @@ impl Signer {
     #[must_use]
     pub const fn public(&self) -> &PublicKey {
         &self.public
+    }
+
+    pub(super) fn seed(&self) -> &[u8; 32] {
+        self.key.as_bytes()
     }
 
     /// The Ed25519 signature of a message.
@@ -205,22 +172,4 @@ impl std::fmt::Debug for Signer {
 /// Whether a text may name a key.
 pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
-}
-
-fn print_hash(id: [u8; 4]) -> String {
-    id.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|n| char::from(hex_digit(n))).collect()
-}
-
-fn parse_hash(text: &str) -> Result<[u8; 4], KeyError> {
-    let mut id = [0; 4];
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != id.len() || !rest.is_empty() {
-        return Err(KeyError::Shape);
-    }
-    for (byte, [high, low]) in id.iter_mut().zip(pairs) {
-        let digits = hex_value(*high).zip(hex_value(*low));
-        let (high, low) = digits.ok_or(KeyError::Shape)?;
-        *byte = high << 4 | low;
-    }
-    Ok(id)
 }

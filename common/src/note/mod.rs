@@ -4,11 +4,14 @@
 //! refused. Signatures are Ed25519, always checked with `verify_strict`: small-order keys and
 //! non-canonical signatures are refused. Keys are given by the caller, never found in a note.
 
+mod cosignature;
 mod key;
 mod pem;
 #[cfg(test)]
 mod tests;
+mod text;
 
+pub use cosignature::{COSIGNATURE_LENGTH, WitnessKey, WitnessSigner};
 pub use key::{KeyError, PublicKey, Signer};
 
 use crate::encoding::{base64, base64_decode};
@@ -84,8 +87,7 @@ impl Note {
     pub fn emit(&self) -> String {
         let mut out = format!("{}\n", self.text);
         for line in &self.signatures {
-            let bytes = [&line.id[..], &line.signature].concat();
-            out.push_str(&format!("{PREFIX}{} {}\n", line.name, base64(&bytes)));
+            out.push_str(&line.emit());
         }
         out
     }
@@ -114,6 +116,21 @@ impl Note {
             found = true;
         }
         if found { Ok(()) } else { Err(NoteError::Unsigned(key.name().to_owned())) }
+    }
+}
+
+impl SignatureLine {
+    /// The line as it stands in a note, its newline included.
+    #[must_use]
+    pub fn emit(&self) -> String {
+        let bytes = [&self.id[..], &self.signature].concat();
+        format!("{PREFIX}{} {}\n", self.name, base64(&bytes))
+    }
+
+    /// Reads one line, without its newline; `None` for any text that [`Self::emit`] would not give.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
+        parse_line(line)
     }
 }
 

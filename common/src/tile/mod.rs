@@ -6,12 +6,14 @@
 mod bundle;
 mod edge;
 mod path;
+mod source;
 #[cfg(test)]
 mod tests;
 
 pub use bundle::{BundleError, MAX_ENTRY, entries, push_entry};
 pub use edge::{Edge, RestoreError};
 pub use path::{Level, PathError, TilePath, entry_tiles, hash_tiles, tiles};
+pub use source::TileSource;
 
 /// Hashes or entries in a full tile.
 pub const FULL_WIDTH: u16 = 256;

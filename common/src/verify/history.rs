@@ -7,14 +7,18 @@ use super::numbers::Numbers;
 use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
-    Adopted, Body, Exchange, Gap, Heartbeat, Leaf, Outcome, Prefix, Previous, Progress,
-    ProgressEntry, Ranges, Restart, Retention, RunLink,
+    Adopted, Body, Exchange, Gap, Heartbeat, KeyChange, KeyRole, Leaf, Outcome, Prefix, Previous,
+    Progress, ProgressEntry, Ranges, Restart, Retention, RunLink,
 };
 use crate::tree::Hash;
 
 /// What the leaves so far have established.
 #[derive(Debug, Default)]
 pub(super) struct History {
+    /// The log's name, which is in the names of its keys.
+    origin: String,
+    /// Key changes whose signatures hold, with their indices.
+    pub(super) key_changes: Vec<(u64, KeyChange)>,
     sealed: u64,
     boots: HashMap<Id, Boot>,
     /// The boot of the latest restart leaf.
@@ -43,6 +47,11 @@ struct Boot {
 type Broken = (What, String);
 
 impl History {
+    /// Before the first leaf of the log of this origin.
+    pub(super) fn new(origin: &str) -> Self {
+        Self { origin: origin.to_owned(), ..Self::default() }
+    }
+
     /// Takes the next leaf.
     pub(super) fn leaf(&mut self, index: u64, leaf: &Leaf, hash: Hash, report: &mut Report) {
         report.count(leaf);
@@ -60,6 +69,7 @@ impl History {
             Leaf::Adopted(leaf) => self.adopted(leaf, index),
             Leaf::Retention(leaf) => self.retention(leaf, index),
             Leaf::Progress(leaf) => self.progress(leaf),
+            Leaf::KeyChange(leaf) => self.key_change(leaf, index),
             Leaf::Unchecked(_) => Ok(()),
         });
         if let Err((what, detail)) = result {
@@ -68,7 +78,7 @@ impl History {
     }
 
     /// Step 9.9, after the last leaf.
-    pub(super) fn finish(self, report: &mut Report) {
+    pub(super) fn finish(&self, report: &mut Report) {
         report.counts.boots = to_u64(self.boots.len());
         report.counts.runs = to_u64(self.runs.len());
         if let Some(split) = &self.split {
@@ -289,6 +299,22 @@ impl History {
             }
             boot.stated = boot.stated.max(number);
         }
+        Ok(())
+    }
+
+    /// Step 9.11: both keys signed it, at this place, and it goes on from the change before.
+    fn key_change(&mut self, leaf: &KeyChange, index: u64) -> Result<(), Broken> {
+        if leaf.size != index {
+            return broken(What::Key, format!("made to be leaf {}, not this one", leaf.size));
+        }
+        leaf.verify(&self.origin).map_err(|error| (What::Key, error.to_string()))?;
+        let last = |role: KeyRole| {
+            self.key_changes.iter().rev().map(|(_, change)| change).find(|c| c.role == role)
+        };
+        if last(leaf.role).is_some_and(|last| last.new != leaf.old) {
+            return broken(What::Key, "the key it replaces had been replaced before".to_owned());
+        }
+        self.key_changes.push((index, leaf.clone()));
         Ok(())
     }
 

@@ -12,23 +12,26 @@ mod names;
 mod numbers;
 mod render;
 mod report;
+mod signatures;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod witnessed;
 
 pub use content::{ContentError, check_body, check_prefix, check_unit};
 pub use files::{FileError, LogFiles};
 pub use report::{Bodies, Check, Counts, Finding, Place, Report, Verdict, What};
+pub use witnessed::{Cosignature, Witnessed, WitnessedError};
 
 use crate::checkpoint::Checkpoint;
 use crate::leaf::Leaf;
-use crate::note::{Note, PublicKey, SignatureLine};
+use crate::note::{Note, PublicKey};
+use crate::policy::Policy;
+use history::History as Leaves;
+use signatures::Signed;
 
 /// The name of the checkpoint's file below the log's root.
 pub const CHECKPOINT: &str = "checkpoint";
-
-/// Bytes of a cosignature after its key id: a time and an Ed25519 signature.
-const COSIGNATURE: usize = 8 + 64;
 
 /// Sees every leaf in order, and may report more than the log alone shows.
 pub trait Inspector {
@@ -43,10 +46,37 @@ impl Inspector for () {
     }
 }
 
+/// What the caller trusts, and what came beside the log.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Trust<'a> {
+    /// Keys of logs.
+    pub keys: &'a [PublicKey],
+    /// Further keys of logs, and the witnesses whose cosignatures count.
+    pub policy: Option<&'a Policy>,
+    /// A cosigned checkpoint of this log, to be held against it; nothing in it is trusted.
+    pub cosigned: Option<&'a [u8]>,
+}
+
+impl<'a> Trust<'a> {
+    /// The keys of logs from both sources.
+    pub fn log_keys(&self) -> impl Iterator<Item = &'a PublicKey> {
+        self.keys.iter().chain(self.policy.into_iter().flat_map(|policy| &policy.logs))
+    }
+}
+
 /// Verifies a log under the given keys. With no key the best verdict is undecided.
 pub fn verify(files: &impl LogFiles, keys: &[PublicKey], inspector: &mut impl Inspector) -> Report {
+    verify_under(files, &Trust { keys, ..Trust::default() }, inspector)
+}
+
+/// Verifies a log under the given keys and policy.
+pub fn verify_under(
+    files: &impl LogFiles,
+    trust: &Trust<'_>,
+    inspector: &mut impl Inspector,
+) -> Report {
     let mut report = Report::default();
-    if let Err(error) = run(files, keys, inspector, &mut report) {
+    if let Err(error) = run(files, trust, inspector, &mut report) {
         report.undecided(error.to_string());
     }
     report
@@ -55,7 +85,7 @@ pub fn verify(files: &impl LogFiles, keys: &[PublicKey], inspector: &mut impl In
 /// The steps in order. What is wrong goes into the report; only unreadable files end it early.
 fn run(
     files: &impl LogFiles,
-    keys: &[PublicKey],
+    trust: &Trust<'_>,
     inspector: &mut impl Inspector,
     report: &mut Report,
 ) -> Result<(), FileError> {
@@ -63,13 +93,26 @@ fn run(
         report.find(What::Missing, Place::file(CHECKPOINT), "the log has no checkpoint");
         return Ok(());
     };
-    let Some(checkpoint) = checkpoint(&bytes, keys, report) else { return Ok(()) };
-    let listed = names::check(&files.list()?, checkpoint.size, report);
-    walk::check(files, &checkpoint, &listed, inspector, report)
+    let Some(signed) = checkpoint(&bytes, trust, report) else { return Ok(()) };
+    let mut leaves = Leaves::new(&signed.checkpoint.origin);
+    // Where witnesses saw the log, the root is taken on the way.
+    let mark = trust.cosigned.and_then(|bytes| {
+        let note = Note::parse(bytes).ok()?;
+        Some(Checkpoint::parse(&note.text).ok()?.size)
+    });
+    let listed = names::check(&files.list()?, signed.checkpoint.size, report);
+    let walked =
+        walk::check(files, &signed.checkpoint, mark, &listed, &mut leaves, inspector, report);
+    // Step 3, whose keys may be found on the way through the leaves.
+    let keys = signed.check(trust, &leaves.key_changes, report);
+    let root = walked.as_ref().ok().copied().flatten();
+    signed.witnesses(trust, &keys, root, report);
+    report.key_changes = leaves.key_changes;
+    walked.map(drop)
 }
 
-/// Steps 1 to 3: the note, the checkpoint in it, the signatures on it.
-fn checkpoint(bytes: &[u8], keys: &[PublicKey], report: &mut Report) -> Option<Checkpoint> {
+/// Steps 1 and 2: the note, and the checkpoint in it.
+fn checkpoint(bytes: &[u8], trust: &Trust<'_>, report: &mut Report) -> Option<Signed> {
     let place = || Place::file(CHECKPOINT);
     // Step 1.
     let note = match Note::parse(bytes) {
@@ -91,47 +134,5 @@ fn checkpoint(bytes: &[u8], keys: &[PublicKey], report: &mut Report) -> Option<C
     report.origin = Some(checkpoint.origin.clone());
     report.size = checkpoint.size;
     report.root = Some(checkpoint.root);
-    // Step 3.
-    signatures(&note, &checkpoint.origin, keys, report);
-    Some(checkpoint)
-}
-
-/// Step 3: one signature by the log's key, and nothing else but well-formed cosignatures.
-fn signatures(note: &Note, origin: &str, keys: &[PublicKey], report: &mut Report) {
-    let place = || Place::file(CHECKPOINT);
-    let (own, others): (Vec<&SignatureLine>, Vec<_>) =
-        note.signatures.iter().partition(|line| line.name == origin);
-    for line in others {
-        if line.signature.len() == COSIGNATURE {
-            report.undecided(format!("the cosignature by {} is not checked", line.name));
-        } else {
-            let detail = format!("the signature line by {} is no cosignature", line.name);
-            report.find(What::Signature, place(), detail);
-        }
-    }
-    let [line] = own.as_slice() else {
-        let detail = format!("{} signature lines by {origin}, where one belongs", own.len());
-        return report.find(What::Signature, place(), detail);
-    };
-    if line.signature.len() != 64 {
-        return report.find(What::Signature, place(), "not an Ed25519 signature of 64 bytes");
-    }
-    if keys.is_empty() {
-        report.undecided("key not pinned: give the log's key with --key".to_owned());
-        return;
-    }
-    match keys.iter().find(|key| key.made(line)) {
-        Some(key) => match note.verify(key) {
-            Ok(()) => {
-                report.key = Some(key.vkey());
-                report.ran(Check::Signature);
-            }
-            Err(error) => report.find(What::Signature, place(), error.to_string()),
-        },
-        None => {
-            let names: Vec<&str> = keys.iter().map(PublicKey::name).collect();
-            let detail = format!("signed by another key than those given ({})", names.join(", "));
-            report.find(What::Signature, place(), detail);
-        }
-    }
+    Some(Signed::new(note, checkpoint, trust, report))
 }

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::{Bodies, Report, Verdict};
+use super::{Bodies, Report, Verdict, Witnessed};
 use crate::encoding::base64;
 use crate::json::Value;
+use crate::leaf::{KeyChange, KeyRole};
 
 /// Nobody but the log's own key vouches for a log without cosignatures.
 const UNWITNESSED: &str = "unwitnessed: the holder of the log key could have rewritten this";
@@ -31,7 +32,8 @@ impl Report {
         if let Some((first, last)) = self.span {
             lines.push(format!("  sealed: {} to {}", utc(first), utc(last)));
         }
-        lines.push(format!("  {UNWITNESSED}"));
+        lines.extend(self.key_changes());
+        lines.extend(self.witnesses());
         lines.push(format!("  {}", self.bodies_statement()));
         lines
     }
@@ -63,6 +65,45 @@ impl Report {
             plural(counts.boots, "boot", "boots"),
             kinds.collect::<Vec<_>>().join(", ")
         )
+    }
+
+    /// Where a key gave way to another.
+    fn key_changes(&self) -> Vec<String> {
+        let changes = self.key_changes.iter().filter_map(|(index, change)| {
+            let (old, new) = change.verify(self.origin.as_deref()?).ok()?;
+            let what = match change.role {
+                KeyRole::Log => "the log's key",
+                KeyRole::RunRecord => "the run-record key",
+            };
+            let (old, new) = (old.vkey(), new.vkey());
+            Some(format!("  key changed: at leaf {index}, {what} from {old} to {new}"))
+        });
+        changes.collect()
+    }
+
+    /// Who vouches that this is the only history, and of how much of it.
+    fn witnesses(&self) -> Vec<String> {
+        let Some(found) = &self.witnessed else { return vec![format!("  {UNWITNESSED}")] };
+        if found.by.is_empty() {
+            let lines = plural(to_u64(found.unknown), "cosignature", "cosignatures");
+            return vec![
+                format!("  {UNWITNESSED}"),
+                format!("  {lines} not checked: name the witnesses you trust with --policy"),
+            ];
+        }
+        let mut lines = Vec::new();
+        let first = plural(found.size, "leaf", "leaves");
+        for by in &found.by {
+            let time = utc(by.time.saturating_mul(1_000_000));
+            lines.push(format!("  witnessed: {first}, by {} at {time}", by.witness));
+        }
+        let quorum = if found.quorum { "reached" } else { "not reached" };
+        lines.push(format!("  quorum of the policy: {quorum}"));
+        if found.size < self.size {
+            let rest = plural(self.size.saturating_sub(found.size), "leaf", "leaves");
+            lines.push(format!("  the last {rest}: {UNWITNESSED}"));
+        }
+        lines
     }
 
     fn bodies_statement(&self) -> String {
@@ -118,6 +159,7 @@ impl Report {
             ("findings", Value::Array(findings.collect())),
             ("further_findings", number(self.further_findings)),
             ("key", self.key.as_deref().map_or(Value::Null, text)),
+            ("key_changes", Value::Array(self.key_changes_json())),
             ("leaves", Value::Object(leaves.collect())),
             ("origin", self.origin.as_deref().map_or(Value::Null, text)),
             ("root", self.root.map_or(Value::Null, |root| text(base64(&root)))),
@@ -126,9 +168,42 @@ impl Report {
             ("size", number(self.size)),
             ("undecided", Value::Array(self.undecided.iter().map(text).collect())),
             ("verdict", text(self.verdict().as_str())),
-            ("witnessed", Value::Bool(false)),
+            ("witnessed", Value::Bool(self.is_witnessed())),
+            ("witnesses", self.witnesses_json()),
         ]);
         String::from_utf8_lossy(&report.encode()).into_owned()
+    }
+
+    /// Whether the quorum of a policy that asks for one saw all of this log.
+    fn is_witnessed(&self) -> bool {
+        let all = |found: &Witnessed| found.quorum && !found.by.is_empty();
+        self.witnessed.as_ref().is_some_and(|found| all(found) && found.size == self.size)
+    }
+
+    fn witnesses_json(&self) -> Value<'_> {
+        let Some(found) = &self.witnessed else { return Value::Null };
+        let by = found
+            .by
+            .iter()
+            .map(|by| object([("name", text(&by.witness)), ("time", number(by.time))]));
+        object([
+            ("by", Value::Array(by.collect())),
+            ("quorum", Value::Bool(found.quorum)),
+            ("size", number(found.size)),
+            ("unknown", number(to_u64(found.unknown))),
+        ])
+    }
+
+    fn key_changes_json(&self) -> Vec<Value<'static>> {
+        let change = |(index, change): &(u64, KeyChange)| {
+            object([
+                ("leaf", number(*index)),
+                ("new", text(base64(&change.new))),
+                ("old", text(base64(&change.old))),
+                ("role", text(change.role.as_str())),
+            ])
+        };
+        self.key_changes.iter().map(change).collect()
     }
 }
 
@@ -142,6 +217,10 @@ fn text<'a>(text: impl Into<Cow<'a, str>>) -> Value<'a> {
 
 fn number(number: u64) -> Value<'static> {
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 fn plural(count: u64, one: &str, many: &str) -> String {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::leaf::Leaf;
+use super::witnessed::Witnessed;
+use crate::leaf::{KeyChange, Leaf};
 use crate::tree::Hash;
 use crate::words::words;
 
@@ -45,6 +46,10 @@ words! {
         Progress = "progress",
         /// The private store does not hold what a leaf commits to.
         Content = "content",
+        /// A key change, or the key that should sign after it.
+        Key = "key",
+        /// A witness saw another tree, or did not cosign what bears its name.
+        Cosignature = "cosignature",
     }
 }
 
@@ -63,6 +68,8 @@ words! {
         Root = "root over all entries",
         /// Steps 9 and 10.
         Leaves = "times, boots, numbers and runs of all leaves",
+        /// Step 12.
+        Witnesses = "cosignatures of the policy's quorum",
     }
 }
 
@@ -195,6 +202,10 @@ pub struct Report {
     pub span: Option<(u64, u64)>,
     /// What is known of the bodies.
     pub bodies: Bodies,
+    /// Who saw which tree of this log, as far as that was shown and holds.
+    pub witnessed: Option<Witnessed>,
+    /// Key changes that hold, with their indices.
+    pub key_changes: Vec<(u64, KeyChange)>,
 }
 
 impl Report {

@@ -9,25 +9,30 @@ use crate::leaf::Leaf;
 use crate::tile::{Edge, Level, TilePath, entries, entry_tiles};
 use crate::tree::{Hash, leaf_hash};
 
-/// Runs the pass.
+/// Runs the pass. Gives the root of the first `mark` leaves, if it came so far.
 pub(super) fn check(
     files: &impl LogFiles,
     checkpoint: &Checkpoint,
+    mark: Option<u64>,
     listed: &Listed,
+    history: &mut History,
     inspector: &mut impl Inspector,
     report: &mut Report,
-) -> Result<(), FileError> {
+) -> Result<Option<Hash>, FileError> {
     let mut walk = Walk { files, listed, edge: Edge::new(), failure: None };
-    let mut history = History::default();
+    let mut marked = (mark == Some(0)).then(|| walk.edge.root());
     for tile in entry_tiles(checkpoint.size) {
         // Without its entries the tree cannot be rebuilt any further.
-        let Some(hashes) = bundle(files, listed, tile, &mut history, inspector, report)? else {
+        let Some(hashes) = bundle(files, listed, tile, history, inspector, report)? else {
             let rest = checkpoint.size - walk.edge.size();
             report.undecided(format!("{rest} leaves from {tile} on could not be checked"));
-            return Ok(());
+            return Ok(marked);
         };
         for hash in hashes {
             walk.push(hash, report);
+            if mark == Some(walk.edge.size()) {
+                marked = Some(walk.edge.root());
+            }
         }
         if let Some(error) = walk.failure.take() {
             return Err(error);
@@ -42,7 +47,7 @@ pub(super) fn check(
     report.ran(Check::Root);
     history.finish(report);
     report.ran(Check::Leaves);
-    Ok(())
+    Ok(marked)
 }
 
 /// Step 5: one entry bundle; gives its leaf hashes, or `None` when it cannot be read as one.

@@ -13,6 +13,7 @@ mod output;
 pub mod serve;
 pub mod show;
 pub mod verify;
+pub mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub ls: fn(&ls::Arguments, &mut Output<'_>) -> Outcome,
     /// Shows one exchange.
     pub show: fn(&show::Arguments, &mut Output<'_>) -> Outcome,
+    /// Runs a witness until it is told to stop.
+    pub witness: fn(&witness::Arguments, &mut Output<'_>) -> Outcome,
 }
 
 /// Records the exact bytes of model and tool traffic, seals them, and lets anyone check it.
@@ -77,6 +80,7 @@ enum Command {
     Show(show::Arguments),
     Keys(keys::Arguments),
     Verify(verify::Arguments),
+    Witness(witness::Arguments),
 }
 
 /// Bytes gathered before they are written: `show --body` streams whole bodies.
@@ -122,6 +126,7 @@ impl Command {
             Self::Show(arguments) => (parts.show)(&arguments, output),
             Self::Keys(arguments) => keys::run(&arguments, output),
             Self::Verify(arguments) => verify::run(&arguments, output),
+            Self::Witness(arguments) => (parts.witness)(&arguments, output),
         }
     }
 }

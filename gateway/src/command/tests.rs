@@ -112,7 +112,7 @@ fn only_the_commands_that_exist_are_offered() {
     let mut names: Vec<String> =
         Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
     names.sort();
-    assert_eq!(names, ["demo", "keys", "ls", "serve", "show", "verify"]);
+    assert_eq!(names, ["demo", "keys", "ls", "serve", "show", "verify", "witness"]);
     for line in [
         "sealtap run",
         "sealtap ls extra",

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anstyle::AnsiColor;
 use clap::Args;
-use sealtap_common::directory::verify_directory;
+use sealtap_common::directory::{cosigned, verify_directory_under};
 use sealtap_common::keyring::log_key;
 use sealtap_common::note::PublicKey;
-use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Verdict};
+use sealtap_common::policy::Policy;
+use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Trust, Verdict};
 
 use super::{Exit, Failure, Outcome, Output};
 use crate::data::DataDir;
@@ -20,11 +21,13 @@ use crate::store::audit;
 The key must come to you by another way than the record; one found inside PATH is never trusted.
   sealtap verify sealtap-data --key keys.txt
   sealtap verify ./published-log --key example.com/sealtap+1a2b3c4d+AZ...
+With the witnesses you trust (C2SP tlog-policy), it says who saw the log, and when:
+  sealtap verify sealtap-data --key keys.txt --policy witnesses.policy
 
 Exit codes:
   0  valid under a key that was given
   1  not valid; every finding is named
-  2  could not be decided; with no key: \"intact, key not pinned\"")]
+  2  could not be decided; with no key: \"intact, key not pinned\"; without the policy's quorum")]
 pub struct Arguments {
     /// A log directory or a data directory
     #[arg(value_name = "PATH")]
@@ -32,6 +35,12 @@ pub struct Arguments {
     /// A key to trust: a vkey, or a file with what `sealtap keys` prints; repeatable
     #[arg(long = "key", value_name = "VKEY|FILE")]
     keys: Vec<String>,
+    /// A trust policy (C2SP tlog-policy): keys of logs, witnesses, and which of them make a quorum
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// The cosigned checkpoint of a log directory; a data directory has its own
+    #[arg(long, value_name = "FILE")]
+    cosigned: Option<PathBuf>,
     /// The report as one JSON object
     #[arg(long)]
     json: bool,
@@ -40,7 +49,8 @@ pub struct Arguments {
 /// Verifies what lies at the path; the exit code is the verdict.
 pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
     let keys = arguments.keys.iter().map(|given| key(given)).collect::<Result<Vec<_>, _>>()?;
-    let report = report(&arguments.path, &keys)?;
+    let policy = arguments.policy.as_deref().map(policy).transpose()?;
+    let report = report(arguments, &keys, policy.as_ref())?;
     let written = match arguments.json {
         true => writeln!(output.exact(), "{}", report.to_json()),
         false => text(&mut output.styled(), &report),
@@ -61,7 +71,12 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
 }
 
 /// Verifies the log at `path`, or the one inside a data directory.
-fn report(path: &Path, keys: &[PublicKey]) -> Result<Report, Failure> {
+fn report(
+    arguments: &Arguments,
+    keys: &[PublicKey],
+    policy: Option<&Policy>,
+) -> Result<Report, Failure> {
+    let path = arguments.path.as_path();
     let inside = DataDir::new(path).log();
     let (log, bodies) = if path.join(CHECKPOINT).exists() || path.join("tile").exists() {
         (path.to_owned(), Bodies::Absent)
@@ -73,7 +88,16 @@ fn report(path: &Path, keys: &[PublicKey]) -> Result<Report, Failure> {
             .fix("give a directory that holds `checkpoint`, or one that holds `log`")
             .exit_with(Exit::Undecided));
     };
-    let (mut report, ()) = verify_directory(&log, keys, || ());
+    // Before the log, which may grow meanwhile.
+    let beside = match &arguments.cosigned {
+        Some(path) => Some(std::fs::read(path).map_err(|error| unreadable(path, &error))?),
+        None if bodies == Bodies::NotChecked => cosigned(path).map_err(|error| {
+            Failure::of(&error).at(path.display().to_string()).exit_with(Exit::Undecided)
+        })?,
+        None => None,
+    };
+    let trust = Trust { keys, policy, cosigned: beside.as_deref() };
+    let (mut report, ()) = verify_directory_under(&log, &trust, || ());
     report.bodies = bodies;
     // A log that does not hold says nothing of the store.
     if bodies == Bodies::NotChecked && report.verdict() != Verdict::Invalid {
@@ -97,6 +121,23 @@ fn text(output: &mut dyn Write, report: &Report) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The policy in a file.
+fn policy(path: &Path) -> Result<Policy, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+    Policy::parse(&bytes).map_err(|error| {
+        Failure::new(format!("no policy: {error}"))
+            .at(path.display().to_string())
+            .fix("write it as C2SP tlog-policy says")
+            .exit_with(Exit::Undecided)
+    })
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("cannot be read: {error}"))
+        .at(path.display().to_string())
+        .exit_with(Exit::Undecided)
 }
 
 /// A key given as itself or as a file. A key's name may hold slashes, so a vkey is tried first.

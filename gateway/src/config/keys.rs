@@ -31,6 +31,8 @@ pub const TOP: Keys = Keys {
         "journal",
         "observe",
         "retention",
+        "witness",
+        "timestamp",
     ],
 };
 
@@ -68,9 +70,18 @@ pub const OBSERVE: Keys =
 /// `[retention]`
 pub const RETENTION: Keys = Keys { section: "retention", keys: &["max_age", "max_bytes"] };
 
+/// `[witness]`
+pub const WITNESS: Keys =
+    Keys { section: "witness", keys: &["policy", "ca", "timeout", "on_conflict"] };
+
+/// `[timestamp]`
+pub const TIMESTAMP: Keys = Keys { section: "timestamp", keys: &["url", "ca", "interval"] };
+
 /// Every section.
-pub const KEYS: &[Keys] =
-    &[TOP, TLS, UPSTREAM, TIMEOUTS, LIMITS, SECRETS, FORWARDED, LOG, JOURNAL, OBSERVE, RETENTION];
+pub const KEYS: &[Keys] = &[
+    TOP, TLS, UPSTREAM, TIMEOUTS, LIMITS, SECRETS, FORWARDED, LOG, JOURNAL, OBSERVE, RETENTION,
+    WITNESS, TIMESTAMP,
+];
 
 impl Keys {
     /// `key` with its section in front, as a person would point at it.

@@ -66,6 +66,10 @@ pub struct Config {
     pub observe: Observe,
     /// How long bodies are held.
     pub retention: Retention,
+    /// Whom to show checkpoints to; `None` asks nobody.
+    pub witness: Option<Witness>,
+    /// Where timestamp tokens come from; `None` gets none.
+    pub timestamp: Option<Timestamp>,
 }
 
 /// PEM files of the listener.
@@ -193,6 +197,40 @@ impl Default for Log {
     }
 }
 
+/// Witnesses, who vouch that they saw no other history of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// A policy file (C2SP tlog-policy) with each witness's key and URL, and the quorum.
+    pub policy: PathBuf,
+    /// PEM files with certificate authorities trusted for the witnesses, beside the system's own.
+    pub ca: Vec<PathBuf>,
+    /// How long one witness may take for one answer.
+    pub timeout: Duration,
+    /// What follows when a witness has seen another history.
+    pub on_conflict: OnConflict,
+}
+
+/// What follows when a witness has seen another history of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Nothing more is published and the gateway stops.
+    #[default]
+    Stop,
+    /// An error is logged and the gateway goes on.
+    Warn,
+}
+
+/// A timestamp authority (RFC 3161), which vouches when a checkpoint was there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timestamp {
+    /// Where it takes requests.
+    pub url: Url,
+    /// PEM files with certificate authorities trusted for its URL, beside the system's own.
+    pub ca: Vec<PathBuf>,
+    /// Between two tokens.
+    pub interval: Duration,
+}
+
 /// The journal: where every byte lands first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
@@ -280,6 +318,8 @@ impl Default for Config {
             journal: Journal::default(),
             observe: Observe::default(),
             retention: Retention::default(),
+            witness: None,
+            timestamp: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::error::{ConfigError, ProblemKind};
 use super::section::{Faults, Section};
 use super::upstream::{Protocol, Scheme, UpstreamConfig, Url, check_name};
 use super::values::{self, ADDRESS, DURATION, DURATION_OR_NONE, SIZE};
-use super::{Capture, Config, Durability, MessageForm, Tls, keys};
+use super::{Capture, Config, Durability, MessageForm, OnConflict, Timestamp, Tls, Witness, keys};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -115,6 +115,34 @@ impl Reader<'_> {
                 })
                 .flatten();
         }
+        config.witness =
+            top.section("witness", &keys::WITNESS).and_then(|section| self.witness(&section));
+        config.timestamp =
+            top.section("timestamp", &keys::TIMESTAMP).and_then(|section| self.timestamp(&section));
+    }
+
+    fn witness(&self, section: &Section<'_>) -> Option<Witness> {
+        section.demand("policy", "it says who the witnesses are");
+        let policy = self.path(section, "policy");
+        let ca = self.paths(section, "ca").unwrap_or_default();
+        let range = Duration::from_millis(10)..=Duration::from_secs(60);
+        let timeout = duration(section, "timeout", &range).unwrap_or(2 * SECOND);
+        let choices = [("stop", OnConflict::Stop), ("warn", OnConflict::Warn)];
+        let on_conflict = choice(section, "on_conflict", &choices).unwrap_or_default();
+        Some(Witness { policy: policy?, ca, timeout, on_conflict })
+    }
+
+    fn timestamp(&self, section: &Section<'_>) -> Option<Timestamp> {
+        section.demand("url", "a timestamp authority has an address");
+        let expected = "a URL such as \"https://tsa.example.com/tsr\"";
+        let url = section.parsed("url", expected, |text| match text.parse::<Url>() {
+            Ok(url) if url.scheme == Scheme::H2c => Err("wants http:// or https://".to_owned()),
+            Ok(url) => Ok(url),
+            Err(error) => Err(error.to_string()),
+        });
+        let ca = self.paths(section, "ca").unwrap_or_default();
+        let interval = duration(section, "interval", &(SECOND..=24 * HOUR)).unwrap_or(HOUR);
+        Some(Timestamp { url: url?, ca, interval })
     }
 
     fn tls(&self, section: &Section<'_>) -> Option<Tls> {

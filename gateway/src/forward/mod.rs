@@ -36,7 +36,7 @@ use self::pool::{Facts, Idle, Lease, Pool, Shared};
 pub use self::refuse::{refuse, refuse_malformed, refuse_unseen, turn_away};
 pub use self::summary::Summary;
 use self::tls::TlsRoots;
-pub use self::tls::TrustError;
+pub use self::tls::{TrustError, client_settings};
 use crate::config::{Config, Protocol, Timeouts};
 use crate::identify::RUN_HEADER;
 use crate::route::{Scheme, Upstream};

@@ -87,6 +87,22 @@ impl TlsRoots {
     }
 }
 
+/// Settings for the gateway's own requests, to witnesses and timestamp authorities: HTTP/1.1, the
+/// machine's roots and those in `files`.
+///
+/// # Errors
+///
+/// [`TrustError`].
+pub fn client_settings(files: &[PathBuf]) -> Result<Arc<ClientConfig>, TrustError> {
+    let mut roots = system_roots();
+    for path in files {
+        roots.add_parsable_certificates(certificates(path)?);
+    }
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();

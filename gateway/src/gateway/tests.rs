@@ -103,7 +103,10 @@ async fn a_writer_that_dies_stops_the_gateway_and_nobody_says_goodbye() {
     gateway.journal.panic();
     let (_stop, never) = channel(false);
     let served = gateway.serve(never).await;
-    assert!(matches!(served, Err(JournalError::Unwritten { .. })), "{served:?}");
+    assert!(
+        matches!(served, Err(ServeError::Journal(JournalError::Unwritten { .. }))),
+        "{served:?}"
+    );
     let closing = |leaf: &Leaf| matches!(leaf, Leaf::Heartbeat(beat) if beat.closing);
     assert!(!leaves(directory.path()).iter().any(closing));
 

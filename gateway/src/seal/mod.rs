@@ -13,12 +13,16 @@ pub mod lock;
 pub mod log;
 mod message;
 pub mod pins;
+pub mod post;
 pub mod preview;
 pub mod progress;
 pub mod recovery;
+pub mod rotation;
 pub mod sealed;
 mod sealer;
+pub mod timestamp;
 mod under_way;
 mod websocket;
+pub mod witness;
 
 pub use self::sealer::{Pace, Parts, Sealer};

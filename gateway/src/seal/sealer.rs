@@ -31,6 +31,7 @@ use super::log::Log;
 use super::pins::Pins;
 use super::progress::Progress;
 use super::sealed::SealedExchange;
+use super::witness::Announcer;
 use crate::capture::journal::{Batch, Extents, Journal, JournalError};
 use crate::clock::Timeline;
 use crate::store::Store;
@@ -89,6 +90,8 @@ pub struct Parts {
     pub progress: Arc<Progress>,
     /// How long the store holds what, and the clock it goes by.
     pub retention: (Policy, Timeline),
+    /// Who hears of each checkpoint.
+    pub announcer: Option<Announcer>,
 }
 
 impl Sealer {
@@ -99,7 +102,8 @@ impl Sealer {
     /// The system gives no thread.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let Parts { batches, journal, directory, extents, ledger, log, store, .. } = parts;
-        let Parts { pins, recovered, pace, progress, retention: (policy, timeline), .. } = parts;
+        let Parts { pins, recovered, pace, progress, retention, announcer, .. } = parts;
+        let (policy, timeline) = retention;
         let (happenings, happened) = channel();
         let (sealed, to_store) = channel();
         let stopping = Arc::new(AtomicBool::new(false));
@@ -113,6 +117,7 @@ impl Sealer {
             pins: Arc::clone(&pins),
             backlog: Arc::clone(&backlog),
             pace,
+            announcer,
             progress: Arc::clone(&progress),
             stopping: Arc::clone(&stopping),
         };

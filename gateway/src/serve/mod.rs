@@ -6,3 +6,4 @@ pub mod live;
 pub mod observe;
 pub mod query;
 pub mod run;
+pub mod witness;

@@ -12,7 +12,7 @@ use crate::command::serve::Start;
 use crate::command::{Exit, Failure, Outcome};
 use crate::config::MessageForm;
 use crate::forward::Summary;
-use crate::gateway::{Gateway, StartError};
+use crate::gateway::{Gateway, ServeError, StartError};
 
 /// Runs the gateway until SIGTERM or Ctrl-C.
 ///
@@ -92,7 +92,10 @@ async fn serve(start: Start) -> Outcome {
     let served = gateway.serve(stop).await;
     drop(lines);
     live.finish();
-    served.map_err(|error| Failure::of(&error))?;
+    served.map_err(|error| match &error {
+        ServeError::Testimony(_) => Failure::of(&error).fix(WITNESSED_OTHERWISE),
+        ServeError::Journal(_) => Failure::of(&error),
+    })?;
     Ok(Exit::Done)
 }
 
@@ -149,6 +152,11 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// What to do when a witness has seen another history.
+const WITNESSED_OTHERWISE: &str = "restore the latest copy of the data directory and of its lock; \
+     if there is none, keep this one as evidence and start a new log with another --data DIR. \
+     `on_conflict = \"warn\"` goes on with a log that this witness will never cosign";
+
 /// What a start error means to the person at the terminal.
 fn failure(error: StartError) -> Failure {
     let failure = Failure::of(&error);
@@ -156,6 +164,7 @@ fn failure(error: StartError) -> Failure {
         StartError::Listen(_) => {
             failure.fix("stop what listens there, or choose another with --listen ADDRESS")
         }
+        StartError::Testimony(_) => failure.fix(WITNESSED_OTHERWISE),
         _ => failure,
     }
 }

@@ -138,6 +138,7 @@ pub(super) fn chained(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
             Leaf::Adopted(leaf) => leaf.sealed = at,
             Leaf::Retention(leaf) => leaf.sealed = at,
             Leaf::Progress(leaf) => leaf.sealed = at,
+            Leaf::KeyChange(leaf) => leaf.sealed = at,
             Leaf::Unchecked(_) => {}
         }
     }

@@ -15,7 +15,7 @@ use crate::seal::log::disk::{Access, Disk, replace};
 const LONGEST: u64 = 4096;
 
 /// Turns a system error at `path` into a [`KeysError`].
-pub(super) fn failed(
+pub(crate) fn failed(
     action: &'static str,
     path: &Path,
 ) -> impl FnOnce(io::Error) -> KeysError + use<> {
@@ -24,17 +24,17 @@ pub(super) fn failed(
 }
 
 /// Where the bytes of `name` are before they are whole.
-pub(super) fn temporary(directory: &Path, name: &str) -> PathBuf {
+pub(crate) fn temporary(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.new"))
 }
 
 /// Whether there is such a file; that it cannot be told is an error, not a "no".
-pub(super) fn exists(path: &Path) -> Result<bool, KeysError> {
+pub(crate) fn exists(path: &Path) -> Result<bool, KeysError> {
     path.try_exists().map_err(failed("look for", path))
 }
 
 /// Refuses a file or directory that others than its owner may use.
-pub(super) fn check_access(path: &Path, want: &'static str) -> Result<(), KeysError> {
+pub(crate) fn check_access(path: &Path, want: &'static str) -> Result<(), KeysError> {
     let metadata = std::fs::metadata(path).map_err(failed("look at", path))?;
     check_mode(path, metadata.permissions().mode(), want)
 }
@@ -48,7 +48,7 @@ fn check_mode(path: &Path, mode: u32, want: &'static str) -> Result<(), KeysErro
 }
 
 /// Writes a key's text and a newline, whole or not at all.
-pub(super) fn create(
+pub(crate) fn create(
     disk: &dyn Disk,
     directory: &Path,
     name: &str,
@@ -61,7 +61,7 @@ pub(super) fn create(
 }
 
 /// Reads a signing key.
-pub(super) fn read_signer(path: &Path) -> Result<Signer, KeysError> {
+pub(crate) fn read_signer(path: &Path) -> Result<Signer, KeysError> {
     Signer::parse(read(path)?.trim_end())
         .map_err(|error| garbage(path, "a PRIVATE+KEY+... line", error.to_string()))
 }
@@ -96,7 +96,8 @@ fn digit(character: u8) -> Option<u8> {
     char::from(character).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-fn read(path: &Path) -> Result<Zeroizing<String>, KeysError> {
+/// The text of a key's file, if it is the owner's alone.
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>, KeysError> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(KeysError::Missing { path: path.to_owned() });
@@ -115,6 +116,6 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeysError> {
     Ok(text)
 }
 
-fn garbage(path: &Path, want: &'static str, reason: String) -> KeysError {
+pub(crate) fn garbage(path: &Path, want: &'static str, reason: String) -> KeysError {
     KeysError::Garbage { path: path.to_owned(), want, reason }
 }

@@ -7,6 +7,7 @@
 //! a key, never prints a secret, never follows a key that others can read.
 
 mod file;
+pub(crate) mod own_file;
 #[cfg(test)]
 mod tests;
 
@@ -251,7 +252,7 @@ fn half_made_origin(directory: &Path) -> Result<Option<String>, KeysError> {
     Ok(Some(origin.to_owned()))
 }
 
-fn new_signer(name: &str) -> Result<Signer, KeysError> {
+pub(crate) fn new_signer(name: &str) -> Result<Signer, KeysError> {
     let key = SigningKey::from_bytes(&*random::<32>()?);
     Signer::new(name, key).map_err(|error| bad_origin(name, error))
 }
@@ -285,7 +286,7 @@ fn random_origin() -> Result<String, KeysError> {
     Ok(format!("sealtap.local/{}", *file::hex(&*random::<8>()?)))
 }
 
-fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeysError> {
+pub(crate) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeysError> {
     let mut bytes = Zeroizing::new([0; N]);
     getrandom::fill(bytes.as_mut_slice()).map_err(|error| KeysError::Io {
         action: "read",

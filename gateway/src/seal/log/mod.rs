@@ -34,7 +34,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use sealtap_common::Hash;
-use sealtap_common::note::Note;
+use sealtap_common::note::{Note, PublicKey, Signer};
 
 pub use sealtap_common::tile::MAX_ENTRY as MAX_LEAF;
 
@@ -84,7 +84,17 @@ impl Log {
     /// # Errors
     /// [`LogError`]; nothing in the log was changed then.
     pub fn open(options: &Options<'_>) -> Result<(Self, OpenReport), LogError> {
-        open::open(Arc::new(disk::RealDisk), options)
+        open::open(Arc::new(disk::RealDisk), options, None)
+    }
+
+    /// As [`Log::open`], on any disk; `successor` is a key that may have signed the newest checkpoint
+    /// although it is not in force yet, which only a rotation leaves.
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        options: &Options<'_>,
+        successor: Option<&PublicKey>,
+    ) -> Result<(Self, OpenReport), LogError> {
+        open::open(disk, options, successor)
     }
 
     /// Appends leaves in order and returns their indices. On return they are on disk, signed and
@@ -95,6 +105,20 @@ impl Log {
     /// or not. Otherwise the batch belongs to the log: offer *the same leaves* again until they are
     /// accepted, which gives their indices without appending twice, or call [`Log::complete`].
     pub fn append(&mut self, leaves: &[Vec<u8>]) -> Result<Range<u64>, LogError> {
+        let keys = Arc::clone(&self.keys);
+        self.append_as(leaves, keys.log())
+    }
+
+    /// As [`Log::append`], under a checkpoint that `signer` signs: the log's key, or the one that
+    /// takes its place by these leaves.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub(crate) fn append_as(
+        &mut self,
+        leaves: &[Vec<u8>],
+        signer: &Signer,
+    ) -> Result<Range<u64>, LogError> {
         if self.pending.is_some() {
             let same = self.is_pending(leaves);
             let range = self.complete()?;
@@ -116,7 +140,7 @@ impl Log {
             return Err(error);
         }
         let checkpoint = grown.tip.checkpoint(self.keys.origin()).to_string();
-        let signed = Note::sign(&checkpoint, self.keys.log()).emit().into_bytes();
+        let signed = Note::sign(&checkpoint, signer).emit().into_bytes();
         let (tip, files, hashes) = (grown.tip, grown.files, grown.hashes);
         let pending = Pending { tip, files, hashes, signed, swapped: false, tried: false };
         self.pending = Some(pending);

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use sealtap_common::checkpoint::Checkpoint;
-use sealtap_common::note::Note;
+use sealtap_common::note::{Note, PublicKey};
 
 use super::check::{FULL_CHECK, Found};
 use super::disk::{Disk, read_if_there};
@@ -67,6 +67,7 @@ struct Signed {
 pub(super) fn open(
     disk: Arc<dyn Disk>,
     options: &Options<'_>,
+    successor: Option<&PublicKey>,
 ) -> Result<(Log, OpenReport), LogError> {
     let Options { data, keys, .. } = options;
     let directories = Directories { log: data.log(), staging: data.staging() };
@@ -74,8 +75,8 @@ pub(super) fn open(
     let mut lock = LockStore::take(&*disk, &place, keys.log().public())?;
     directories.create(&*disk)?;
 
-    let published = read_signed(&*disk, &directories.checkpoint(), keys)?;
-    let locked = read_signed(&*disk, lock.path(), keys)?;
+    let published = read_signed(&*disk, &directories.checkpoint(), keys, successor)?;
+    let locked = read_signed(&*disk, lock.path(), keys, successor)?;
     let adopting = locked.is_none() && published.is_some();
     let (target, report) = match decide(&lock, published.as_ref(), locked.as_ref(), options.adopt)?
     {
@@ -215,14 +216,22 @@ fn refuse_tiles(disk: &dyn Disk, directories: &Directories) -> Result<(), LogErr
     }
 }
 
-/// The checkpoint in a file, if there is one and if this log's key, and no other, signed it.
-fn read_signed(disk: &dyn Disk, path: &Path, keys: &Keys) -> Result<Option<Signed>, LogError> {
+/// The checkpoint in a file, if there is one and if this log's key, or its successor, and no other
+/// signed it.
+fn read_signed(
+    disk: &dyn Disk,
+    path: &Path,
+    keys: &Keys,
+    successor: Option<&PublicKey>,
+) -> Result<Option<Signed>, LogError> {
     let Some(bytes) = read_if_there(disk, path).map_err(LogError::io("read", path))? else {
         return Ok(None);
     };
     let refuse = |reason: String| LogError::Checkpoint { path: path.to_owned(), reason };
     let note = Note::parse(&bytes).map_err(|error| refuse(error.to_string()))?;
-    note.verify(keys.log().public()).map_err(|error| refuse(error.to_string()))?;
+    if successor.is_none_or(|successor| note.verify(successor).is_err()) {
+        note.verify(keys.log().public()).map_err(|error| refuse(error.to_string()))?;
+    }
     if note.signatures.len() != 1 {
         return Err(refuse("it carries more than one signature".to_owned()));
     }

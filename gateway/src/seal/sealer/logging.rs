@@ -13,6 +13,7 @@ use super::super::ledger::{Entry, Happening, Ledger};
 use super::super::log::Log;
 use super::super::pins::Pins;
 use super::super::progress::Progress;
+use super::super::witness::Announcer;
 use super::storing::Published;
 use super::{GATHER, LAST_TRIES, Pace, RETRY};
 use crate::store::retention::statements;
@@ -28,6 +29,7 @@ pub(super) struct LogThread {
     pub(super) pins: Arc<Pins>,
     pub(super) backlog: Arc<Backlog>,
     pub(super) pace: Pace,
+    pub(super) announcer: Option<Announcer>,
     pub(super) progress: Arc<Progress>,
     pub(super) stopping: Arc<AtomicBool>,
 }
@@ -59,11 +61,13 @@ impl LogThread {
                 continue;
             }
             if !entries.is_empty() {
+                // From its beginning: what publishing takes is no part of the pause.
+                let began = Instant::now();
                 if !self.publish(std::mem::take(&mut entries)) {
                     // Nothing may follow what is missing; the next start seals it all.
                     return;
                 }
-                published = Some(Instant::now());
+                published = Some(began);
             }
             if disconnected {
                 break;
@@ -90,6 +94,10 @@ impl LogThread {
         let (mut complained, mut tries) = (false, 0_u32);
         let began = Instant::now();
         let range = loop {
+            if self.announcer.as_ref().is_some_and(Announcer::halted) {
+                tracing::error!(leaves = leaves.len(), "left unsealed: a witness saw another log");
+                return false;
+            }
             match self.log.append(&leaves) {
                 Ok(range) => break range,
                 Err(error) if !complained => {
@@ -106,6 +114,9 @@ impl LogThread {
             }
             std::thread::sleep(RETRY);
         };
+        if let Some(announcer) = &self.announcer {
+            announcer.announce(self.log.checkpoint());
+        }
         if complained {
             tracing::info!(leaves = leaves.len(), "sealed after all");
         }

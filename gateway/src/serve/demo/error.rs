@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use sealtap_common::keyring::KeyringError;
 use sealtap_common::leaf::DecodeError;
 
-use crate::capture::journal::JournalError;
 use crate::command::Failure;
 use crate::config::UrlError;
 use crate::data::DataError;
-use crate::gateway::StartError;
+use crate::gateway::{ServeError, StartError};
 use crate::route::TableError;
 use crate::seal::keys::KeysError;
 use crate::seal::log::ReadError;
@@ -58,7 +57,7 @@ pub(super) enum DemoError {
     Start(#[from] StartError),
     /// The gateway did not stop as it should.
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Serve(#[from] ServeError),
     /// A call of the app.
     #[error("the app's call {target} failed: {source}")]
     Call {

@@ -59,7 +59,7 @@ impl Place {
     }
 
     fn open_on(&self, disk: Arc<dyn Disk>) -> Result<(Log, OpenReport), LogError> {
-        open::open(disk, &self.options(false))
+        open::open(disk, &self.options(false), None)
     }
 
     fn open(&self) -> Result<(Log, OpenReport), LogError> {

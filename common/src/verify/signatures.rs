@@ -1,0 +1,190 @@
+//! Step 3: whose signatures the checkpoint bears. The log's own is checked under a given key, or under
+//! one that key changes in the log itself lead to from a given one.
+
+use super::witnessed::Witnessed;
+use super::{Check, Place, Report, Trust, What};
+use crate::checkpoint::Checkpoint;
+use crate::leaf::{KeyChange, KeyRole};
+use crate::note::{COSIGNATURE_LENGTH, Note, NoteError, PublicKey, SignatureLine};
+
+/// The checkpoint's note with its one line by the log's key.
+pub(super) struct Signed {
+    pub(super) note: Note,
+    pub(super) checkpoint: Checkpoint,
+    /// The line that bears the origin as its name; nothing if that was reported as wrong.
+    line: Option<SignatureLine>,
+}
+
+impl Signed {
+    /// One line by the log's key, and nothing else but well-formed cosignatures.
+    pub(super) fn new(
+        note: Note,
+        checkpoint: Checkpoint,
+        trust: &Trust<'_>,
+        report: &mut Report,
+    ) -> Self {
+        let origin = &checkpoint.origin;
+        let (own, others): (Vec<&SignatureLine>, Vec<_>) =
+            note.signatures.iter().partition(|line| line.name == *origin);
+        let known = |line: &SignatureLine| {
+            trust.policy.is_some_and(|policy| policy.witnesses.iter().any(|w| w.key.made(line)))
+        };
+        for line in others {
+            if line.signature.len() != COSIGNATURE_LENGTH {
+                let detail = format!("the signature line by {} is no cosignature", line.name);
+                report.find(What::Signature, place(), detail);
+            } else if !known(line) {
+                report.undecided(format!("the cosignature by {} is not checked", line.name));
+            }
+        }
+        let line = match own.as_slice() {
+            [line] if line.signature.len() == 64 => Some((*line).clone()),
+            [_] => {
+                report.find(What::Signature, place(), "not an Ed25519 signature of 64 bytes");
+                None
+            }
+            lines => {
+                let detail =
+                    format!("{} signature lines by {origin}, where one belongs", lines.len());
+                report.find(What::Signature, place(), detail);
+                None
+            }
+        };
+        Self { note, checkpoint, line }
+    }
+
+    /// Checks the log's signature, once the leaves are known. `changes` are the key changes whose
+    /// own signatures hold, in the order of the log. Gives the keys to trust for this log.
+    pub(super) fn check(
+        &self,
+        trust: &Trust<'_>,
+        changes: &[(u64, KeyChange)],
+        report: &mut Report,
+    ) -> Vec<PublicKey> {
+        let origin = &self.checkpoint.origin;
+        let given: Vec<PublicKey> = trust.log_keys().cloned().collect();
+        let Some(line) = &self.line else { return given };
+        let chain: Vec<(u64, PublicKey, PublicKey)> = changes
+            .iter()
+            .filter(|(_, change)| change.role == KeyRole::Log)
+            .filter_map(|(index, change)| {
+                let (old, new) = change.verify(origin).ok()?;
+                Some((*index, old, new))
+            })
+            .collect();
+        if let Some((index, _, last)) = chain.last()
+            && !last.made(line)
+        {
+            let detail = format!("not signed by the key that leaf {index} put in place");
+            report.find(What::Key, place(), detail);
+        }
+        if given.is_empty() {
+            report.undecided("key not pinned: give the log's key with --key".to_owned());
+            return given;
+        }
+        // Forward along the chain from every key that was given: each new key was put in place by
+        // one that is trusted.
+        let mut trusted: Vec<(PublicKey, String)> =
+            given.iter().map(|key| (key.clone(), key.vkey())).collect();
+        for (_, old, new) in &chain {
+            let from = trusted.iter().find(|(key, _)| key == old).map(|(_, from)| from.clone());
+            if let Some(from) = from
+                && !trusted.iter().any(|(key, _)| key == new)
+            {
+                trusted.push((new.clone(), from));
+            }
+        }
+        match trusted.iter().find(|(key, _)| key.made(line)) {
+            Some((key, from)) => match self.note.verify(key) {
+                Ok(()) => {
+                    report.key = Some(from.clone());
+                    report.ran(Check::Signature);
+                }
+                Err(error) => report.find(What::Signature, place(), error.to_string()),
+            },
+            None => {
+                let names: Vec<&str> = given.iter().map(PublicKey::name).collect();
+                let names = names.join(", ");
+                let detail = format!("signed by another key than those given ({names})");
+                report.find(What::Signature, place(), detail);
+            }
+        }
+        // Cosigned checkpoints may be older: every key of the chain once signed for this log.
+        let mut keys: Vec<PublicKey> = trusted.into_iter().map(|(key, _)| key).collect();
+        for (_, old, new) in chain.into_iter().rev() {
+            if keys.contains(&new) && !keys.contains(&old) {
+                keys.push(old);
+            }
+        }
+        keys
+    }
+
+    /// The cosignatures: those on the published checkpoint, else those on the note given beside it.
+    /// `root` is what the entries give at the size of that note, if they reach so far.
+    pub(super) fn witnesses(
+        &self,
+        trust: &Trust<'_>,
+        keys: &[PublicKey],
+        root: Option<[u8; 32]>,
+        report: &mut Report,
+    ) {
+        let Checkpoint { origin, size, .. } = &self.checkpoint;
+        let mut witnessed = match Witnessed::of(&self.note, &self.checkpoint, trust.policy) {
+            Ok(found) => Some(found).filter(|found| !found.by.is_empty()),
+            Err(error) => {
+                report.find(What::Cosignature, place(), error.to_string());
+                None
+            }
+        };
+        if let Some(bytes) = trust.cosigned
+            && witnessed.is_none()
+        {
+            let beside = || Place::File("the cosigned checkpoint".to_owned());
+            // Without a key that is trusted, the one that signed the log must have signed this too.
+            match Witnessed::read(bytes, origin, keys, trust.policy) {
+                Ok(found) if found.size > *size => {
+                    let detail = format!(
+                        "witnesses saw {} leaves, the log has {size}: it was rolled back",
+                        found.size
+                    );
+                    report.find(What::Cosignature, beside(), detail);
+                }
+                Ok(found) if root.is_some_and(|root| root != found.root) => {
+                    let detail = format!(
+                        "witnesses saw another tree of {} leaves: the log was rewritten",
+                        found.size
+                    );
+                    report.find(What::Cosignature, beside(), detail);
+                }
+                Ok(found) if root.is_some() => witnessed = Some(found),
+                // The leaves could not be read that far, which has been said.
+                Ok(_) => {}
+                Err(_) if keys.is_empty() => {}
+                Err(super::WitnessedError::Note(NoteError::Unsigned(_)))
+                    if report.key.is_none() => {}
+                Err(error) => report.find(What::Cosignature, beside(), error.to_string()),
+            }
+        }
+        if let Some(policy) = trust.policy.filter(|policy| policy.asks_for_witnesses()) {
+            match &witnessed {
+                Some(found) if found.quorum && found.size == *size => report.ran(Check::Witnesses),
+                Some(found) if found.quorum => {
+                    let rest = size.saturating_sub(found.size);
+                    report.undecided(format!("the last {rest} leaves are not witnessed yet"));
+                }
+                found => {
+                    let there = found.as_ref().map_or(0, |found| found.by.len());
+                    let all = policy.witnesses.len();
+                    report.undecided(format!(
+                        "no quorum: {there} of {all} witnesses of the policy cosigned this log"
+                    ));
+                }
+            }
+        }
+        report.witnessed = witnessed;
+    }
+}
+
+fn place() -> Place {
+    Place::file(super::CHECKPOINT)
+}
