@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::SecureRandom;
-use sealtap_common::leaf::{EncodeError, Policy};
+use sealtap_common::leaf::{EncodeError, Isolation, IsolationBasis, IsolationLevel, Policy};
 use tokio::sync::watch;
 
 use crate::accept::{ListenError, Listener, TlsError, server_config};
@@ -18,7 +18,7 @@ use crate::capture::journal::{self, Extents, Journal, JournalError, Opened};
 use crate::capture::secrets::Secrets;
 use crate::capture::{Tap, random_id};
 use crate::clock::Timeline;
-use crate::config::{Config, Durability};
+use crate::config::{Apps, Config, Durability};
 use crate::data::{DataDir, DataError, Writer};
 use crate::forward::{Forwarder, Summary, TrustError};
 use crate::identify::Runs;
@@ -30,7 +30,7 @@ use crate::seal::lock::LockPlace;
 use crate::seal::log::{Log, LogError, Options};
 use crate::seal::pins::Pins;
 use crate::seal::recovery::{RecoveryError, last_sealed, recover};
-use crate::seal::{Pace, Parts, Sealer};
+use crate::seal::{Pace, Parts, Sealed, Sealer, run};
 use crate::store::{Store, StoreError};
 
 /// How long open exchanges may go on after the gateway was told to stop.
@@ -96,6 +96,7 @@ pub struct Gateway {
     journey: Arc<Journey>,
     listener: Listener,
     report: Report,
+    idle_runs: Duration,
     /// Held until everything is sealed.
     writer: Writer,
 }
@@ -127,7 +128,7 @@ impl Gateway {
         let (mut log, opened_log) = Log::open(&options)?;
         let timeline = Timeline::start(last_sealed(&log)?);
 
-        let store = Store::open(&data.store(), keys.store())?;
+        let mut store = Store::open(&data.store(), keys.store())?;
         let random = secure_random();
         let boot = random_id(random);
         let strict = config.durability == Durability::Strict;
@@ -147,7 +148,9 @@ impl Gateway {
         let recovery = recover(&log, &store, &mut recovered, &pins)?;
         let policy = if strict { Policy::Strict } else { Policy::Relaxed };
         let sealed = last_sealed(&log)?;
-        let mut ledger = Ledger::new(boot, policy, timeline, sealed, recovery.runs);
+        let records = run::unstored(&log, store.watermark()?, &keys).map_err(RecoveryError::Log)?;
+        let runs = run::Runs::new(boot, Arc::clone(&keys), isolation(config), recovery.runs);
+        let mut ledger = Ledger::new(boot, policy, timeline, sealed, log.size(), runs);
         let mut entries = Vec::new();
         for happening in recovery.happenings {
             entries.extend(ledger.enter(happening)?);
@@ -158,9 +161,10 @@ impl Gateway {
         let (leaves, exchanges): (Vec<_>, Vec<_>) =
             entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
         let range = log.append(&leaves)?;
+        store.begin_boot(&boot)?;
         journal.settle_gaps();
-        let mut to_store = recovery.sealed;
-        to_store.extend(
+        let mut exchanges_to_store = recovery.sealed;
+        exchanges_to_store.extend(
             range
                 .zip(leaves)
                 .zip(exchanges)
@@ -182,7 +186,7 @@ impl Gateway {
             log,
             store,
             pins,
-            recovered: to_store,
+            recovered: Sealed { exchanges: exchanges_to_store, records },
             pace: Pace { checkpoint: config.log.checkpoint, heartbeat: config.log.heartbeat },
         })?;
         let secrets = Secrets::new(keys.header(), &config.secrets.headers, &config.secrets.query);
@@ -195,7 +199,8 @@ impl Gateway {
             timeouts: config.timeouts.clone(),
             report: told,
         });
-        Ok(Self { journal, sealer, journey, listener, report, writer })
+        let idle_runs = config.runs.idle;
+        Ok(Self { journal, sealer, journey, listener, report, idle_runs, writer })
     }
 
     /// What the start found.
@@ -210,8 +215,11 @@ impl Gateway {
     ///
     /// [`JournalError`]: records could not be written, and are named.
     pub async fn serve(self, stop: watch::Receiver<bool>) -> Result<(), JournalError> {
-        let Self { journal, sealer, journey, listener, writer, .. } = self;
-        listener.serve(Arc::clone(&journey), stop, GRACE).await;
+        let Self { journal, sealer, journey, listener, writer, idle_runs, .. } = self;
+        tokio::select! {
+            () = listener.serve(Arc::clone(&journey), stop, GRACE) => {}
+            () = journey.end_idle_runs(idle_runs) => {}
+        }
         drop(journey);
         let closed = tokio::task::spawn_blocking(move || {
             let closed = journal.close();
@@ -221,6 +229,16 @@ impl Gateway {
         });
         closed.await.unwrap_or(Ok(()))
     }
+}
+
+/// What run records say of the gateway's keys: the worst, unless the operator says otherwise.
+fn isolation(config: &Config) -> Isolation {
+    let (basis, level) = match config.runs.apps {
+        None => (IsolationBasis::Assumed, IsolationLevel::SameUser),
+        Some(Apps::SameUser) => (IsolationBasis::Declared, IsolationLevel::SameUser),
+        Some(Apps::OtherUser) => (IsolationBasis::Declared, IsolationLevel::OtherUser),
+    };
+    Isolation { basis, level }
 }
 
 /// Randomness from the same library that TLS uses.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     Adopted, Body, Clock, Dialect, End, ErrorCode, Exchange, Extensions, Gap, GapAction, GapReason,
     Heartbeat, Kind, Leaf, Outcome, Policy, Previous, Ranges, Request, Response, Restart, RunLink,
-    Source, Unchecked, Unit,
+    Source, Unchecked, Unit, run,
 };
 use crate::encoding::{Id, base64_array};
 use crate::json::{self, FieldError, JsonError, Members, Problem, Refusal, Value};
@@ -47,6 +47,9 @@ impl Leaf {
             Some(Kind::Heartbeat) => Self::Heartbeat(heartbeat(members)?),
             Some(Kind::Gap) => Self::Gap(gap(members)?),
             Some(Kind::Adopted) => Self::Adopted(adopted(members)?),
+            Some(Kind::RunOpened) => Self::RunOpened(run::opened(members)?),
+            Some(Kind::RunClosed) => Self::RunClosed(Box::new(run::closed(members)?)),
+            Some(Kind::RunRecord) => Self::RunRecord(run::record(members)?),
             None => {
                 json::same(&value.encode(), bytes)?;
                 Self::Unchecked(unchecked(name, &members, bytes)?)
@@ -224,7 +227,7 @@ fn unchecked(kind: &str, m: &Members<'_, '_>, bytes: &[u8]) -> Result<Unchecked,
 }
 
 /// The last member of every leaf.
-fn version(mut m: Members<'_, '_>) -> Result<(), FieldError> {
+pub(super) fn version(mut m: Members<'_, '_>) -> Result<(), FieldError> {
     m.take("v", |v| match v.unsigned()? {
         1 => Ok(()),
         other => Err(Problem::Value(format!("version {other}; only version 1 is known"))),
@@ -232,20 +235,20 @@ fn version(mut m: Members<'_, '_>) -> Result<(), FieldError> {
     m.end()
 }
 
-fn word<T>(value: &Value, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Problem> {
+pub(super) fn word<T>(value: &Value, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Problem> {
     let text = value.text()?;
     parse(text).ok_or_else(|| Problem::Value(format!("{text:?} is not a registered word here")))
 }
 
-fn positive(value: &Value) -> Result<u64, Problem> {
+pub(super) fn positive(value: &Value) -> Result<u64, Problem> {
     value.unsigned().ok().filter(|number| *number > 0).ok_or(Problem::Type("a positive integer"))
 }
 
-fn id(value: &Value) -> Result<Id, Problem> {
+pub(super) fn id(value: &Value) -> Result<Id, Problem> {
     value.text()?.parse().map_err(|error| Problem::Value(format!("{error}")))
 }
 
-fn hash(value: &Value) -> Result<Hash, Problem> {
+pub(super) fn hash(value: &Value) -> Result<Hash, Problem> {
     base64_array(value.text()?).map_err(|error| Problem::Value(error.to_string()))
 }
 
@@ -295,7 +298,7 @@ fn ranges(value: &Value, highest: u64) -> Result<Ranges, Problem> {
     Ok(ranges)
 }
 
-fn extensions(value: &Value) -> Result<Extensions, Refusal> {
+pub(super) fn extensions(value: &Value) -> Result<Extensions, Refusal> {
     let members = value.members()?;
     let entry = |(name, value): &(Cow<'_, str>, Value<'_>)| {
         let commitment = hash(value).map_err(|problem| FieldError::new(name.as_ref(), problem))?;

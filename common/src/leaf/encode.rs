@@ -32,34 +32,37 @@ impl Leaf {
             Self::Heartbeat(leaf) => leaf.encode(),
             Self::Gap(leaf) => leaf.encode(),
             Self::Adopted(leaf) => leaf.encode(),
+            Self::RunOpened(leaf) => leaf.encode(),
+            Self::RunClosed(leaf) => leaf.encode(),
+            Self::RunRecord(leaf) => leaf.encode(),
             Self::Unchecked(leaf) => Ok(leaf.bytes.clone()),
         }
     }
 }
 
 /// The bytes so far, and the first number that was too large.
-struct Writer {
+pub(super) struct Writer {
     out: Vec<u8>,
     too_large: Option<u64>,
 }
 
 impl Writer {
-    fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self { out: Vec::with_capacity(capacity), too_large: None }
     }
 
     /// Text that is the same in every leaf: braces, member names, the members before a value.
-    fn fixed(&mut self, text: &str) -> &mut Self {
+    pub(super) fn fixed(&mut self, text: &str) -> &mut Self {
         self.out.extend_from_slice(text.as_bytes());
         self
     }
 
     /// A registered word, which needs no escapes.
-    fn word(&mut self, word: &str) -> &mut Self {
+    pub(super) fn word(&mut self, word: &str) -> &mut Self {
         self.fixed("\"").fixed(word).fixed("\"")
     }
 
-    fn number(&mut self, number: u64) -> &mut Self {
+    pub(super) fn number(&mut self, number: u64) -> &mut Self {
         if number > MAX_INTEGER {
             self.too_large = self.too_large.or(Some(number));
         }
@@ -67,22 +70,22 @@ impl Writer {
         self
     }
 
-    fn flag(&mut self, flag: bool) -> &mut Self {
+    pub(super) fn flag(&mut self, flag: bool) -> &mut Self {
         self.fixed(if flag { "true" } else { "false" })
     }
 
-    fn id(&mut self, id: &Id) -> &mut Self {
+    pub(super) fn id(&mut self, id: &Id) -> &mut Self {
         self.out.push(b'"');
         self.out.extend_from_slice(&id.hex());
         self.out.push(b'"');
         self
     }
 
-    fn hash(&mut self, hash: &Hash) -> &mut Self {
+    pub(super) fn hash(&mut self, hash: &Hash) -> &mut Self {
         self.word(&base64(hash))
     }
 
-    fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) -> &mut Self {
+    pub(super) fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) -> &mut Self {
         match value {
             Some(value) => write(self, value),
             None => self.out.extend_from_slice(b"null"),
@@ -90,24 +93,24 @@ impl Writer {
         self
     }
 
-    fn unit(&mut self, unit: &Unit) -> &mut Self {
+    pub(super) fn unit(&mut self, unit: &Unit) -> &mut Self {
         self.fixed("{\"length\":").number(unit.length);
         self.fixed(",\"root\":").hash(&unit.root).fixed("}")
     }
 
-    fn optional_unit(&mut self, unit: Option<&Unit>) -> &mut Self {
+    pub(super) fn optional_unit(&mut self, unit: Option<&Unit>) -> &mut Self {
         self.optional(unit, |w, unit| {
             w.unit(unit);
         })
     }
 
-    fn body(&mut self, body: &Body) -> &mut Self {
+    pub(super) fn body(&mut self, body: &Body) -> &mut Self {
         self.fixed("{\"dialect\":").word(body.dialect.as_str());
         self.fixed(",\"length\":").number(body.length).fixed(",\"root\":").hash(&body.root);
         self.fixed(",\"segments\":").number(u64::from(body.segments)).fixed("}")
     }
 
-    fn ext(&mut self, ext: &Extensions) -> &mut Self {
+    pub(super) fn ext(&mut self, ext: &Extensions) -> &mut Self {
         self.fixed("{");
         for (n, (name, commitment)) in ext.iter().enumerate() {
             if n > 0 {
@@ -119,7 +122,7 @@ impl Writer {
         self.fixed("}")
     }
 
-    fn ranges(&mut self, ranges: &Ranges) -> &mut Self {
+    pub(super) fn ranges(&mut self, ranges: &Ranges) -> &mut Self {
         self.fixed("[");
         for (n, (first, last)) in ranges.as_slice().iter().enumerate() {
             self.fixed(if n > 0 { ",[" } else { "[" }).number(*first);
@@ -128,12 +131,12 @@ impl Writer {
         self.fixed("]")
     }
 
-    fn clock(&mut self, clock: &Clock) -> &mut Self {
+    pub(super) fn clock(&mut self, clock: &Clock) -> &mut Self {
         self.fixed("{\"boottime\":").number(clock.boottime);
         self.fixed(",\"wall\":").number(clock.wall).fixed("}")
     }
 
-    fn request(&mut self, request: &Request) -> &mut Self {
+    pub(super) fn request(&mut self, request: &Request) -> &mut Self {
         self.fixed("{\"body\":").body(&request.body);
         self.fixed(",\"end\":").word(request.end.as_str());
         self.fixed(",\"head\":").optional_unit(request.head.as_ref());
@@ -141,7 +144,7 @@ impl Writer {
         self.fixed(",\"trailers\":").optional_unit(request.trailers.as_ref()).fixed("}")
     }
 
-    fn response(&mut self, response: &Response) {
+    pub(super) fn response(&mut self, response: &Response) {
         self.fixed("{\"body\":").body(&response.body);
         self.fixed(",\"end\":").word(response.end.as_str());
         self.fixed(",\"head\":").unit(&response.head);
@@ -151,7 +154,7 @@ impl Writer {
         self.fixed(",\"trailers\":").optional_unit(response.trailers.as_ref()).fixed("}");
     }
 
-    fn run(&mut self, run: &RunLink) -> &mut Self {
+    pub(super) fn run(&mut self, run: &RunLink) -> &mut Self {
         self.fixed("{\"id\":").id(&run.id).fixed(",\"position\":").number(run.position);
         self.fixed(",\"previous\":").optional(run.previous.as_ref(), |w, hash| {
             w.hash(hash);
@@ -159,7 +162,7 @@ impl Writer {
         self.fixed("}")
     }
 
-    fn finish(self) -> Result<Vec<u8>, EncodeError> {
+    pub(super) fn finish(self) -> Result<Vec<u8>, EncodeError> {
         match self.too_large {
             Some(number) => Err(EncodeError::Integer(number)),
             None if self.out.len() > MAX_ENTRY => Err(EncodeError::TooLong(self.out.len())),

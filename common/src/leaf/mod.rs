@@ -7,6 +7,7 @@
 mod decode;
 mod encode;
 mod ranges;
+mod run;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -14,8 +15,10 @@ mod words;
 pub use decode::DecodeError;
 pub use encode::EncodeError;
 pub use ranges::{Ranges, RangesError};
+pub use run::{Isolation, LastLeaf, Output, RunAfter, RunClosed, RunOpened, RunRecord};
 pub use words::{
-    End, ErrorCode, GapAction, GapReason, Kind, Outcome, Policy, RESERVED_KINDS, Source,
+    ClosedReason, End, ErrorCode, GapAction, GapReason, IsolationBasis, IsolationLevel, Kind,
+    Outcome, Policy, RESERVED_KINDS, Source,
 };
 
 use std::collections::BTreeMap;
@@ -40,6 +43,12 @@ pub enum Leaf {
     Gap(Gap),
     /// The log was taken over without its lock.
     Adopted(Adopted),
+    /// A run that goes on under a name another run had.
+    RunOpened(RunOpened),
+    /// A run that is over.
+    RunClosed(Box<RunClosed>),
+    /// A signed record of a run.
+    RunRecord(RunRecord),
     /// A reserved or unknown kind: its place in the log is checked, its content is not.
     Unchecked(Unchecked),
 }
@@ -241,6 +250,9 @@ impl Leaf {
             Self::Heartbeat(leaf) => leaf.sealed,
             Self::Gap(leaf) => leaf.sealed,
             Self::Adopted(leaf) => leaf.sealed,
+            Self::RunOpened(leaf) => leaf.sealed,
+            Self::RunClosed(leaf) => leaf.sealed,
+            Self::RunRecord(leaf) => leaf.sealed,
             Self::Unchecked(leaf) => leaf.sealed,
         }
     }
@@ -254,6 +266,9 @@ impl Leaf {
             Self::Heartbeat(_) => Kind::Heartbeat.as_str(),
             Self::Gap(_) => Kind::Gap.as_str(),
             Self::Adopted(_) => Kind::Adopted.as_str(),
+            Self::RunOpened(_) => Kind::RunOpened.as_str(),
+            Self::RunClosed(_) => Kind::RunClosed.as_str(),
+            Self::RunRecord(_) => Kind::RunRecord.as_str(),
             Self::Unchecked(leaf) => &leaf.kind,
         }
     }
@@ -267,6 +282,9 @@ impl Leaf {
             Self::Heartbeat(leaf) => Some(&leaf.ext),
             Self::Gap(leaf) => Some(&leaf.ext),
             Self::Adopted(leaf) => Some(&leaf.ext),
+            Self::RunOpened(leaf) => Some(&leaf.ext),
+            Self::RunClosed(leaf) => Some(&leaf.ext),
+            Self::RunRecord(leaf) => Some(&leaf.ext),
             Self::Unchecked(_) => None,
         }
     }

@@ -19,6 +19,48 @@ words! {
         Gap = "gap",
         /// A log taken over without its lock.
         Adopted = "adopted",
+        /// A run that goes on under a name another run had.
+        RunOpened = "run-opened",
+        /// A run that is over.
+        RunClosed = "run-closed",
+        /// A signed record of a run.
+        RunRecord = "run-record",
+    }
+}
+
+words! {
+    /// Why a run was closed.
+    ClosedReason {
+        /// The connection that it stood for ended.
+        ConnectionEnded = "connection_ended",
+        /// No exchange of its name came for a while.
+        Idle = "idle",
+        /// Too many names were in use at once.
+        Crowded = "crowded",
+        /// The gateway stopped in good order.
+        Stopped = "stopped",
+    }
+}
+
+words! {
+    /// How far the keys of the gateway are from the app.
+    IsolationLevel {
+        /// The app may run as the user that can read the keys.
+        SameUser = "same_user",
+        /// The app runs as another user.
+        OtherUser = "other_user",
+        /// The keys are held by a signer outside the gateway.
+        ExternalSigner = "external_signer",
+    }
+}
+
+words! {
+    /// Where the gateway knows the isolation from.
+    IsolationBasis {
+        /// Nobody said: the worst is assumed.
+        Assumed = "assumed",
+        /// The operator's configuration says so.
+        Declared = "declared",
     }
 }
 
@@ -135,13 +177,10 @@ words! {
 }
 
 /// Kinds that later versions fill; a verifier of this version reports them as not checked.
-pub const RESERVED_KINDS: [&str; 18] = [
+pub const RESERVED_KINDS: [&str; 15] = [
     "progress",
     "connection",
     "opaque",
-    "run-opened",
-    "run-closed",
-    "run-record",
     "coverage-armed",
     "coverage-heartbeat",
     "coverage-closed",

@@ -12,12 +12,15 @@ mod names;
 mod numbers;
 mod render;
 mod report;
+mod runs;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+pub(crate) use content::cut_as_said;
 pub use content::{ContentError, check_body, check_unit};
 pub use files::{FileError, LogFiles};
+pub(crate) use render::{object, plural, text, utc};
 pub use report::{Bodies, Check, Counts, Finding, Place, Report, Verdict, What};
 
 use crate::checkpoint::Checkpoint;
@@ -69,7 +72,11 @@ fn run(
 }
 
 /// Steps 1 to 3: the note, the checkpoint in it, the signatures on it.
-fn checkpoint(bytes: &[u8], keys: &[PublicKey], report: &mut Report) -> Option<Checkpoint> {
+pub(crate) fn checkpoint(
+    bytes: &[u8],
+    keys: &[PublicKey],
+    report: &mut Report,
+) -> Option<Checkpoint> {
     let place = || Place::file(CHECKPOINT);
     // Step 1.
     let note = match Note::parse(bytes) {

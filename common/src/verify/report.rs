@@ -215,7 +215,7 @@ impl Report {
         }
     }
 
-    pub(super) fn find(&mut self, what: What, place: Place, detail: impl Into<String>) {
+    pub(crate) fn find(&mut self, what: What, place: Place, detail: impl Into<String>) {
         self.add(Finding { what, place, detail: detail.into() });
     }
 
@@ -224,12 +224,12 @@ impl Report {
         self.undecided.insert(reason);
     }
 
-    pub(super) fn ran(&mut self, check: Check) {
+    pub(crate) fn ran(&mut self, check: Check) {
         self.checks.push(check);
     }
 
     /// Counts a leaf; step 10 for kinds and extensions that this version does not check.
-    pub(super) fn count(&mut self, leaf: &Leaf) {
+    pub(crate) fn count(&mut self, leaf: &Leaf) {
         match self.counts.leaves.get_mut(leaf.kind()) {
             Some(count) => *count += 1,
             None => {

@@ -18,7 +18,7 @@ pub(super) fn check(
     report: &mut Report,
 ) -> Result<(), FileError> {
     let mut walk = Walk { files, listed, edge: Edge::new(), failure: None };
-    let mut history = History::default();
+    let mut history = History::new(&checkpoint.origin);
     for tile in entry_tiles(checkpoint.size) {
         // Without its entries the tree cannot be rebuilt any further.
         let Some(hashes) = bundle(files, listed, tile, &mut history, inspector, report)? else {

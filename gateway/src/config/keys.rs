@@ -28,6 +28,7 @@ pub const TOP: Keys = Keys {
         "forwarded",
         "log",
         "journal",
+        "runs",
     ],
 };
 
@@ -56,8 +57,11 @@ pub const LOG: Keys = Keys { section: "log", keys: &["checkpoint", "heartbeat"] 
 /// `[journal]`
 pub const JOURNAL: Keys = Keys { section: "journal", keys: &["file_size", "pending"] };
 
+/// `[runs]`
+pub const RUNS: Keys = Keys { section: "runs", keys: &["idle", "apps"] };
+
 /// Every section.
-pub const KEYS: &[Keys] = &[TOP, TLS, UPSTREAM, TIMEOUTS, SECRETS, FORWARDED, LOG, JOURNAL];
+pub const KEYS: &[Keys] = &[TOP, TLS, UPSTREAM, TIMEOUTS, SECRETS, FORWARDED, LOG, JOURNAL, RUNS];
 
 impl Keys {
     /// `key` with its section in front, as a person would point at it.

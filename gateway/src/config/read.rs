@@ -9,7 +9,7 @@ use super::error::{ConfigError, ProblemKind};
 use super::section::{Faults, Section};
 use super::upstream::{Protocol, Scheme, UpstreamConfig, Url, check_name};
 use super::values::{self, ADDRESS, DURATION, DURATION_OR_NONE, SIZE};
-use super::{Capture, Config, Durability, Tls, keys};
+use super::{Apps, Capture, Config, Durability, Tls, keys};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -86,6 +86,12 @@ impl Reader<'_> {
             let checkpoint = Duration::from_millis(10)..=Duration::from_secs(60);
             set(&mut config.log.checkpoint, duration(&section, "checkpoint", &checkpoint));
             set(&mut config.log.heartbeat, duration(&section, "heartbeat", &(SECOND..=HOUR)));
+        }
+        if let Some(section) = top.section("runs", &keys::RUNS) {
+            let range = Duration::from_millis(100)..=24 * HOUR;
+            set(&mut config.runs.idle, duration(&section, "idle", &range));
+            let apps = [("same-user", Apps::SameUser), ("other-user", Apps::OtherUser)];
+            config.runs.apps = choice(&section, "apps", &apps);
         }
         if let Some(section) = top.section("journal", &keys::JOURNAL) {
             let size = |key: &str, range: std::ops::RangeInclusive<u64>| {

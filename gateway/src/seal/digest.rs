@@ -6,24 +6,33 @@
 //! the journal has checked its own sums before.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sealtap_common::commit::{self, Body, BodyKey, Unit};
-use sealtap_common::leaf::{End, ErrorCode, GapReason, Outcome, Policy, Ranges, Source};
+use sealtap_common::leaf::{ClosedReason, End, ErrorCode, GapReason, Outcome, Policy, Ranges, Source};
 use sealtap_common::unit::{Context, Ingress, Interim, RunNamedBy};
 
 use super::message::Message;
 use super::sealed::{Direction, SealedBody, SealedUnit, Slot};
 use crate::capture::journal::{Batch, RESUMED, Reason, RecordRef, Resumed};
-use crate::capture::record::{Answered, Closed, Connected, ExchangeKeys, Opened, Requested, kind};
+use crate::capture::record::{
+    Answered, Closed, Connected, ExchangeKeys, Opened, Requested, kind, run_ended, run_opened,
+};
 
 /// What the records say.
 #[derive(Debug)]
 pub enum Event {
     /// An exchange is over.
     Exchange(Box<Digested>),
-    /// A run that a connection stood for is over.
-    RunEnded([u8; 16]),
+    /// A run goes on under the name of one that is closed.
+    RunOpened {
+        /// The run that begins.
+        run: [u8; 16],
+        /// The run that had its name.
+        previous: [u8; 16],
+    },
+    /// A run is over, and so are all of its exchanges.
+    RunEnded([u8; 16], ClosedReason),
     /// The journal had stopped taking records.
     Gap(Gap),
 }
@@ -52,6 +61,8 @@ pub struct Digested {
     pub id: [u8; 16],
     /// Its run's id.
     pub run: [u8; 16],
+    /// What delimited its run.
+    pub run_by: RunNamedBy,
     /// The journal file that its first record is in.
     pub first_file: u64,
     /// When it started, in microseconds since the Unix epoch.
@@ -84,6 +95,10 @@ pub struct Digest {
     highest: u64,
     /// The files that exchanges began in since [`Digest::begun`] was last asked.
     begun: Vec<u64>,
+    /// How many exchanges of each run are under way.
+    under_way: HashMap<[u8; 16], u64>,
+    /// Runs that are over but for exchanges still under way.
+    ending: HashMap<[u8; 16], ClosedReason>,
 }
 
 /// One exchange while it is under way.
@@ -157,6 +172,38 @@ impl Digest {
         for (_, exchange) in std::mem::take(&mut self.open) {
             emit(Event::Exchange(Box::new(exchange.finish(None))));
         }
+        self.end_runs(emit);
+    }
+
+    /// Says which runs are over now that every exchange is.
+    fn end_runs(&mut self, mut emit: impl FnMut(Event)) {
+        self.under_way.clear();
+        for (run, reason) in std::mem::take(&mut self.ending) {
+            emit(Event::RunEnded(run, reason));
+        }
+    }
+
+    /// One exchange of a run is over.
+    fn left(&mut self, run: [u8; 16], emit: &mut impl FnMut(Event)) {
+        if let Some(count) = self.under_way.get_mut(&run) {
+            *count = count.saturating_sub(1);
+            if *count > 0 {
+                return;
+            }
+        }
+        self.under_way.remove(&run);
+        if let Some(reason) = self.ending.remove(&run) {
+            emit(Event::RunEnded(run, reason));
+        }
+    }
+
+    /// A run is over once none of its exchanges is under way.
+    fn run_ended(&mut self, run: [u8; 16], reason: ClosedReason, emit: &mut impl FnMut(Event)) {
+        if self.under_way.contains_key(&run) {
+            self.ending.insert(run, reason);
+        } else {
+            emit(Event::RunEnded(run, reason));
+        }
     }
 
     /// Ends everything under way when the journal comes back after an outage, its first records in
@@ -171,6 +218,7 @@ impl Digest {
             }
             emit(Event::Exchange(Box::new(exchange.finish(None))));
         }
+        self.end_runs(emit);
     }
 
     fn record(&mut self, boot: [u8; 16], record: &RecordRef<'_>, emit: &mut impl FnMut(Event)) {
@@ -180,18 +228,26 @@ impl Digest {
                 self.highest = self.highest.max(number);
                 self.begun.push(record.at.file);
                 if let Ok(opened) = postcard::from_bytes::<Opened<'_>>(record.payload) {
+                    *self.under_way.entry(opened.run).or_default() += 1;
                     self.open.insert(number, Exchange::new(boot, number, record.at.file, &opened));
                 }
             }
             kind::CLOSED => {
                 if let Some(exchange) = self.open.remove(&number) {
                     let closed = postcard::from_bytes::<Closed<'_>>(record.payload).ok();
+                    let run = exchange.opened.run;
                     emit(Event::Exchange(Box::new(exchange.finish(closed))));
+                    self.left(run, emit);
+                }
+            }
+            kind::RUN_OPENED => {
+                if let Some((run, previous)) = run_opened(record.payload) {
+                    emit(Event::RunOpened { run, previous });
                 }
             }
             kind::RUN_ENDED => {
-                if let Ok(run) = record.payload.try_into() {
-                    emit(Event::RunEnded(run));
+                if let Some((run, reason)) = run_ended(record.payload) {
+                    self.run_ended(run, reason, emit);
                 }
             }
             RESUMED => {
@@ -324,7 +380,7 @@ impl Exchange {
             unit(Slot::ResponseTrailers, &keys.response_trailers, self.response.trailers.take());
         }
         let (boot, number, first_file) = (self.boot, self.number, self.first_file);
-        let Known { id, run, started_us, policy, .. } = self.opened;
+        let Known { id, run, run_by, started_us, policy, .. } = self.opened;
         let mut bodies = Vec::new();
         let (body, end, same, sealed) = self.request.finish(Direction::Request);
         bodies.extend(sealed);
@@ -339,6 +395,7 @@ impl Exchange {
             number,
             id,
             run,
+            run_by,
             first_file,
             started_us,
             ended_us: ended_us.max(started_us),

@@ -14,7 +14,8 @@ mod message;
 pub mod pins;
 pub mod preview;
 pub mod recovery;
+pub mod run;
 pub mod sealed;
 mod sealer;
 
-pub use self::sealer::{Pace, Parts, Sealer};
+pub use self::sealer::{Pace, Parts, Sealed, Sealer};

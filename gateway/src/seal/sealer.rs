@@ -21,6 +21,7 @@ use super::digest::{Digest, Event};
 use super::ledger::{Entry, Happening, Ledger};
 use super::log::Log;
 use super::pins::Pins;
+use super::run::SealedRecord;
 use super::sealed::SealedExchange;
 use crate::capture::journal::{Batch, Extents, Journal};
 use crate::store::Store;
@@ -46,6 +47,15 @@ pub struct Pace {
     pub heartbeat: Duration,
 }
 
+/// What is in the log and goes to the store.
+#[derive(Debug, Default)]
+pub struct Sealed {
+    /// Exchanges in the order of their leaves.
+    pub exchanges: Vec<SealedExchange>,
+    /// Run records.
+    pub records: Vec<SealedRecord>,
+}
+
 /// The threads, to be waited for at the end.
 pub struct Sealer {
     threads: Vec<JoinHandle<()>>,
@@ -69,7 +79,7 @@ pub struct Parts {
     /// Which files are needed.
     pub pins: Arc<Pins>,
     /// What recovery found to be sealed and what to be stored, in order.
-    pub recovered: Vec<SealedExchange>,
+    pub recovered: Sealed,
     /// How often things happen.
     pub pace: Pace,
 }
@@ -152,7 +162,8 @@ fn digest(batches: &Receiver<Batch>, happenings: &Sender<Happening>, pins: &Pins
 fn tell(happenings: &Sender<Happening>, event: Event) {
     let happening = match event {
         Event::Exchange(digested) => Happening::Exchange(digested),
-        Event::RunEnded(run) => Happening::RunEnded(run),
+        Event::RunOpened { run, previous } => Happening::RunOpened { run, previous },
+        Event::RunEnded(run, reason) => Happening::RunEnded(run, reason),
         Event::Gap(gap) => Happening::Gap(gap),
     };
     let _ = happenings.send(happening);
@@ -161,7 +172,7 @@ fn tell(happenings: &Sender<Happening>, event: Event) {
 struct LogThread {
     ledger: Ledger,
     log: Log,
-    sealed: Sender<Vec<SealedExchange>>,
+    sealed: Sender<Sealed>,
     pace: Pace,
     stopping: Arc<AtomicBool>,
 }
@@ -216,8 +227,12 @@ impl LogThread {
     /// Appends until it succeeds, since what is in `entries` has no other way into the log, or until
     /// the gateway stops; whether it succeeded.
     fn publish(&mut self, entries: Vec<Entry>) -> bool {
-        let (leaves, exchanges): (Vec<_>, Vec<_>) =
-            entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
+        let mut records = Vec::new();
+        let mut split = |entry: Entry| {
+            records.extend(entry.record.map(|record| *record));
+            (entry.leaf, entry.exchange)
+        };
+        let (leaves, exchanges): (Vec<_>, Vec<_>) = entries.into_iter().map(&mut split).unzip();
         let (mut complained, mut tries) = (false, 0_u32);
         let range = loop {
             match self.log.append(&leaves) {
@@ -242,9 +257,9 @@ impl LogThread {
             .zip(leaves)
             .zip(exchanges)
             .filter_map(|((index, leaf), exchange)| Some(exchange?.into_sealed(index, leaf)));
-        let sealed: Vec<_> = sealed.collect();
-        if !sealed.is_empty() {
-            let _ = self.sealed.send(sealed);
+        let exchanges: Vec<_> = sealed.collect();
+        if !exchanges.is_empty() || !records.is_empty() {
+            let _ = self.sealed.send(Sealed { exchanges, records });
         }
         true
     }
@@ -259,19 +274,39 @@ struct StoreThread {
 }
 
 impl StoreThread {
-    fn run(mut self, recovered: Vec<SealedExchange>, sealed: &Receiver<Vec<SealedExchange>>) {
+    fn run(mut self, recovered: Sealed, sealed: &Receiver<Sealed>) {
         // Compaction may wait; traffic may not.
         if let Err(error) = rustix::process::nice(10) {
             tracing::debug!(%error, "the store keeps its priority");
         }
-        for batch in recovered.chunks(STORED) {
+        self.take(recovered);
+        while let Ok(sealed) = sealed.recv() {
+            self.take(sealed);
+        }
+    }
+
+    /// Records first: the watermark, which exchanges move, then never stands behind a record that
+    /// is not in the store.
+    fn take(&mut self, sealed: Sealed) {
+        self.put_records(&sealed.records);
+        for batch in sealed.exchanges.chunks(STORED) {
             self.store(batch);
         }
-        drop(recovered);
-        while let Ok(exchanges) = sealed.recv() {
-            for batch in exchanges.chunks(STORED) {
-                self.store(batch);
+    }
+
+    /// Tries as [`Self::put`] does. A record that is not stored can be made again from the log.
+    fn put_records(&mut self, records: &[SealedRecord]) {
+        let mut tries = 0_u32;
+        while let Err(error) = self.store.put_records(records) {
+            if tries == 0 {
+                tracing::error!(%error, records = records.len(), "cannot store run records");
             }
+            tries = tries.saturating_add(1);
+            let stopping = self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES;
+            if !error.is_passing() || stopping {
+                return;
+            }
+            std::thread::sleep(RETRY);
         }
     }
 

@@ -15,6 +15,7 @@
 //! | `segment` | a content's keyed tag, where it is, how many recipes list it, which body last began with it |
 //! | `content` | the bytes of one segment, compressed if that helps |
 //! | `run` | a run's id and name |
+//! | `record` | a closed run's closing leaf and the signature of its record |
 //!
 //! Before a batch commits, every commitment is made anew from the bytes that were read and held
 //! against the leaf: the journal's copy goes once the store has its own, so what is stored must be
@@ -35,6 +36,7 @@ mod place;
 mod reader;
 mod recipe;
 mod rows;
+mod runs;
 mod schema;
 mod writer;
 
@@ -49,4 +51,5 @@ pub(crate) use facts::readable;
 pub use reader::{EachSegment, Found, RunFilter, StoreReader};
 pub use rows::{StoredBody, StoredExchange, StoredRun, StoredUnit};
 pub use sealed::{Direction, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot};
+pub use runs::{RunSummary, StoredRecord};
 pub use writer::{Store, Stored};

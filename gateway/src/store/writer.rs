@@ -17,7 +17,7 @@ use super::sealed::{ExtentSource, SealedBody, SealedExchange};
 
 /// The store, open for writing. One process at a time holds one.
 pub struct Store {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) connection: Connection,
     contents: Contents,
     segment: Vec<u8>,
