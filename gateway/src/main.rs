@@ -9,6 +9,8 @@ const PARTS: Parts = Parts {
     demo: sealtap::serve::demo::run,
     ls: sealtap::serve::browse::list,
     show: sealtap::serve::browse::show,
+    runs: sealtap::serve::runs::run,
+    bundle: sealtap::serve::bundle::run,
 };
 
 fn main() -> ExitCode {

@@ -91,6 +91,12 @@ impl Tally {
         self.leaves.size()
     }
 
+    /// The index of the run's first leaf.
+    #[must_use]
+    pub const fn first(&self) -> u64 {
+        self.first
+    }
+
     /// The run's last leaf.
     #[must_use]
     pub const fn last(&self) -> LastLeaf {

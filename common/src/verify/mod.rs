@@ -17,10 +17,12 @@ mod runs;
 mod tests;
 mod walk;
 
+pub(crate) use runs::as_its_leaves_say;
+
 pub(crate) use content::cut_as_said;
 pub use content::{ContentError, check_body, check_unit};
 pub use files::{FileError, LogFiles};
-pub(crate) use render::{object, plural, text, utc};
+pub(crate) use render::{UNWITNESSED, object, plural, text, utc};
 pub use report::{Bodies, Check, Counts, Finding, Place, Report, Verdict, What};
 
 use crate::checkpoint::Checkpoint;

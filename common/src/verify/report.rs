@@ -41,6 +41,10 @@ words! {
         Run = "run",
         /// A heartbeat's parts do not fit.
         Heartbeat = "heartbeat",
+        /// A bundle is not the one archive of its content.
+        Archive = "bundle file",
+        /// A run record is not what the log says.
+        Record = "run record",
         /// The private store does not hold what a leaf commits to.
         Content = "content",
     }
@@ -61,6 +65,8 @@ words! {
         Root = "root over all entries",
         /// Steps 9 and 10.
         Leaves = "times, boots, numbers and runs of all leaves",
+        /// Of a bundle: the run record.
+        Record = "run record's signature under a given key",
     }
 }
 

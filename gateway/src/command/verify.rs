@@ -1,23 +1,25 @@
 //! `sealtap verify`: check a record offline.
 
-use std::io::{ErrorKind, Write};
+use std::fs::File;
+use std::io::{BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anstyle::AnsiColor;
 use clap::Args;
 use sealtap_common::directory::verify_directory;
-use sealtap_common::keyring::log_key;
-use sealtap_common::note::PublicKey;
+use sealtap_common::bundle::{self, TrustedKeys};
+use sealtap_common::keyring::trusted;
 use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Verdict};
 
 use super::{Exit, Failure, Outcome, Output};
 use crate::data::DataDir;
 use crate::store::audit;
 
-/// Check a log or data directory offline: every byte, every leaf, the signature.
+/// Check a bundle, a log or a data directory offline: every byte, every leaf, the signatures.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The key must come to you by another way than the record; one found inside PATH is never trusted.
+  sealtap verify run.tar --key keys.txt
   sealtap verify sealtap-data --key keys.txt
   sealtap verify ./published-log --key example.com/sealtap+1a2b3c4d+AZ...
 
@@ -26,7 +28,7 @@ Exit codes:
   1  not valid; every finding is named
   2  could not be decided; with no key: \"intact, key not pinned\"")]
 pub struct Arguments {
-    /// A log directory or a data directory
+    /// A bundle, a log directory or a data directory
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// A key to trust: a vkey, or a file with what `sealtap keys` prints; repeatable
@@ -39,11 +41,23 @@ pub struct Arguments {
 
 /// Verifies what lies at the path; the exit code is the verdict.
 pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
-    let keys = arguments.keys.iter().map(|given| key(given)).collect::<Result<Vec<_>, _>>()?;
-    let report = report(&arguments.path, &keys)?;
+    let mut keys = TrustedKeys::default();
+    arguments.keys.iter().try_for_each(|given| key(given, &mut keys))?;
+    let (verdict, json, lines) = if arguments.path.is_file() {
+        let file = File::open(&arguments.path).map_err(|error| {
+            Failure::new(format!("cannot read the bundle: {error}"))
+                .at(arguments.path.display().to_string())
+                .exit_with(Exit::Undecided)
+        })?;
+        let report = bundle::verify(BufReader::new(file), &keys);
+        (report.verdict(), report.to_json(), report.lines())
+    } else {
+        let report = report(&arguments.path, &keys)?;
+        (report.verdict(), report.to_json(), report.lines())
+    };
     let written = match arguments.json {
-        true => writeln!(output.exact(), "{}", report.to_json()),
-        false => text(&mut output.styled(), &report),
+        true => writeln!(output.exact(), "{json}"),
+        false => text(&mut output.styled(), verdict, &lines),
     };
     match written.and_then(|()| output.exact().flush()) {
         // The verdict must reach whoever asks for the exit code, read or not: a broken pipe is not
@@ -53,7 +67,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
         }
         _ => {}
     }
-    Ok(match report.verdict() {
+    Ok(match verdict {
         Verdict::Valid => Exit::Done,
         Verdict::Invalid => Exit::Failed,
         Verdict::Undecided => Exit::Undecided,
@@ -61,19 +75,19 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
 }
 
 /// Verifies the log at `path`, or the one inside a data directory.
-fn report(path: &Path, keys: &[PublicKey]) -> Result<Report, Failure> {
+fn report(path: &Path, keys: &TrustedKeys) -> Result<Report, Failure> {
     let inside = DataDir::new(path).log();
     let (log, bodies) = if path.join(CHECKPOINT).exists() || path.join("tile").exists() {
         (path.to_owned(), Bodies::Absent)
     } else if inside.is_dir() {
         (inside, Bodies::NotChecked)
     } else {
-        return Err(Failure::new("nothing to verify: neither a log nor a data directory")
+        return Err(Failure::new("nothing to verify: neither a bundle, a log nor a data directory")
             .at(path.display().to_string())
-            .fix("give a directory that holds `checkpoint`, or one that holds `log`")
+            .fix("give a file that `sealtap bundle` wrote, a directory that holds `checkpoint`, or one that holds `log`")
             .exit_with(Exit::Undecided));
     };
-    let (mut report, ()) = verify_directory(&log, keys, || ());
+    let (mut report, ()) = verify_directory(&log, &keys.log, || ());
     report.bodies = bodies;
     // A log that does not hold says nothing of the store.
     if bodies == Bodies::NotChecked && report.verdict() != Verdict::Invalid {
@@ -83,14 +97,14 @@ fn report(path: &Path, keys: &[PublicKey]) -> Result<Report, Failure> {
 }
 
 /// The report in lines, the verdict first and in its colour.
-fn text(output: &mut dyn Write, report: &Report) -> std::io::Result<()> {
-    let style = match report.verdict() {
+fn text(output: &mut dyn Write, verdict: Verdict, lines: &[String]) -> std::io::Result<()> {
+    let style = match verdict {
         Verdict::Valid => AnsiColor::Green,
         Verdict::Invalid => AnsiColor::Red,
         Verdict::Undecided => AnsiColor::Yellow,
     };
     let style = style.on_default().bold();
-    for (index, line) in report.lines().iter().enumerate() {
+    for (index, line) in lines.iter().enumerate() {
         match index {
             0 => writeln!(output, "{style}{line}{style:#}")?,
             _ => writeln!(output, "{line}")?,
@@ -99,10 +113,10 @@ fn text(output: &mut dyn Write, report: &Report) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A key given as itself or as a file. A key's name may hold slashes, so a vkey is tried first.
-fn key(given: &str) -> Result<PublicKey, Failure> {
-    let not_a_key = match PublicKey::parse(given) {
-        Ok(key) => return Ok(key),
+/// Adds a key given as itself or as a file. A key's name may hold slashes, so a vkey is tried first.
+fn key(given: &str, keys: &mut TrustedKeys) -> Result<(), Failure> {
+    let not_a_key = match trusted(given, keys) {
+        Ok(()) => return Ok(()),
         Err(error) => error,
     };
     let failed = |what: String| {
@@ -112,7 +126,9 @@ fn key(given: &str) -> Result<PublicKey, Failure> {
             .exit_with(Exit::Undecided)
     };
     match std::fs::read_to_string(given) {
-        Ok(text) => log_key(&text).map_err(|error| failed(format!("no key to trust: it {error}"))),
+        Ok(text) => {
+            trusted(&text, keys).map_err(|error| failed(format!("no key to trust: it {error}")))
+        }
         Err(error) => {
             Err(failed(format!("neither a vkey ({not_a_key}) nor a readable file ({error})")))
         }

@@ -1,7 +1,9 @@
 //! Serve: what the gateway answers for itself.
 
 pub mod browse;
+pub mod bundle;
 pub mod demo;
 pub mod live;
 pub mod query;
 pub mod run;
+pub mod runs;
