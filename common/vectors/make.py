@@ -10,6 +10,7 @@ import pathlib
 import sys
 
 import ed25519
+import run_format
 import sample_log
 import sealtap_format as form
 
@@ -101,7 +102,8 @@ def leaves():
     entries, kept, seen = sample_log.entries(), [], set()
     for entry in entries:
         value = form.parse(entry)
-        shape = (value["kind"], value.get("outcome"), value.get("action"), value.get("closing"))
+        shape = (value["kind"], value.get("outcome"), value.get("action"), value.get("closing"),
+                 value.get("reason"))
         if shape not in seen:
             seen.add(shape)
             kept.append({"kind": value["kind"], "leaf": entry.decode(),
@@ -120,10 +122,22 @@ def leaves():
     return {"leaves": kept, "refused": refused}
 
 
+def record():
+    made, closed, signed, _ = sample_log.sample_bundle()
+    origin, seed = sample_log.ORIGIN, sample_log.RECORD_SEED
+    data = made.payload(closed)
+    return {"origin": origin, "index": closed, "closed": made.entries[closed].decode(),
+            "payload": data.decode(), "signed": run_format.pae(data).decode(),
+            "hash": form.sha256(run_format.pae(data)).hex(), "envelope": signed.decode(),
+            "seed": seed.hex(),
+            "vkey": form.vkey(run_format.key_name(origin), ed25519.public_key(seed))}
+
+
 def outputs():
     texts = {"commitments.json": commitments(), "tree.json": tree(), "tiles.json": tiles(),
-             "note.json": note(), "leaves.json": leaves()}
+             "note.json": note(), "leaves.json": leaves(), "record.json": record()}
     files = {name: (json.dumps(value, indent=1) + "\n").encode() for name, value in texts.items()}
+    files["bundle.tar"] = sample_log.sample_bundle()[3]
     files.update({f"log/{path}": data for path, data in sample_log.files().items()})
     return files
 

@@ -13,6 +13,7 @@
 //! Nothing here sleeps to wait for something: it waits on sockets, channels or a deadline.
 
 pub mod bench;
+pub mod bundle;
 pub mod client_http2;
 pub mod content;
 pub mod gate;

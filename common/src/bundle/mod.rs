@@ -11,8 +11,6 @@ mod content;
 mod part;
 mod proof;
 mod report;
-#[cfg(test)]
-mod tests;
 
 pub use archive::{ArchiveError, Entry, Reader, Writer};
 pub use check::{TrustedKeys, verify};

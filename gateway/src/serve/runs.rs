@@ -84,7 +84,7 @@ fn stored(
             let mut row = row(store, summary, latest).map_err(failed)?;
             for exchange in waiting {
                 // What the store has by now was counted there.
-                let counted = exchange.leaf.is_some_and(|leaf| Some(leaf) <= row.last);
+                let counted = store.exchange(&exchange.id.0).map_err(failed)?.is_some();
                 row.exchanges = row.exchanges.saturating_add(u64::from(!counted));
                 row.started = row.started.min(exchange.started);
             }

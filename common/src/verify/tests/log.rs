@@ -136,6 +136,9 @@ pub(super) fn chained(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
             Leaf::Heartbeat(leaf) => leaf.sealed = at,
             Leaf::Gap(leaf) => leaf.sealed = at,
             Leaf::Adopted(leaf) => leaf.sealed = at,
+            Leaf::RunOpened(leaf) => leaf.sealed = at,
+            Leaf::RunClosed(leaf) => leaf.sealed = at,
+            Leaf::RunRecord(leaf) => leaf.sealed = at,
             Leaf::Unchecked(_) => {}
         }
     }

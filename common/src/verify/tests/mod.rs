@@ -2,6 +2,7 @@
 
 mod log;
 mod rules;
+mod runs;
 mod tamper;
 
 use super::*;
