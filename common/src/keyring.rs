@@ -79,8 +79,7 @@ mod tests {
         assert_eq!(log_key(&mixed), Err(KeyringError::Pem));
         let mut keys = TrustedKeys::default();
         let records = key("log/run-record", 3);
-        let printed =
-            format!("{}\n{}{}\n{}", log.vkey(), log.pem(), records.vkey(), records.pem());
+        let printed = format!("{}\n{}{}\n{}", log.vkey(), log.pem(), records.vkey(), records.pem());
         trusted(&printed, &mut keys).unwrap();
         assert_eq!((keys.log, keys.run_record), (vec![log.clone()], vec![records]));
         assert_eq!(log_key(" \n"), Err(KeyringError::None));

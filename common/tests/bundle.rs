@@ -25,10 +25,8 @@ fn text(value: &Value) -> &str {
 }
 
 fn keys() -> TrustedKeys {
-    TrustedKeys {
-        log: vec![PublicKey::parse(text(&json("note.json")["vkey"])).unwrap()],
-        run_record: vec![PublicKey::parse(text(&json("record.json")["vkey"])).unwrap()],
-    }
+    let key = |file| vec![PublicKey::parse(text(json(file).get("vkey").unwrap())).unwrap()];
+    TrustedKeys { log: key("note.json"), run_record: key("record.json") }
 }
 
 #[test]

@@ -5,10 +5,10 @@
 use std::fs;
 use std::path::Path;
 
+use sealtap_common::bundle::Part;
 use sealtap_common::checkpoint::Checkpoint;
 use sealtap_common::commit::{BodyKey, BodyRoot, Dialect, Tuple, UnitKind, commit, unit};
 use sealtap_common::encoding::base64;
-use sealtap_common::bundle::Part;
 use sealtap_common::leaf::{
     ClosedReason, End, ErrorCode, GapAction, GapReason, IsolationBasis, IsolationLevel, Kind, Leaf,
     Outcome, Policy, RESERVED_KINDS, Source,

@@ -120,9 +120,8 @@ fn a_bundle_checks_with_tar_and_openssl_alone() {
 /// Unpacks a bundle, and pastes every indented block of its VERIFY text behind `tar xf` into a shell.
 fn by_hand(bundle: &Path, home: &Home) -> String {
     let folder = tempfile::tempdir().expect("a temporary directory can be made");
-    let run = |command: &mut Command| {
-        command.current_dir(folder.path()).output().expect("it can be run")
-    };
+    let run =
+        |command: &mut Command| command.current_dir(folder.path()).output().expect("it can be run");
     let unpacked = run(Command::new("tar").arg("xf").arg(bundle));
     assert!(unpacked.status.success(), "{}", text(&unpacked));
     fs::copy(home.keys(), folder.path().join("keys.txt")).expect("copied");
@@ -233,7 +232,7 @@ fn a_body_of_64_mib_is_never_held() {
     // With less memory than the body has bytes, all of the program included.
     let output = Command::new("sh")
         .args(["-c", "ulimit -v 57344; exec \"$0\" \"$1\" --key \"$2\""])
-        .args([&programs::sealtap_verify(), path.as_path(), home.keys().as_path()])
+        .args([programs::sealtap_verify(), path.as_path(), home.keys().as_path()])
         .output()
         .expect("sh can be run");
     assert!(output.status.success(), "{}", text(&output));

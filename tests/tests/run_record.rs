@@ -16,9 +16,7 @@ fn upstream() -> Upstream {
 }
 
 fn options(upstream: &Upstream, idle: &str) -> Options {
-    Options::default()
-        .upstream("up", upstream.url())
-        .config(format!("[runs]\nidle = \"{idle}\"\n"))
+    Options::default().upstream("up", upstream.url()).config(format!("[runs]\nidle = \"{idle}\"\n"))
 }
 
 fn call(gateway: &Gateway, target: &str) {

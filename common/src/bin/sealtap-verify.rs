@@ -10,8 +10,8 @@ use std::io::{BufReader, Write as _, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use sealtap_common::directory::verify_directory;
 use sealtap_common::bundle::{self, TrustedKeys};
+use sealtap_common::directory::verify_directory;
 use sealtap_common::keyring::trusted;
 use sealtap_common::verify::{Bodies, CHECKPOINT, Report};
 
@@ -101,7 +101,7 @@ fn report(path: &Path, keys: &TrustedKeys) -> Result<Report, String> {
     } else {
         let path = path.display();
         return Err(format!(
-            "{path} is neither a bundle, nor a log (it would hold `checkpoint`) nor a data directory (it would hold `log`)"
+            "{path} is neither a log (it would hold `checkpoint`) nor a data directory (it would hold `log`), nor a bundle"
         ));
     };
     let (mut report, ()) = verify_directory(&log, &keys.log, || ());

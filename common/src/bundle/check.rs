@@ -4,21 +4,20 @@
 use std::io::Read;
 
 use super::archive::{ArchiveError, Reader};
+use super::chain::Run;
 use super::content::{Refused, Shown, is_next, read};
 use super::part::Part;
 use super::proof::TlogProof;
 use super::report::{BundleReport, RunState};
-use super::{
-    CHECKPOINT, COSIGNED, RECORD, TIMESTAMP, VERIFY, VERIFY_TEXT, leaf_folder,
-};
+use super::{CHECKPOINT, COSIGNED, RECORD, TIMESTAMP, VERIFY, VERIFY_TEXT, leaf_folder};
 use crate::checkpoint::Checkpoint;
-use crate::leaf::{Exchange, Heartbeat, Leaf, Restart, RunClosed, RunOpened, RunRecord};
+use crate::leaf::{Exchange, Leaf};
 use crate::note::PublicKey;
-use crate::record::{Envelope, Tally, key_name, record_hash, statement};
+use crate::record::{Envelope, key_name, statement};
 use crate::tile::MAX_ENTRY;
 use crate::tree::{Hash, leaf_hash, verify_inclusion};
 use crate::unit::Context;
-use crate::verify::{Check, What, as_its_leaves_say, checkpoint};
+use crate::verify::{Check, What, checkpoint};
 
 /// The longest text that is read: a checkpoint, a proof, an envelope, a token.
 const TEXT: u64 = 64 << 10;
@@ -73,37 +72,6 @@ struct Walk<'a, R> {
     report: &'a mut BundleReport,
     run: Run,
     record: Option<Envelope>,
-}
-
-/// What the leaves of a bundle say.
-#[derive(Default)]
-struct Run {
-    /// The exchanges, while every one from the first on is there.
-    tally: Option<Tally>,
-    last: Option<Last>,
-    restart: Option<(u64, Restart)>,
-    opened: Option<(u64, RunOpened)>,
-    heartbeat: Option<(u64, Heartbeat)>,
-    closed: Option<(u64, RunClosed)>,
-    sealed: Option<(u64, RunRecord)>,
-    /// The restart behind the run, of the next boot.
-    next_boot: Option<(u64, Restart)>,
-    /// What a disclosed context says of how the run was delimited.
-    by: Option<(u64, crate::unit::RunNamedBy)>,
-    /// Exchanges in the bundle, and positions that are not.
-    count: u64,
-    missing: Vec<(u64, u64)>,
-    highest: u64,
-}
-
-/// The last exchange seen.
-#[derive(Clone, Copy)]
-struct Last {
-    index: u64,
-    hash: Hash,
-    position: u64,
-    run: crate::Id,
-    boot: crate::Id,
 }
 
 impl<R: Read> Walk<'_, R> {
@@ -227,17 +195,7 @@ impl<R: Read> Walk<'_, R> {
 
     /// Takes a leaf that says something about the run.
     fn context(&mut self, index: u64, folder: &str, leaf: Leaf) {
-        let run = &mut self.run;
-        let begun = run.last.is_some();
-        let taken = match leaf {
-            Leaf::Restart(leaf) if begun => place(&mut run.next_boot, index, leaf),
-            Leaf::Restart(leaf) => place(&mut run.restart, index, leaf),
-            Leaf::RunOpened(leaf) if !begun => place(&mut run.opened, index, leaf),
-            Leaf::Heartbeat(leaf) if begun => place(&mut run.heartbeat, index, leaf),
-            Leaf::RunClosed(leaf) => place(&mut run.closed, index, *leaf),
-            Leaf::RunRecord(leaf) => place(&mut run.sealed, index, leaf),
-            _ => false,
-        };
+        let taken = self.run.take(index, leaf);
         if !taken {
             let detail = "says nothing about the run, or says it twice".to_owned();
             self.report.find(What::Run, folder, detail);
@@ -257,7 +215,9 @@ impl<R: Read> Walk<'_, R> {
         self.report.missing.clone_from(&self.run.missing);
         self.report.opened = self.run.opened.as_ref().map(|(_, leaf)| leaf.previous.run);
         self.report.state = match (&self.run.closed, &self.run.next_boot) {
-            (Some((index, leaf)), _) => RunState::Closed { index: *index, leaf: leaf.clone() },
+            (Some((index, leaf)), _) => {
+                RunState::Closed { index: *index, leaf: Box::new(leaf.clone()) }
+            }
             (None, Some((index, _))) => RunState::EndedWithBoot { index: *index },
             (None, None) => RunState::Open { index: tree.size.saturating_sub(1) },
         };
@@ -292,7 +252,8 @@ impl<R: Read> Walk<'_, R> {
         if named.peek().is_none() {
             // Without any key that is one reason, told already.
             if !self.keys.log.is_empty() {
-                let reason = "the run record's signature: give its key as well, as `sealtap keys` prints it";
+                let reason =
+                    "the run record's signature: give its key as well, as `sealtap keys` prints it";
                 self.report.log.undecided(reason.to_owned());
             }
             return;
@@ -302,113 +263,5 @@ impl<R: Read> Walk<'_, R> {
         } else {
             find(self.report, "its signature does not hold under the key that was given");
         }
-    }
-}
-
-fn place<T>(place: &mut Option<(u64, T)>, index: u64, leaf: T) -> bool {
-    let free = place.is_none();
-    *place = Some((index, leaf));
-    free
-}
-
-impl Run {
-    /// Takes the next exchange; what is wrong with its place in the run.
-    fn push(&mut self, leaf: &Exchange, hash: Hash, index: u64) -> Option<String> {
-        let link = &leaf.run;
-        self.count += 1;
-        self.highest = self.highest.max(leaf.number);
-        let before = self.last.as_ref().map_or(0, |last| last.position);
-        let mut wrong = None;
-        if let Some(last) = &self.last {
-            if (last.run, last.boot) != (link.id, leaf.boot) {
-                wrong = Some("is of another run or boot".to_owned());
-            } else if link.position <= last.position {
-                wrong = Some(format!("position {} comes after {}", link.position, last.position));
-            } else if link.position == last.position + 1 && link.previous != Some(last.hash) {
-                wrong = Some("does not name the leaf before it in the run".to_owned());
-            }
-        }
-        if link.position > before + 1 {
-            self.missing.push((before + 1, link.position - 1));
-            self.tally = None;
-        } else if link.position == 1 {
-            if link.previous.is_some() {
-                wrong = Some("is the first of its run and names one before".to_owned());
-            }
-            self.tally = Some(Tally::new(leaf, hash, index));
-        } else if let Some(tally) = &mut self.tally {
-            tally.push(leaf, hash, index);
-        }
-        let (position, run, boot) = (link.position, link.id, leaf.boot);
-        self.last = Some(Last { index, hash, position, run, boot });
-        wrong
-    }
-
-    /// What the leaves beside the exchanges say that is not so.
-    fn wrong(&mut self, last: &Last, origin: &str) -> Vec<(String, String)> {
-        let mut wrong = Vec::new();
-        let mut at = |index: u64, detail: &str| wrong.push((leaf_folder(index), detail.to_owned()));
-        match &self.restart {
-            Some((_, leaf)) if leaf.boot == last.boot => {}
-            Some((index, _)) => at(*index, "is the restart of another boot"),
-            None => at(last.index, "the restart of its boot is missing"),
-        }
-        if let Some((index, leaf)) = &self.opened {
-            let first = self.tally.as_ref().map(|tally| tally.first());
-            if leaf.run != last.run || first != index.checked_add(1) {
-                at(*index, "does not stand in front of the run's first exchange");
-            }
-        }
-        if let Some((index, leaf)) = &self.heartbeat {
-            if leaf.boot != last.boot || *index < last.index {
-                at(*index, "is no heartbeat of the run's boot behind the run");
-            } else if leaf.highest < self.highest {
-                at(*index, "says that fewer numbers were given than the run has");
-            }
-        }
-        if let Some((index, leaf)) = &self.next_boot {
-            let named = leaf.previous.as_ref().is_some_and(|boot| boot.boot == last.boot);
-            if !named || self.closed.is_some() {
-                at(*index, "is not the restart behind a run that was left open");
-            }
-        }
-        if let Some((index, leaf)) = &self.closed {
-            if (leaf.run, leaf.boot) != (last.run, last.boot) || *index < last.index {
-                at(*index, "closes another run");
-            } else if let Some(tally) = self.tally.as_ref().filter(|_| self.missing.is_empty())
-                && (leaf.count <= last.position)
-            {
-                if let Err(detail) = as_its_leaves_say(tally, leaf) {
-                    at(*index, &detail);
-                }
-            } else if leaf.count < last.position {
-                at(*index, "closes the run at fewer exchanges than are here");
-            } else if leaf.count > last.position {
-                self.missing.push((last.position + 1, leaf.count));
-            } else if leaf.last.hash != last.hash {
-                at(*index, "names another last leaf");
-            }
-            if let Some((shown, by)) = &self.by
-                && *by != leaf.by
-                && *shown == leaf.first
-            {
-                at(*shown, "its context says that the run was delimited in another way");
-            }
-        }
-        match (&self.sealed, &self.closed) {
-            (Some((index, leaf)), Some((before, closed))) => {
-                let hash = record_hash(&statement(origin, *before, closed));
-                if Some(*index) != before.checked_add(1)
-                    || leaf.run != last.run
-                    || leaf.boot != last.boot
-                    || leaf.record != hash
-                {
-                    at(*index, "is not the record of this run");
-                }
-            }
-            (Some((index, _)), None) => at(*index, "records a run that is not closed here"),
-            (None, _) => {}
-        }
-        wrong
     }
 }

@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use super::archive::{ArchiveError, Reader};
-use super::part::{Bound, Part};
 use super::parse_secret;
+use super::part::{Bound, Part};
 use crate::commit::{BodyKey, BodyRoot, Salt, SegmentHasher, Tuple, UnitKind, commit};
 use crate::tree::Hash;
 use crate::verify::cut_as_said;

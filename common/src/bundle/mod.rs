@@ -6,6 +6,7 @@
 //! is never held as a whole. FORMAT.md, section "Bundles", is the normative text.
 
 mod archive;
+mod chain;
 mod check;
 mod content;
 mod part;

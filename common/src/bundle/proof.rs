@@ -42,7 +42,8 @@ impl TlogProof {
     pub fn parse(bytes: &[u8]) -> Result<Self, ProofTextError> {
         let parse = || {
             let text = std::str::from_utf8(bytes).ok()?;
-            let (index, rest) = text.strip_prefix(HEADER)?.strip_prefix("index ")?.split_once('\n')?;
+            let (index, rest) =
+                text.strip_prefix(HEADER)?.strip_prefix("index ")?.split_once('\n')?;
             let (hashes, checkpoint) = match rest.strip_prefix('\n') {
                 Some(checkpoint) => ("", checkpoint),
                 None => rest.split_once("\n\n")?,

@@ -19,7 +19,7 @@ pub enum RunState {
         /// The closing leaf's index.
         index: u64,
         /// What it says.
-        leaf: RunClosed,
+        leaf: Box<RunClosed>,
     },
     /// Its boot was killed; the restart leaf at this index accounts for all of the boot's numbers.
     EndedWithBoot {

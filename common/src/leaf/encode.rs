@@ -85,7 +85,11 @@ impl Writer {
         self.word(&base64(hash))
     }
 
-    pub(super) fn optional<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) -> &mut Self {
+    pub(super) fn optional<T>(
+        &mut self,
+        value: Option<T>,
+        write: impl FnOnce(&mut Self, T),
+    ) -> &mut Self {
         match value {
             Some(value) => write(self, value),
             None => self.out.extend_from_slice(b"null"),

@@ -7,7 +7,8 @@ use crate::encoding::base64;
 use crate::json::Value;
 
 /// Nobody but the log's own key vouches for a log without cosignatures.
-pub(crate) const UNWITNESSED: &str = "unwitnessed: the holder of the log key could have rewritten this";
+pub(crate) const UNWITNESSED: &str =
+    "unwitnessed: the holder of the log key could have rewritten this";
 
 impl Report {
     /// Plain lines; the first one is the verdict. Colour is the caller's affair.

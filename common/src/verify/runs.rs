@@ -116,7 +116,8 @@ impl Runs {
                 if record_hash(&statement(&self.origin, index, &closed)) == leaf.record {
                     return Ok(());
                 }
-                let detail = format!("is not the record that the closing of run {} gives", leaf.run);
+                let detail =
+                    format!("is not the record that the closing of run {} gives", leaf.run);
                 broken(What::Run, detail)
             }
             _ => broken(What::Run, format!("the closing of run {} is not in front", leaf.run)),

@@ -215,3 +215,20 @@ pub fn run_opened(payload: &[u8]) -> Option<([u8; 16], [u8; 16])> {
     let (run, previous) = payload.split_first_chunk::<16>()?;
     Some((*run, previous.try_into().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_runs_are_read_back() {
+        for reason in ClosedReason::ALL {
+            assert_eq!(run_ended(&ending(&[7; 16], *reason)), Some(([7; 16], *reason)));
+        }
+        assert_eq!(run_ended(&[7; 16]), Some(([7; 16], ClosedReason::ConnectionEnded)));
+        assert_eq!(run_ended(&[7; 15]), None);
+        assert_eq!(run_ended(&[7; 17]), None);
+        assert_eq!(run_opened(&[7; 32]), Some(([7; 16], [7; 16])));
+        assert_eq!(run_opened(&[7; 31]), None);
+    }
+}

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anstyle::AnsiColor;
 use clap::Args;
-use sealtap_common::directory::verify_directory;
 use sealtap_common::bundle::{self, TrustedKeys};
+use sealtap_common::directory::verify_directory;
 use sealtap_common::keyring::trusted;
 use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Verdict};
 
@@ -82,10 +82,12 @@ fn report(path: &Path, keys: &TrustedKeys) -> Result<Report, Failure> {
     } else if inside.is_dir() {
         (inside, Bodies::NotChecked)
     } else {
-        return Err(Failure::new("nothing to verify: neither a bundle, a log nor a data directory")
-            .at(path.display().to_string())
-            .fix("give a file that `sealtap bundle` wrote, a directory that holds `checkpoint`, or one that holds `log`")
-            .exit_with(Exit::Undecided));
+        return Err(Failure::new(
+            "nothing to verify: neither a log nor a data directory, nor a bundle",
+        )
+        .at(path.display().to_string())
+        .fix("give a directory that holds `checkpoint`, one that holds `log`, or a bundle")
+        .exit_with(Exit::Undecided));
     };
     let (mut report, ()) = verify_directory(&log, &keys.log, || ());
     report.bodies = bodies;

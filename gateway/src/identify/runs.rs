@@ -138,3 +138,79 @@ impl Names {
         count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Eq)]
+    enum Said {
+        Opened(u8, u8),
+        Ended(u8, ClosedReason),
+    }
+
+    #[derive(Default)]
+    struct Journal {
+        said: RefCell<Vec<Said>>,
+        down: Cell<bool>,
+    }
+
+    impl Told for Journal {
+        fn run_opened(&self, id: [u8; 16], previous: [u8; 16]) {
+            self.said.borrow_mut().push(Said::Opened(id[0], previous[0]));
+        }
+
+        fn run_ended(&self, id: [u8; 16], reason: ClosedReason) -> bool {
+            if !self.down.get() {
+                self.said.borrow_mut().push(Said::Ended(id[0], reason));
+            }
+            !self.down.get()
+        }
+    }
+
+    #[test]
+    fn a_run_is_over_when_nobody_holds_it() {
+        let (runs, told) = (Runs::default(), Journal::default());
+        let first = runs.enter("a", &told, || [1; 16]);
+        let second = runs.enter("a", &told, || [2; 16]);
+        assert_eq!((first.id(), second.id()), ([1; 16], [1; 16]));
+        drop(first);
+        assert_eq!(runs.sweep(&told, Duration::ZERO), 0, "one exchange is under way");
+        drop(second);
+        assert_eq!(runs.sweep(&told, Duration::from_secs(60)), 0, "it is not idle yet");
+        assert_eq!(runs.sweep(&told, Duration::ZERO), 1);
+        drop(runs.enter("a", &told, || [3; 16]));
+        assert_eq!(runs.sweep(&told, Duration::ZERO), 1);
+        let idle = ClosedReason::Idle;
+        let said = [Said::Ended(1, idle), Said::Opened(3, 1), Said::Ended(3, idle)];
+        assert_eq!(*told.said.borrow(), said);
+    }
+
+    #[test]
+    fn an_end_that_could_not_be_noted_is_said_again() {
+        let (runs, told) = (Runs::default(), Journal::default());
+        drop(runs.enter("a", &told, || [1; 16]));
+        told.down.set(true);
+        assert_eq!(runs.sweep(&told, Duration::ZERO), 0);
+        assert_eq!(runs.enter("a", &told, || [2; 16]).id(), [1; 16], "it goes on meanwhile");
+        told.down.set(false);
+        assert_eq!(runs.sweep(&told, Duration::ZERO), 1);
+    }
+
+    #[test]
+    fn a_crowd_of_names_is_bounded() {
+        let (runs, told) = (Runs::default(), Journal::default());
+        let held = runs.enter("held", &told, || [9; 16]);
+        for n in 0..CROWD {
+            drop(runs.enter(&n.to_string(), &told, || [1; 16]));
+        }
+        let names = runs.names();
+        assert!(names.live.len() <= CROWD && names.live.contains_key("held"));
+        assert!(names.young.len() + names.old.len() <= 2 * GENERATION);
+        drop(names);
+        assert!(told.said.borrow().contains(&Said::Ended(1, ClosedReason::Crowded)));
+        drop(held);
+    }
+}

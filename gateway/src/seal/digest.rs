@@ -6,13 +6,16 @@
 //! the journal has checked its own sums before.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use sealtap_common::commit::{self, Body, BodyKey, Unit};
-use sealtap_common::leaf::{ClosedReason, End, ErrorCode, GapReason, Outcome, Policy, Ranges, Source};
+use sealtap_common::leaf::{
+    ClosedReason, End, ErrorCode, GapReason, Outcome, Policy, Ranges, Source,
+};
 use sealtap_common::unit::{Context, Ingress, Interim, RunNamedBy};
 
 use super::message::Message;
+use super::run::UnderWay;
 use super::sealed::{Direction, SealedBody, SealedUnit, Slot};
 use crate::capture::journal::{Batch, RESUMED, Reason, RecordRef, Resumed};
 use crate::capture::record::{
@@ -95,10 +98,7 @@ pub struct Digest {
     highest: u64,
     /// The files that exchanges began in since [`Digest::begun`] was last asked.
     begun: Vec<u64>,
-    /// How many exchanges of each run are under way.
-    under_way: HashMap<[u8; 16], u64>,
-    /// Runs that are over but for exchanges still under way.
-    ending: HashMap<[u8; 16], ClosedReason>,
+    runs: UnderWay,
 }
 
 /// One exchange while it is under way.
@@ -172,36 +172,7 @@ impl Digest {
         for (_, exchange) in std::mem::take(&mut self.open) {
             emit(Event::Exchange(Box::new(exchange.finish(None))));
         }
-        self.end_runs(emit);
-    }
-
-    /// Says which runs are over now that every exchange is.
-    fn end_runs(&mut self, mut emit: impl FnMut(Event)) {
-        self.under_way.clear();
-        for (run, reason) in std::mem::take(&mut self.ending) {
-            emit(Event::RunEnded(run, reason));
-        }
-    }
-
-    /// One exchange of a run is over.
-    fn left(&mut self, run: [u8; 16], emit: &mut impl FnMut(Event)) {
-        if let Some(count) = self.under_way.get_mut(&run) {
-            *count = count.saturating_sub(1);
-            if *count > 0 {
-                return;
-            }
-        }
-        self.under_way.remove(&run);
-        if let Some(reason) = self.ending.remove(&run) {
-            emit(Event::RunEnded(run, reason));
-        }
-    }
-
-    /// A run is over once none of its exchanges is under way.
-    fn run_ended(&mut self, run: [u8; 16], reason: ClosedReason, emit: &mut impl FnMut(Event)) {
-        if self.under_way.contains_key(&run) {
-            self.ending.insert(run, reason);
-        } else {
+        for (run, reason) in self.runs.all_left() {
             emit(Event::RunEnded(run, reason));
         }
     }
@@ -218,7 +189,9 @@ impl Digest {
             }
             emit(Event::Exchange(Box::new(exchange.finish(None))));
         }
-        self.end_runs(emit);
+        for (run, reason) in self.runs.all_left() {
+            emit(Event::RunEnded(run, reason));
+        }
     }
 
     fn record(&mut self, boot: [u8; 16], record: &RecordRef<'_>, emit: &mut impl FnMut(Event)) {
@@ -228,7 +201,7 @@ impl Digest {
                 self.highest = self.highest.max(number);
                 self.begun.push(record.at.file);
                 if let Ok(opened) = postcard::from_bytes::<Opened<'_>>(record.payload) {
-                    *self.under_way.entry(opened.run).or_default() += 1;
+                    self.runs.begun(opened.run);
                     self.open.insert(number, Exchange::new(boot, number, record.at.file, &opened));
                 }
             }
@@ -237,7 +210,9 @@ impl Digest {
                     let closed = postcard::from_bytes::<Closed<'_>>(record.payload).ok();
                     let run = exchange.opened.run;
                     emit(Event::Exchange(Box::new(exchange.finish(closed))));
-                    self.left(run, emit);
+                    if let Some(reason) = self.runs.left(run) {
+                        emit(Event::RunEnded(run, reason));
+                    }
                 }
             }
             kind::RUN_OPENED => {
@@ -246,8 +221,10 @@ impl Digest {
                 }
             }
             kind::RUN_ENDED => {
-                if let Some((run, reason)) = run_ended(record.payload) {
-                    self.run_ended(run, reason, emit);
+                if let Some((run, reason)) = run_ended(record.payload)
+                    && self.runs.ended(run, reason)
+                {
+                    emit(Event::RunEnded(run, reason));
                 }
             }
             RESUMED => {

@@ -5,12 +5,12 @@
 
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{
-    Adopted, ClosedReason, Clock, EncodeError, Exchange, Extensions, GapAction, Heartbeat, Leaf,
+    Adopted, Clock, ClosedReason, EncodeError, Exchange, Extensions, GapAction, Heartbeat, Leaf,
     Policy, Previous, Ranges, Request, Response, Restart, Source,
 };
 
 use super::digest::{Digested, Gap};
-use super::run::{Runs, SealedRecord};
+use super::run::{ClosedRun, Runs, SealedRecord};
 use super::sealed::{SealedExchange, Slot};
 use crate::clock::{Reading, Timeline};
 
@@ -152,9 +152,10 @@ impl Ledger {
         index: u64,
     ) -> Result<Vec<Entry>, EncodeError> {
         let sealed = self.now(0);
-        let Some((closed, leaf, record)) = self.runs.close(run, reason, sealed, index)? else {
+        let Some(ended) = self.runs.close(run, reason, sealed, index)? else {
             return Ok(Vec::new());
         };
+        let ClosedRun { closed, leaf, record } = ended;
         let record = Some(Box::new(record));
         Ok(vec![
             Entry { leaf: closed, exchange: None, record: None },

@@ -173,8 +173,7 @@ impl Lines<'_> {
     }
 }
 
-const HEAD: &str =
-    "STARTED (UTC)        ID            STATE            EXCHANGES  LEAVES         BY           NAME";
+const HEAD: &str = "STARTED (UTC)        ID            STATE            EXCHANGES  LEAVES         BY           NAME";
 
 impl Row {
     fn json(&self) -> Value {

@@ -50,6 +50,6 @@ pub use error::StoreError;
 pub(crate) use facts::readable;
 pub use reader::{EachSegment, Found, RunFilter, StoreReader};
 pub use rows::{StoredBody, StoredExchange, StoredRun, StoredUnit};
-pub use sealed::{Direction, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot};
 pub use runs::{RunSummary, StoredRecord};
+pub use sealed::{Direction, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot};
 pub use writer::{Store, Stored};

@@ -165,21 +165,19 @@ fn record(connection: &Connection, key: i64, run: [u8; 16]) -> Outcome<Option<St
     if !there {
         return Ok(None);
     }
-    let row: Option<(i64, Vec<u8>, i64, String, [u8; 64])> = connection
+    let found = connection
         .prepare_cached("SELECT closed, leaf, record, key, signature FROM record WHERE run = ?")?
         .query_row(params![key], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            let index = |at| Ok::<_, rusqlite::Error>(row.get::<_, i64>(at)?.unsigned_abs());
+            Ok(StoredRecord {
+                run,
+                closed_index: index(0)?,
+                closed: row.get(1)?,
+                record_index: index(2)?,
+                key_id: row.get(3)?,
+                signature: row.get(4)?,
+            })
         })
         .optional()?;
-    let Some((closed_index, closed, record_index, key_id, signature)) = row else {
-        return Ok(None);
-    };
-    Ok(Some(StoredRecord {
-        run,
-        closed_index: unsigned(closed_index)?,
-        closed,
-        record_index: unsigned(record_index)?,
-        key_id,
-        signature,
-    }))
+    Ok(found)
 }

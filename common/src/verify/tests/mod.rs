@@ -14,7 +14,8 @@ fn a_whole_log_is_valid_and_says_what_it_is() {
     let report = verify(&log_of(&history(300)), &[key()], &mut ());
     assert_eq!(report.findings, []);
     assert_eq!(report.verdict(), Verdict::Valid);
-    assert_eq!(report.checks.len(), Check::ALL.len());
+    let of_a_log: Vec<_> = Check::ALL.iter().filter(|it| **it != Check::Record).collect();
+    assert_eq!(report.checks.iter().collect::<Vec<_>>(), of_a_log);
     assert_eq!((report.size, report.counts.boots), (report.counts.leaves.values().sum(), 2));
     let text = report.lines().join("\n");
     assert!(text.starts_with("valid: "), "{text}");

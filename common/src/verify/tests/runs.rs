@@ -28,10 +28,7 @@ fn closing(leaves: &[Leaf], run: u8) -> RunClosed {
     }
     tally.unwrap().close(Closing {
         by: RunNamedBy::Path,
-        isolation: Isolation {
-            basis: IsolationBasis::Assumed,
-            level: IsolationLevel::SameUser,
-        },
+        isolation: Isolation { basis: IsolationBasis::Assumed, level: IsolationLevel::SameUser },
         reason: ClosedReason::Idle,
         sealed: 2_000,
     })

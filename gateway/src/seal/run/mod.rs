@@ -8,6 +8,7 @@
 mod recover;
 #[cfg(test)]
 mod tests;
+mod under_way;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use sealtap_common::unit::RunNamedBy;
 use super::keys::Keys;
 
 pub use recover::unstored;
+pub use under_way::UnderWay;
 
 /// Closed names whose closing leaf is remembered, before the older half is forgotten.
 const GENERATION: usize = 10_000;
@@ -43,6 +45,17 @@ pub struct SealedRecord {
     pub key_id: String,
     /// The signature of the DSSE envelope.
     pub signature: [u8; 64],
+}
+
+/// The leaves that end a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedRun {
+    /// Its closing leaf.
+    pub closed: Vec<u8>,
+    /// The leaf of its record, directly behind.
+    pub leaf: Vec<u8>,
+    /// The record.
+    pub record: SealedRecord,
 }
 
 /// The open runs of this boot.
@@ -164,17 +177,17 @@ impl Runs {
         reason: ClosedReason,
         sealed: u64,
         index: u64,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>, SealedRecord)>, EncodeError> {
+    ) -> Result<Option<ClosedRun>, EncodeError> {
         self.after.remove(&run);
         let Some(Open { by, tally }) = self.open.remove(&run) else { return Ok(None) };
         let closing = Closing { by, isolation: self.isolation, reason, sealed };
         let closed = tally.close(closing);
-        let closed_bytes = closed.encode()?;
+        let bytes = closed.encode()?;
         if by != RunNamedBy::Connection {
-            self.remember(run, leaf_hash(&closed_bytes));
+            self.remember(run, leaf_hash(&bytes));
         }
-        let (record, sealed_record) = self.record(&closed, &closed_bytes, sealed, index)?;
-        Ok(Some((closed_bytes, record, sealed_record)))
+        let (leaf, record) = self.record(&closed, &bytes, sealed, index)?;
+        Ok(Some(ClosedRun { closed: bytes, leaf, record }))
     }
 
     fn record(

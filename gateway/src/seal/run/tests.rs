@@ -20,8 +20,7 @@ const BOOT: [u8; 16] = [1; 16];
 
 fn runs(directory: &tempfile::TempDir) -> (Runs, Arc<Keys>) {
     let keys = Arc::new(Keys::load_or_create(&directory.path().join("k"), Some("o")).unwrap());
-    let isolation =
-        Isolation { basis: IsolationBasis::Assumed, level: IsolationLevel::SameUser };
+    let isolation = Isolation { basis: IsolationBasis::Assumed, level: IsolationLevel::SameUser };
     (Runs::new(BOOT, Arc::clone(&keys), isolation, HashMap::new()), keys)
 }
 
@@ -59,11 +58,11 @@ fn a_run_is_closed_once_and_forgotten() {
     push(&mut runs, 5, 1, 1);
     push(&mut runs, 5, 2, 4);
     assert_eq!(runs.link([5; 16]).position, 3);
-    let (closed, record, stored) =
-        runs.close([5; 16], ClosedReason::Idle, 9, 7).unwrap().unwrap();
-    let Ok(Leaf::RunClosed(leaf)) = Leaf::decode(&closed) else { panic!("a closing leaf") };
+    let ended = runs.close([5; 16], ClosedReason::Idle, 9, 7).unwrap().unwrap();
+    let stored = ended.record;
+    let Ok(Leaf::RunClosed(leaf)) = Leaf::decode(&ended.closed) else { panic!("a closing leaf") };
     assert_eq!((leaf.count, leaf.first, leaf.last.index, leaf.started), (2, 1, 4, 1));
-    let Ok(Leaf::RunRecord(record)) = Leaf::decode(&record) else { panic!("a record's leaf") };
+    let Ok(Leaf::RunRecord(record)) = Leaf::decode(&ended.leaf) else { panic!("a record's leaf") };
     let payload = statement("o", 7, &leaf);
     assert_eq!(record.record, record_hash(&payload));
     let envelope = Envelope { payload, key_id: stored.key_id, signature: stored.signature };
@@ -79,11 +78,11 @@ fn a_later_run_of_a_name_names_the_one_before() {
     runs.took_over([6; 16], [5; 16]);
     assert_eq!(runs.opening([6; 16], 3).unwrap(), None, "that run was never closed");
     push(&mut runs, 5, 1, 1);
-    let (closed, ..) = runs.close([5; 16], ClosedReason::Idle, 9, 2).unwrap().unwrap();
+    let ended = runs.close([5; 16], ClosedReason::Idle, 9, 2).unwrap().unwrap();
     runs.took_over([6; 16], [5; 16]);
     let opened = runs.opening([6; 16], 9).unwrap().unwrap();
     let Ok(Leaf::RunOpened(opened)) = Leaf::decode(&opened) else { panic!("an opening leaf") };
-    assert_eq!(opened.previous.closed, sealtap_common::tree::leaf_hash(&closed));
+    assert_eq!(opened.previous.closed, sealtap_common::tree::leaf_hash(&ended.closed));
     assert_eq!(runs.opening([6; 16], 9).unwrap(), None, "it is said once");
 }
 

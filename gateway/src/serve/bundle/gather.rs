@@ -98,7 +98,8 @@ fn settled(
             waiting = tree.leaves(at..end)?.iter().any(|leaf| match Leaf::decode(leaf) {
                 Ok(Leaf::Exchange(leaf)) => leaf.run.id.0 == id,
                 Ok(Leaf::RunClosed(leaf)) => {
-                    leaf.run.0 == id && !matches!(store.run(&id), Ok(Some(run)) if run.record.is_some())
+                    leaf.run.0 == id
+                        && !matches!(store.run(&id), Ok(Some(run)) if run.record.is_some())
                 }
                 _ => false,
             });
@@ -161,7 +162,8 @@ fn behind(
         let stop = at.saturating_add(STRIDE).min(size);
         let leaves = gathered.tree.leaves(at..stop)?;
         for (index, bytes) in (at..stop).zip(leaves) {
-            if !holds(&bytes, b"\"kind\":\"heartbeat\"") && !holds(&bytes, b"\"kind\":\"restart\"") {
+            if !holds(&bytes, b"\"kind\":\"heartbeat\"") && !holds(&bytes, b"\"kind\":\"restart\"")
+            {
                 continue;
             }
             match Leaf::decode(&bytes) {

@@ -66,7 +66,9 @@ pub enum BundleError {
     )]
     Pending,
     /// A leaf that must be there is not.
-    #[error("leaf {index} is not what the run needs there: run `sealtap verify` on the data directory")]
+    #[error(
+        "leaf {index} is not what the run needs there: run `sealtap verify` on the data directory"
+    )]
     Leaf {
         /// Its index.
         index: u64,

@@ -61,6 +61,9 @@ pub(super) fn write<W: Write>(
     writer.finish().map_err(failed)
 }
 
+/// What takes a segment's kind and bytes.
+type EachPiece<'a> = dyn FnMut(u16, &[u8]) -> Result<(), StoreError> + 'a;
+
 /// One part of a stored exchange.
 struct Source<'a> {
     store: &'a mut StoreReader,
@@ -102,16 +105,12 @@ impl<'a> Source<'a> {
     }
 
     /// Hands each segment's kind and bytes to `each`, in order.
-    fn each(
-        &mut self,
-        each: &mut dyn FnMut(u16, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    fn each(&mut self, each: &mut EachPiece<'_>) -> Result<(), StoreError> {
         match self.place {
             Place::Unit(kind, bytes) => each(kind.number(), bytes),
             Place::Body(direction, _) => {
-                let take = &mut |segment: crate::store::Segment, bytes: &[u8]| {
-                    each(segment.kind, bytes)
-                };
+                let take =
+                    &mut |segment: crate::store::Segment, bytes: &[u8]| each(segment.kind, bytes);
                 self.store.each_segment(&self.id, direction, take).map(drop)
             }
         }
