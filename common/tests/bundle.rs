@@ -41,6 +41,8 @@ fn records_agree() {
     assert_eq!(pre_authentication(&payload), text(&vectors["signed"]).as_bytes());
     let hash: String = record_hash(&payload).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hash, text(&vectors["hash"]));
+    let format = Path::new(env!("CARGO_MANIFEST_DIR")).join("FORMAT.md");
+    assert!(fs::read_to_string(format).unwrap().contains(&hash), "the worked bytes");
     let envelope = Envelope::decode(text(&vectors["envelope"]).as_bytes()).unwrap();
     assert_eq!(envelope.payload, payload);
     assert!(envelope.holds_under(&keys().run_record[0]));

@@ -119,6 +119,34 @@ fn a_run_ends_with_a_boot_that_is_killed() {
 }
 
 #[test]
+fn a_record_that_never_reached_the_store_is_signed_again() {
+    let upstream = upstream();
+    let gateway = options(&upstream, "200ms").start();
+    call(&gateway, "/run/delta/up/x");
+    let id = wait_closed(gateway.home(), "delta");
+    let before = std::fs::read(bundle(gateway.home(), &id, &["none"])).expect("read");
+    let home = gateway.crash();
+    // As if the crash had come between the log and the store: the journal has the exchange, the
+    // log the record's leaf, the store nothing.
+    std::fs::remove_dir_all(home.data().join("store")).expect("removed");
+    let gateway = options(&upstream, "1h").start_in(home);
+    let id = wait_closed(gateway.home(), "delta");
+    let home = gateway.terminate();
+    let path = bundle(&home, &id, &["none"]);
+    let (verdict, said) = verify(&path, Some(&home.keys()));
+    assert_eq!(verdict, Verdict::Valid, "{said}");
+    // The very same envelope: everything in it comes from the log and the key.
+    let after = std::fs::read(&path).expect("read");
+    let envelope = |bytes: &[u8]| {
+        let start = memchr::memmem::find(bytes, b"{\"payload\":").expect("an envelope");
+        bytes[start..start + bytes[start..].iter().position(|byte| *byte == 0).expect("filled")]
+            .to_vec()
+    };
+    assert_eq!(envelope(&before), envelope(&after));
+    upstream.finish();
+}
+
+#[test]
 fn a_trace_is_a_run_with_a_record() {
     const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let upstream = upstream();
