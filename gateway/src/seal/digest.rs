@@ -14,12 +14,13 @@ use sealtap_common::leaf::{
 };
 use sealtap_common::unit::{Context, Ingress, Interim, RunNamedBy};
 
+use super::known::Known;
 use super::message::Message;
 use super::run::UnderWay;
 use super::sealed::{Direction, SealedBody, SealedUnit, Slot};
 use crate::capture::journal::{Batch, RESUMED, Reason, RecordRef, Resumed};
 use crate::capture::record::{
-    Answered, Closed, Connected, ExchangeKeys, Opened, Requested, kind, run_ended, run_opened,
+    Answered, Closed, Connected, Opened, Requested, kind, run_ended, run_opened,
 };
 
 /// What the records say.
@@ -115,30 +116,6 @@ struct Exchange {
     /// What an answer of the gateway's own says of the exchange.
     verdict: Option<(Outcome, ErrorCode)>,
     interim: Vec<Vec<u8>>,
-}
-
-/// What the first record said.
-struct Known {
-    id: [u8; 16],
-    started_us: u64,
-    keys: ExchangeKeys,
-    run: [u8; 16],
-    run_by: RunNamedBy,
-    run_name: Option<String>,
-    client: String,
-    upstream_name: Option<String>,
-    upstream_url: Option<String>,
-    policy: Policy,
-}
-
-impl std::fmt::Debug for Known {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Keys stay out of every log.
-        formatter
-            .debug_struct("Known")
-            .field("started_us", &self.started_us)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Digest {
@@ -259,8 +236,7 @@ pub fn gap_reason(reason: Reason) -> GapReason {
 
 impl Exchange {
     fn new(boot: [u8; 16], number: u64, first_file: u64, opened: &Opened<'_>) -> Self {
-        let owned = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
-        let keys = opened.keys.clone();
+        let keys = &opened.keys;
         Self {
             boot,
             number,
@@ -271,18 +247,7 @@ impl Exchange {
             answered: None,
             verdict: None,
             interim: Vec::new(),
-            opened: Known {
-                id: opened.id,
-                started_us: opened.started_us,
-                keys,
-                run: opened.run,
-                run_by: RunNamedBy::parse(&opened.run_by).unwrap_or(RunNamedBy::Connection),
-                run_name: owned(&opened.run_name),
-                client: opened.client.clone().into_owned(),
-                upstream_name: owned(&opened.upstream_name),
-                upstream_url: owned(&opened.upstream_url),
-                policy: if opened.strict { Policy::Strict } else { Policy::Relaxed },
-            },
+            opened: Known::of(opened),
         }
     }
 

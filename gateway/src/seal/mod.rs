@@ -7,6 +7,7 @@
 pub mod cutter;
 pub mod digest;
 pub mod keys;
+mod known;
 pub mod ledger;
 pub mod lock;
 pub mod log;

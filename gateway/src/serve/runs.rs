@@ -73,11 +73,8 @@ fn stored(
 ) -> Result<(), Failure> {
     let failed = |error: StoreError| Failure::of(&error);
     let latest = store.latest_boot().map_err(failed)?;
-    let mut after = None;
-    loop {
-        let page = store.run_page(after, PAGE).map_err(failed)?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.first);
+    let mut after = 0;
+    while let Some(page) = store.run_page(&mut after, PAGE).map_err(failed)? {
         for summary in page {
             let id = Id(summary.id);
             let waiting = pending.remove(&id).unwrap_or_default();
@@ -91,6 +88,7 @@ fn stored(
             lines.write(&row)?;
         }
     }
+    Ok(())
 }
 
 fn row(

@@ -95,27 +95,27 @@ impl StoreReader {
         schema::meta(&self.connection, "boot").map_err(|fault| fault.at(&self.path))
     }
 
-    /// Up to `limit` runs that have exchanges, by the leaf of the first one, which comes after
-    /// `after`.
+    /// The next runs that have exchanges, in the order the store met them, at most `limit`; `after`
+    /// is where the page before ended, and moves on. Nothing once there are no more.
     ///
     /// # Errors
     ///
     /// The database cannot be read.
-    pub fn run_page(&self, after: Option<u64>, limit: u32) -> Result<Vec<RunSummary>, StoreError> {
-        let read = || -> Outcome<Vec<RunSummary>> {
-            let after = after.map_or(Ok(-1), signed)?;
-            let mut statement = self.connection.prepare_cached(
-                "SELECT run.key, run.id, run.name, count(*), min(exchange.leaf), max(exchange.leaf)
-                 FROM exchange JOIN run ON run.key = exchange.run
-                 GROUP BY exchange.run HAVING min(exchange.leaf) > ?
-                 ORDER BY min(exchange.leaf) LIMIT ?",
-            )?;
-            let mut rows = statement.query(params![after, limit])?;
-            let mut runs = Vec::new();
+    pub fn run_page(
+        &self,
+        after: &mut i64,
+        limit: u32,
+    ) -> Result<Option<Vec<RunSummary>>, StoreError> {
+        let mut read = || -> Outcome<Option<Vec<RunSummary>>> {
+            let text = format!("{RUN} WHERE run.key > ? ORDER BY run.key LIMIT ?");
+            let mut statement = self.connection.prepare_cached(&text)?;
+            let mut rows = statement.query(params![*after, limit])?;
+            let (mut runs, mut met) = (Vec::new(), false);
             while let Some(row) = rows.next()? {
-                runs.push(summary(&self.connection, row)?);
+                (*after, met) = (row.get(0)?, true);
+                runs.extend(summary(&self.connection, row)?);
             }
-            Ok(runs)
+            Ok(met.then_some(runs))
         };
         read().map_err(|fault| fault.at(&self.path))
     }
@@ -127,34 +127,43 @@ impl StoreReader {
     /// The database cannot be read.
     pub fn run(&self, id: &[u8; 16]) -> Result<Option<RunSummary>, StoreError> {
         let read = || -> Outcome<Option<RunSummary>> {
-            let mut statement = self.connection.prepare_cached(
-                "SELECT run.key, run.id, run.name, count(*), min(exchange.leaf), max(exchange.leaf)
-                 FROM exchange JOIN run ON run.key = exchange.run WHERE run.id = ?
-                 GROUP BY exchange.run",
-            )?;
+            let text = format!("{RUN} WHERE run.id = ?");
+            let mut statement = self.connection.prepare_cached(&text)?;
             let mut rows = statement.query(params![id])?;
-            rows.next()?.map(|row| summary(&self.connection, row)).transpose()
+            match rows.next()? {
+                Some(row) => summary(&self.connection, row),
+                None => Ok(None),
+            }
         };
         read().map_err(|fault| fault.at(&self.path))
     }
 }
 
-fn summary(connection: &Connection, row: &Row<'_>) -> Outcome<RunSummary> {
+/// A run and how far its exchanges reach; conditions come behind. Each look-up is one in the index
+/// of exchanges by run.
+const RUN: &str = "SELECT run.key, run.id, run.name,
+    (SELECT count(*) FROM exchange WHERE exchange.run = run.key),
+    (SELECT min(leaf) FROM exchange WHERE exchange.run = run.key),
+    (SELECT max(leaf) FROM exchange WHERE exchange.run = run.key) FROM run";
+
+/// The run of a row; nothing while none of its exchanges is stored.
+fn summary(connection: &Connection, row: &Row<'_>) -> Outcome<Option<RunSummary>> {
     let key: i64 = row.get(0)?;
-    let first: i64 = row.get(4)?;
+    let (first, last): (Option<i64>, Option<i64>) = (row.get(4)?, row.get(5)?);
+    let Some((first, last)) = first.zip(last) else { return Ok(None) };
     let id: [u8; 16] = row.get(1)?;
     let boot = connection
         .prepare_cached("SELECT boot FROM exchange WHERE leaf = ?")?
         .query_row(params![first], |row| row.get(0))?;
-    Ok(RunSummary {
+    Ok(Some(RunSummary {
         id,
         name: row.get(2)?,
         boot,
         count: unsigned(row.get(3)?)?,
         first: unsigned(first)?,
-        last: unsigned(row.get(5)?)?,
+        last: unsigned(last)?,
         record: record(connection, key, id)?,
-    })
+    }))
 }
 
 fn record(connection: &Connection, key: i64, run: [u8; 16]) -> Outcome<Option<StoredRecord>> {
