@@ -158,3 +158,59 @@ fn leaves_may_be_left_out_only_where_that_shows() {
     assert_eq!((report.verdict(), report.outside), (Verdict::Valid, 30));
     assert_eq!(without("\"run-opened\"").opened, None);
 }
+
+#[test]
+fn what_is_reserved_is_not_checked_and_says_so() {
+    let (bytes, keys) = (read("bundle.tar"), keys());
+    for name in ["checkpoint.cosigned", "timestamp.tsr"] {
+        let mut with = entries(&bytes);
+        with.insert(2, (name.to_owned(), b"anything".to_vec()));
+        let report = verify(&*archive(&with), &keys);
+        assert_eq!(report.verdict(), Verdict::Undecided, "{name}");
+        assert!(report.lines().iter().any(|line| line.contains(name)), "{name}");
+        with.swap(1, 2);
+        assert_eq!(verify(&*archive(&with), &keys).verdict(), Verdict::Invalid, "{name}");
+    }
+}
+
+/// A source that fails in the middle, as a disk may.
+struct Failing<'a>(&'a [u8]);
+
+impl std::io::Read for Failing<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(into) {
+            Ok(0) => Err(std::io::Error::other("the disk is tired")),
+            read => read,
+        }
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_decides_nothing() {
+    let bytes = read("bundle.tar");
+    for end in [0, 700, 9_000, bytes.len() - 1] {
+        let report = verify(Failing(&bytes[..end]), &keys());
+        assert_eq!(report.verdict(), Verdict::Undecided, "{end}");
+        assert!(report.lines().iter().any(|line| line.contains("the disk is tired")));
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn hostile_bytes_never_panic_and_are_never_valid(
+        bytes: Vec<u8>,
+        at: proptest::sample::Index,
+        length in 0_usize..2_000,
+    ) {
+        let keys = keys();
+        proptest::prop_assert_eq!(verify(&*bytes, &keys).verdict(), Verdict::Invalid);
+        let mut real = read("bundle.tar");
+        let at = at.index(real.len());
+        let end = (at + length).min(real.len());
+        let before = real.clone();
+        real.splice(at..end, bytes);
+        if real != before {
+            proptest::prop_assert_eq!(verify(&*real, &keys).verdict(), Verdict::Invalid);
+        }
+    }
+}

@@ -97,24 +97,44 @@ fn a_stop_closes_what_is_open_and_other_users_are_declared() {
 
 #[test]
 fn a_run_ends_with_a_boot_that_is_killed() {
-    let upstream = upstream();
+    let upstream = Upstream::answering(|session, request| {
+        // What asks to wait is under way when the gateway is killed.
+        if !request.head.target().ends_with(b"/wait") {
+            session.send(head("HTTP/1.1 200 OK", &[("Content-Length", "0")]));
+        }
+    });
     let gateway = options(&upstream, "1h").start();
     call(&gateway, "/run/gamma/up/x");
-    gateway.wait_sealed(1);
+    let mut waiting = Vec::new();
+    for run in ["gamma", "epsilon"] {
+        let mut client = Wire::connect(gateway.address());
+        client.send(head(format!("GET /run/{run}/up/wait HTTP/1.1"), &[("Host", "x")]));
+        waiting.push(client);
+    }
+    poll("three exchanges", || (gateway.list().len() == 3).then_some(()));
+    poll("the first to be sealed", || gateway.list()[0].sealed().then_some(()));
     let home = gateway.crash();
     let gateway = options(&upstream, "1h").start_in(home);
     // The same name in another boot is another run, and nothing joins the two.
     call(&gateway, "/run/gamma/up/x");
-    gateway.wait_sealed(2);
-    let listed = runs(gateway.home());
-    assert_eq!(listed[0]["state"], "ended_with_boot", "{listed:?}");
-    assert_eq!(listed[1]["state"], "open", "{listed:?}");
+    gateway.wait_sealed(4);
+    let named = |name: &str, state: &str| {
+        let run = runs(gateway.home()).into_iter();
+        let mut run = run.filter(|run| run["name"] == name && run["state"] == state);
+        run.next().unwrap_or_else(|| panic!("no run {name} that is {state}"))
+    };
+    let (gamma, epsilon) = (named("gamma", "ended_with_boot"), named("epsilon", "ended_with_boot"));
+    assert_eq!((&gamma["exchanges"], &epsilon["exchanges"]), (&2.into(), &1.into()));
+    named("gamma", "open");
     let home = gateway.terminate();
-    let id = listed[0]["id"].as_str().expect("an id").to_owned();
-    let path = bundle(&home, &id, &["none"]);
-    let (verdict, said) = verify(&path, Some(&home.keys()));
-    assert_eq!(verdict, Verdict::Valid, "{said}");
-    assert!(said.contains("ended with its boot"), "{said}");
+    // One has a leaf on each side of the restart, the other all of its leaves behind it.
+    for run in [gamma, epsilon] {
+        let path = bundle(&home, run["id"].as_str().expect("an id"), &["none"]);
+        let (verdict, said) = verify(&path, Some(&home.keys()));
+        assert_eq!(verdict, Verdict::Valid, "{said}");
+        assert!(said.contains("ended with its boot"), "{said}");
+    }
+    drop(waiting);
     upstream.finish();
 }
 

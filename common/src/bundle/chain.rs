@@ -49,8 +49,8 @@ impl Run {
     pub(super) fn take(&mut self, index: u64, leaf: Leaf) -> bool {
         let begun = self.last.is_some();
         match leaf {
-            Leaf::Restart(leaf) if begun => place(&mut self.next_boot, index, leaf),
-            Leaf::Restart(leaf) => place(&mut self.restart, index, leaf),
+            Leaf::Restart(leaf) if self.restart.is_none() => place(&mut self.restart, index, leaf),
+            Leaf::Restart(leaf) => place(&mut self.next_boot, index, leaf),
             Leaf::RunOpened(leaf) if !begun => place(&mut self.opened, index, leaf),
             Leaf::Heartbeat(leaf) if begun => place(&mut self.heartbeat, index, leaf),
             Leaf::RunClosed(leaf) => place(&mut self.closed, index, *leaf),

@@ -13,8 +13,8 @@ use super::tree::Tree;
 use crate::store::{RunFilter, RunSummary, StoreReader, StoredExchange};
 
 /// How long to wait for what is sealed and not stored yet: `TRIES` times `PAUSE`.
-const TRIES: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const TRIES: u32 = 100;
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Leaves read at a time while looking for one.
 const STRIDE: u64 = 1_024;
@@ -77,7 +77,7 @@ pub(super) fn gather(
         }
         end = record.record_index;
     }
-    behind(&mut gathered, &summary, end, store)?;
+    behind(&mut gathered, &summary, (first, end))?;
     before(&mut gathered, &summary, first)?;
     Ok(gathered)
 }
@@ -138,6 +138,12 @@ fn before(gathered: &mut Gathered, summary: &RunSummary, first: u64) -> Result<(
                     gathered.context.insert(index, bytes);
                     return Ok(());
                 }
+                // All of the run was under way when its boot was killed, and was sealed in the next.
+                Ok(Leaf::Restart(leaf))
+                    if leaf.previous.as_ref().is_some_and(|boot| boot.boot.0 == summary.boot) =>
+                {
+                    gathered.context.insert(index, bytes);
+                }
                 _ => {}
             }
         }
@@ -146,51 +152,60 @@ fn before(gathered: &mut Gathered, summary: &RunSummary, first: u64) -> Result<(
     Err(BundleError::Leaf { index: 0 })
 }
 
-/// Looks ahead for the first heartbeat of the boot behind the run, and, where the run was left open
-/// and its boot is over, for the restart that accounts for it.
+/// Looks ahead from the run's first leaf: for the first heartbeat of its boot behind the run, and,
+/// where the store has no record of the run, for what the log says of its end: a closing leaf, or
+/// the restart that accounts for its boot.
 fn behind(
     gathered: &mut Gathered,
     summary: &RunSummary,
-    end: u64,
-    store: &StoreReader,
+    (first, last): (u64, u64),
 ) -> Result<(), BundleError> {
-    let over = summary.record.is_none() && store.latest_boot()?.is_some_and(|b| b != summary.boot);
-    let (mut heartbeat, mut restart) = (false, !over);
+    let (mut heartbeat, mut ended) = (false, summary.record.is_some());
     let size = gathered.tree.size;
-    let mut at = end.saturating_add(1);
-    while at < size && !(heartbeat && restart) {
+    let mut at = first.saturating_add(1);
+    while at < size && !(heartbeat && ended) {
         let stop = at.saturating_add(STRIDE).min(size);
         let leaves = gathered.tree.leaves(at..stop)?;
         for (index, bytes) in (at..stop).zip(leaves) {
-            if !holds(&bytes, b"\"kind\":\"heartbeat\"") && !holds(&bytes, b"\"kind\":\"restart\"")
-            {
+            // Most leaves are exchanges: not worth reading to the end.
+            if !WORTH_READING.iter().any(|kind| holds(&bytes, kind)) {
                 continue;
             }
-            match Leaf::decode(&bytes) {
-                Ok(Leaf::Heartbeat(leaf))
-                    if !heartbeat && leaf.boot.0 == summary.boot && leaf.parts == 1 =>
-                {
-                    heartbeat = true;
-                    gathered.context.insert(index, bytes);
+            let wanted = match Leaf::decode(&bytes) {
+                Ok(Leaf::Heartbeat(leaf)) => {
+                    let first_behind = !heartbeat && index > last && leaf.parts == 1;
+                    let wanted = first_behind && leaf.boot.0 == summary.boot;
+                    heartbeat |= wanted;
+                    wanted
+                }
+                Ok(Leaf::RunClosed(leaf)) if !ended => {
+                    ended = leaf.run.0 == summary.id;
+                    ended
                 }
                 Ok(Leaf::Restart(leaf)) => {
-                    let names = leaf.previous.is_some_and(|boot| boot.boot.0 == summary.boot);
-                    if !restart && names {
+                    if leaf.previous.is_none_or(|boot| boot.boot.0 != summary.boot) {
+                        continue;
+                    }
+                    if !ended {
                         gathered.context.insert(index, bytes);
                     }
-                    if names {
-                        // Nothing of that boot but interrupted exchanges comes behind.
-                        return Ok(());
-                    }
+                    // Nothing of that boot but interrupted exchanges comes behind.
+                    return Ok(());
                 }
-                _ => {}
+                _ => false,
+            };
+            if wanted {
+                gathered.context.insert(index, bytes);
             }
         }
         at = stop;
-        restart = restart || !over;
     }
     Ok(())
 }
+
+/// Kinds that say how a run ended.
+const WORTH_READING: [&[u8]; 3] =
+    [b"\"kind\":\"heartbeat\"", b"\"kind\":\"restart\"", b"\"kind\":\"run-closed\""];
 
 fn holds(leaf: &[u8], text: &[u8]) -> bool {
     memchr::memmem::find(leaf, text).is_some()

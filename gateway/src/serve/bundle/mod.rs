@@ -13,6 +13,7 @@ mod write;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
 
 use sealtap_common::bundle::{TrustedKeys, verify};
 use sealtap_common::encoding::Id;
@@ -23,6 +24,8 @@ use self::gather::Gathered;
 use self::tree::TreeError;
 use crate::command::{Exit, Failure, Outcome, Output, bundle};
 use crate::data::DataDir;
+use crate::seal::preview::Preview;
+use crate::serve::query::Overlay as _;
 use crate::store::{StoreError, StoreReader};
 
 /// Why there is no bundle.
@@ -34,6 +37,9 @@ pub enum BundleError {
     /// The published log.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// The journal.
+    #[error("the journal: {0}")]
+    Journal(io::Error),
     /// A pointer of `--disclose`.
     #[error(transparent)]
     Pointer(#[from] PointerError),
@@ -61,8 +67,8 @@ pub enum BundleError {
     },
     /// Exchanges of the run are sealed and do not come into the store.
     #[error(
-        "the run has sealed exchanges that are not in the store yet; let `sealtap serve` run until \
-         they are"
+        "the run has exchanges that are not sealed, or not in the store yet; let `sealtap serve` run \
+         until they are"
     )]
     Pending,
     /// A leaf that must be there is not.
@@ -120,7 +126,7 @@ pub(crate) fn make(
 ) -> Result<Vec<String>, BundleError> {
     let disclosure = Disclosure::parse(disclose)?;
     let mut store = StoreReader::open(&data.store())?;
-    let id = find(&store, text)?;
+    let id = found(data, &store, text)?;
     let gathered = gather::gather(&data.log(), &store, id)?;
     let count = gathered.last_position();
     if let Some(wanted) = disclosure.beyond(count) {
@@ -162,6 +168,24 @@ fn write_file(
     let file = write::write(file, gathered, store, disclosure, failed)?;
     let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)
+}
+
+/// The run that `text` stands for, once it is in the store: what the journal has is on its way there.
+fn found(data: &DataDir, store: &StoreReader, text: &str) -> Result<[u8; 16], BundleError> {
+    for _ in 0..gather::TRIES {
+        match find(store, text) {
+            Err(BundleError::NotFound { .. }) if is_pending(data, text)? => sleep(gather::PAUSE),
+            // It may have moved into the store between the two looks.
+            Err(BundleError::NotFound { .. }) => return find(store, text),
+            found => return found,
+        }
+    }
+    Err(BundleError::Pending)
+}
+
+fn is_pending(data: &DataDir, text: &str) -> Result<bool, BundleError> {
+    let rows = Preview::read(data.clone()).and_then(|mut preview| preview.rows());
+    Ok(rows.map_err(BundleError::Journal)?.iter().any(|row| row.is_of_run(text)))
 }
 
 /// The one run that `text` stands for.
