@@ -3,7 +3,9 @@
 //! In: text. Out: the log's public key, which comes first in that text. Never looks for a key
 //! anywhere else.
 
+use crate::bundle::TrustedKeys;
 use crate::note::{KeyError, PublicKey};
+use crate::record::{KEY_SUFFIX, key_name};
 
 /// Why a text gives no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +40,23 @@ pub fn log_key(text: &str) -> Result<PublicKey, KeyringError> {
     Ok(key)
 }
 
+/// Adds the keys of a text to those trusted: the log's as [`log_key`] finds it; behind it, the one
+/// for that log's run records, if it stands there. A vkey alone, of either kind, is such a text.
+///
+/// # Errors
+/// [`KeyringError`] as [`log_key`].
+pub fn trusted(text: &str, keys: &mut TrustedKeys) -> Result<(), KeyringError> {
+    let first = log_key(text)?;
+    let records = key_name(first.name());
+    let behind = text.lines().filter_map(|line| PublicKey::parse(line.trim()).ok());
+    keys.run_record.extend(behind.filter(|key| key.name() == records));
+    if first.name().ends_with(KEY_SUFFIX) {
+        keys.run_record.push(first.clone());
+    }
+    keys.log.push(first);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use ed25519_dalek::SigningKey;
@@ -58,6 +77,11 @@ mod tests {
         assert_eq!(log_key(&format!("\n{}", log.vkey())), Ok(log.clone()));
         let mixed = format!("{}\n{}", log.vkey(), run.pem());
         assert_eq!(log_key(&mixed), Err(KeyringError::Pem));
+        let mut keys = TrustedKeys::default();
+        let records = key("log/run-record", 3);
+        let printed = format!("{}\n{}{}\n{}", log.vkey(), log.pem(), records.vkey(), records.pem());
+        trusted(&printed, &mut keys).unwrap();
+        assert_eq!((keys.log, keys.run_record), (vec![log.clone()], vec![records]));
         assert_eq!(log_key(" \n"), Err(KeyringError::None));
         assert_eq!(log_key(&log.pem()), Err(KeyringError::Vkey(KeyError::Shape)));
     }

@@ -5,6 +5,7 @@
 //! randomness; the feature `directory` adds the one module that reads files. `FORMAT.md` beside it
 //! is the normative text; the steps numbered there are named here.
 
+pub mod bundle;
 pub mod checkpoint;
 pub mod commit;
 #[cfg(feature = "directory")]
@@ -15,6 +16,7 @@ pub mod keyring;
 pub mod leaf;
 pub mod note;
 pub mod policy;
+pub mod record;
 pub mod tile;
 pub mod timestamp;
 pub mod tree;

@@ -91,7 +91,7 @@ fn json_says_the_same() {
     assert_eq!(code, 0);
     assert_eq!(report["verdict"], "valid");
     assert_eq!(report["key"], vkey().as_str());
-    assert_eq!(report["leaves"]["exchange"], 36);
+    assert_eq!(report["leaves"]["exchange"], 37);
 }
 
 #[test]

@@ -5,12 +5,13 @@
 use std::fs;
 use std::path::Path;
 
+use sealtap_common::bundle::Part;
 use sealtap_common::checkpoint::Checkpoint;
 use sealtap_common::commit::{BodyKey, BodyRoot, Dialect, Tuple, UnitKind, commit, unit};
 use sealtap_common::encoding::base64;
 use sealtap_common::leaf::{
-    End, ErrorCode, GapAction, GapReason, KeyRole, Kind, Leaf, Outcome, Policy, Prefix,
-    RESERVED_KINDS, Source, key_change,
+    ClosedReason, End, ErrorCode, GapAction, GapReason, IsolationBasis, IsolationLevel, KeyRole,
+    Kind, Leaf, Outcome, Policy, Prefix, RESERVED_KINDS, Source, key_change,
 };
 use sealtap_common::note::{Note, PublicKey, Signer, WitnessSigner};
 use sealtap_common::policy::Policy as TrustPolicy;
@@ -365,6 +366,10 @@ fn every_registered_word_stands_in_the_format() {
         Version::ALL.iter().map(|word| word.as_str()).collect(),
         Ingress::ALL.iter().map(|word| word.as_str()).collect(),
         RunNamedBy::ALL.iter().map(|word| word.as_str()).collect(),
+        ClosedReason::ALL.iter().map(|word| word.as_str()).collect(),
+        IsolationLevel::ALL.iter().map(|word| word.as_str()).collect(),
+        IsolationBasis::ALL.iter().map(|word| word.as_str()).collect(),
+        Part::ALL.iter().map(|word| word.as_str()).collect(),
         RESERVED_KINDS.to_vec(),
     ];
     for word in lists.concat() {

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Verifies a log directory with the second implementation.
+"""Verifies a log directory or a bundle with the second implementation.
 
     python3 check.py DIRECTORY VKEY [COSIGNED WITNESS-VKEY]
+    python3 check.py BUNDLE VKEY RUN-RECORD-VKEY
 
 COSIGNED is a cosigned checkpoint, which the log must have grown out of.
 
@@ -12,10 +13,12 @@ import pathlib
 import sys
 
 import ed25519
+import run_format
 import sealtap_format as form
 
+RUNS = {"run-opened", "run-closed", "run-record"}
 CHECKED = {"exchange", "refused", "interrupted", "restart", "heartbeat", "gap", "adopted",
-           "retention", "progress", "key-change"}
+           "retention", "progress", "key-change"} | RUNS
 KNOWN_EXTENSIONS = {kind: {"websocket-messages"} for kind in ("exchange", "interrupted")}
 
 
@@ -105,13 +108,37 @@ def begins(prefix, later):
         require(prefix == later, "a prefix changed in place")
 
 
+def closing_holds(own, closed):
+    """Rule 9.10: the closing leaf says what the run's leaves say."""
+    hashes = [form.leaf_hash(entry) for _, _, entry in own]
+    answered = [(index, leaf["response"]["body"]["root"]) for index, leaf, _ in own
+                if leaf["response"] and leaf["response"]["source"] == "upstream"]
+    relaxed = any(leaf["policy"] == "relaxed" for _, leaf, _ in own)
+    says = {"count": len(own), "first": own[0][0], "root": form.b64(form.root(hashes)),
+            "last": {"hash": form.b64(hashes[-1]), "index": own[-1][0]},
+            "output": {"index": answered[-1][0], "root": answered[-1][1]} if answered else None,
+            "policy": "relaxed" if relaxed else "strict",
+            "started": min(leaf["started"] for _, leaf, _ in own),
+            "ended": max(leaf["ended"] for _, leaf, _ in own)}
+    require(says == {name: closed[name] for name in says}, "not what the run's leaves say")
+    require({leaf["boot"] for _, leaf, _ in own} == {closed["boot"]}, "a run of several boots")
+
+
+def record_holds(origin, index, closed, record):
+    """Rule 9.11."""
+    signed = run_format.pae(run_format.payload(origin, index, closed))
+    require(form.b64(form.sha256(signed)) == record["record"], "not the record of its run")
+
+
 class History:
     """Step 9."""
 
     def __init__(self, origin):
-        self.origin, self.keys = origin, {}
+        self.keys = {}
         self.sealed, self.boots, self.current, self.runs = 0, {}, None, {}
-        self.parts = []
+        self.parts, self.origin = [], origin
+        # The leaves of each run; the hash of each closing leaf; what the leaf in front demands.
+        self.own, self.closed, self.opened, self.before = {}, {}, None, None
 
     def leaf(self, index, entry):
         value = form.parse(entry)
@@ -122,12 +149,22 @@ class History:
         require(value["sealed"] >= self.sealed, "sealed runs backwards")
         self.sealed = value["sealed"]
         require(not self.parts or kind == "heartbeat", "a heartbeat's part is missing")
+        if self.opened:
+            require(value.get("run") == {"id": self.opened, "position": 1, "previous": None},
+                    "the run that was opened does not follow")
+        self.opened, before, self.before = None, self.before, None
+        if kind in RUNS:
+            boot = self.boots.get(value["boot"])
+            require(value["boot"] == self.current and not boot["closed"], "not the running boot")
+            self.run(kind, index, value, entry, before)
+            return
         if kind == "restart":
             self.restart(value)
         elif kind == "key-change":
             self.key_change(index, value)
         elif kind in ("exchange", "refused", "interrupted"):
             self.exchange(value, form.b64(form.leaf_hash(entry)))
+            self.own.setdefault(value["run"]["id"], []).append((index, value, entry))
         else:
             boot = self.boots.get(value["boot"])
             require(value["boot"] == self.current and not boot["closed"], "not the running boot")
@@ -151,6 +188,22 @@ class History:
         require(leaves and set(limit) == {"age", "bytes"}, "a retention without leaves or limit")
         given = [most for most in limit.values() if most is not None]
         require(given and all(most > 0 for most in given), "limit of a retention")
+
+    def run(self, kind, index, value, entry, before):
+        run = value["run"]
+        if kind == "run-opened":
+            previous = value["previous"]
+            require(run not in self.runs, "opened after its first leaf")
+            require(self.closed.get(previous["run"]) == previous["closed"], "the run before")
+            self.opened = run
+        elif kind == "run-closed":
+            require(run in self.own and run not in self.closed, "no open run")
+            closing_holds(self.own.pop(run), value)
+            self.closed[run] = form.b64(form.leaf_hash(entry))
+            self.before = (index, value)
+        else:
+            require(before and before[1]["run"] == run, "the closing leaf is not in front")
+            record_holds(self.origin, *before, value)
 
     def restart(self, value):
         require(value["boot"] not in self.boots, "a boot restarts twice")
@@ -192,6 +245,7 @@ class History:
             if number in covered(number, boot["ended"]["open"]):
                 require(value["kind"] == "interrupted", "open at a crash, so interrupted")
         run = value["run"]
+        require(run["id"] not in self.closed, "the run was closed")
         position, previous = self.runs.get(run["id"], (0, None))
         require((run["position"], run["previous"]) == (position + 1, previous), "run")
         self.runs[run["id"]] = (position + 1, leaf_hash)
@@ -248,17 +302,127 @@ def check(directory, key, cosigned=None, witness=None):
     return size
 
 
+def check_bundle(data, key, record_key):
+    """The steps of verifying a bundle."""
+    entries = run_format.unarchive(data)
+    names = [name for name, _ in entries]
+    files = dict(entries)
+    require(len(files) == len(entries), "an entry twice")
+    require(files["VERIFY"] == run_format.verify_text(), "VERIFY")
+    size, root_hash = read_checkpoint(files["checkpoint"], key)
+    indices = sorted({int(name.split("/")[1]) for name in names if name.startswith("leaves/")})
+    expected = ["VERIFY", "checkpoint"] + ["record.dsse.json"] * ("record.dsse.json" in files)
+    leaves, own = {}, []
+    for index in indices:
+        folder = f"leaves/{index:012}"
+        expected += [f"{folder}/leaf", f"{folder}/proof"]
+        entry = files[f"{folder}/leaf"]
+        at, proof, checkpoint = run_format.parse_proof(files[f"{folder}/proof"])
+        require(at == index and checkpoint.encode() == files["checkpoint"], f"{folder}/proof")
+        found = run_format.root_from(index, size, form.leaf_hash(entry), proof)
+        require(found == root_hash, f"{folder}: not in the tree")
+        leaf = form.parse(entry)
+        if leaf["kind"] in ("exchange", "refused", "interrupted"):
+            own.append((index, leaf, entry))
+            for part, bound in parts_of(leaf):
+                expected += check_part(files, f"{folder}/{part}", *bound)
+        else:
+            leaves.setdefault(leaf["kind"], []).append((index, leaf))
+    require(names == expected, "entries out of place")
+    chain(own)
+    if "run-closed" in leaves:
+        (index, closed), = leaves["run-closed"]
+        require(closed["run"] == own[0][1]["run"]["id"], "another run's closing")
+        closing_holds(own, closed)
+        (at, record), = leaves["run-record"]
+        require(at == index + 1, "the record does not follow the closing")
+        record_holds(form.parse_vkey(key)[0], index, closed, record)
+        check_envelope(files["record.dsse.json"], key, record_key, index, closed)
+    return len(own)
+
+
+def parts_of(leaf):
+    request, response = leaf["request"], leaf["response"] or {}
+    named = {"context": (leaf["context"], 5), "request-head": (request["head"], 1),
+             "request-body": (request["body"], None), "request-trailers": (request["trailers"], 3),
+             "interim": (response.get("interim"), 4), "response-head": (response.get("head"), 2),
+             "response-body": (response.get("body"), None),
+             "response-trailers": (response.get("trailers"), 3)}
+    return [(part, named[part]) for part in run_format.PARTS
+            if named[part][0] and named[part][0]["length"]]
+
+
+def check_part(files, name, bound, kind):
+    """Step 4; gives the names of the part's entries."""
+    data = files[f"{name}.tuples"]
+    rows = [data[at:at + 55] for at in range(0, len(data), 55)]
+    require(len(rows) == bound.get("segments", 1), f"{name}: tuples")
+    require(form.b64(form.root([form.leaf_hash(row) for row in rows])) == bound["root"],
+            f"{name}: another root")
+    offset, seen, whole = 0, [f"{name}.tuples"], files.get(f"{name}.key")
+    if whole is not None:
+        seen += [f"{name}.key", name]
+        require(len(files[name]) == bound["length"], f"{name}: length")
+    for index, row in enumerate(rows):
+        length, found = int.from_bytes(row[13:21], "big"), int.from_bytes(row[21:23], "big")
+        require(row[:13] == b"\1" + index.to_bytes(4, "big") + offset.to_bytes(8, "big"),
+                f"{name}: tiling")
+        require(kind is None or found == kind, f"{name}: kind")
+        bytes_, salt = None, None
+        if whole is not None:
+            salt = form.salt(bytes.fromhex(whole.decode().removesuffix("\n")), index)
+            bytes_ = files[name][offset:offset + length]
+        elif f"{name}.{index}.salt" in files:
+            seen += [f"{name}.{index}.salt", f"{name}.{index}"]
+            salt = bytes.fromhex(files[f"{name}.{index}.salt"].decode().removesuffix("\n"))
+            bytes_ = files[f"{name}.{index}"]
+            require(len(bytes_) == length, f"{name}.{index}: length")
+        if salt is not None:
+            require(form.commitment(salt, bytes_) == row[23:], f"{name}: segment {index}")
+        offset += length
+    require(offset == bound["length"], f"{name}: length")
+    return seen
+
+
+def chain(own):
+    """Step 5, of a bundle that holds the whole run."""
+    previous = None
+    for position, (_, leaf, entry) in enumerate(own, 1):
+        link = {"id": own[0][1]["run"]["id"], "position": position, "previous": previous}
+        require(leaf["run"] == link, "the run is not a chain")
+        previous = form.b64(form.leaf_hash(entry))
+    require(own, "no exchange")
+
+
+def check_envelope(data, key, record_key, index, closed):
+    """Step 7."""
+    origin, (name, public) = form.parse_vkey(key)[0], form.parse_vkey(record_key)
+    value = form.parse(data)
+    signature, = value["signatures"]
+    require(name == run_format.key_name(origin), "the run-record key is for another log")
+    require(set(value) == {"payload", "payloadType", "signatures"}, "members of the envelope")
+    require(signature["keyid"] == f"{name}+{form.key_id(name, public).hex()}", "keyid")
+    payload = form.unb64(value["payload"])
+    require(payload == run_format.payload(origin, index, closed), "payload")
+    holds = ed25519.verify(public, run_format.pae(payload), form.unb64(signature["sig"]))
+    require(value["payloadType"] == run_format.PAYLOAD_TYPE and holds, "signature of the record")
+
+
 def main():
-    if len(sys.argv) not in (3, 5):
+    if len(sys.argv) not in (3, 4, 5):
         print(__doc__.strip(), file=sys.stderr)
         return 2
+    path = pathlib.Path(sys.argv[1])
     try:
-        cosigned = pathlib.Path(sys.argv[3]) if sys.argv[3:] else None
-        size = check(pathlib.Path(sys.argv[1]), sys.argv[2], cosigned, *sys.argv[4:])
-    except (Invalid, ValueError) as problem:
+        if path.is_file():
+            said = f"{check_bundle(path.read_bytes(), *sys.argv[2:4])} exchanges"
+        else:
+            cosigned = pathlib.Path(sys.argv[3]) if sys.argv[3:] else None
+            said = f"{check(path, sys.argv[2], cosigned, *sys.argv[4:])} leaves"
+    except (Invalid, ValueError, KeyError, TypeError, IndexError) as problem:
         print(f"not valid: {problem}")
         return 1
-    print(f"valid: {size} leaves")
+    print(f"valid: {said}")
     return 0
 
 

@@ -10,6 +10,7 @@ import pathlib
 import sys
 
 import ed25519
+import run_format
 import sample_log
 import sealtap_format as form
 
@@ -130,7 +131,7 @@ def leaves():
         value = form.parse(entry)
         headless = (value.get("response") or {"head": 0})["head"] is None
         shape = (value["kind"], value.get("outcome"), value.get("action"), value.get("closing"),
-                 headless, *value["ext"])
+                 headless, value.get("reason"), *value["ext"])
         if shape not in seen:
             seen.add(shape)
             kept.append({"kind": value["kind"], "leaf": entry.decode(),
@@ -179,10 +180,23 @@ def witness():
                            "leaf_hash": form.leaf_hash(leaf).hex()}}
 
 
+def record():
+    made, closed, signed, _ = sample_log.sample_bundle()
+    origin, seed = sample_log.ORIGIN, sample_log.RECORD_SEED
+    data = made.payload(closed)
+    return {"origin": origin, "index": closed, "closed": made.entries[closed].decode(),
+            "payload": data.decode(), "signed": run_format.pae(data).decode(),
+            "hash": form.sha256(run_format.pae(data)).hex(), "envelope": signed.decode(),
+            "seed": seed.hex(),
+            "vkey": form.vkey(run_format.key_name(origin), ed25519.public_key(seed))}
+
+
 def outputs():
     texts = {"commitments.json": commitments(), "tree.json": tree(), "tiles.json": tiles(),
-             "note.json": note(), "leaves.json": leaves(), "witness.json": witness()}
+             "note.json": note(), "leaves.json": leaves(), "witness.json": witness(),
+             "record.json": record()}
     files = {name: (json.dumps(value, indent=1) + "\n").encode() for name, value in texts.items()}
+    files["bundle.tar"] = sample_log.sample_bundle()[3]
     files.update({f"log/{path}": data for path, data in sample_log.files().items()})
     return files
 

@@ -3,10 +3,12 @@
 Everything is derived from counters, so the same log comes out each time.
 """
 
+import run_format
 import sealtap_format as form
 
 ORIGIN = "sealtap.example/vectors"
 SEED = bytes(range(32))
+RECORD_SEED = bytes(range(32, 64))
 START = 1_790_000_000_000_000
 
 
@@ -69,6 +71,7 @@ class Log:
 
     def __init__(self):
         self.entries, self.runs, self.now = [], {}, START
+        self.names, self.parts = {}, {}
 
     def add(self, kind, **members):
         self.now += 1000
@@ -76,6 +79,7 @@ class Log:
 
     def boot(self, name, previous):
         self.id = random_bytes(f"boot {name}", 16).hex()
+        self.names[self.id] = name
         clock = {"boottime": 5_000_000, "wall": self.now}
         self.add("restart", boot=self.id, clock=clock, policy="strict", previous=previous)
 
@@ -94,16 +98,21 @@ class Log:
                 "response": answered and form.prefix(key, answered[:-1], 6, answered[-1])})
         self.add("progress", boot=self.id, entries=entries, unchanged=list(unchanged))
 
-    def exchange(self, number, boot=None, outcome="complete", websocket=False):
+    def run(self, number, boot):
+        name = self.names[boot]
+        return random_bytes(f"run {'' if name == 'one' else name}{number % 3}", 16).hex()
+
+    def exchange(self, number, boot=None, outcome="complete", websocket=False, run=None):
         """One exchange; its outcome decides which parts it has."""
         boot = boot or self.id
         key = random_bytes(f"key {boot} {number}", 32)
-        run = random_bytes(f"run {number % 3}", 16).hex()
+        run = run or self.run(number, boot)
         position, previous = self.runs.get(run, (0, None))
         kind = {"refused": "refused", "interrupted": "interrupted"}.get(outcome, "exchange")
         end = {"complete": "complete", "refused": "gateway_refused"}.get(outcome, outcome)
-        _, asked = form.body(key, form.pieces(b"ask " * number), 0, "bytes/1")
-        _, answered = form.body(key, [b"data: a\n\n" * 3, b"data: b\n\n"], 6, "event-stream/1")
+        question, answer = form.pieces(b"ask " * number), [b"data: a\n\n" * 3, b"data: b\n\n"]
+        _, asked = form.body(key, question, 0, "bytes/1")
+        _, answered = form.body(key, answer, 6, "event-stream/1")
         response = None if outcome == "interrupted" else {
             "body": answered, "end": "trailers" if number % 2 else "complete",
             "head": form.unit(key, 2, response_head()),
@@ -127,9 +136,35 @@ class Log:
                  run={"id": run, "position": position + 1, "previous": previous},
                  started=self.now - 500)
         self.runs[run] = (position + 1, form.b64(form.leaf_hash(self.entries[-1])))
+        self.parts[len(self.entries) - 1] = {
+            "context": (key, [context(number)], 5), "request-head": (key, [head(number)], 1),
+            "request-body": (key, question, 0), "response-head": (key, [response_head()], 2),
+            "response-body": (key, answer, 6),
+            **({"response-trailers": (key, [trailers()], 3)} if number % 2 else {})}
+
+    def close(self, run, reason, record=True):
+        """Closes a run from its leaves alone."""
+        own = [(index, form.parse(entry)) for index, entry in enumerate(self.entries)
+               if b'"position":' in entry and f'"id":"{run}"'.encode() in entry]
+        hashes = [form.leaf_hash(self.entries[index]) for index, _ in own]
+        answered = [(index, leaf["response"]["body"]["root"]) for index, leaf in own
+                    if leaf["response"] and leaf["response"]["source"] == "upstream"]
+        self.add("run-closed", boot=self.id, by="path", count=len(own),
+                 ended=max(leaf["ended"] for _, leaf in own), first=own[0][0],
+                 isolation={"basis": "assumed", "level": "same_user"},
+                 last={"hash": form.b64(hashes[-1]), "index": own[-1][0]},
+                 output={"index": answered[-1][0], "root": answered[-1][1]} if answered else None,
+                 policy="strict", reason=reason, root=form.b64(form.root(hashes)), run=run,
+                 started=min(leaf["started"] for _, leaf in own))
+        if record:
+            signed = run_format.pae(self.payload(len(self.entries) - 1))
+            self.add("run-record", boot=self.id, record=form.b64(form.sha256(signed)), run=run)
+
+    def payload(self, index):
+        return run_format.payload(ORIGIN, index, form.parse(self.entries[index]))
 
 
-def entries():
+def log():
     log = Log()
     log.boot("one", None)
     for number in [1, 2, 4, 3]:
@@ -153,11 +188,42 @@ def entries():
             reason="journal_failed")
     for number in range(1, 31):
         log.exchange(number, websocket=number == 12)
+    # A run is closed, and its name goes on in another.
+    old, new = log.run(0, log.id), random_bytes("run later", 16).hex()
+    log.close(old, "idle")
+    previous = {"closed": form.b64(form.leaf_hash(log.entries[-2])), "run": old}
+    log.add("run-opened", boot=log.id, previous=previous, run=new)
+    log.exchange(31, run=new)
     # An idle night, so that the log reaches into a second tile.
-    for _ in range(218):
-        log.heartbeat(30, [])
-    log.heartbeat(30, [], closing=True)
-    return log.entries
+    for _ in range(209):
+        log.heartbeat(31, [])
+    log.close(log.run(1, log.id), "stopped", record=False)
+    log.close(log.run(2, log.id), "crowded")
+    log.close(new, "stopped")
+    log.heartbeat(31, [], closing=True)
+    return log
+
+
+def entries():
+    return log().entries
+
+
+def sample_bundle():
+    """The run that took over a name, with some of it disclosed; and what its record is made of."""
+    made = log()
+    opened = next(index for index, entry in enumerate(made.entries) if b"run-opened" in entry)
+    restart = max(index for index, entry in enumerate(made.entries) if b'"restart"' in entry)
+    size = len(made.entries)
+    closed, record, goodbye = size - 3, size - 2, size - 1
+    hashes = [form.leaf_hash(entry) for entry in made.entries]
+    note = form.sign_note(form.checkpoint(ORIGIN, size, form.root(hashes)), ORIGIN, SEED)
+    signed = run_format.envelope(ORIGIN, made.payload(closed), RECORD_SEED)
+    exchange = opened + 1
+    leaves = {"all": made.entries,
+              "picked": [restart, opened, exchange, closed, record, goodbye]}
+    disclosed = {(exchange, "context"): "all", (exchange, "request-body"): "all",
+                 (exchange, "response-body"): [1], (exchange, "response-trailers"): [0]}
+    return made, closed, signed, run_format.bundle(note, leaves, signed, made.parts, disclosed)
 
 
 def files():

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::SecureRandom;
-use sealtap_common::leaf::{EncodeError, Policy};
+use sealtap_common::leaf::{EncodeError, Isolation, IsolationBasis, IsolationLevel, Policy};
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
@@ -23,7 +23,7 @@ use crate::capture::journal::{self, Extents, Journal, JournalError, Opened};
 use crate::capture::secrets::Secrets;
 use crate::capture::{Tap, random_id};
 use crate::clock::Timeline;
-use crate::config::{self, Config, Durability};
+use crate::config::{self, Apps, Config, Durability};
 use crate::data::{DataDir, DataError, Writer};
 use crate::forward::{Forwarder, Summary, TrustError};
 use crate::identify::Runs;
@@ -39,7 +39,7 @@ use crate::seal::recovery::{RecoveryError, last_sealed, recover};
 use crate::seal::rotation::{self, RotationError};
 use crate::seal::timestamp::{TimestampError, Timestamps};
 use crate::seal::witness::{Testimony, WitnessError, Witnesses};
-use crate::seal::{Pace, Parts, Sealer};
+use crate::seal::{Pace, Parts, Sealed, Sealer, run};
 use crate::serve::observe::{Bounds, Observe, ObserveListener, watch};
 use crate::store::retention;
 use crate::store::{Store, StoreError};
@@ -135,6 +135,7 @@ pub struct Gateway {
     report: Report,
     witnesses: Option<Witnesses>,
     timestamps: Option<Timestamps>,
+    idle_runs: Duration,
     /// Held until everything is sealed.
     writer: Writer,
 }
@@ -205,7 +206,9 @@ impl Gateway {
         let recovery = recover(&log, &store, &mut recovered, &pins)?;
         let policy = if strict { Policy::Strict } else { Policy::Relaxed };
         let sealed = last_sealed(&log)?;
-        let mut ledger = Ledger::new(boot, policy, timeline, sealed, recovery.runs);
+        let records = run::unstored(&log, store.watermark()?, &keys).map_err(RecoveryError::Log)?;
+        let runs = run::Runs::new(boot, Arc::clone(&keys), isolation(config), recovery.runs);
+        let mut ledger = Ledger::new(boot, policy, timeline, sealed, log.size(), runs);
         let mut entries = Vec::new();
         for happening in recovery.happenings {
             entries.extend(ledger.enter(happening)?);
@@ -219,9 +222,10 @@ impl Gateway {
         if let Some(announcer) = &announcer {
             announcer.announce(log.checkpoint());
         }
+        store.begin_boot(&boot)?;
         journal.settle_gaps();
-        let mut to_store = recovery.sealed;
-        to_store.extend(
+        let mut exchanges_to_store = recovery.sealed;
+        exchanges_to_store.extend(
             range
                 .zip(leaves)
                 .zip(exchanges)
@@ -246,7 +250,7 @@ impl Gateway {
             log,
             store,
             pins,
-            recovered: to_store,
+            recovered: Sealed { exchanges: exchanges_to_store, records },
             pace: Pace {
                 checkpoint: config.log.checkpoint,
                 heartbeat: config.log.heartbeat,
@@ -276,6 +280,7 @@ impl Gateway {
             observe: Arc::new(observe),
             report: told,
         });
+        let idle_runs = config.runs.idle;
         let timestamps = config.timestamp.as_ref();
         let timestamps = timestamps.map(|tsa| Timestamps::start(tsa, &data)).transpose()?;
         Ok(Self {
@@ -285,6 +290,7 @@ impl Gateway {
             listener,
             observe_listener,
             report,
+            idle_runs,
             witnesses,
             timestamps,
             writer,
@@ -307,7 +313,7 @@ impl Gateway {
     /// ended before its time, and the next start seals what it left; or nothing may be sealed.
     pub async fn serve(self, stop: Receiver<bool>) -> Result<(), ServeError> {
         let Self { journal, sealer, journey, listener, observe_listener, writer, .. } = self;
-        let (witnesses, timestamps) = (self.witnesses, self.timestamps);
+        let (witnesses, timestamps, idle_runs) = (self.witnesses, self.timestamps, self.idle_runs);
         let testimony = witnesses.as_ref().map(Witnesses::testimony);
         let mut observers = JoinSet::new();
         observers.spawn(watch(Arc::clone(&journey.observe)));
@@ -320,7 +326,10 @@ impl Gateway {
             // The listener waits for this, whoever asked for it.
             let _ = tell.send(true);
         };
-        tokio::join!(listener.serve(Arc::clone(&journey), told, GRACE), watching);
+        tokio::select! {
+            _ = async { tokio::join!(listener.serve(Arc::clone(&journey), told, GRACE), watching) } => {}
+            () = journey.end_idle_runs(idle_runs) => {}
+        }
         observers.shutdown().await;
         drop(journey);
         let closed = tokio::task::spawn_blocking(move || {
@@ -393,6 +402,16 @@ async fn wait_for_the_end(
             tracing::error!("nothing can be captured or sealed any more: the gateway stops");
         }
     }
+}
+
+/// What run records say of the gateway's keys: the worst, unless the operator says otherwise.
+fn isolation(config: &Config) -> Isolation {
+    let (basis, level) = match config.runs.apps {
+        None => (IsolationBasis::Assumed, IsolationLevel::SameUser),
+        Some(Apps::SameUser) => (IsolationBasis::Declared, IsolationLevel::SameUser),
+        Some(Apps::OtherUser) => (IsolationBasis::Declared, IsolationLevel::OtherUser),
+    };
+    Isolation { basis, level }
 }
 
 /// Randomness from the same library that TLS uses.

@@ -10,9 +10,11 @@
 //! `store` through the journal, behind the traffic's back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::crypto::SecureRandom;
+use sealtap_common::leaf::ClosedReason;
 
 use crate::accept::{Accepted, Client, Reply};
 use crate::capture::journal::Down;
@@ -23,10 +25,13 @@ use crate::forward::{
     Forwarded, Forwarder, Rest, Summary, forward, own, refuse, refuse_malformed, refuse_unseen,
     turn_away,
 };
-use crate::identify::{self, Runs};
+use crate::identify::{self, Held, Runs, Told};
 use crate::route::{RouteError, Table};
 use crate::serve::observe::{Observe, Row};
 use crate::wire::source::Source;
+
+/// Bounds of the time between two looks for idle runs.
+const SWEEP: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
 
 /// What every exchange passes through.
 pub struct Journey {
@@ -68,10 +73,10 @@ impl Journey {
                 return self.refuse(refused, answer).await;
             }
         };
-        let run = match &identified.identity().run.name {
-            Some(name) => self.runs.id(name, || self.new_run()),
-            None => own_run,
-        };
+        let named = identified.identity().run.name.as_deref();
+        // Held until the exchange is over, so that its run does not end before it.
+        let held = named.map(|name| self.runs.enter(name, self, || self.new_run()));
+        let run = held.as_ref().map_or(own_run, Held::id);
         let routed = match self.table.route(identified) {
             Ok(routed) => routed,
             Err((error, identified)) => {
@@ -116,8 +121,18 @@ impl Journey {
     }
 
     /// Records that a client's connection is over.
-    pub fn run_ended(&self, run: [u8; 16]) {
-        self.tap.run_ended(run);
+    pub fn connection_ended(&self, run: [u8; 16]) {
+        // Where the journal is down the run is closed when the gateway stops.
+        self.tap.run_ended(run, ClosedReason::ConnectionEnded);
+    }
+
+    /// Ends named runs that had no open exchange for `idle`, again and again.
+    pub async fn end_idle_runs(&self, idle: Duration) {
+        let mut ticks = tokio::time::interval((idle / 4).clamp(SWEEP.0, SWEEP.1));
+        loop {
+            ticks.tick().await;
+            self.runs.sweep(self, idle);
+        }
     }
 
     /// A new run's id.
@@ -161,6 +176,16 @@ impl Journey {
         self.observe.traffic().end(row, &summary);
         (self.report)(summary);
         rest
+    }
+}
+
+impl Told for Journey {
+    fn run_opened(&self, id: [u8; 16], previous: [u8; 16]) {
+        self.tap.run_opened(id, previous);
+    }
+
+    fn run_ended(&self, id: [u8; 16], reason: ClosedReason) -> bool {
+        self.tap.run_ended(id, reason)
     }
 }
 

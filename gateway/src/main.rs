@@ -16,6 +16,8 @@ const PARTS: Parts = Parts {
     ls: sealtap::serve::browse::list,
     show: sealtap::serve::browse::show,
     witness: sealtap::serve::witness::run,
+    runs: sealtap::serve::runs::run,
+    bundle: sealtap::serve::bundle::run,
 };
 
 fn main() -> ExitCode {

@@ -14,6 +14,7 @@
 
 pub mod bench;
 pub mod bench_http2;
+pub mod bundle;
 pub mod client_http2;
 pub mod content;
 pub mod gate;

@@ -55,6 +55,9 @@ fn the_story_comes_out_as_told() {
     let (verdict, said) = verify(&left.join("tampered-log"), Some(&keys));
     assert_eq!(verdict, Verdict::NotValid, "{said}");
 
+    let (verdict, said) = verify(&left.join("demo.tar"), Some(&keys));
+    assert_eq!(verdict, Verdict::Valid, "{said}");
+
     // They differ in one byte of an entry bundle.
     let log = left.join("data/log");
     let mut changed = Vec::new();
@@ -78,7 +81,7 @@ fn the_story_comes_out_as_told() {
         assert!(exchange["leaf"].is_u64());
     }
     let hints: Vec<_> = story.lines().filter_map(|line| line.strip_prefix("  sealtap ")).collect();
-    assert_eq!(hints.len(), 3, "{story}");
+    assert_eq!(hints.len(), 4, "{story}");
     for hint in hints {
         let mut command = Command::new(programs::sealtap());
         let tried = command.args(hint.split(' ')).current_dir(home.path()).output();

@@ -1,5 +1,6 @@
-//! A log checked by tools that share no code with this project, and a WebSocket session between a
-//! client and a server of another; in a virtual environment of Python under `target/foreign`.
+//! A log, and the run record of a bundle, checked by tools that share no code with this project; and
+//! a WebSocket session between a client and a server of another: in a virtual environment of Python
+//! and a folder of npm, both under `target/foreign`.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -12,9 +13,17 @@ const LOG: &str = "common/vectors/log";
 /// The file that holds its key.
 const KEY: &str = "common/vectors/note.json";
 
+/// The bundle that is published with the format.
+const BUNDLE: &str = "common/vectors/bundle.tar";
+/// The file that holds the key of its record.
+const RECORD_KEY: &str = "common/vectors/record.json";
+/// Sigstore's own verifier; pinned, so that a failure is ours.
+const SIGSTORE: [&str; 2] = ["@sigstore/bundle@4.0.0", "@sigstore/verify@3.1.1"];
+
 /// Makes the environment where it is missing, then checks `log` under `key`.
 pub(crate) fn steps(root: &Path, log: Option<&str>, key: Option<&str>) -> Vec<Step> {
     let environment = root.join("target/foreign");
+    let modules = environment.join("sigstore");
     let python = environment.join("bin/python");
     let mut steps = Vec::new();
     if !python.exists() {
@@ -25,7 +34,13 @@ pub(crate) fn steps(root: &Path, log: Option<&str>, key: Option<&str>) -> Vec<St
     let needs = needs.into_iter().chain(["--requirement", "xtask/foreign/requirements.txt"]);
     steps.push(Step::program("foreign tools", &python, needs));
     let arguments = ["xtask/foreign/check.py", log.unwrap_or(LOG), key.unwrap_or(KEY)];
-    steps.push(Step::program("foreign", python, arguments));
+    steps.push(Step::program("foreign", &python, arguments));
+    let mut npm: Vec<OsString> = vec!["install".into(), "--prefix".into(), modules.clone().into()];
+    npm.extend(["--silent", "--no-audit", "--no-fund"].map(Into::into));
+    npm.extend(SIGSTORE.map(Into::into));
+    steps.push(Step::program("foreign npm tools", "npm", npm));
+    let record = ["xtask/foreign/record.py", BUNDLE, RECORD_KEY].map(OsString::from);
+    steps.push(Step::program("foreign record", python, record.into_iter().chain([modules.into()])));
     let peers = ["test", "--package", "sealtap-tests", "--locked", "--test", "websocket_peers"];
     steps.push(Step::cargo("websocket peers", &peers));
     steps

@@ -6,22 +6,22 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Write as _, stderr, stdout};
+use std::io::{BufReader, Write as _, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use sealtap_common::bundle::{self, TrustedKeys};
 use sealtap_common::directory::{cosigned, verify_directory_under};
-use sealtap_common::keyring::log_key;
-use sealtap_common::note::PublicKey;
+use sealtap_common::keyring::trusted;
 use sealtap_common::policy::Policy;
 use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Trust};
 
 const HELP: &str = "\
-Verify a sealtap log offline.
+Verify a sealtap bundle or log offline.
 
 Usage: sealtap-verify PATH [--key VKEY|FILE]... [--policy FILE] [--cosigned FILE] [--json]
 
-  PATH              a log directory (it holds `checkpoint` and `tile`), or a data
+  PATH              a file that `sealtap bundle` wrote, a log directory (it holds `checkpoint` and `tile`), or a data
                     directory (its `log` is verified)
   --key VKEY|FILE   trust this log key: a vkey (NAME+HASH+BASE64), or a file with
                     what `sealtap keys` prints; may be given more than once
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 /// What to print, and the exit code; or what is wrong with the question.
 fn answer(arguments: &[OsString]) -> Result<(String, u8), String> {
     let mut path = None;
-    let mut keys = Vec::new();
+    let mut keys = TrustedKeys::default();
     let mut json = false;
     let (mut policy, mut beside) = (None, None);
     let mut words = arguments.iter();
@@ -73,14 +73,14 @@ fn answer(arguments: &[OsString]) -> Result<(String, u8), String> {
             "--json" => json = true,
             "--key" => {
                 let given = words.next().ok_or("--key needs a vkey or a file after it")?;
-                keys.push(key(&given.to_string_lossy())?);
+                key(&given.to_string_lossy(), &mut keys)?;
             }
             "--policy" => policy = Some(words.next().ok_or("--policy needs a file after it")?),
             "--cosigned" => {
                 beside = Some(words.next().ok_or("--cosigned needs a file after it")?);
             }
             option if option.starts_with("--key=") => {
-                keys.push(key(option.trim_start_matches("--key="))?);
+                key(option.trim_start_matches("--key="), &mut keys)?;
             }
             option if option.starts_with('-') => {
                 return Err(format!("unknown option {option}; --help lists what there is"));
@@ -89,8 +89,19 @@ fn answer(arguments: &[OsString]) -> Result<(String, u8), String> {
             plain => return Err(format!("{plain} is a second path; one at a time is verified")),
         }
     }
-    let path = path.ok_or("say which directory to verify; --help tells more")?;
+    let path = path.ok_or("say which bundle or directory to verify; --help tells more")?;
     let policy = policy.map(|file| read_policy(Path::new(file))).transpose()?;
+    if path.is_file() {
+        if policy.is_some() || beside.is_some() {
+            return Err(
+                "--policy and --cosigned are for a log; a bundle is checked under keys".into()
+            );
+        }
+        let file = fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let report = bundle::verify(BufReader::new(file), &keys);
+        let text = if json { report.to_json() } else { report.lines().join("\n") };
+        return Ok((format!("{text}\n"), report.verdict().exit_code()));
+    }
     let report = report(&path, &keys, policy.as_ref(), beside.map(Path::new))?;
     let text = if json { report.to_json() } else { report.lines().join("\n") };
     Ok((format!("{text}\n"), report.verdict().exit_code()))
@@ -99,7 +110,7 @@ fn answer(arguments: &[OsString]) -> Result<(String, u8), String> {
 /// Verifies the log at `path`, or the one inside a data directory.
 fn report(
     path: &Path,
-    keys: &[PublicKey],
+    keys: &TrustedKeys,
     policy: Option<&Policy>,
     beside: Option<&Path>,
 ) -> Result<Report, String> {
@@ -111,7 +122,7 @@ fn report(
     } else {
         let path = path.display();
         return Err(format!(
-            "{path} is neither a log (it would hold `checkpoint`) nor a data directory (it would hold `log`)"
+            "{path} is neither a log (it would hold `checkpoint`) nor a data directory (it would hold `log`), nor a bundle"
         ));
     };
     // Before the log, which may grow meanwhile.
@@ -122,7 +133,7 @@ fn report(
         }
         None => None,
     };
-    let trust = Trust { keys, policy, cosigned: beside.as_deref() };
+    let trust = Trust { keys: &keys.log, policy, cosigned: beside.as_deref() };
     let (mut report, ()) = verify_directory_under(&log, &trust, || ());
     report.bodies = bodies;
     Ok(report)
@@ -136,14 +147,14 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
     fs::read(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))
 }
 
-/// A key given as itself or as a file. Key names may hold slashes, so a vkey is tried first.
-fn key(given: &str) -> Result<PublicKey, String> {
-    let problem = match PublicKey::parse(given) {
-        Ok(key) => return Ok(key),
+/// Adds a key given as itself or as a file. Names may hold slashes, so a vkey is tried first.
+fn key(given: &str, keys: &mut TrustedKeys) -> Result<(), String> {
+    let problem = match trusted(given, keys) {
+        Ok(()) => return Ok(()),
         Err(problem) => problem,
     };
     match fs::read_to_string(given) {
-        Ok(text) => log_key(&text).map_err(|error| format!("--key {given}: {error}")),
+        Ok(text) => trusted(&text, keys).map_err(|error| format!("--key {given}: {error}")),
         Err(error) => {
             Err(format!("--key {given}: no vkey ({problem}), and no readable file ({error})"))
         }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     Adopted, Body, Clock, Dialect, End, ErrorCode, Exchange, Extensions, Gap, GapAction, GapReason,
     Heartbeat, KeyChange, KeyRole, Kind, Leaf, Outcome, Policy, Previous, Ranges, Request,
-    Response, Restart, Retention, RunLink, Source, Unchecked, Unit,
+    Response, Restart, Retention, RunLink, Source, Unchecked, Unit, run,
 };
 use crate::encoding::{Id, base64_array};
 use crate::json::{self, FieldError, JsonError, Members, Problem, Refusal, Value};
@@ -50,6 +50,9 @@ impl Leaf {
             Some(Kind::Retention) => Self::Retention(Retention::decode(members)?),
             Some(Kind::Progress) => Self::Progress(super::progress::decode(members)?),
             Some(Kind::KeyChange) => Self::KeyChange(Box::new(key_change(members)?)),
+            Some(Kind::RunOpened) => Self::RunOpened(run::opened(members)?),
+            Some(Kind::RunClosed) => Self::RunClosed(Box::new(run::closed(members)?)),
+            Some(Kind::RunRecord) => Self::RunRecord(run::record(members)?),
             None => {
                 json::same(&value.encode(), bytes)?;
                 Self::Unchecked(unchecked(name, &members, bytes)?)
@@ -255,7 +258,7 @@ pub(super) fn version(mut m: Members<'_, '_>) -> Result<(), FieldError> {
     m.end()
 }
 
-fn word<T>(value: &Value, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Problem> {
+pub(super) fn word<T>(value: &Value, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Problem> {
     let text = value.text()?;
     parse(text).ok_or_else(|| Problem::Value(format!("{text:?} is not a registered word here")))
 }

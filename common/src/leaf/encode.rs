@@ -35,6 +35,9 @@ impl Leaf {
             Self::Retention(leaf) => leaf.encode(),
             Self::Progress(leaf) => leaf.encode(),
             Self::KeyChange(leaf) => leaf.encode(),
+            Self::RunOpened(leaf) => leaf.encode(),
+            Self::RunClosed(leaf) => leaf.encode(),
+            Self::RunRecord(leaf) => leaf.encode(),
             Self::Unchecked(leaf) => Ok(leaf.bytes.clone()),
         }
     }
@@ -70,7 +73,7 @@ impl Writer {
         self
     }
 
-    fn flag(&mut self, flag: bool) -> &mut Self {
+    pub(super) fn flag(&mut self, flag: bool) -> &mut Self {
         self.fixed(if flag { "true" } else { "false" })
     }
 
@@ -97,18 +100,18 @@ impl Writer {
         self
     }
 
-    fn unit(&mut self, unit: &Unit) -> &mut Self {
+    pub(super) fn unit(&mut self, unit: &Unit) -> &mut Self {
         self.fixed("{\"length\":").number(unit.length);
         self.fixed(",\"root\":").hash(&unit.root).fixed("}")
     }
 
-    fn optional_unit(&mut self, unit: Option<&Unit>) -> &mut Self {
+    pub(super) fn optional_unit(&mut self, unit: Option<&Unit>) -> &mut Self {
         self.optional(unit, |w, unit| {
             w.unit(unit);
         })
     }
 
-    fn body(&mut self, body: &Body) -> &mut Self {
+    pub(super) fn body(&mut self, body: &Body) -> &mut Self {
         self.fixed("{\"dialect\":").word(body.dialect.as_str());
         self.fixed(",\"length\":").number(body.length).fixed(",\"root\":").hash(&body.root);
         self.fixed(",\"segments\":").number(u64::from(body.segments)).fixed("}")
@@ -135,12 +138,12 @@ impl Writer {
         self.fixed("]")
     }
 
-    fn clock(&mut self, clock: &Clock) -> &mut Self {
+    pub(super) fn clock(&mut self, clock: &Clock) -> &mut Self {
         self.fixed("{\"boottime\":").number(clock.boottime);
         self.fixed(",\"wall\":").number(clock.wall).fixed("}")
     }
 
-    fn request(&mut self, request: &Request) -> &mut Self {
+    pub(super) fn request(&mut self, request: &Request) -> &mut Self {
         self.fixed("{\"body\":").body(&request.body);
         self.fixed(",\"end\":").word(request.end.as_str());
         self.fixed(",\"head\":").optional_unit(request.head.as_ref());
@@ -148,7 +151,7 @@ impl Writer {
         self.fixed(",\"trailers\":").optional_unit(request.trailers.as_ref()).fixed("}")
     }
 
-    fn response(&mut self, response: &Response) {
+    pub(super) fn response(&mut self, response: &Response) {
         self.fixed("{\"body\":").body(&response.body);
         self.fixed(",\"end\":").word(response.end.as_str());
         self.fixed(",\"head\":").optional_unit(response.head.as_ref());
@@ -158,7 +161,7 @@ impl Writer {
         self.fixed(",\"trailers\":").optional_unit(response.trailers.as_ref()).fixed("}");
     }
 
-    fn run(&mut self, run: &RunLink) -> &mut Self {
+    pub(super) fn run(&mut self, run: &RunLink) -> &mut Self {
         self.fixed("{\"id\":").id(&run.id).fixed(",\"position\":").number(run.position);
         self.fixed(",\"previous\":").optional(run.previous.as_ref(), |w, hash| {
             w.hash(hash);

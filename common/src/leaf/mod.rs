@@ -10,6 +10,7 @@ pub mod key_change;
 mod progress;
 mod ranges;
 mod retention;
+mod run;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -20,8 +21,10 @@ pub use key_change::{KeyChange, KeyChangeError};
 pub use progress::{Prefix, Progress, ProgressEntry};
 pub use ranges::{Ranges, RangesError};
 pub use retention::{Limit, Retention};
+pub use run::{Isolation, LastLeaf, Output, RunAfter, RunClosed, RunOpened, RunRecord};
 pub use words::{
-    End, ErrorCode, GapAction, GapReason, KeyRole, Kind, Outcome, Policy, RESERVED_KINDS, Source,
+    ClosedReason, End, ErrorCode, GapAction, GapReason, IsolationBasis, IsolationLevel, KeyRole,
+    Kind, Outcome, Policy, RESERVED_KINDS, Source,
 };
 
 use std::collections::BTreeMap;
@@ -52,6 +55,12 @@ pub enum Leaf {
     Progress(Progress),
     /// One key took the place of another.
     KeyChange(Box<KeyChange>),
+    /// A run that goes on under a name another run had.
+    RunOpened(RunOpened),
+    /// A run that is over.
+    RunClosed(Box<RunClosed>),
+    /// A signed record of a run.
+    RunRecord(RunRecord),
     /// A reserved or unknown kind: its place in the log is checked, its content is not.
     Unchecked(Unchecked),
 }
@@ -256,6 +265,9 @@ impl Leaf {
             Self::Retention(leaf) => leaf.sealed,
             Self::Progress(leaf) => leaf.sealed,
             Self::KeyChange(leaf) => leaf.sealed,
+            Self::RunOpened(leaf) => leaf.sealed,
+            Self::RunClosed(leaf) => leaf.sealed,
+            Self::RunRecord(leaf) => leaf.sealed,
             Self::Unchecked(leaf) => leaf.sealed,
         }
     }
@@ -272,6 +284,9 @@ impl Leaf {
             Self::Retention(_) => Kind::Retention.as_str(),
             Self::Progress(_) => Kind::Progress.as_str(),
             Self::KeyChange(_) => Kind::KeyChange.as_str(),
+            Self::RunOpened(_) => Kind::RunOpened.as_str(),
+            Self::RunClosed(_) => Kind::RunClosed.as_str(),
+            Self::RunRecord(_) => Kind::RunRecord.as_str(),
             Self::Unchecked(leaf) => &leaf.kind,
         }
     }
@@ -299,6 +314,9 @@ impl Leaf {
             Self::Retention(leaf) => Some(&leaf.ext),
             Self::Progress(leaf) => Some(&leaf.ext),
             Self::KeyChange(leaf) => Some(&leaf.ext),
+            Self::RunOpened(leaf) => Some(&leaf.ext),
+            Self::RunClosed(leaf) => Some(&leaf.ext),
+            Self::RunRecord(leaf) => Some(&leaf.ext),
             Self::Unchecked(_) => None,
         }
     }

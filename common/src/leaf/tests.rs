@@ -57,6 +57,26 @@ fn key_change() -> KeyChange {
     KeyChange::sign(KeyRole::Log, &signer(1), &signer(2), 8, 4)
 }
 
+fn closed(output: Option<Output>) -> RunClosed {
+    RunClosed {
+        boot: Id([1; 16]),
+        by: crate::unit::RunNamedBy::Header,
+        count: 2,
+        ended: 3,
+        ext: Extensions::new(),
+        first: 4,
+        isolation: Isolation { basis: IsolationBasis::Declared, level: IsolationLevel::OtherUser },
+        last: LastLeaf { hash: [5; 32], index: 6 },
+        output,
+        policy: Policy::Relaxed,
+        reason: ClosedReason::Crowded,
+        root: [7; 32],
+        run: Id([6; 16]),
+        sealed: 4,
+        started: 1,
+    }
+}
+
 fn samples() -> Vec<Leaf> {
     let clock = Clock { boottime: 5, wall: 6 };
     let boot = Id([1; 16]);
@@ -117,6 +137,22 @@ fn samples() -> Vec<Leaf> {
         progress(Vec::new(), &[4]),
         progress(vec![progressed(1)], &[]),
         Leaf::KeyChange(Box::new(key_change())),
+        Leaf::RunOpened(RunOpened {
+            boot,
+            ext: Extensions::new(),
+            previous: RunAfter { closed: [3; 32], run: Id([5; 16]) },
+            run: Id([6; 16]),
+            sealed: 4,
+        }),
+        Leaf::RunClosed(Box::new(closed(Some(Output { index: 6, root: [7; 32] })))),
+        Leaf::RunClosed(Box::new(closed(None))),
+        Leaf::RunRecord(RunRecord {
+            boot,
+            ext: Extensions::new(),
+            record: [8; 32],
+            run: Id([6; 16]),
+            sealed: 4,
+        }),
     ]
 }
 
@@ -312,7 +348,7 @@ proptest! {
     }
 
     #[test]
-    fn an_edited_leaf_is_refused_or_its_own_canonical_text(which in 0_usize..7, at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+    fn an_edited_leaf_is_refused_or_its_own_canonical_text(which in 0_usize..11, at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
         let mut bytes = samples()[which].encode().unwrap();
         let at = at.index(bytes.len());
         bytes[at] = byte;

@@ -25,6 +25,12 @@ words! {
         Progress = "progress",
         /// One key took the place of another.
         KeyChange = "key-change",
+        /// A run that goes on under a name another run had.
+        RunOpened = "run-opened",
+        /// A run that is over.
+        RunClosed = "run-closed",
+        /// A signed record of a run.
+        RunRecord = "run-record",
     }
 }
 
@@ -35,6 +41,42 @@ words! {
         Log = "log",
         /// Run records.
         RunRecord = "run-record",
+    }
+}
+
+words! {
+    /// Why a run was closed.
+    ClosedReason {
+        /// The connection that it stood for ended.
+        ConnectionEnded = "connection_ended",
+        /// No exchange of its name came for a while.
+        Idle = "idle",
+        /// Too many names were in use at once.
+        Crowded = "crowded",
+        /// The gateway stopped in good order.
+        Stopped = "stopped",
+    }
+}
+
+words! {
+    /// How far the keys of the gateway are from the app.
+    IsolationLevel {
+        /// The app may run as the user that can read the keys.
+        SameUser = "same_user",
+        /// The app runs as another user.
+        OtherUser = "other_user",
+        /// The keys are held by a signer outside the gateway.
+        ExternalSigner = "external_signer",
+    }
+}
+
+words! {
+    /// Where the gateway knows the isolation from.
+    IsolationBasis {
+        /// Nobody said: the worst is assumed.
+        Assumed = "assumed",
+        /// The operator's configuration says so.
+        Declared = "declared",
     }
 }
 
@@ -151,12 +193,9 @@ words! {
 }
 
 /// Kinds that later versions fill; a verifier of this version reports them as not checked.
-pub const RESERVED_KINDS: [&str; 16] = [
+pub const RESERVED_KINDS: [&str; 13] = [
     "connection",
     "opaque",
-    "run-opened",
-    "run-closed",
-    "run-record",
     "coverage-armed",
     "coverage-heartbeat",
     "coverage-closed",

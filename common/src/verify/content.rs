@@ -108,7 +108,7 @@ pub fn check_prefix(
 }
 
 /// Fixed pieces have one length; how many events make a group is the gateway's choice.
-fn cut_as_said(sealed: &Body, tuple: &Tuple) -> bool {
+pub(crate) fn cut_as_said(sealed: &Body, tuple: &Tuple) -> bool {
     match (sealed.dialect, UnitKind::from_number(tuple.kind)) {
         (Dialect::Bytes, Some(UnitKind::Bytes)) => {
             tuple.length == sealed.length.saturating_sub(tuple.offset).min(PIECE)

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::numbers::Numbers;
+use super::runs::Runs;
 use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
     Adopted, Body, Exchange, Gap, Heartbeat, KeyChange, KeyRole, Leaf, Outcome, Prefix, Previous,
-    Progress, ProgressEntry, Ranges, Restart, Retention, RunLink,
+    Progress, ProgressEntry, Ranges, Restart, Retention,
 };
 use crate::tree::Hash;
 
@@ -23,8 +24,8 @@ pub(super) struct History {
     boots: HashMap<Id, Boot>,
     /// The boot of the latest restart leaf.
     current: Option<Id>,
-    /// Each run's last position and the hash of the leaf there.
-    runs: HashMap<Id, (u64, Hash)>,
+    /// What the runs are.
+    runs: Runs,
     /// A heartbeat whose further parts are to come.
     split: Option<Heartbeat>,
 }
@@ -44,12 +45,12 @@ struct Boot {
 }
 
 /// A rule that a leaf breaks, and how.
-type Broken = (What, String);
+pub(super) type Broken = (What, String);
 
 impl History {
     /// Before the first leaf of the log of this origin.
     pub(super) fn new(origin: &str) -> Self {
-        Self { origin: origin.to_owned(), ..Self::default() }
+        Self { origin: origin.to_owned(), runs: Runs::new(origin), ..Self::default() }
     }
 
     /// Takes the next leaf.
@@ -61,8 +62,9 @@ impl History {
             report.find(What::Time, Place::Leaf(index), detail);
         }
         self.sealed = self.sealed.max(leaf.sealed());
-        let result = self.split_goes_on(leaf).and_then(|()| match leaf {
-            Leaf::Exchange(leaf) => self.exchange(leaf, hash),
+        let fits = self.split_goes_on(leaf).and_then(|()| self.runs.fits(leaf));
+        let result = fits.and_then(|()| match leaf {
+            Leaf::Exchange(leaf) => self.exchange(leaf, hash, index),
             Leaf::Restart(leaf) => self.restart(leaf),
             Leaf::Heartbeat(leaf) => self.heartbeat(leaf),
             Leaf::Gap(leaf) => self.gap(leaf),
@@ -70,6 +72,15 @@ impl History {
             Leaf::Retention(leaf) => self.retention(leaf, index),
             Leaf::Progress(leaf) => self.progress(leaf),
             Leaf::KeyChange(leaf) => self.key_change(leaf, index),
+            Leaf::RunOpened(leaf) => {
+                self.speaker(leaf.boot).map(drop).and_then(|()| self.runs.opened(leaf))
+            }
+            Leaf::RunClosed(leaf) => {
+                self.speaker(leaf.boot).map(drop).and_then(|()| self.runs.closed(leaf, hash, index))
+            }
+            Leaf::RunRecord(leaf) => {
+                self.speaker(leaf.boot).map(drop).and_then(|()| self.runs.record(leaf))
+            }
             Leaf::Unchecked(_) => Ok(()),
         });
         if let Err((what, detail)) = result {
@@ -80,7 +91,7 @@ impl History {
     /// Step 9.9, after the last leaf.
     pub(super) fn finish(&self, report: &mut Report) {
         report.counts.boots = to_u64(self.boots.len());
-        report.counts.runs = to_u64(self.runs.len());
+        report.counts.runs = to_u64(self.runs.count());
         if let Some(split) = &self.split {
             let detail = format!("the log ends after part {} of {}", split.part, split.parts);
             report.find(What::Heartbeat, Place::Log, detail);
@@ -135,9 +146,9 @@ impl History {
     }
 
     /// Steps 9.3 to 9.5: times in order, each number once, each run a chain.
-    fn exchange(&mut self, leaf: &Exchange, hash: Hash) -> Result<(), Broken> {
+    fn exchange(&mut self, leaf: &Exchange, hash: Hash, index: u64) -> Result<(), Broken> {
         // The run goes on from this leaf even if another rule is broken, to report each break once.
-        let run = self.run(&leaf.run, hash);
+        let run = self.runs.exchange(leaf, hash, index);
         if leaf.started > leaf.ended || leaf.ended > leaf.sealed {
             let (started, ended, sealed) = (leaf.started, leaf.ended, leaf.sealed);
             let detail =
@@ -176,21 +187,6 @@ impl History {
             }
         }
         run
-    }
-
-    fn run(&mut self, link: &RunLink, hash: Hash) -> Result<(), Broken> {
-        let last = self.runs.insert(link.id, (link.position, hash));
-        let expected = last.map_or(1, |(position, _)| position + 1);
-        if link.position != expected {
-            let detail =
-                format!("position {} of run {} where {expected} belongs", link.position, link.id);
-            return broken(What::Run, detail);
-        }
-        if link.previous != last.map(|(_, hash)| hash) {
-            let detail = format!("does not name the leaf before it in run {}", link.id);
-            return broken(What::Run, detail);
-        }
-        Ok(())
     }
 
     /// Step 9.6: parts of one heartbeat lie side by side.
@@ -353,7 +349,7 @@ fn begins_with(leaf: &Exchange, earlier: &ProgressEntry) -> Result<(), Broken> {
     broken(What::Progress, detail)
 }
 
-fn broken<T>(what: What, detail: String) -> Result<T, Broken> {
+pub(super) fn broken<T>(what: What, detail: String) -> Result<T, Broken> {
     Err((what, detail))
 }
 

@@ -12,14 +12,19 @@ mod names;
 mod numbers;
 mod render;
 mod report;
+mod runs;
 mod signatures;
 #[cfg(test)]
 mod tests;
 mod walk;
 mod witnessed;
 
+pub(crate) use runs::as_its_leaves_say;
+
+pub(crate) use content::cut_as_said;
 pub use content::{ContentError, check_body, check_prefix, check_unit};
 pub use files::{FileError, LogFiles};
+pub(crate) use render::{UNWITNESSED, object, plural, text, utc};
 pub use report::{Bodies, Check, Counts, Finding, Place, Report, Verdict, What};
 pub use witnessed::{Cosignature, Witnessed, WitnessedError};
 
@@ -93,7 +98,7 @@ fn run(
         report.find(What::Missing, Place::file(CHECKPOINT), "the log has no checkpoint");
         return Ok(());
     };
-    let Some(signed) = checkpoint(&bytes, trust, report) else { return Ok(()) };
+    let Some(signed) = signed(&bytes, trust, report) else { return Ok(()) };
     let mut leaves = Leaves::new(&signed.checkpoint.origin);
     // Where witnesses saw the log, the root is taken on the way.
     let mark = trust.cosigned.and_then(|bytes| {
@@ -111,8 +116,21 @@ fn run(
     walked.map(drop)
 }
 
+/// Steps 1 to 3 of a checkpoint that stands without its log: the note, the checkpoint in it, the
+/// signatures on it.
+pub(crate) fn checkpoint(
+    bytes: &[u8],
+    keys: &[PublicKey],
+    report: &mut Report,
+) -> Option<Checkpoint> {
+    let trust = Trust { keys, ..Trust::default() };
+    let signed = signed(bytes, &trust, report)?;
+    signed.check(&trust, &[], report);
+    Some(signed.checkpoint)
+}
+
 /// Steps 1 and 2: the note, and the checkpoint in it.
-fn checkpoint(bytes: &[u8], trust: &Trust<'_>, report: &mut Report) -> Option<Signed> {
+fn signed(bytes: &[u8], trust: &Trust<'_>, report: &mut Report) -> Option<Signed> {
     let place = || Place::file(CHECKPOINT);
     // Step 1.
     let note = match Note::parse(bytes) {

@@ -8,7 +8,8 @@ use crate::json::Value;
 use crate::leaf::{KeyChange, KeyRole};
 
 /// Nobody but the log's own key vouches for a log without cosignatures.
-const UNWITNESSED: &str = "unwitnessed: the holder of the log key could have rewritten this";
+pub(crate) const UNWITNESSED: &str =
+    "unwitnessed: the holder of the log key could have rewritten this";
 
 impl Report {
     /// Plain lines; the first one is the verdict. Colour is the caller's affair.
@@ -207,15 +208,15 @@ impl Report {
     }
 }
 
-fn object<'a, const N: usize>(members: [(&'a str, Value<'a>); N]) -> Value<'a> {
+pub(crate) fn object<'a, const N: usize>(members: [(&'a str, Value<'a>); N]) -> Value<'a> {
     Value::Object(members.into_iter().map(|(name, value)| (name.into(), value)).collect())
 }
 
-fn text<'a>(text: impl Into<Cow<'a, str>>) -> Value<'a> {
+pub(crate) fn text<'a>(text: impl Into<Cow<'a, str>>) -> Value<'a> {
     Value::String(text.into())
 }
 
-fn number(number: u64) -> Value<'static> {
+pub(crate) fn number(number: u64) -> Value<'static> {
     Value::Integer(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
@@ -223,12 +224,12 @@ fn to_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-fn plural(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// A time as UTC to the second, by the proleptic Gregorian calendar.
-fn utc(micros: u64) -> String {
+pub(crate) fn utc(micros: u64) -> String {
     let seconds = micros / 1_000_000;
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Counting from March of year 0 puts the leap day at a year's end; 400 years have 146,097 days.

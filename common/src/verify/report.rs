@@ -44,6 +44,10 @@ words! {
         Heartbeat = "heartbeat",
         /// A progress leaf and what follows do not fit each other.
         Progress = "progress",
+        /// A bundle is not the one archive of its content.
+        Archive = "bundle file",
+        /// A run record is not what the log says.
+        Record = "run record",
         /// The private store does not hold what a leaf commits to.
         Content = "content",
         /// A key change, or the key that should sign after it.
@@ -70,6 +74,8 @@ words! {
         Leaves = "times, boots, numbers and runs of all leaves",
         /// Step 12.
         Witnesses = "cosignatures of the policy's quorum",
+        /// Of a bundle: the run record.
+        Record = "run record's signature under a given key",
     }
 }
 
@@ -230,7 +236,7 @@ impl Report {
         }
     }
 
-    pub(super) fn find(&mut self, what: What, place: Place, detail: impl Into<String>) {
+    pub(crate) fn find(&mut self, what: What, place: Place, detail: impl Into<String>) {
         self.add(Finding { what, place, detail: detail.into() });
     }
 
@@ -239,12 +245,12 @@ impl Report {
         self.undecided.insert(reason);
     }
 
-    pub(super) fn ran(&mut self, check: Check) {
+    pub(crate) fn ran(&mut self, check: Check) {
         self.checks.push(check);
     }
 
     /// Counts a leaf; step 10 for kinds and extensions that this version does not check.
-    pub(super) fn count(&mut self, leaf: &Leaf) {
+    pub(crate) fn count(&mut self, leaf: &Leaf) {
         match self.counts.leaves.get_mut(leaf.kind()) {
             Some(count) => *count += 1,
             None => {

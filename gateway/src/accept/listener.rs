@@ -161,7 +161,7 @@ async fn connection(
         Some(false) => http1::serve(stream, Chunk::empty(), client, &journey, stop).await,
         None => prior_knowledge(stream, client, &journey, stop).await,
     }
-    journey.run_ended(run);
+    journey.connection_ended(run);
 }
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1 by the first bytes.

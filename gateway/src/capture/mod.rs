@@ -16,6 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustls::crypto::SecureRandom;
 use sealtap_common::encoding::Id;
+use sealtap_common::leaf::ClosedReason;
 pub use sealtap_common::leaf::{End, ErrorCode, Outcome};
 
 use self::heads::Heads;
@@ -151,10 +152,15 @@ impl Tap {
         self.write(self.timeline.now_us(), client, run, None, None, Bytes::new())
     }
 
-    /// Records that a client's connection, and the run it stood for, is over.
-    pub fn run_ended(&self, run: [u8; 16]) {
-        // Where the journal is down there is nothing to end: the run's exchanges are over too.
-        let _ = self.journal.note(kind::RUN_ENDED, &[&run]);
+    /// Records that a run is over; whether the journal took it.
+    pub fn run_ended(&self, run: [u8; 16], reason: ClosedReason) -> bool {
+        self.journal.note(kind::RUN_ENDED, &[&record::ending(&run, reason)]).is_ok()
+    }
+
+    /// Records that a run took over the name of one that is over.
+    pub fn run_opened(&self, run: [u8; 16], previous: [u8; 16]) {
+        // Where the journal is down no exchange of the new run gets a number either.
+        let _ = self.journal.note(kind::RUN_OPENED, &[&run, &previous]);
     }
 
     fn begin(

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use sealtap_common::leaf::ClosedReason;
 use serde::{Deserialize, Serialize};
 
 /// The journal's record kinds that belong to exchanges.
@@ -34,8 +35,10 @@ pub mod kind {
     pub const REQUEST_MARK: u8 = 12;
     /// When bytes of a session's response came that end a message: [`super::Marked`].
     pub const RESPONSE_MARK: u8 = 13;
-    /// A client connection is over, and with it the run it stood for: the run's id.
+    /// A run is over: its id, and why ([`super::run_ended`]).
     pub const RUN_ENDED: u8 = 10;
+    /// A run took over the name of one that is over: both ids ([`super::run_opened`]).
+    pub const RUN_OPENED: u8 = 20;
 }
 
 /// The direction of a body.
@@ -201,3 +204,44 @@ pub fn split_data(payload: &[u8]) -> Option<(u64, &[u8])> {
 
 /// Bytes in front of the body bytes in a data record: the offset.
 pub const DATA_PREFIX: usize = 8;
+
+/// The payload of [`kind::RUN_ENDED`].
+#[must_use]
+pub fn ending(run: &[u8; 16], reason: ClosedReason) -> Vec<u8> {
+    [run.as_slice(), reason.as_str().as_bytes()].concat()
+}
+
+/// Reads the payload of [`kind::RUN_ENDED`]; an id alone is that of a connection.
+#[must_use]
+pub fn run_ended(payload: &[u8]) -> Option<([u8; 16], ClosedReason)> {
+    let (run, reason) = payload.split_first_chunk::<16>()?;
+    let reason = match reason {
+        [] => ClosedReason::ConnectionEnded,
+        word => ClosedReason::parse(std::str::from_utf8(word).ok()?)?,
+    };
+    Some((*run, reason))
+}
+
+/// Reads the payload of [`kind::RUN_OPENED`]: the run that begins, and the one that had its name.
+#[must_use]
+pub fn run_opened(payload: &[u8]) -> Option<([u8; 16], [u8; 16])> {
+    let (run, previous) = payload.split_first_chunk::<16>()?;
+    Some((*run, previous.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_of_runs_are_read_back() {
+        for reason in ClosedReason::ALL {
+            assert_eq!(run_ended(&ending(&[7; 16], *reason)), Some(([7; 16], *reason)));
+        }
+        assert_eq!(run_ended(&[7; 16]), Some(([7; 16], ClosedReason::ConnectionEnded)));
+        assert_eq!(run_ended(&[7; 15]), None);
+        assert_eq!(run_ended(&[7; 17]), None);
+        assert_eq!(run_opened(&[7; 32]), Some(([7; 16], [7; 16])));
+        assert_eq!(run_opened(&[7; 31]), None);
+    }
+}

@@ -4,12 +4,14 @@
 //! standard error as what, where and what to do. Each command is one file; what a command does
 //! inside the gateway is handed in as [`Parts`], so that this folder depends on no stage.
 
+pub mod bundle;
 pub mod demo;
 mod exit;
 mod failure;
 pub mod keys;
 pub mod ls;
 mod output;
+pub mod runs;
 pub mod serve;
 pub mod show;
 pub mod verify;
@@ -44,6 +46,10 @@ pub struct Parts {
     pub show: fn(&show::Arguments, &mut Output<'_>) -> Outcome,
     /// Runs a witness until it is told to stop.
     pub witness: fn(&witness::Arguments, &mut Output<'_>) -> Outcome,
+    /// Lists runs.
+    pub runs: fn(&runs::Arguments, &mut Output<'_>) -> Outcome,
+    /// Writes one run into one file.
+    pub bundle: fn(&bundle::Arguments, &mut Output<'_>) -> Outcome,
 }
 
 /// Records the exact bytes of model and tool traffic, seals them, and lets anyone check it.
@@ -58,6 +64,7 @@ pub struct Parts {
         "  sealtap demo                      see the whole story, with no key and no network\n",
         "  sealtap serve                     listen on 127.0.0.1:4141 and record\n",
         "  sealtap ls                        what was recorded\n",
+        "  sealtap bundle RUN -o run.tar     one run in one file, to hand on\n",
         "  sealtap keys > keys.txt           the public keys, to give to whoever checks\n",
         "  sealtap verify sealtap-data --key keys.txt\n\n",
         "Exit codes:\n",
@@ -78,6 +85,8 @@ enum Command {
     Serve(serve::Arguments),
     Ls(ls::Arguments),
     Show(show::Arguments),
+    Runs(runs::Arguments),
+    Bundle(bundle::Arguments),
     Keys(keys::Arguments),
     Verify(verify::Arguments),
     Witness(witness::Arguments),
@@ -124,6 +133,8 @@ impl Command {
             Self::Serve(arguments) => (parts.serve)(arguments.start()?),
             Self::Ls(arguments) => (parts.ls)(&arguments, output),
             Self::Show(arguments) => (parts.show)(&arguments, output),
+            Self::Runs(arguments) => (parts.runs)(&arguments, output),
+            Self::Bundle(arguments) => (parts.bundle)(&arguments, output),
             Self::Keys(arguments) => keys::run(&arguments, output),
             Self::Verify(arguments) => verify::run(&arguments, output),
             Self::Witness(arguments) => (parts.witness)(&arguments, output),

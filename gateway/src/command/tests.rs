@@ -112,12 +112,15 @@ fn only_the_commands_that_exist_are_offered() {
     let mut names: Vec<String> =
         Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
     names.sort();
-    assert_eq!(names, ["demo", "keys", "ls", "serve", "show", "verify", "witness"]);
+    let all = ["bundle", "demo", "keys", "ls", "runs", "serve", "show", "verify", "witness"];
+    assert_eq!(names, all);
     for line in [
         "sealtap run",
         "sealtap ls extra",
         "sealtap show",
         "sealtap verify",
+        "sealtap bundle r",
+        "sealtap runs extra",
         "sealtap show x --json --body request",
     ] {
         assert!(parse(line).unwrap_err().use_stderr(), "{line}");

@@ -1,13 +1,14 @@
 //! `sealtap verify`: check a record offline.
 
-use std::io::{ErrorKind, Write};
+use std::fs::File;
+use std::io::{BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anstyle::AnsiColor;
 use clap::Args;
+use sealtap_common::bundle::{self, TrustedKeys};
 use sealtap_common::directory::{cosigned, verify_directory_under};
-use sealtap_common::keyring::log_key;
-use sealtap_common::note::PublicKey;
+use sealtap_common::keyring::trusted;
 use sealtap_common::policy::Policy;
 use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Trust, Verdict};
 
@@ -15,10 +16,11 @@ use super::{Exit, Failure, Outcome, Output};
 use crate::data::DataDir;
 use crate::store::audit;
 
-/// Check a log or data directory offline: every byte, every leaf, the signature.
+/// Check a bundle, a log or a data directory offline: every byte, every leaf, the signatures.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The key must come to you by another way than the record; one found inside PATH is never trusted.
+  sealtap verify run.tar --key keys.txt
   sealtap verify sealtap-data --key keys.txt
   sealtap verify ./published-log --key example.com/sealtap+1a2b3c4d+AZ...
 With the witnesses you trust (C2SP tlog-policy), it says who saw the log, and when:
@@ -29,7 +31,7 @@ Exit codes:
   1  not valid; every finding is named
   2  could not be decided; with no key: \"intact, key not pinned\"; without the policy's quorum")]
 pub struct Arguments {
-    /// A log directory or a data directory
+    /// A bundle, a log directory or a data directory
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// A key to trust: a vkey, or a file with what `sealtap keys` prints; repeatable
@@ -48,12 +50,30 @@ pub struct Arguments {
 
 /// Verifies what lies at the path; the exit code is the verdict.
 pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
-    let keys = arguments.keys.iter().map(|given| key(given)).collect::<Result<Vec<_>, _>>()?;
+    let mut keys = TrustedKeys::default();
+    arguments.keys.iter().try_for_each(|given| key(given, &mut keys))?;
     let policy = arguments.policy.as_deref().map(policy).transpose()?;
-    let report = report(arguments, &keys, policy.as_ref())?;
+    let (verdict, json, lines) = if arguments.path.is_file() {
+        if policy.is_some() || arguments.cosigned.is_some() {
+            return Err(Failure::new("--policy and --cosigned are for a log, and this is a file")
+                .at(arguments.path.display().to_string())
+                .fix("give a bundle with --key alone, or the log's directory")
+                .exit_with(Exit::Undecided));
+        }
+        let file = File::open(&arguments.path).map_err(|error| {
+            Failure::new(format!("cannot read the bundle: {error}"))
+                .at(arguments.path.display().to_string())
+                .exit_with(Exit::Undecided)
+        })?;
+        let report = bundle::verify(BufReader::new(file), &keys);
+        (report.verdict(), report.to_json(), report.lines())
+    } else {
+        let report = report(arguments, &keys, policy.as_ref())?;
+        (report.verdict(), report.to_json(), report.lines())
+    };
     let written = match arguments.json {
-        true => writeln!(output.exact(), "{}", report.to_json()),
-        false => text(&mut output.styled(), &report),
+        true => writeln!(output.exact(), "{json}"),
+        false => text(&mut output.styled(), verdict, &lines),
     };
     match written.and_then(|()| output.exact().flush()) {
         // The verdict must reach whoever asks for the exit code, read or not: a broken pipe is not
@@ -63,7 +83,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
         }
         _ => {}
     }
-    Ok(match report.verdict() {
+    Ok(match verdict {
         Verdict::Valid => Exit::Done,
         Verdict::Invalid => Exit::Failed,
         Verdict::Undecided => Exit::Undecided,
@@ -73,7 +93,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
 /// Verifies the log at `path`, or the one inside a data directory.
 fn report(
     arguments: &Arguments,
-    keys: &[PublicKey],
+    keys: &TrustedKeys,
     policy: Option<&Policy>,
 ) -> Result<Report, Failure> {
     let path = arguments.path.as_path();
@@ -83,10 +103,12 @@ fn report(
     } else if inside.is_dir() {
         (inside, Bodies::NotChecked)
     } else {
-        return Err(Failure::new("nothing to verify: neither a log nor a data directory")
-            .at(path.display().to_string())
-            .fix("give a directory that holds `checkpoint`, or one that holds `log`")
-            .exit_with(Exit::Undecided));
+        return Err(Failure::new(
+            "nothing to verify: neither a log nor a data directory, nor a bundle",
+        )
+        .at(path.display().to_string())
+        .fix("give a directory that holds `checkpoint`, one that holds `log`, or a bundle")
+        .exit_with(Exit::Undecided));
     };
     // Before the log, which may grow meanwhile.
     let beside = match &arguments.cosigned {
@@ -96,7 +118,7 @@ fn report(
         })?,
         None => None,
     };
-    let trust = Trust { keys, policy, cosigned: beside.as_deref() };
+    let trust = Trust { keys: &keys.log, policy, cosigned: beside.as_deref() };
     let (mut report, ()) = verify_directory_under(&log, &trust, || ());
     report.bodies = bodies;
     // A log that does not hold says nothing of the store.
@@ -107,14 +129,14 @@ fn report(
 }
 
 /// The report in lines, the verdict first and in its colour.
-fn text(output: &mut dyn Write, report: &Report) -> std::io::Result<()> {
-    let style = match report.verdict() {
+fn text(output: &mut dyn Write, verdict: Verdict, lines: &[String]) -> std::io::Result<()> {
+    let style = match verdict {
         Verdict::Valid => AnsiColor::Green,
         Verdict::Invalid => AnsiColor::Red,
         Verdict::Undecided => AnsiColor::Yellow,
     };
     let style = style.on_default().bold();
-    for (index, line) in report.lines().iter().enumerate() {
+    for (index, line) in lines.iter().enumerate() {
         match index {
             0 => writeln!(output, "{style}{line}{style:#}")?,
             _ => writeln!(output, "{line}")?,
@@ -140,10 +162,10 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
         .exit_with(Exit::Undecided)
 }
 
-/// A key given as itself or as a file. A key's name may hold slashes, so a vkey is tried first.
-fn key(given: &str) -> Result<PublicKey, Failure> {
-    let not_a_key = match PublicKey::parse(given) {
-        Ok(key) => return Ok(key),
+/// Adds a key given as itself or as a file. A key's name may hold slashes, so a vkey is tried first.
+fn key(given: &str, keys: &mut TrustedKeys) -> Result<(), Failure> {
+    let not_a_key = match trusted(given, keys) {
+        Ok(()) => return Ok(()),
         Err(error) => error,
     };
     let failed = |what: String| {
@@ -153,7 +175,9 @@ fn key(given: &str) -> Result<PublicKey, Failure> {
             .exit_with(Exit::Undecided)
     };
     match std::fs::read_to_string(given) {
-        Ok(text) => log_key(&text).map_err(|error| failed(format!("no key to trust: it {error}"))),
+        Ok(text) => {
+            trusted(&text, keys).map_err(|error| failed(format!("no key to trust: it {error}")))
+        }
         Err(error) => {
             Err(failed(format!("neither a vkey ({not_a_key}) nor a readable file ({error})")))
         }

@@ -33,6 +33,7 @@ pub const TOP: Keys = Keys {
         "retention",
         "witness",
         "timestamp",
+        "runs",
     ],
 };
 
@@ -63,6 +64,9 @@ pub const LOG: Keys = Keys { section: "log", keys: &["checkpoint", "heartbeat", 
 /// `[journal]`
 pub const JOURNAL: Keys = Keys { section: "journal", keys: &["file_size", "pending"] };
 
+/// `[runs]`
+pub const RUNS: Keys = Keys { section: "runs", keys: &["idle", "apps"] };
+
 /// `[observe]`
 pub const OBSERVE: Keys =
     Keys { section: "observe", keys: &["enabled", "listen", "log_late", "disk_left", "messages"] };
@@ -80,7 +84,7 @@ pub const TIMESTAMP: Keys = Keys { section: "timestamp", keys: &["url", "ca", "i
 /// Every section.
 pub const KEYS: &[Keys] = &[
     TOP, TLS, UPSTREAM, TIMEOUTS, LIMITS, SECRETS, FORWARDED, LOG, JOURNAL, OBSERVE, RETENTION,
-    WITNESS, TIMESTAMP,
+    WITNESS, TIMESTAMP, RUNS,
 ];
 
 impl Keys {

@@ -70,6 +70,8 @@ pub struct Config {
     pub witness: Option<Witness>,
     /// Where timestamp tokens come from; `None` gets none.
     pub timestamp: Option<Timestamp>,
+    /// When runs are over, and what their records say of the keys.
+    pub runs: Runs,
 }
 
 /// PEM files of the listener.
@@ -292,6 +294,30 @@ pub struct Retention {
     pub max_bytes: Option<u64>,
 }
 
+/// Runs and their records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runs {
+    /// A named run is over when none of its exchanges has been open for so long.
+    pub idle: Duration,
+    /// As whom the apps run, if the operator says so.
+    pub apps: Option<Apps>,
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(300), apps: None }
+    }
+}
+
+/// As whom the apps run, as the operator says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Apps {
+    /// As the gateway's own user, who can read its keys.
+    SameUser,
+    /// As others, who cannot.
+    OtherUser,
+}
+
 /// The address that is listened on when nothing else is said.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4141);
 
@@ -320,6 +346,7 @@ impl Default for Config {
             retention: Retention::default(),
             witness: None,
             timestamp: None,
+            runs: Runs::default(),
         }
     }
 }

@@ -9,7 +9,9 @@ use super::error::{ConfigError, ProblemKind};
 use super::section::{Faults, Section};
 use super::upstream::{Protocol, Scheme, UpstreamConfig, Url, check_name};
 use super::values::{self, ADDRESS, DURATION, DURATION_OR_NONE, SIZE};
-use super::{Capture, Config, Durability, MessageForm, OnConflict, Timestamp, Tls, Witness, keys};
+use super::{
+    Apps, Capture, Config, Durability, MessageForm, OnConflict, Timestamp, Tls, Witness, keys,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -93,6 +95,12 @@ impl Reader<'_> {
             set(&mut config.log.heartbeat, duration(&section, "heartbeat", &(SECOND..=HOUR)));
             let progress = Duration::from_millis(100)..=HOUR;
             set(&mut config.log.progress, duration(&section, "progress", &progress));
+        }
+        if let Some(section) = top.section("runs", &keys::RUNS) {
+            let range = Duration::from_millis(100)..=24 * HOUR;
+            set(&mut config.runs.idle, duration(&section, "idle", &range));
+            let apps = [("same-user", Apps::SameUser), ("other-user", Apps::OtherUser)];
+            config.runs.apps = choice(&section, "apps", &apps);
         }
         if let Some(section) = top.section("journal", &keys::JOURNAL) {
             let size = |key: &str, range: std::ops::RangeInclusive<u64>| {

@@ -28,7 +28,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use run::{By, RunName};
-pub use runs::Runs;
+pub use runs::{Held, Runs, Told};
 
 use crate::route::absolute;
 use crate::wire::message::{Fields, RequestHead};

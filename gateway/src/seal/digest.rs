@@ -10,22 +10,31 @@ use std::time::Duration;
 
 use sealtap_common::commit::{Body, Unit};
 use sealtap_common::leaf::{
-    End, ErrorCode, GapReason, Outcome, Policy, ProgressEntry, Ranges, Source,
+    ClosedReason, End, ErrorCode, GapReason, Outcome, Policy, ProgressEntry, Ranges, Source,
 };
+use sealtap_common::unit::RunNamedBy;
 
 use super::pins::Held;
+use super::run::UnderWay;
 use super::sealed::{SealedBody, SealedUnit};
 use super::under_way::{Exchange, Told};
 use crate::capture::journal::{Batch, RESUMED, Reason, RecordRef, Resumed};
-use crate::capture::record::{Closed, Opened, kind};
+use crate::capture::record::{Closed, Opened, kind, run_ended, run_opened};
 
 /// What the records say.
 #[derive(Debug)]
 pub enum Event {
     /// An exchange is over.
     Exchange(Box<Digested>),
-    /// A run that a connection stood for is over.
-    RunEnded([u8; 16]),
+    /// A run goes on under the name of one that is closed.
+    RunOpened {
+        /// The run that begins.
+        run: [u8; 16],
+        /// The run that had its name.
+        previous: [u8; 16],
+    },
+    /// A run is over, and so are all of its exchanges.
+    RunEnded([u8; 16], ClosedReason),
     /// The journal had stopped taking records.
     Gap(Gap),
 }
@@ -56,6 +65,8 @@ pub struct Digested {
     pub id: [u8; 16],
     /// Its run's id.
     pub run: [u8; 16],
+    /// What delimited its run.
+    pub run_by: RunNamedBy,
     /// The journal file that its first record is in.
     pub first_file: u64,
     /// When it started, in microseconds since the Unix epoch.
@@ -92,6 +103,7 @@ pub struct Digest {
     begun: Vec<(Held, u64)>,
     /// Bytes of the records of what is open.
     bytes: u64,
+    runs: UnderWay,
 }
 
 impl Digest {
@@ -148,6 +160,9 @@ impl Digest {
         for (_, exchange) in std::mem::take(&mut self.open) {
             emit(Event::Exchange(Box::new(exchange.finish(None))));
         }
+        for (run, reason) in self.runs.all_left() {
+            emit(Event::RunEnded(run, reason));
+        }
     }
 
     /// Ends everything under way when the journal comes back after an outage, its first records in
@@ -163,6 +178,9 @@ impl Digest {
             }
             emit(Event::Exchange(Box::new(exchange.finish(None))));
         }
+        for (run, reason) in self.runs.all_left() {
+            emit(Event::RunEnded(run, reason));
+        }
     }
 
     fn record(&mut self, boot: [u8; 16], record: &RecordRef<'_>, emit: &mut impl FnMut(Event)) {
@@ -171,6 +189,7 @@ impl Digest {
             kind::OPENED => {
                 self.highest = self.highest.max(number);
                 if let Ok(opened) = postcard::from_bytes::<Opened<'_>>(record.payload) {
+                    self.runs.begun(opened.run);
                     self.begun.push((Held::Exchange((boot, number)), record.at.file));
                     let mut exchange = Exchange::new(boot, number, record.at.file, &opened);
                     exchange.bytes = u64::from(record.at.length);
@@ -182,12 +201,23 @@ impl Digest {
                 if let Some(exchange) = self.open.remove(&number) {
                     self.bytes = self.bytes.saturating_sub(exchange.bytes);
                     let closed = postcard::from_bytes::<Closed<'_>>(record.payload).ok();
+                    let run = exchange.run();
                     emit(Event::Exchange(Box::new(exchange.finish(closed))));
+                    if let Some(reason) = self.runs.left(run) {
+                        emit(Event::RunEnded(run, reason));
+                    }
+                }
+            }
+            kind::RUN_OPENED => {
+                if let Some((run, previous)) = run_opened(record.payload) {
+                    emit(Event::RunOpened { run, previous });
                 }
             }
             kind::RUN_ENDED => {
-                if let Ok(run) = record.payload.try_into() {
-                    emit(Event::RunEnded(run));
+                if let Some((run, reason)) = run_ended(record.payload)
+                    && self.runs.ended(run, reason)
+                {
+                    emit(Event::RunEnded(run, reason));
                 }
             }
             RESUMED => {

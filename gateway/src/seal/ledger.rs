@@ -3,19 +3,17 @@
 //! Leaves are made by one thread, so that `sealed` never runs backwards and every leaf of a run
 //! can name the one before it.
 
-use std::collections::HashMap;
-
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{
-    Adopted, Clock, EncodeError, Exchange, Extensions, GapAction, Heartbeat, Leaf, Limit, Policy,
-    Previous, Progress, ProgressEntry, Ranges, Request, Response, Restart, Retention, RunLink,
-    Source,
+    Adopted, Clock, ClosedReason, EncodeError, Exchange, Extensions, GapAction, Heartbeat, Leaf,
+    Limit, Policy, Previous, Progress, ProgressEntry, Ranges, Request, Response, Restart,
+    Retention, Source,
 };
-use sealtap_common::tree::{Hash, leaf_hash};
 use sealtap_common::websocket::EXTENSION;
 
 use super::digest::{Digested, Gap};
 use super::pins::Held;
+use super::run::{ClosedRun, Runs, SealedRecord};
 use super::sealed::{SealedExchange, Slot};
 use crate::clock::{Reading, Timeline};
 
@@ -51,8 +49,6 @@ pub enum Happening {
         /// Its size then.
         size: u64,
     },
-    /// A run that a connection stood for is over.
-    RunEnded([u8; 16]),
     /// The store is about to let go of contents.
     Retention {
         /// The leaves whose exchanges they belong to.
@@ -67,6 +63,15 @@ pub enum Happening {
         /// The numbers of the others.
         unchanged: Ranges,
     },
+    /// A run goes on under the name of one that is closed.
+    RunOpened {
+        /// The run that begins.
+        run: [u8; 16],
+        /// The run that had its name.
+        previous: [u8; 16],
+    },
+    /// A run is over: all of its exchanges came before.
+    RunEnded([u8; 16], ClosedReason),
 }
 
 /// A leaf that is not in the log yet.
@@ -78,6 +83,15 @@ pub struct Entry {
     pub exchange: Option<Box<Digested>>,
     /// The outage that it tells of, which the journal keeps until then.
     pub gap: Option<Held>,
+    /// The run record that this leaf seals.
+    pub record: Option<Box<SealedRecord>>,
+}
+
+impl Entry {
+    /// A leaf that only says something.
+    fn of(leaf: Vec<u8>) -> Self {
+        Self { leaf, exchange: None, gap: None, record: None }
+    }
 }
 
 /// Makes leaves.
@@ -87,22 +101,23 @@ pub struct Ledger {
     policy: Policy,
     timeline: Timeline,
     sealed: u64,
-    /// Position and leaf hash of each run's last leaf.
-    runs: HashMap<[u8; 16], (u64, Hash)>,
+    /// The index that the next leaf will have.
+    next: u64,
+    runs: Runs,
 }
 
 impl Ledger {
-    /// A ledger for `boot`. `sealed` is the time of the log's last leaf, `runs` where the runs stand
-    /// that exchanges of an earlier boot may still belong to.
+    /// A ledger for `boot` of a log with `size` leaves. `sealed` is the time of the last one.
     #[must_use]
     pub fn new(
         boot: [u8; 16],
         policy: Policy,
         timeline: Timeline,
         sealed: u64,
-        runs: HashMap<[u8; 16], (u64, Hash)>,
+        size: u64,
+        runs: Runs,
     ) -> Self {
-        Self { boot: Id(boot), policy, timeline, sealed, runs }
+        Self { boot: Id(boot), policy, timeline, sealed, next: size, runs }
     }
 
     /// The leaves of one happening; none where it only ends something.
@@ -111,15 +126,25 @@ impl Ledger {
     ///
     /// A leaf does not fit the format, which nothing that comes from the journal can cause.
     pub fn enter(&mut self, happening: Happening) -> Result<Vec<Entry>, EncodeError> {
+        let entries = self.leaves(happening)?;
+        self.next = self.next.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX));
+        Ok(entries)
+    }
+
+    fn leaves(&mut self, happening: Happening) -> Result<Vec<Entry>, EncodeError> {
         let mut told = None;
         let leaf = match happening {
-            Happening::Exchange(digested) => return Ok(vec![self.exchange(digested)?]),
-            Happening::RunEnded(run) => {
-                self.runs.remove(&run);
+            Happening::Exchange(digested) => return self.exchange(digested),
+            Happening::RunOpened { run, previous } => {
+                self.runs.took_over(run, previous);
                 return Ok(Vec::new());
             }
+            Happening::RunEnded(run, reason) => return self.close(run, reason, self.next),
             Happening::Heartbeat { highest, open, closing } => {
-                return self.heartbeat(highest, &open, closing);
+                // The last word of a boot stands behind the last word of each of its runs.
+                let mut entries = if closing { self.close_all()? } else { Vec::new() };
+                entries.extend(self.heartbeat(highest, &open, closing)?);
+                return Ok(entries);
             }
             Happening::Progress { entries, unchanged } => {
                 return self.progress(&entries, &unchanged);
@@ -159,10 +184,37 @@ impl Ledger {
                 sealed: self.now(0),
             }),
         };
-        Ok(vec![Entry { leaf: leaf.encode()?, exchange: None, gap: told }])
+        Ok(vec![Entry { gap: told, ..Entry::of(leaf.encode()?) }])
     }
 
-    fn exchange(&mut self, digested: Box<Digested>) -> Result<Entry, EncodeError> {
+    /// The leaves that end a run, the first of which will stand at `index`.
+    fn close(
+        &mut self,
+        run: [u8; 16],
+        reason: ClosedReason,
+        index: u64,
+    ) -> Result<Vec<Entry>, EncodeError> {
+        let sealed = self.now(0);
+        let Some(ended) = self.runs.close(run, reason, sealed, index)? else {
+            return Ok(Vec::new());
+        };
+        let ClosedRun { closed, leaf, record } = ended;
+        let record = Some(Box::new(record));
+        Ok(vec![Entry::of(closed), Entry { record, ..Entry::of(leaf) }])
+    }
+
+    fn close_all(&mut self) -> Result<Vec<Entry>, EncodeError> {
+        let mut entries = Vec::new();
+        let mut index = self.next;
+        for run in self.runs.all() {
+            let closed = self.close(run, ClosedReason::Stopped, index)?;
+            index = index.saturating_add(u64::try_from(closed.len()).unwrap_or(u64::MAX));
+            entries.extend(closed);
+        }
+        Ok(entries)
+    }
+
+    fn exchange(&mut self, digested: Box<Digested>) -> Result<Vec<Entry>, EncodeError> {
         let unit = |slot: Slot| {
             let found = digested.units.iter().find(|(unit, _)| unit.slot == slot);
             found.map(|(_, unit)| *unit)
@@ -186,14 +238,13 @@ impl Ledger {
             source,
             trailers: unit(Slot::ResponseTrailers),
         });
-        let last = self.runs.get(&digested.run);
-        let run = RunLink {
-            id: Id(digested.run),
-            position: last.map_or(1, |(position, _)| position.saturating_add(1)),
-            previous: last.map(|(_, hash)| *hash),
-        };
         let messages = unit(Slot::Messages).map(|unit| (EXTENSION.to_owned(), unit.root));
         let ext: Extensions = messages.into_iter().collect();
+        let sealed = self.now(digested.ended_us);
+        let mut entries = Vec::with_capacity(1);
+        if let Some(leaf) = self.runs.opening(digested.run, sealed)? {
+            entries.push(Entry::of(leaf));
+        }
         let leaf = Exchange {
             boot: Id(digested.boot),
             context: digested.context,
@@ -206,13 +257,15 @@ impl Ledger {
             policy: digested.policy,
             request,
             response,
-            run,
-            sealed: self.now(digested.ended_us),
+            run: self.runs.link(digested.run),
+            sealed,
             started: digested.started_us,
         };
-        let leaf = leaf.encode()?;
-        self.runs.insert(digested.run, (run.position, leaf_hash(&leaf)));
-        Ok(Entry { leaf, exchange: Some(digested), gap: None })
+        let bytes = leaf.encode()?;
+        let index = self.next.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX));
+        self.runs.push(&leaf, digested.run_by, &bytes, index);
+        entries.push(Entry { exchange: Some(digested), ..Entry::of(bytes) });
+        Ok(entries)
     }
 
     fn heartbeat(
@@ -240,7 +293,7 @@ impl Ledger {
                 parts,
                 sealed: self.now(0),
             });
-            entries.push(Entry { leaf: leaf.encode()?, exchange: None, gap: None });
+            entries.push(Entry::of(leaf.encode()?));
         }
         Ok(entries)
     }
@@ -260,7 +313,7 @@ impl Ledger {
         for (entries, unchanged) in changed.chain(silent) {
             let (boot, ext, sealed) = (self.boot, Extensions::new(), self.now(0));
             let leaf = Leaf::Progress(Progress { boot, entries, ext, sealed, unchanged });
-            leaves.push(Entry { leaf: leaf.encode()?, exchange: None, gap: None });
+            leaves.push(Entry::of(leaf.encode()?));
         }
         Ok(leaves)
     }

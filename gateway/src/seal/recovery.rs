@@ -100,7 +100,7 @@ pub fn recover(
             },
         },
         Event::Gap(gap) => gaps.push(gap),
-        Event::RunEnded(_) => {}
+        Event::RunOpened { .. } | Event::RunEnded(..) => {}
     };
     let mut digest = Digest::default();
     let mut highest: HashMap<[u8; 16], u64> = HashMap::new();

@@ -30,6 +30,7 @@ use super::ledger::Ledger;
 use super::log::Log;
 use super::pins::Pins;
 use super::progress::Progress;
+use super::run::SealedRecord;
 use super::sealed::SealedExchange;
 use super::witness::Announcer;
 use crate::capture::journal::{Batch, Extents, Journal, JournalError};
@@ -58,6 +59,15 @@ pub struct Pace {
     pub progress: Duration,
 }
 
+/// What is in the log and goes to the store.
+#[derive(Debug, Default)]
+pub struct Sealed {
+    /// Exchanges in the order of their leaves.
+    pub exchanges: Vec<SealedExchange>,
+    /// Run records.
+    pub records: Vec<SealedRecord>,
+}
+
 /// The threads, to be waited for at the end.
 pub struct Sealer {
     threads: Vec<JoinHandle<()>>,
@@ -83,7 +93,7 @@ pub struct Parts {
     /// Which files are needed.
     pub pins: Arc<Pins>,
     /// What recovery found to be sealed and what to be stored, in order.
-    pub recovered: Vec<SealedExchange>,
+    pub recovered: Sealed,
     /// How often things happen.
     pub pace: Pace,
     /// Told how far each thread is.
@@ -108,7 +118,7 @@ impl Sealer {
         let (sealed, to_store) = channel();
         let stopping = Arc::new(AtomicBool::new(false));
         let asking: Asking = Arc::new(Mutex::new(Some(happenings.clone())));
-        progress.start(log.size(), &recovered);
+        progress.start(log.size(), &recovered.exchanges);
         let backlog = Arc::new(Backlog::new(LIMIT));
         let log_thread = LogThread {
             ledger,

@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use sealtap_common::commit::{self, BodyKey};
 use sealtap_common::encoding::Id;
-use sealtap_common::leaf::{End, ErrorCode, Outcome, Policy, ProgressEntry, Source};
-use sealtap_common::unit::{Context, Ingress, Interim, RunNamedBy};
+use sealtap_common::leaf::{End, ErrorCode, Outcome, ProgressEntry, Source};
+use sealtap_common::unit::{Context, Ingress, Interim};
 
 use super::digest::Digested;
+use super::known::Known;
 use super::message::Message;
 use super::sealed::{Direction, SealedUnit, Slot};
 use super::websocket;
 use crate::capture::journal::RecordRef;
-use crate::capture::record::{Answered, Closed, Connected, ExchangeKeys, Opened, Requested, kind};
+use crate::capture::record::{Answered, Closed, Connected, Opened, Requested, kind};
 
 /// One exchange while it is under way.
 #[derive(Debug)]
@@ -47,34 +48,9 @@ pub(super) enum Told {
     Less,
 }
 
-/// What the first record said.
-struct Known {
-    id: [u8; 16],
-    started_us: u64,
-    keys: ExchangeKeys,
-    run: [u8; 16],
-    run_by: RunNamedBy,
-    run_name: Option<String>,
-    client: String,
-    upstream_name: Option<String>,
-    upstream_url: Option<String>,
-    policy: Policy,
-}
-
-impl std::fmt::Debug for Known {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Keys stay out of every log.
-        formatter
-            .debug_struct("Known")
-            .field("started_us", &self.started_us)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Exchange {
     pub(super) fn new(boot: [u8; 16], number: u64, first_file: u64, opened: &Opened<'_>) -> Self {
-        let owned = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
-        let keys = opened.keys.clone();
+        let keys = &opened.keys;
         Self {
             boot,
             number,
@@ -88,18 +64,7 @@ impl Exchange {
             answered: None,
             verdict: None,
             interim: Vec::new(),
-            opened: Known {
-                id: opened.id,
-                started_us: opened.started_us,
-                keys,
-                run: opened.run,
-                run_by: RunNamedBy::parse(&opened.run_by).unwrap_or(RunNamedBy::Connection),
-                run_name: owned(&opened.run_name),
-                client: opened.client.clone().into_owned(),
-                upstream_name: owned(&opened.upstream_name),
-                upstream_url: owned(&opened.upstream_url),
-                policy: if opened.strict { Policy::Strict } else { Policy::Relaxed },
-            },
+            opened: Known::of(opened),
         }
     }
 
@@ -148,6 +113,11 @@ impl Exchange {
             }
             _ => {}
         }
+    }
+
+    /// The id of its run.
+    pub(super) fn run(&self) -> [u8; 16] {
+        self.opened.run
     }
 
     /// How far it has come.
@@ -202,7 +172,7 @@ impl Exchange {
             unit(Slot::Messages, &keys.response_trailers, messages);
         }
         let (boot, number, first_file) = (self.boot, self.number, self.first_file);
-        let Known { id, run, started_us, policy, .. } = self.opened;
+        let Known { id, run, run_by, started_us, policy, .. } = self.opened;
         let mut bodies = Vec::new();
         let (body, end, same, sealed) = self.request.finish(Direction::Request);
         bodies.extend(sealed);
@@ -221,6 +191,7 @@ impl Exchange {
             number,
             id,
             run,
+            run_by,
             first_file,
             started_us,
             ended_us: ended_us.max(started_us),

@@ -1,9 +1,11 @@
 //! Serve: what the gateway answers for itself.
 
 pub mod browse;
+pub mod bundle;
 pub mod demo;
 pub mod live;
 pub mod observe;
 pub mod query;
 pub mod run;
+pub mod runs;
 pub mod witness;

@@ -16,6 +16,7 @@
 //! | `content` | the bytes of one segment, compressed if that helps |
 //! | `run` | a run's id and name |
 //! | `retention` | leaves of the log whose exchanges' contents are destroyed (see `retention`) |
+//! | `record` | a closed run's closing leaf and the signature of its record |
 //!
 //! Before a batch commits, every commitment is made anew from the bytes that were read and held
 //! against the leaf: the journal's copy goes once the store has its own, so what is stored must be
@@ -37,6 +38,7 @@ mod reader;
 mod recipe;
 pub mod retention;
 mod rows;
+mod runs;
 mod schema;
 mod writer;
 
@@ -51,5 +53,6 @@ pub(crate) use facts::readable;
 pub use reader::{EachSegment, Found, RunFilter, StoreReader};
 pub use retention::{Pruned, PrunedNow};
 pub use rows::{StoredBody, StoredExchange, StoredRun, StoredUnit};
+pub use runs::{RunSummary, StoredRecord};
 pub use sealed::{Direction, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot};
 pub use writer::{Store, Stored};

@@ -25,8 +25,8 @@ const MANY: i64 = 20;
 
 /// The store, open for reading.
 pub struct StoreReader {
-    path: PathBuf,
-    connection: Connection,
+    pub(super) path: PathBuf,
+    pub(super) connection: Connection,
     unpacker: Unpacker,
 }
 

@@ -55,6 +55,13 @@ CREATE TABLE retention(
   age INTEGER, bytes INTEGER, PRIMARY KEY(leaf, first)) STRICT, WITHOUT ROWID;
 ";
 
+/// Made wherever it is missing: a store from before it is read and written all the same.
+const RECORDS: &str = "
+CREATE TABLE IF NOT EXISTS record(
+  run INTEGER PRIMARY KEY REFERENCES run(key), closed INTEGER NOT NULL, leaf BLOB NOT NULL,
+  record INTEGER NOT NULL, key TEXT NOT NULL, signature BLOB NOT NULL) STRICT;
+";
+
 /// The database's file in the store's directory.
 pub(super) fn file(directory: &Path) -> PathBuf {
     directory.join("exchanges.db")
@@ -105,6 +112,7 @@ fn prepare_writer(path: &Path) -> Outcome<Connection> {
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.execute_batch(RECORDS)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", signed(LOG_KEPT_BYTES)?)?;
     connection.pragma_update(None, "cache_size", -16_384)?;

@@ -139,6 +139,9 @@ pub(super) fn chained(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
             Leaf::Retention(leaf) => leaf.sealed = at,
             Leaf::Progress(leaf) => leaf.sealed = at,
             Leaf::KeyChange(leaf) => leaf.sealed = at,
+            Leaf::RunOpened(leaf) => leaf.sealed = at,
+            Leaf::RunClosed(leaf) => leaf.sealed = at,
+            Leaf::RunRecord(leaf) => leaf.sealed = at,
             Leaf::Unchecked(_) => {}
         }
     }

@@ -214,7 +214,8 @@ impl Digesting {
                 self.progress.digested();
                 Happening::Exchange(digested)
             }
-            Event::RunEnded(run) => Happening::RunEnded(run),
+            Event::RunOpened { run, previous } => Happening::RunOpened { run, previous },
+            Event::RunEnded(run, reason) => Happening::RunEnded(run, reason),
             Event::Gap(gap) => {
                 self.progress.gap(gap.count);
                 Happening::Gap(gap)

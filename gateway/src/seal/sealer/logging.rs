@@ -15,7 +15,7 @@ use super::super::pins::Pins;
 use super::super::progress::Progress;
 use super::super::witness::Announcer;
 use super::storing::Published;
-use super::{GATHER, LAST_TRIES, Pace, RETRY};
+use super::{GATHER, LAST_TRIES, Pace, RETRY, Sealed};
 use crate::store::retention::statements;
 
 /// Leaves that wait for a checkpoint, at most, before one is made ahead of its time.
@@ -89,8 +89,12 @@ impl LogThread {
     /// the gateway stops; whether it succeeded.
     fn publish(&mut self, entries: Vec<Entry>) -> bool {
         let gaps: Vec<_> = entries.iter().filter_map(|entry| entry.gap).collect();
-        let (leaves, exchanges): (Vec<_>, Vec<_>) =
-            entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
+        let mut records = Vec::new();
+        let mut split = |entry: Entry| {
+            records.extend(entry.record.map(|record| *record));
+            (entry.leaf, entry.exchange)
+        };
+        let (leaves, exchanges): (Vec<_>, Vec<_>) = entries.into_iter().map(&mut split).unzip();
         let (mut complained, mut tries) = (false, 0_u32);
         let began = Instant::now();
         let range = loop {
@@ -133,13 +137,13 @@ impl LogThread {
         let stated = others
             .iter()
             .filter_map(|(index, leaf)| statements(*index, std::slice::from_ref(leaf)).ok()?.pop());
-        let published = Published { stated: stated.collect(), exchanges: sealed };
+        let sealed = Sealed { exchanges: sealed, records };
+        let published = Published { stated: stated.collect(), sealed };
         self.backlog.has_told();
         for gap in gaps {
             self.pins.release(gap);
         }
         // Without a store the journal would only grow: the log ends with it.
-        (published.exchanges.is_empty() && published.stated.is_empty())
-            || self.sealed.send(published).is_ok()
+        published.is_empty() || self.sealed.send(published).is_ok()
     }
 }

@@ -14,8 +14,9 @@ use super::super::backlog::Backlog;
 use super::super::ledger::Happening;
 use super::super::pins::{Held, Pins};
 use super::super::progress::Progress;
+use super::super::run::SealedRecord;
 use super::super::sealed::SealedExchange;
-use super::{LAST_TRIES, RETRY};
+use super::{LAST_TRIES, RETRY, Sealed};
 use crate::capture::journal::{Extents, Journal};
 use crate::clock::Timeline;
 use crate::store::Store;
@@ -31,7 +32,15 @@ const STORED: usize = 256;
 pub(super) struct Published {
     /// What retention stated; noted first, since the watermark moves past it with the exchanges.
     pub(super) stated: Vec<Statement>,
-    pub(super) exchanges: Vec<SealedExchange>,
+    pub(super) sealed: Sealed,
+}
+
+impl Published {
+    /// Whether the store has nothing to do.
+    pub(super) fn is_empty(&self) -> bool {
+        let Sealed { exchanges, records } = &self.sealed;
+        self.stated.is_empty() && exchanges.is_empty() && records.is_empty()
+    }
 }
 
 /// A way to have something sealed that ends before the boot's last leaf.
@@ -86,7 +95,7 @@ pub(super) struct CarriedOver {
 
 impl Storing {
     /// Stores what was recovered and then what is published, until the log thread ends.
-    pub(super) fn run(mut self, recovered: Vec<SealedExchange>, sealed: &Receiver<Published>) {
+    pub(super) fn run(mut self, recovered: Sealed, sealed: &Receiver<Published>) {
         // Compaction may wait; traffic may not.
         if let Err(error) = rustix::process::nice(10) {
             tracing::debug!(%error, "the store keeps its priority");
@@ -96,7 +105,8 @@ impl Storing {
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "the journal keeps its files"),
         }
-        for batch in recovered.chunks(STORED) {
+        self.put_records(&recovered.records);
+        for batch in recovered.exchanges.chunks(STORED) {
             self.store(batch);
         }
         drop(recovered);
@@ -106,9 +116,12 @@ impl Storing {
                 None => sealed.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match published {
-                Ok(Published { stated, exchanges }) => {
+                // Statements and records first: the watermark, which exchanges move, then never
+                // stands behind what is not in the store.
+                Ok(Published { stated, sealed }) => {
                     self.state(&stated);
-                    for batch in exchanges.chunks(STORED) {
+                    self.put_records(&sealed.records);
+                    for batch in sealed.exchanges.chunks(STORED) {
                         self.store(batch);
                         self.backlog.remove(batch.iter().map(|exchange| exchange.weight).sum());
                     }
@@ -142,6 +155,22 @@ impl Storing {
         }
         if !stated.is_empty() {
             self.keeper.stated();
+        }
+    }
+
+    /// Tries as [`Self::put`] does. A record that is not stored can be made again from the log.
+    fn put_records(&mut self, records: &[SealedRecord]) {
+        let mut tries = 0_u32;
+        while let Err(error) = self.store.put_records(records) {
+            if tries == 0 {
+                tracing::error!(%error, records = records.len(), "cannot store run records");
+            }
+            tries = tries.saturating_add(1);
+            let stopping = self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES;
+            if !error.is_passing() || stopping {
+                return;
+            }
+            std::thread::sleep(RETRY);
         }
     }
 

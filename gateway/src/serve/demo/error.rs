@@ -13,6 +13,7 @@ use crate::gateway::{ServeError, StartError};
 use crate::route::TableError;
 use crate::seal::keys::KeysError;
 use crate::seal::log::ReadError;
+use crate::serve::bundle::BundleError;
 use crate::serve::query::QueryError;
 use crate::store::StoreError;
 
@@ -81,6 +82,9 @@ pub(super) enum DemoError {
     /// The gateway's keys.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The run could not be put into one file.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// The public key in the file of keys.
     #[error("the file of public keys {0}")]
     Keyring(#[from] KeyringError),

@@ -9,6 +9,7 @@ mod app;
 mod claims;
 mod client;
 mod error;
+mod handed;
 mod log;
 mod model;
 mod place;
@@ -48,6 +49,7 @@ fn tell(root: &Path, story: &mut Story<'_, '_>) -> Result<(), DemoError> {
     record::secret(&place, &recorded, story)?;
     let key = log::verified(&place, story)?;
     log::tampered(&place, &key, story)?;
+    handed::on(&place, story)?;
     claims::compared(&place, &recorded, story)?;
     // Once more, now that all files are there.
     record::clean(&place)?;
@@ -72,5 +74,6 @@ fn next(
     let id: String = id.chars().take(12).collect();
     story.line(&format!("  sealtap ls --data {data}"))?;
     story.line(&format!("  sealtap show {id} --data {data} --body request"))?;
-    story.line(&format!("  sealtap verify {data} --key {keys}"))
+    story.line(&format!("  sealtap verify {data} --key {keys}"))?;
+    story.line(&format!("  sealtap verify {} --key {keys}", path(&place.bundle())))
 }

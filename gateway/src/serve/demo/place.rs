@@ -72,6 +72,11 @@ impl Place {
         self.root.join("tampered-log")
     }
 
+    /// The run in one file.
+    pub(super) fn bundle(&self) -> PathBuf {
+        self.root.join("demo.tar")
+    }
+
     /// What the app says that it sent.
     pub(super) fn claims(&self) -> PathBuf {
         self.root.join("claims.jsonl")

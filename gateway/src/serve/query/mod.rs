@@ -28,6 +28,7 @@ pub use error::QueryError;
 pub use overlay::{NothingPending, Overlay, PendingUnits};
 pub use people::{Format, Paint};
 pub use units::Units;
+pub(crate) use view::rfc3339 as time;
 pub use view::{ExchangeView, MessageView, OPEN, Parts, PrunedView, ResponseView, RunView};
 
 use std::path::Path;

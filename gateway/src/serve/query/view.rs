@@ -323,7 +323,7 @@ pub(super) fn as_time<S: serde::Serializer>(
 }
 
 /// A time in microseconds since the Unix epoch as RFC 3339 in UTC, always with six decimals.
-pub(super) fn rfc3339(microseconds: u64) -> String {
+pub(crate) fn rfc3339(microseconds: u64) -> String {
     let time = i64::try_from(microseconds)
         .ok()
         .and_then(|microseconds| jiff::Timestamp::from_microsecond(microseconds).ok());

@@ -1,0 +1,267 @@
+//! One pass over a bundle: every entry in its place, every leaf in the tree, every part under its
+//! leaf, and what the leaves say of the run taken together.
+
+use std::io::Read;
+
+use super::archive::{ArchiveError, Reader};
+use super::chain::Run;
+use super::content::{Refused, Shown, is_next, read};
+use super::part::Part;
+use super::proof::TlogProof;
+use super::report::{BundleReport, RunState};
+use super::{CHECKPOINT, COSIGNED, RECORD, TIMESTAMP, VERIFY, VERIFY_TEXT, leaf_folder};
+use crate::checkpoint::Checkpoint;
+use crate::leaf::{Exchange, Leaf};
+use crate::note::PublicKey;
+use crate::record::{Envelope, key_name, statement};
+use crate::tile::MAX_ENTRY;
+use crate::tree::{Hash, leaf_hash, verify_inclusion};
+use crate::unit::Context;
+use crate::verify::{Check, What, checkpoint};
+
+/// The longest text that is read: a checkpoint, a proof, an envelope, a token.
+const TEXT: u64 = 64 << 10;
+
+/// The keys that a verifier's user trusts.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedKeys {
+    /// Keys that may sign a checkpoint.
+    pub log: Vec<PublicKey>,
+    /// Keys that may sign a run record.
+    pub run_record: Vec<PublicKey>,
+}
+
+/// Verifies a bundle under the given keys. With no key the best verdict is undecided.
+pub fn verify(source: impl Read, keys: &TrustedKeys) -> BundleReport {
+    let mut report = BundleReport::default();
+    let mut walk = Walk {
+        reader: Reader::new(source),
+        keys,
+        report: &mut report,
+        run: Run::default(),
+        record: None,
+    };
+    match walk.all() {
+        Ok(()) => {}
+        Err(Stop::Archive(ArchiveError::Io(error))) => {
+            report.log.undecided(format!("cannot read the bundle: {error}"));
+        }
+        Err(Stop::Archive(error @ ArchiveError::Shape { .. })) => {
+            report.find(What::Archive, "the file", error.to_string());
+        }
+        Err(Stop::Entry(name, detail)) => report.find(What::Archive, &name, detail),
+    }
+    report
+}
+
+/// Why the pass cannot go on.
+enum Stop {
+    Archive(ArchiveError),
+    Entry(String, String),
+}
+
+impl From<ArchiveError> for Stop {
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(error)
+    }
+}
+
+struct Walk<'a, R> {
+    reader: Reader<R>,
+    keys: &'a TrustedKeys,
+    report: &'a mut BundleReport,
+    run: Run,
+    record: Option<Envelope>,
+}
+
+impl<R: Read> Walk<'_, R> {
+    fn all(&mut self) -> Result<(), Stop> {
+        let text = self.wanted(VERIFY)?;
+        if text != VERIFY_TEXT.as_bytes() {
+            self.report.find(What::Archive, VERIFY, "not the text of this version".to_owned());
+        }
+        let signed = self.wanted(CHECKPOINT)?;
+        let Some(checkpoint) = checkpoint(&signed, &self.keys.log, &mut self.report.log) else {
+            return Ok(());
+        };
+        for name in [COSIGNED, TIMESTAMP] {
+            if is_next(&mut self.reader, name)? {
+                self.reader.content(TEXT)?;
+                self.report.log.undecided(format!("{name} is not checked"));
+            }
+        }
+        if is_next(&mut self.reader, RECORD)? {
+            match Envelope::decode(&self.reader.content(TEXT)?) {
+                Ok(envelope) => self.record = Some(envelope),
+                Err(error) => self.report.find(What::Record, RECORD, error.to_string()),
+            }
+        }
+        let signed = String::from_utf8_lossy(&signed).into_owned();
+        let mut from = 0;
+        while let Some(index) = self.next_leaf(from)? {
+            self.leaf(index, &checkpoint, &signed)?;
+            from = index.saturating_add(1);
+        }
+        self.report.ran(Check::Tree);
+        self.relations(&checkpoint);
+        Ok(())
+    }
+
+    /// The content of an entry that must be next.
+    fn wanted(&mut self, name: &str) -> Result<Vec<u8>, Stop> {
+        if !is_next(&mut self.reader, name)? {
+            return Err(Stop::Entry(name.to_owned(), "belongs here".to_owned()));
+        }
+        Ok(self.reader.content(TEXT)?)
+    }
+
+    /// The index of the next leaf, at or after `from`; `None` at the end of the file.
+    fn next_leaf(&mut self, from: u64) -> Result<Option<u64>, Stop> {
+        let Some(entry) = self.reader.peek()? else { return Ok(None) };
+        let index = entry.name.strip_prefix("leaves/").and_then(|name| name.strip_suffix("/leaf"));
+        let index = index.and_then(|index| index.parse::<u64>().ok());
+        match index.filter(|index| format!("{}/leaf", leaf_folder(*index)) == entry.name) {
+            Some(index) if index >= from => Ok(Some(index)),
+            _ => Err(Stop::Entry(entry.name.clone(), "does not belong here".to_owned())),
+        }
+    }
+
+    fn leaf(&mut self, index: u64, tree: &Checkpoint, signed: &str) -> Result<(), Stop> {
+        let folder = leaf_folder(index);
+        let bytes = self.reader.content(u64::try_from(MAX_ENTRY).unwrap_or(u64::MAX))?;
+        let hash = leaf_hash(&bytes);
+        let name = format!("{folder}/proof");
+        let proof = self.wanted(&name)?;
+        match TlogProof::parse(&proof) {
+            Ok(proof) if proof.index != index || proof.checkpoint != signed => {
+                let detail = "is for another leaf or another checkpoint";
+                self.report.find(What::Root, &name, detail.to_owned());
+            }
+            Ok(proof) => {
+                let holds = verify_inclusion(&hash, index, tree.size, &proof.hashes, &tree.root);
+                if let Err(error) = holds {
+                    self.report.find(What::Root, &name, error.to_string());
+                }
+            }
+            Err(error) => self.report.find(What::Root, &name, error.to_string()),
+        }
+        match Leaf::decode(&bytes) {
+            Ok(leaf) => {
+                self.report.log.count(&leaf);
+                match leaf {
+                    Leaf::Exchange(leaf) => self.exchange(index, &folder, &leaf, hash)?,
+                    other => self.context(index, &folder, other),
+                }
+            }
+            Err(error) => return Err(Stop::Entry(format!("{folder}/leaf"), error.to_string())),
+        }
+        Ok(())
+    }
+
+    fn exchange(
+        &mut self,
+        index: u64,
+        folder: &str,
+        leaf: &Exchange,
+        hash: Hash,
+    ) -> Result<(), Stop> {
+        if let Some(detail) = self.run.push(leaf, hash, index) {
+            self.report.find(What::Run, folder, detail);
+        }
+        for part in Part::ALL {
+            let Some(bound) = part.bound_by(leaf) else { continue };
+            let shown = match read(&mut self.reader, folder, *part, &bound) {
+                Ok(shown) => shown,
+                Err(Refused::Archive(error)) => return Err(error.into()),
+                Err(Refused::Wrong(name, detail)) => {
+                    self.report.find(What::Content, &name, detail);
+                    return Err(Stop::Entry(folder.to_owned(), "ends the check".to_owned()));
+                }
+            };
+            self.look(index, folder, *part, &shown);
+            self.report.disclosed(*part, shown.segments, shown.disclosed);
+        }
+        Ok(())
+    }
+
+    /// A context that is shown says how the run was delimited.
+    fn look(&mut self, index: u64, folder: &str, part: Part, shown: &Shown) {
+        let Some(bytes) = shown.unit.as_deref().filter(|_| part == Part::Context) else { return };
+        match Context::decode(bytes) {
+            Ok(context) => self.run.by = self.run.by.or(Some((index, context.run_by))),
+            Err(error) => self.report.find(What::Content, folder, error.to_string()),
+        }
+    }
+
+    /// Takes a leaf that says something about the run.
+    fn context(&mut self, index: u64, folder: &str, leaf: Leaf) {
+        let taken = self.run.take(index, leaf);
+        if !taken {
+            let detail = "says nothing about the run, or says it twice".to_owned();
+            self.report.find(What::Run, folder, detail);
+        }
+    }
+
+    /// What the leaves say, taken together.
+    fn relations(&mut self, tree: &Checkpoint) {
+        let Some(last) = self.run.last else {
+            return self.report.find(What::Run, "the bundle", "holds no exchange".to_owned());
+        };
+        self.report.run = Some(last.run);
+        self.report.exchanges = self.run.count;
+        for (place, detail) in self.run.wrong(&last, &tree.origin) {
+            self.report.find(What::Run, &place, detail);
+        }
+        self.report.missing.clone_from(&self.run.missing);
+        self.report.opened = self.run.opened.as_ref().map(|(_, leaf)| leaf.previous.run);
+        self.report.state = match (&self.run.closed, &self.run.next_boot) {
+            (Some((index, leaf)), _) => {
+                RunState::Closed { index: *index, leaf: Box::new(leaf.clone()) }
+            }
+            (None, Some((index, _))) => RunState::EndedWithBoot { index: *index },
+            (None, None) => RunState::Open { index: tree.size.saturating_sub(1) },
+        };
+        let told = self.run.heartbeat.as_ref().map_or(0, |(_, leaf)| leaf.highest);
+        let next = self.run.next_boot.as_ref().and_then(|(_, leaf)| leaf.previous.as_ref());
+        let told = told.max(self.run.highest).max(next.map_or(0, |boot| boot.highest));
+        self.report.outside = told.saturating_sub(self.run.count);
+        self.report.ran(Check::Leaves);
+        for (first, last) in self.run.missing.clone() {
+            let detail = format!("positions {first} to {last} of the run are not in the bundle");
+            self.report.log.undecided(detail);
+        }
+        self.signature(&tree.origin);
+    }
+
+    /// The envelope: the payload is the one that the closing leaf gives, and the signature holds.
+    fn signature(&mut self, origin: &str) {
+        let find = |report: &mut BundleReport, detail: &str| {
+            report.find(What::Record, RECORD, detail.to_owned());
+        };
+        let (envelope, closed) = match (&self.record, &self.run.closed, &self.run.sealed) {
+            (Some(envelope), Some(closed), Some(_)) => (envelope, closed),
+            (None, _, None) => return,
+            (None, ..) => return find(self.report, "is missing, its leaf is here"),
+            (Some(_), ..) => return find(self.report, "has no leaf here"),
+        };
+        if envelope.payload != statement(origin, closed.0, &closed.1) {
+            return find(self.report, "is not what the run's closing leaf says");
+        }
+        let name = key_name(origin);
+        let mut named = self.keys.run_record.iter().filter(|key| key.name() == name).peekable();
+        if named.peek().is_none() {
+            // Without any key that is one reason, told already.
+            if !self.keys.log.is_empty() {
+                let reason =
+                    "the run record's signature: give its key as well, as `sealtap keys` prints it";
+                self.report.log.undecided(reason.to_owned());
+            }
+            return;
+        }
+        if named.any(|key| envelope.holds_under(key)) {
+            self.report.ran(Check::Record);
+        } else {
+            find(self.report, "its signature does not hold under the key that was given");
+        }
+    }
+}

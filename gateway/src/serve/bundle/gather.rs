@@ -1,0 +1,225 @@
+//! What goes into a run's bundle: its leaves, and those that say how it began and ended.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use sealtap_common::leaf::Leaf;
+use sealtap_common::record::{Envelope, statement};
+
+use super::BundleError;
+use super::tree::Tree;
+use crate::store::{RunFilter, RunSummary, StoreReader, StoredExchange};
+
+/// How long to wait for what is sealed and not stored yet: `TRIES` times `PAUSE`.
+pub(super) const TRIES: u32 = 100;
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
+/// Leaves read at a time while looking for one.
+const STRIDE: u64 = 1_024;
+
+/// Exchanges read at a time.
+const PAGE: u32 = 200;
+
+/// The leaves of a bundle.
+pub(super) struct Gathered {
+    pub(super) tree: Tree,
+    /// The run's exchanges, whose bytes are in the store, by the index of their leaf: the position.
+    pub(super) exchanges: BTreeMap<u64, u64>,
+    /// The other leaves.
+    pub(super) context: BTreeMap<u64, Vec<u8>>,
+    /// The run record, if the run is closed.
+    pub(super) record: Option<Vec<u8>>,
+}
+
+impl Gathered {
+    pub(super) fn last_position(&self) -> u64 {
+        self.exchanges.last_key_value().map_or(0, |(_, position)| *position)
+    }
+}
+
+/// Gathers the leaves of the run `id` under the newest checkpoint.
+pub(super) fn gather(
+    log: &Path,
+    store: &StoreReader,
+    id: [u8; 16],
+) -> Result<Gathered, BundleError> {
+    let (tree, summary) = settled(log, store, id)?;
+    let origin = origin(&tree);
+    let mut gathered =
+        Gathered { tree, exchanges: BTreeMap::new(), context: BTreeMap::new(), record: None };
+    let size = gathered.tree.size;
+    let mut next = 0;
+    loop {
+        let page = store.page(next, PAGE, RunFilter::Id(id))?;
+        let Some(last) = page.last() else { break };
+        next = last.leaf_index.saturating_add(1);
+        for stored in page.iter().filter(|stored| stored.leaf_index < size) {
+            gathered.exchanges.insert(stored.leaf_index, position(stored)?);
+        }
+    }
+    let bounds = gathered.exchanges.keys().next().zip(gathered.exchanges.keys().next_back());
+    let Some((first, last)) = bounds.map(|(first, last)| (*first, *last)) else {
+        return Err(BundleError::NotFound { text: sealtap_common::Id(id).to_string() });
+    };
+    let mut end = last;
+    if let Some(record) = &summary.record {
+        let Ok(Leaf::RunClosed(closed)) = Leaf::decode(&record.closed) else {
+            return Err(BundleError::Leaf { index: record.closed_index });
+        };
+        let payload = statement(&origin, record.closed_index, &closed);
+        let (key_id, signature) = (record.key_id.clone(), record.signature);
+        gathered.record = Some(Envelope { payload, key_id, signature }.encode());
+        for index in [record.closed_index, record.record_index] {
+            let leaf = gathered.tree.leaf(index)?;
+            gathered.context.insert(index, leaf);
+        }
+        end = record.record_index;
+    }
+    behind(&mut gathered, &summary, (first, end))?;
+    before(&mut gathered, &summary, first)?;
+    Ok(gathered)
+}
+
+/// The newest tree of which every exchange and record of the run is in the store.
+fn settled(
+    log: &Path,
+    store: &StoreReader,
+    id: [u8; 16],
+) -> Result<(Tree, RunSummary), BundleError> {
+    for _ in 0..TRIES {
+        let tree = Tree::open(log)?;
+        let watermark = store.watermark()?;
+        let mut waiting = false;
+        let mut at = watermark;
+        while at < tree.size && !waiting {
+            let end = at.saturating_add(STRIDE).min(tree.size);
+            waiting = tree.leaves(at..end)?.iter().any(|leaf| match Leaf::decode(leaf) {
+                Ok(Leaf::Exchange(leaf)) => leaf.run.id.0 == id,
+                Ok(Leaf::RunClosed(leaf)) => {
+                    leaf.run.0 == id
+                        && !matches!(store.run(&id), Ok(Some(run)) if run.record.is_some())
+                }
+                _ => false,
+            });
+            at = end;
+        }
+        let summary = store.run(&id)?;
+        if let Some(summary) = summary.filter(|_| !waiting) {
+            let record = summary.record.as_ref().map_or(0, |record| record.record_index);
+            if record < tree.size {
+                return Ok((tree, summary));
+            }
+        }
+        sleep(PAUSE);
+    }
+    Err(BundleError::Pending)
+}
+
+/// Looks back for the restart of the run's boot, and takes the leaf that opened the run.
+fn before(gathered: &mut Gathered, summary: &RunSummary, first: u64) -> Result<(), BundleError> {
+    let mut end = first;
+    while end > 0 {
+        let start = end.saturating_sub(STRIDE);
+        let leaves = gathered.tree.leaves(start..end)?;
+        let leaves: Vec<_> = (start..end).zip(leaves).collect();
+        for (index, bytes) in leaves.into_iter().rev() {
+            let in_front = index.checked_add(1) == Some(first);
+            // Most leaves are exchanges: not worth reading to the end.
+            if !in_front && !holds(&bytes, b"\"kind\":\"restart\"") {
+                continue;
+            }
+            match Leaf::decode(&bytes) {
+                Ok(Leaf::RunOpened(leaf)) if leaf.run.0 == summary.id => {
+                    gathered.context.insert(index, bytes);
+                }
+                Ok(Leaf::Restart(leaf)) if leaf.boot.0 == summary.boot => {
+                    gathered.context.insert(index, bytes);
+                    return Ok(());
+                }
+                // All of the run was under way when its boot was killed, and was sealed in the next.
+                Ok(Leaf::Restart(leaf))
+                    if leaf.previous.as_ref().is_some_and(|boot| boot.boot.0 == summary.boot) =>
+                {
+                    gathered.context.insert(index, bytes);
+                }
+                _ => {}
+            }
+        }
+        end = start;
+    }
+    Err(BundleError::Leaf { index: 0 })
+}
+
+/// Looks ahead from the run's first leaf: for the first heartbeat of its boot behind the run, and,
+/// where the store has no record of the run, for what the log says of its end: a closing leaf, or
+/// the restart that accounts for its boot.
+fn behind(
+    gathered: &mut Gathered,
+    summary: &RunSummary,
+    (first, last): (u64, u64),
+) -> Result<(), BundleError> {
+    let (mut heartbeat, mut ended) = (false, summary.record.is_some());
+    let size = gathered.tree.size;
+    let mut at = first.saturating_add(1);
+    while at < size && !(heartbeat && ended) {
+        let stop = at.saturating_add(STRIDE).min(size);
+        let leaves = gathered.tree.leaves(at..stop)?;
+        for (index, bytes) in (at..stop).zip(leaves) {
+            // Most leaves are exchanges: not worth reading to the end.
+            if !WORTH_READING.iter().any(|kind| holds(&bytes, kind)) {
+                continue;
+            }
+            let wanted = match Leaf::decode(&bytes) {
+                Ok(Leaf::Heartbeat(leaf)) => {
+                    let first_behind = !heartbeat && index > last && leaf.parts == 1;
+                    let wanted = first_behind && leaf.boot.0 == summary.boot;
+                    heartbeat |= wanted;
+                    wanted
+                }
+                Ok(Leaf::RunClosed(leaf)) if !ended => {
+                    ended = leaf.run.0 == summary.id;
+                    ended
+                }
+                Ok(Leaf::Restart(leaf)) => {
+                    if leaf.previous.is_none_or(|boot| boot.boot.0 != summary.boot) {
+                        continue;
+                    }
+                    if !ended {
+                        gathered.context.insert(index, bytes);
+                    }
+                    // Nothing of that boot but interrupted exchanges comes behind.
+                    return Ok(());
+                }
+                _ => false,
+            };
+            if wanted {
+                gathered.context.insert(index, bytes);
+            }
+        }
+        at = stop;
+    }
+    Ok(())
+}
+
+/// Kinds that say how a run ended.
+const WORTH_READING: [&[u8]; 3] =
+    [b"\"kind\":\"heartbeat\"", b"\"kind\":\"restart\"", b"\"kind\":\"run-closed\""];
+
+fn holds(leaf: &[u8], text: &[u8]) -> bool {
+    memchr::memmem::find(leaf, text).is_some()
+}
+
+fn position(stored: &StoredExchange) -> Result<u64, BundleError> {
+    match Leaf::decode(&stored.leaf) {
+        Ok(Leaf::Exchange(leaf)) => Ok(leaf.run.position),
+        _ => Err(BundleError::Leaf { index: stored.leaf_index }),
+    }
+}
+
+/// The log's name: the checkpoint's first line.
+fn origin(tree: &Tree) -> String {
+    let text = String::from_utf8_lossy(&tree.signed);
+    text.lines().next().unwrap_or_default().to_owned()
+}
