@@ -12,6 +12,7 @@ mod tests;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use sealtap_common::note::PublicKey;
@@ -19,6 +20,10 @@ use sealtap_common::note::PublicKey;
 pub use place::{LockPlace, Surroundings};
 
 use crate::seal::log::disk::{Access, Disk, read_if_there, replace, settle_directories};
+
+/// How often a lock that another process holds is asked for, and how long in between.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why the lock could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -91,10 +96,20 @@ impl LockStore {
             .write(true)
             .open(&guard_path)
             .map_err(|source| failed("open", &guard_path, source))?;
-        match flock(&guard, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path, _guard: guard }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Held { guard: guard_path }),
-            Err(source) => Err(failed("lock", &guard_path, source.into())),
+        let mut tries = 0_u32;
+        loop {
+            match flock(&guard, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { path, _guard: guard }),
+                // A process that is just ending, or one that it is just starting, may still have it.
+                Err(rustix::io::Errno::WOULDBLOCK) if tries < TRIES => {
+                    tries = tries.saturating_add(1);
+                    std::thread::sleep(PAUSE);
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(LockError::Held { guard: guard_path });
+                }
+                Err(source) => return Err(failed("lock", &guard_path, source.into())),
+            }
         }
     }
 
