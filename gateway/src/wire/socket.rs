@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{Shutdown, shutdown};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// How long a reset waits for delivered bytes to be acknowledged.
@@ -74,7 +74,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read(buffer.initialize_unfilled()) {
+            match self.try_read(buffer.initialize_unfilled()) {
                 Ok(count) => {
                     buffer.advance(count);
                     return Poll::Ready(Ok(()));
@@ -87,6 +87,23 @@ impl AsyncRead for Socket {
 }
 
 impl Socket {
+    /// Reads what is there. A read that does not fill its buffer has emptied the socket: the next one
+    /// waits to be told of more instead of asking for it, which would be a system call in vain for
+    /// each piece of a stream.
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut emptied = None;
+        let read = self.0.try_io(Interest::READABLE, || {
+            let (_, count) = recv(&*self.0, &mut *buffer, RecvFlags::empty())?;
+            if (1..buffer.len()).contains(&count) {
+                // Said this way, the readiness seen before the read is taken back, and no later one.
+                emptied = Some(count);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(count)
+        });
+        emptied.map_or(read, Ok)
+    }
+
     fn poll_send<F>(&self, context: &mut Context<'_>, send: F) -> Poll<io::Result<usize>>
     where
         F: Fn(&TcpStream) -> io::Result<usize>,

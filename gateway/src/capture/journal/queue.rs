@@ -152,7 +152,7 @@ impl Shared {
         let ticket = Ticket { number: state.number, epoch: state.epoch };
         let position = self.push(&mut state, kind, ticket.number, parts, length);
         // Whoever needs it on disk says so when the head is here as well: one sync for both.
-        self.notice(&mut state);
+        self.notice(state);
         Ok((ticket, position))
     }
 
@@ -177,12 +177,12 @@ impl Shared {
             return Err(state.void());
         }
         let position = self.push(&mut state, kind, ticket.number, parts, length);
-        self.notice(&mut state);
+        self.notice(state);
         Ok(position)
     }
 
     /// Wakes a writer that would not look by itself in time.
-    fn notice(&self, state: &mut State) {
+    fn notice(&self, state: MutexGuard<'_, State>) {
         if state.writer == Activity::Idle || state.end.saturating_sub(state.taken) >= ENOUGH {
             self.nudge(state);
         }
@@ -218,15 +218,17 @@ impl Shared {
     }
 
     /// What has gathered is wanted now.
-    fn hurry(&self, state: &mut State) {
+    fn hurry(&self, mut state: MutexGuard<'_, State>) {
         state.urgent = true;
         self.nudge(state);
     }
 
-    /// Wakes the writer unless it will look by itself.
-    fn nudge(&self, state: &mut State) {
+    /// Wakes the writer unless it will look by itself. It is woken once the lock is free, or the first
+    /// thing it did would be to wait for it.
+    fn nudge(&self, mut state: MutexGuard<'_, State>) {
         if state.writer != Activity::Busy {
             state.writer = Activity::Busy;
+            drop(state);
             self.work.notify_one();
         }
     }
@@ -281,7 +283,7 @@ impl Shared {
     pub(super) fn settle_gaps(&self) {
         let mut state = self.state();
         state.settle_gaps = true;
-        self.nudge(&mut state);
+        self.nudge(state);
     }
 
     pub(super) fn down(&self) -> Option<Down> {
@@ -292,7 +294,7 @@ impl Shared {
     pub(super) fn panic(&self) {
         let mut state = self.state();
         state.panic = true;
-        self.nudge(&mut state);
+        self.nudge(state);
     }
 
     #[cfg(test)]
@@ -336,9 +338,9 @@ impl Wait<'_> {
                 return Poll::Pending;
             }
         }
-        let mut state = shared.state();
+        let state = shared.state();
         if position.end > state.taken {
-            shared.hurry(&mut state);
+            shared.hurry(state);
         }
         Poll::Pending
     }
