@@ -1,7 +1,7 @@
 //! Journal, seal and log without HTTP in front: how many exchanges they can take.
 //!
 //! The same parts the gateway joins, fed by tasks that record small exchanges as the front does:
-//! number and head are on disk before the rest, and each message's end waits until it is durable.
+//! each message arrives whole, and its end waits until it is durable.
 
 use std::io::{Error, Result};
 use std::path::Path;
@@ -22,12 +22,13 @@ use sealtap::seal::ledger::Ledger;
 use sealtap::seal::lock::LockPlace;
 use sealtap::seal::log::{Log, Options};
 use sealtap::seal::pins::Pins;
+use sealtap::seal::progress::Progress;
 use sealtap::seal::recovery::{last_sealed, recover};
-use sealtap::seal::{Pace, Parts, Sealer};
-use sealtap::store::Store;
+use sealtap::seal::{Pace, Parts, Sealed, Sealer, run};
+use sealtap::store::{Store, retention};
 use sealtap::wire::buffer::Payload;
 use sealtap::wire::message::{Fields, RequestHead, ResponseHead, Version};
-use sealtap_common::leaf::Policy;
+use sealtap_common::leaf::{Isolation, IsolationBasis, IsolationLevel, Policy};
 use serde_json::{Value, json};
 
 /// Tasks that record exchanges side by side.
@@ -52,7 +53,9 @@ pub(crate) async fn run(data: &Path, count: u64) -> Result<Value> {
     let pins = Arc::new(Pins::default());
     let recovery = recover(&log, &store, &mut recovered, &pins).map_err(Error::other)?;
     let sealed = last_sealed(&log).map_err(Error::other)?;
-    let mut ledger = Ledger::new(boot, Policy::Strict, timeline, sealed, recovery.runs);
+    let isolation = Isolation { basis: IsolationBasis::Assumed, level: IsolationLevel::SameUser };
+    let runs = run::Runs::new(boot, Arc::clone(&keys), isolation, recovery.runs);
+    let mut ledger = Ledger::new(boot, Policy::Strict, timeline, sealed, log.size(), runs);
     let mut leaves = Vec::new();
     for happening in recovery.happenings {
         let entries = ledger.enter(happening).map_err(Error::other)?;
@@ -63,13 +66,21 @@ pub(crate) async fn run(data: &Path, count: u64) -> Result<Value> {
     let sealer = Sealer::start(Parts {
         batches,
         journal: journal.clone(),
+        directory: data.journal(),
         extents: Extents::new(&data.journal()),
         ledger,
         log,
         store,
         pins,
-        recovered: Vec::new(),
-        pace: Pace { checkpoint: Duration::from_secs(1), heartbeat: Duration::from_secs(60) },
+        recovered: Sealed::default(),
+        pace: Pace {
+            checkpoint: Duration::from_secs(1),
+            heartbeat: Duration::from_secs(60),
+            progress: Duration::from_secs(60),
+        },
+        progress: Arc::new(Progress::default()),
+        retention: (retention::Policy { max_age: None, max_bytes: None }, timeline),
+        announcer: None,
     })?;
 
     let secrets = Secrets::new(keys.header(), &[], &[]);
@@ -101,7 +112,7 @@ pub(crate) async fn run(data: &Path, count: u64) -> Result<Value> {
     let seconds = began.elapsed().as_secs_f64();
     drop(tap);
     journal.close().map_err(Error::other)?;
-    sealer.finish();
+    sealer.finish().map_err(Error::other)?;
     drop(writer);
     Ok(json!({ "leaves": count, "seconds": seconds, "recorded_s": recorded.as_secs_f64() }))
 }
@@ -147,14 +158,12 @@ async fn exchange(recorder: Recorder, heads: &Heads, unique: u64) -> Result<()> 
     let down = |down: journal::Down| Error::other(down.to_string());
     let body = |number: u64| Payload::Frame(format!("{{\"number\":{number:018}}}").into());
     recorder.room().await;
-    let head = recorder.requested(&heads.request, &heads.request).map_err(down)?;
-    recorder.durable(head).await.map_err(down)?;
+    recorder.requested(&heads.request, &heads.request).map_err(down)?;
     recorder.data(Direction::Request, &body(unique)).map_err(down)?;
     let end = recorder.ended(Direction::Request, End::Complete, true, None).map_err(down)?;
     recorder.connected("127.0.0.1:2", None).map_err(down)?;
     recorder.durable(end).await.map_err(down)?;
-    let authority = b"models.example.com";
-    recorder.answered(&heads.response, &heads.response, authority, None).map_err(down)?;
+    recorder.answered(&heads.response, &heads.response, None).map_err(down)?;
     recorder.data(Direction::Response, &body(!unique)).map_err(down)?;
     let end = recorder.ended(Direction::Response, End::Complete, true, None).map_err(down)?;
     recorder.durable(end).await.map_err(down)?;
