@@ -5,6 +5,7 @@
 //! 3. The restart leaf with everything recovered: sealed before a client is listened to.
 //! 4. The threads behind the traffic, then the listener.
 
+mod error;
 #[cfg(test)]
 mod tests;
 
@@ -14,99 +15,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::SecureRandom;
-use sealtap_common::leaf::{EncodeError, Isolation, IsolationBasis, IsolationLevel, Policy};
+use sealtap_common::leaf::{Isolation, IsolationBasis, IsolationLevel, Policy};
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
-use crate::accept::{ListenError, Listener, TlsError, server_config};
-use crate::capture::journal::{self, Extents, Journal, JournalError, Opened};
+pub use self::error::{ServeError, StartError};
+use crate::accept::{Listener, server_config};
+use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::capture::secrets::Secrets;
 use crate::capture::{Tap, random_id};
 use crate::clock::Timeline;
 use crate::config::{self, Apps, Config, Durability};
-use crate::data::{DataDir, DataError, Writer};
-use crate::forward::{Forwarder, Summary, TrustError};
+use crate::data::{DataDir, Writer};
+use crate::forward::{Forwarder, Summary};
 use crate::identify::Runs;
 use crate::journey::Journey;
 use crate::route::Table;
-use crate::seal::keys::{Keys, KeysError};
+use crate::seal::keys::Keys;
 use crate::seal::ledger::{Happening, Ledger};
 use crate::seal::lock::LockPlace;
-use crate::seal::log::{Log, LogError, Options};
+use crate::seal::log::{Log, Options};
 use crate::seal::pins::Pins;
 use crate::seal::progress::Progress;
 use crate::seal::recovery::{RecoveryError, last_sealed, recover};
-use crate::seal::rotation::{self, RotationError};
-use crate::seal::timestamp::{TimestampError, Timestamps};
-use crate::seal::witness::{Testimony, WitnessError, Witnesses};
+use crate::seal::rotation;
+use crate::seal::timestamp::Timestamps;
+use crate::seal::witness::{Testimony, Witnesses};
 use crate::seal::{Pace, Parts, Sealed, Sealer, run};
 use crate::serve::observe::{Bounds, Observe, ObserveListener, watch};
-use crate::store::retention;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, retention};
 
 /// How long open exchanges may go on after the gateway was told to stop.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Why the gateway cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The data directory, or another process that writes it.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// Keys.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    /// The log or its lock.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// What earlier boots left.
-    #[error(transparent)]
-    Recovery(#[from] RecoveryError),
-    /// A first leaf.
-    #[error("a leaf cannot be made: {0}")]
-    Leaf(#[from] EncodeError),
-    /// The listener's address.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The listener's certificate.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// Certificate authorities of upstreams.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    /// A rotation that a crash cut off.
-    #[error(transparent)]
-    Rotation(#[from] RotationError),
-    /// The timestamp authority of the configuration.
-    #[error(transparent)]
-    Timestamp(#[from] TimestampError),
-    /// The witnesses of the configuration.
-    #[error(transparent)]
-    Witness(#[from] WitnessError),
-    /// A witness has seen another history of this log.
-    #[error(transparent)]
-    Testimony(#[from] Testimony),
-    /// The system.
-    #[error("cannot start: {0}")]
-    System(#[from] std::io::Error),
-}
-
-/// Why the gateway did not end well.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// Records could not be written.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// A witness has seen another history of this log; what was not published then is in the journal.
-    #[error(transparent)]
-    Testimony(#[from] Testimony),
-}
 
 /// What a start found and made, to be told to the operator.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ use sealtap_common::note::PublicKey;
 use sealtap_common::verify::verify;
 
 use super::*;
+use crate::capture::journal::JournalError;
 use crate::capture::journal::RESUMED;
 use crate::capture::record::{Closed, ExchangeKeys, Opened as OpenedRecord, kind};
 use crate::seal::log::{published, read_entries};

@@ -1,0 +1,76 @@
+//! Why the gateway could not start, or why it stopped.
+
+use sealtap_common::leaf::EncodeError;
+
+use crate::accept::{ListenError, TlsError};
+use crate::capture::journal::JournalError;
+use crate::data::DataError;
+use crate::forward::TrustError;
+use crate::seal::keys::KeysError;
+use crate::seal::log::LogError;
+use crate::seal::recovery::RecoveryError;
+use crate::seal::rotation::RotationError;
+use crate::seal::timestamp::TimestampError;
+use crate::seal::witness::{Testimony, WitnessError};
+use crate::store::StoreError;
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory, or another process that writes it.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The log or its lock.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What earlier boots left.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// A first leaf.
+    #[error("a leaf cannot be made: {0}")]
+    Leaf(#[from] EncodeError),
+    /// The listener's address.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The listener's certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Certificate authorities of upstreams.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A rotation that a crash cut off.
+    #[error(transparent)]
+    Rotation(#[from] RotationError),
+    /// The timestamp authority of the configuration.
+    #[error(transparent)]
+    Timestamp(#[from] TimestampError),
+    /// The witnesses of the configuration.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
+    /// A witness has seen another history of this log.
+    #[error(transparent)]
+    Testimony(#[from] Testimony),
+    /// The system.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Why the gateway did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Records could not be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A witness has seen another history of this log; what was not published then is in the journal.
+    #[error(transparent)]
+    Testimony(#[from] Testimony),
+}
