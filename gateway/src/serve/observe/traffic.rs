@@ -41,7 +41,7 @@ pub(super) const ERRORS: [ErrorCode; 10] = [
 /// What is counted for one upstream.
 #[derive(Debug, Default)]
 pub struct Row {
-    /// Exchanges that are over, by [`OUTCOMES`].
+    /// Exchanges that are over, by outcome.
     pub outcomes: [AtomicU64; OUTCOMES.len()],
     /// Body bytes from clients.
     pub request_bytes: AtomicU64,
@@ -61,7 +61,7 @@ pub struct Traffic {
     rows: Vec<(String, Row)>,
     /// Exchanges that no upstream was found for.
     unrouted: Row,
-    /// Exchanges that ended with an error, by [`ERRORS`].
+    /// Exchanges that ended with an error, by error code.
     pub errors: [AtomicU64; ERRORS.len()],
     /// Requests that were turned away and have no number, because the journal was down.
     pub turned_away: AtomicU64,

@@ -7,7 +7,7 @@
 //! 1. [`Store::due`] names the leaves whose exchanges are due: always the oldest.
 //! 2. A `retention` leaf that names them is sealed and published.
 //! 3. [`Store::state`] notes that leaf in the table `retention`. A crash before it is made good at
-//!    the next start, which reads the leaves behind the watermark ([`stated_since`]).
+//!    the next start, which reads the leaves behind the watermark ([`statements`]).
 //! 4. [`Store::prune`] destroys a few exchanges a transaction, and notes in it how far it came.
 //! 5. [`Store::tidy`] gives pages back to the file system and cuts the write-ahead log, which still
 //!    has copies.
