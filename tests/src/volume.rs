@@ -57,6 +57,17 @@ impl Volume {
         fs::remove_file(self.ballast()).expect("what fills a volume can be removed");
     }
 
+    /// Takes away so many bytes of what filled it.
+    ///
+    /// # Panics
+    /// If it was not filled, or with less.
+    pub fn leave(&self, bytes: u64) {
+        let ballast = File::options().write(true).open(self.ballast()).expect("a filled volume");
+        let length = ballast.metadata().expect("a file has a length").len();
+        let cut = ballast.set_len(length.checked_sub(bytes).expect("as many bytes"));
+        cut.and_then(|()| ballast.sync_all()).expect("a file can be cut");
+    }
+
     fn ballast(&self) -> PathBuf {
         self.0.join("ballast")
     }

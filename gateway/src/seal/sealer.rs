@@ -62,6 +62,7 @@ pub struct Pace {
 pub struct Sealer {
     threads: Vec<JoinHandle<()>>,
     stopping: Arc<AtomicBool>,
+    unsealed: Arc<AtomicBool>,
 }
 
 /// What the threads work with.
@@ -107,6 +108,7 @@ impl Sealer {
         let (happenings, happened) = channel();
         let (sealed, to_store) = channel();
         let stopping = Arc::new(AtomicBool::new(false));
+        let unsealed = Arc::new(AtomicBool::new(false));
         let asking: Asking = Arc::new(Mutex::new(Some(happenings.clone())));
         progress.start(log.size(), &recovered);
         let backlog = Arc::new(Backlog::new(LIMIT));
@@ -120,6 +122,7 @@ impl Sealer {
             announcer,
             progress: Arc::clone(&progress),
             stopping: Arc::clone(&stopping),
+            unsealed: Arc::clone(&unsealed),
         };
         let storing = Storing {
             store,
@@ -133,6 +136,7 @@ impl Sealer {
             progress: Arc::clone(&progress),
             stopping: Arc::clone(&stopping),
             carried: CarriedOver::default(),
+            given_up: false,
         };
         let digesting = Digesting {
             batches,
@@ -160,7 +164,7 @@ impl Sealer {
                 storing.run(recovered, &to_store);
             })?,
         ];
-        Ok(Self { threads, stopping })
+        Ok(Self { threads, stopping, unsealed })
     }
 
     /// Waits until everything the journal handed over is sealed and stored; the journal must be
@@ -169,7 +173,7 @@ impl Sealer {
     /// # Errors
     ///
     /// [`JournalError::ReaderGone`] when a thread panicked, and has said so: its work is in the
-    /// journal for the next start.
+    /// journal for the next start; [`JournalError::Unsealed`] when the log could not be written.
     pub fn finish(self) -> Result<(), JournalError> {
         self.stopping.store(true, Ordering::Relaxed);
         let mut finished = Ok(());
@@ -177,6 +181,9 @@ impl Sealer {
             if thread.join().is_err() {
                 finished = Err(JournalError::ReaderGone);
             }
+        }
+        if finished.is_ok() && self.unsealed.load(Ordering::Relaxed) {
+            return Err(JournalError::Unsealed);
         }
         finished
     }

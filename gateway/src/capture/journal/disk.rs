@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 use rustix::io::Errno;
 
 /// One directory. Names are plain file names inside it.
@@ -29,6 +29,10 @@ pub(super) trait Disk: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes the names durable.
     fn sync(&self) -> io::Result<()>;
+    /// Bytes that may still be taken; as many as there can be where the disk does not say.
+    fn available(&self) -> u64 {
+        u64::MAX
+    }
     /// Takes the lock `name` for as long as the answer lives; `None`: another process has it.
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Send + Sync>>>;
 }
@@ -115,6 +119,14 @@ impl Disk for Directory {
 
     fn sync(&self) -> io::Result<()> {
         StdFile::open(&self.path)?.sync_all()
+    }
+
+    fn available(&self) -> u64 {
+        match statvfs(&self.path) {
+            // A disk that tells no size tells no room either.
+            Ok(found) if found.f_blocks > 0 => found.f_bavail.saturating_mul(found.f_frsize),
+            _ => u64::MAX,
+        }
     }
 
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Send + Sync>>> {
