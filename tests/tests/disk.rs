@@ -171,8 +171,8 @@ fn large_call(gateway: &Gateway) {
     assert_eq!(wire.body(answer.response_framing("POST")).finish().end, End::Complete);
 }
 
-/// What is sealed and not stored when the gateway ends is listed with its leaf, also where the store
-/// took later exchanges; the next start stores it.
+/// What is sealed and not stored when the gateway ends is listed with its leaf and no damage, and the
+/// next start stores it: the store takes none that comes later, though it has room for it.
 fn what_could_not_be_stored_at_the_end_is_listed_with_its_leaf() {
     let home = Arc::new(Home::new());
     let volume = Volume::mount(&home.data().join("store"), 16);

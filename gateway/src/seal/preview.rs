@@ -2,10 +2,8 @@
 //!
 //! Reads the journal with the code that seals it, and changes nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::{self, Write};
-use std::ops::Range;
-use std::path::Path;
 
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::Leaf;
@@ -21,9 +19,6 @@ use crate::store::{StoreError, StoreReader};
 
 /// Times the journal is read again when its files moved on meanwhile.
 const ATTEMPTS: usize = 5;
-
-/// Leaves read at a time when looking back.
-const STRIDE: u64 = 256;
 
 /// The exchanges of a journal.
 pub struct Preview {
@@ -51,7 +46,7 @@ impl Preview {
                 Err(_) => attempt += 1,
             }
         };
-        let leaves = if exchanges.is_empty() { HashMap::new() } else { leaves(&data, &exchanges)? };
+        let leaves = if exchanges.is_empty() { HashMap::new() } else { leaves(&data)? };
         Ok(Self { data, exchanges, leaves })
     }
 
@@ -184,10 +179,7 @@ fn keep(found: &mut Vec<(Box<Digested>, bool)>, event: Event, open: bool) {
 }
 
 /// The leaves of exchanges that may not be in the store yet.
-fn leaves(
-    data: &DataDir,
-    exchanges: &[(Box<Digested>, bool)],
-) -> io::Result<HashMap<[u8; 16], u64>> {
+fn leaves(data: &DataDir) -> io::Result<HashMap<[u8; 16], u64>> {
     let from = match StoreReader::open(&data.store()) {
         Ok(store) => store.watermark().map_err(io::Error::other)?,
         Err(StoreError::Missing { .. }) => 0,
@@ -195,61 +187,15 @@ fn leaves(
     };
     let log = data.log();
     let size = published(&log).map_err(io::Error::other)?.map_or(0, |checkpoint| checkpoint.size);
+    if from >= size {
+        return Ok(HashMap::new());
+    }
+    let entries = read_entries(&log, from..size).map_err(io::Error::other)?;
     let mut found = HashMap::new();
-    let mut closed = false;
-    // The last leaf at least: it says whether the last boot is over.
-    let from = from.min(size.saturating_sub(1));
-    for (index, leaf) in read(&log, from..size)? {
-        closed = matches!(&leaf, Leaf::Heartbeat(heartbeat) if heartbeat.closing);
-        if let Leaf::Exchange(exchange) = leaf {
+    for (index, bytes) in (from..size).zip(entries) {
+        if let Ok(Leaf::Exchange(exchange)) = Leaf::decode(&bytes) {
             found.insert(exchange.exchange.0, index);
         }
     }
-    // What the store could not take while it took later ones has its leaf below the watermark. What
-    // is under way has none, unless its boot has said good-bye.
-    let missing = exchanges.iter().filter(|(digested, open)| {
-        (closed || !open) && !found.contains_key(&digested.id)
-    });
-    let missing: Vec<&Digested> = missing.map(|(digested, _)| &**digested).collect();
-    look_back(&log, from, &missing, &mut found)?;
     Ok(found)
-}
-
-/// Looks for the leaves of `missing` below `end`: not further back than the first of them ended,
-/// since no leaf is sealed before its exchange is over, and `sealed` never decreases.
-fn look_back(
-    log: &Path,
-    mut end: u64,
-    missing: &[&Digested],
-    found: &mut HashMap<[u8; 16], u64>,
-) -> io::Result<()> {
-    let Some(oldest) = missing.iter().map(|digested| digested.ended_us).min() else {
-        return Ok(());
-    };
-    let mut missing: HashSet<[u8; 16]> = missing.iter().map(|digested| digested.id).collect();
-    while end > 0 && !missing.is_empty() {
-        let start = end.saturating_sub(STRIDE);
-        for (index, leaf) in read(log, start..end)?.into_iter().rev() {
-            if leaf.sealed() < oldest {
-                return Ok(());
-            }
-            if let Leaf::Exchange(exchange) = leaf
-                && missing.remove(&exchange.exchange.0)
-            {
-                found.insert(exchange.exchange.0, index);
-            }
-        }
-        end = start;
-    }
-    Ok(())
-}
-
-/// Those leaves that can be read, with their indexes.
-fn read(log: &Path, range: Range<u64>) -> io::Result<Vec<(u64, Leaf)>> {
-    if range.is_empty() {
-        return Ok(Vec::new());
-    }
-    let entries = read_entries(log, range.clone()).map_err(io::Error::other)?;
-    let leaves = range.zip(entries);
-    Ok(leaves.filter_map(|(index, bytes)| Some((index, Leaf::decode(&bytes).ok()?))).collect())
 }

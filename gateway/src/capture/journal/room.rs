@@ -32,7 +32,8 @@ pub(super) fn check(
         return Ok(());
     }
     // Without figures: it is said once, not whenever one of them changes.
-    let full = "what space is left is kept for the log and the store; free some, it goes on by itself";
+    let full =
+        "what space is left is kept for the log and the store; free some, it goes on by itself";
     Err(io::Error::new(io::ErrorKind::StorageFull, full))
 }
 

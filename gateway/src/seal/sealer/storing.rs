@@ -18,8 +18,8 @@ use super::super::sealed::SealedExchange;
 use super::{LAST_TRIES, RETRY};
 use crate::capture::journal::{Extents, Journal};
 use crate::clock::Timeline;
-use crate::store::{Store, StoreError};
 use crate::store::retention::{Keeper, Statement};
+use crate::store::{Store, StoreError};
 
 /// Files that hold little that is needed, at least, before that is carried over.
 const CARRIED: u64 = 4;
@@ -72,7 +72,8 @@ pub(super) struct Storing {
     pub(super) progress: Arc<Progress>,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) carried: CarriedOver,
-    /// Told to stop, and the store still failed: what follows gets one try.
+    /// Told to stop, and the store still failed: nothing that follows is stored either, so that the
+    /// watermark stays below what waits in the journal.
     pub(super) given_up: bool,
 }
 
@@ -165,6 +166,9 @@ impl Storing {
     fn put(&mut self, batch: &[SealedExchange]) -> bool {
         let mut tries = 0_u32;
         loop {
+            if self.given_up {
+                return false;
+            }
             self.extents.refresh();
             let put = self.store.put(batch, &mut self.extents);
             self.journal.leave_room(self.store.log_length());
@@ -183,7 +187,7 @@ impl Storing {
                 return false;
             }
             self.progress.store_fails();
-            if tries == 0 && !self.given_up {
+            if tries == 0 {
                 tracing::error!(%error, exchanges = batch.len(), "cannot store; trying again");
             }
             if batch.len() > 1 && matches!(error, StoreError::Full { .. }) {
@@ -191,10 +195,8 @@ impl Storing {
                 return false;
             }
             tries = tries.saturating_add(1);
-            if self.stopping.load(Ordering::Relaxed) && (self.given_up || tries > LAST_TRIES) {
-                if !self.given_up {
-                    tracing::warn!("what is not stored is left in the journal for the next start");
-                }
+            if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
+                tracing::warn!("what is not stored is left in the journal for the next start");
                 self.given_up = true;
                 return false;
             }
