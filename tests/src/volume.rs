@@ -83,7 +83,9 @@ fn ext4(place: &Path, mebibytes: u64) -> bool {
     let image = place.with_extension("image");
     let sized = File::create(&image).and_then(|file| file.set_len(mebibytes << 20));
     let made = sized.is_ok()
-        && run("mkfs.ext4", &["-q", "-F", "-m", "0"], &[&image])
+        // Blocks as large as pages, as any disk of today has: a page of SQLite's shared index that
+        // was allocated in part is fatal to touch on a full disk.
+        && run("mkfs.ext4", &["-q", "-F", "-m", "0", "-b", "4096"], &[&image])
         && run("mount", &["-o", "loop"], &[&image, place]);
     if made {
         let _ = fs::remove_dir(place.join("lost+found"));
