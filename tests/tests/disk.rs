@@ -148,7 +148,8 @@ fn a_full_disk_under_the_lock_only_delays_sealing() {
 /// Where only the store's disk is full, the journal keeps everything until there is room.
 fn a_full_disk_under_the_store_only_delays_storing() {
     let home = Arc::new(Home::new());
-    let volume = Volume::mount(&home.data().join("store"), 8);
+    // Large enough for all that is stored in the end.
+    let volume = Volume::mount(&home.data().join("store"), 32);
     let seen = Seen::default();
     let (upstream, options) = options(&seen);
     let gateway = options.start_in(home);
