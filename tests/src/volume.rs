@@ -57,6 +57,17 @@ impl Volume {
         fs::remove_file(self.ballast()).expect("what fills a volume can be removed");
     }
 
+    /// Takes away so many bytes of what filled it.
+    ///
+    /// # Panics
+    /// If it was not filled, or with less.
+    pub fn leave(&self, bytes: u64) {
+        let ballast = File::options().write(true).open(self.ballast()).expect("a filled volume");
+        let length = ballast.metadata().expect("a file has a length").len();
+        let cut = ballast.set_len(length.checked_sub(bytes).expect("as many bytes"));
+        cut.and_then(|()| ballast.sync_all()).expect("a file can be cut");
+    }
+
     fn ballast(&self) -> PathBuf {
         self.0.join("ballast")
     }
@@ -72,7 +83,9 @@ fn ext4(place: &Path, mebibytes: u64) -> bool {
     let image = place.with_extension("image");
     let sized = File::create(&image).and_then(|file| file.set_len(mebibytes << 20));
     let made = sized.is_ok()
-        && run("mkfs.ext4", &["-q", "-F", "-m", "0"], &[&image])
+        // Blocks as large as pages, as any disk of today has: a page of SQLite's shared index that
+        // was allocated in part is fatal to touch on a full disk.
+        && run("mkfs.ext4", &["-q", "-F", "-m", "0", "-b", "4096"], &[&image])
         && run("mount", &["-o", "loop"], &[&image, place]);
     if made {
         let _ = fs::remove_dir(place.join("lost+found"));

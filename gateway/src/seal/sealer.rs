@@ -72,6 +72,7 @@ pub struct Sealed {
 pub struct Sealer {
     threads: Vec<JoinHandle<()>>,
     stopping: Arc<AtomicBool>,
+    unsealed: Arc<AtomicBool>,
 }
 
 /// What the threads work with.
@@ -117,6 +118,7 @@ impl Sealer {
         let (happenings, happened) = channel();
         let (sealed, to_store) = channel();
         let stopping = Arc::new(AtomicBool::new(false));
+        let unsealed = Arc::new(AtomicBool::new(false));
         let asking: Asking = Arc::new(Mutex::new(Some(happenings.clone())));
         progress.start(log.size(), &recovered.exchanges);
         let backlog = Arc::new(Backlog::new(LIMIT));
@@ -130,6 +132,7 @@ impl Sealer {
             announcer,
             progress: Arc::clone(&progress),
             stopping: Arc::clone(&stopping),
+            unsealed: Arc::clone(&unsealed),
         };
         let storing = Storing {
             store,
@@ -143,6 +146,7 @@ impl Sealer {
             progress: Arc::clone(&progress),
             stopping: Arc::clone(&stopping),
             carried: CarriedOver::default(),
+            given_up: false,
         };
         let digesting = Digesting {
             batches,
@@ -170,7 +174,7 @@ impl Sealer {
                 storing.run(recovered, &to_store);
             })?,
         ];
-        Ok(Self { threads, stopping })
+        Ok(Self { threads, stopping, unsealed })
     }
 
     /// Waits until everything the journal handed over is sealed and stored; the journal must be
@@ -179,7 +183,7 @@ impl Sealer {
     /// # Errors
     ///
     /// [`JournalError::ReaderGone`] when a thread panicked, and has said so: its work is in the
-    /// journal for the next start.
+    /// journal for the next start; [`JournalError::Unsealed`] when the log could not be written.
     pub fn finish(self) -> Result<(), JournalError> {
         self.stopping.store(true, Ordering::Relaxed);
         let mut finished = Ok(());
@@ -187,6 +191,9 @@ impl Sealer {
             if thread.join().is_err() {
                 finished = Err(JournalError::ReaderGone);
             }
+        }
+        if finished.is_ok() && self.unsealed.load(Ordering::Relaxed) {
+            return Err(JournalError::Unsealed);
         }
         finished
     }

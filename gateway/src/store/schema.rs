@@ -24,6 +24,8 @@ const PAGE_BYTES: i64 = 16 * 1024;
 const CHECKPOINT_PAGES: i64 = 1024;
 /// What the log may keep on disk after it was folded in, in bytes.
 pub(super) const LOG_KEPT_BYTES: u64 = 64 * 1024 * 1024;
+/// With less than this left on the disk the log is folded after each batch, in bytes.
+const SHORT_BYTES: u64 = 256 * 1024 * 1024;
 /// How long to wait for a lock; writers hold theirs only while one batch commits.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -162,6 +164,12 @@ pub(super) fn log_length(path: &Path) -> u64 {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     fs::metadata(PathBuf::from(log)).map_or(0, |log| log.len())
+}
+
+/// Whether little room is left on the disk of the database at `path`.
+pub(super) fn is_short_of_room(path: &Path) -> bool {
+    let left = rustix::fs::statvfs(path).ok().filter(|found| found.f_blocks > 0);
+    left.is_some_and(|found| found.f_bavail.saturating_mul(found.f_frsize) < SHORT_BYTES)
 }
 
 /// The name by which SQLite opens a file without locks and without looking for its log.

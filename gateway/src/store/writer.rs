@@ -106,16 +106,25 @@ impl Store {
         batch: &[SealedExchange],
         bytes: &mut dyn ExtentSource,
     ) -> Result<Stored, StoreError> {
-        let stored = self.put_batch(batch, bytes).map_err(|fault| fault.at(&self.path))?;
+        let stored = self.put_batch(batch, bytes).map_err(|fault| fault.at(&self.path));
         self.bound_log();
-        Ok(stored)
+        stored
     }
 
-    /// Folds a log that readers or one large batch let grow into the database, and cuts it.
+    /// Folds a log that readers or one large batch let grow into the database, and cuts it; where
+    /// the disk is nearly full, any log, also after a failure, since what it frees may be what the
+    /// next batch needs.
     fn bound_log(&self) {
-        if schema::log_length(&self.path) > schema::LOG_KEPT_BYTES {
+        let length = self.log_length();
+        if length > schema::LOG_KEPT_BYTES || (length > 0 && schema::is_short_of_room(&self.path)) {
             self.fold_log();
         }
+    }
+
+    /// Bytes of the write-ahead log: what folding it may take, at most.
+    #[must_use]
+    pub fn log_length(&self) -> u64 {
+        schema::log_length(&self.path)
     }
 
     pub(super) fn fold_log(&self) {

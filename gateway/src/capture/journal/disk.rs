@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{
-    FallocateFlags, FlockOperation, OFlags, fallocate, fcntl_getfl, fcntl_setfl, flock,
+    FallocateFlags, FlockOperation, OFlags, fallocate, fcntl_getfl, fcntl_setfl, flock, statvfs,
 };
 use rustix::io::Errno;
 
@@ -31,6 +31,10 @@ pub(super) trait Disk: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes the names durable.
     fn sync(&self) -> io::Result<()>;
+    /// Bytes that may still be taken; as many as there can be where the disk does not say.
+    fn available(&self) -> u64 {
+        u64::MAX
+    }
     /// Takes the lock `name` for as long as the answer lives; `None`: another process has it.
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Send + Sync>>>;
 }
@@ -120,6 +124,14 @@ impl Disk for Directory {
 
     fn sync(&self) -> io::Result<()> {
         StdFile::open(&self.path)?.sync_all()
+    }
+
+    fn available(&self) -> u64 {
+        match statvfs(&self.path) {
+            // A disk that tells no size tells no room either.
+            Ok(found) if found.f_blocks > 0 => found.f_bavail.saturating_mul(found.f_frsize),
+            _ => u64::MAX,
+        }
     }
 
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Send + Sync>>> {

@@ -106,6 +106,11 @@ pub enum JournalError {
     /// Whoever took the batches has gone: what is captured would never be sealed.
     #[error("the stage that seals what the journal captured has stopped: restart the gateway")]
     ReaderGone,
+    /// The gateway ended while its log could not be written.
+    #[error(
+        "the log could not be written: what it lacks is in the journal, and the next start seals it"
+    )]
+    Unsealed,
     /// The journal closed while it was failing.
     #[error("the journal closed with {bytes} bytes of records unwritten: {cause}")]
     Unwritten {

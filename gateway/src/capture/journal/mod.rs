@@ -86,6 +86,7 @@ mod reader;
 #[cfg(test)]
 mod refusals;
 mod reserve;
+mod room;
 mod spares;
 mod tail;
 #[cfg(test)]

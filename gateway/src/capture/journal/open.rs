@@ -92,6 +92,10 @@ impl Owner {
         self.spares.disk()
     }
 
+    pub(super) fn spares(&self) -> &Spares {
+        &self.spares
+    }
+
     pub(super) fn file_size(&self) -> u64 {
         self.spares.file_size()
     }
@@ -134,12 +138,14 @@ impl Journal {
         recovered.open_gaps = reserve.gaps().to_vec();
         let spares = Arc::new(Spares::new(Arc::clone(&disk), file_size)?);
         let helper = Helper::start(Arc::clone(&spares))?;
-        let current = begin_file(disk.as_ref(), &spares.take()?, header)?;
-
-        let shared = Arc::new(Shared::new(options, file_size));
         let names = disk.list().map_err(on("list", disk.path("")))?;
         let files = names.iter().filter(|name| file_sequence(name).is_some()).count();
-        spares.files.store(u64::try_from(files).unwrap_or_default(), Ordering::Relaxed);
+        let files = u64::try_from(files).unwrap_or_default().saturating_add(1);
+        spares.files.store(files, Ordering::Relaxed);
+        // However little room there is: what earlier boots left can be stored by a boot only.
+        let current = begin_file(disk.as_ref(), &spares.take(true)?, header)?;
+
+        let shared = Arc::new(Shared::new(options, file_size));
         // A crash came before the files that others stand for were taken back.
         spares.recycle_below(recovered.carried);
         let (sender, batches) = sync_channel(BATCHES);

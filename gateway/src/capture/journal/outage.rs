@@ -115,6 +115,7 @@ impl Writer {
         loop {
             let closing = self.shared.pause(self.shared.options.retry_interval);
             told = told || self.tell(gap);
+            self.closing = closing;
             // A crash during an attempt leaves the old file, or the old one and a new one whose
             // header says where the old one ends: either way all that was settled.
             match self.come_back(told) {

@@ -13,6 +13,7 @@ use super::buffer::aligned;
 use super::disk::Disk;
 use super::error::on;
 use super::open::{file_name, file_sequence};
+use super::room;
 
 const SPARE: &str = "spare-";
 const FILLING: &str = "spare-new";
@@ -36,12 +37,16 @@ pub(super) struct Spares {
     changed: Condvar,
     /// Files that have a place in the journal.
     pub(super) files: AtomicU64,
+    /// What the store has yet to fold, in bytes.
+    unfolded: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
     ready: Vec<Spare>,
     wanted: bool,
+    /// The file that is wanted is taken however little room there is.
+    pressing: bool,
     failed: Option<JournalError>,
     /// Files below this are no longer needed.
     recycle_below: u64,
@@ -86,7 +91,8 @@ impl Spares {
             }
         }
         let (state, changed) = (Mutex::new(state), Condvar::new());
-        Ok(Self { disk, file_size, state, changed, files: AtomicU64::new(0) })
+        let (files, unfolded) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { disk, file_size, state, changed, files, unfolded })
     }
 
     pub(super) fn disk(&self) -> &Arc<dyn Disk> {
@@ -101,19 +107,43 @@ impl Spares {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A spare file, waiting for one if none is ready. Asks for the next one at once.
-    pub(super) fn take(&self) -> Result<Spare, JournalError> {
+    pub(super) fn leave_room(&self, unfolded: u64) {
+        self.unfolded.store(unfolded, Ordering::Relaxed);
+    }
+
+    /// Whether one more file may hold records, for which `takes` bytes are taken first.
+    fn check_room(&self, takes: u64) -> Result<(), JournalError> {
+        let files = self.files.load(Ordering::Relaxed).saturating_add(1);
+        let unfolded = self.unfolded.load(Ordering::Relaxed);
+        room::check(self.disk.available(), takes, files, self.file_size, unfolded)
+            .map_err(on("take a new file in", self.disk.path("")))
+    }
+
+    /// A spare file, waiting for one if none is ready. Asks for the next one at once. Fails where
+    /// too little room is left besides, unless it is `pressing`; spare files are then given up.
+    pub(super) fn take(&self, pressing: bool) -> Result<Spare, JournalError> {
+        if !pressing && let Err(full) = self.check_room(0) {
+            let ready = std::mem::take(&mut self.state().ready);
+            for spare in ready {
+                // What stays is found at the next start.
+                let _left = self.disk.remove(&spare.name);
+            }
+            return Err(full);
+        }
         let mut state = self.state();
         // What failed earlier may work by now.
         state.failed = None;
         loop {
             state.wanted = true;
-            self.changed.notify_all();
+            state.pressing = pressing;
             if let Some(spare) = state.ready.pop() {
+                state.pressing = false;
+                self.changed.notify_all();
                 return Ok(spare);
             }
+            self.changed.notify_all();
             if let Some(error) = state.failed.take() {
-                state.wanted = false;
+                (state.wanted, state.pressing) = (false, false);
                 return Err(error);
             }
             if state.closing {
@@ -170,8 +200,10 @@ impl Spares {
                 }
             } else if state.wanted && state.ready.is_empty() && state.failed.is_none() {
                 let name = state.next_name();
+                let pressing = state.pressing;
                 drop(state);
-                let made = self.fill(&name);
+                let enough = if pressing { Ok(()) } else { self.check_room(self.file_size) };
+                let made = enough.and_then(|()| self.fill(&name));
                 state = self.state();
                 match made {
                     Ok(()) => state.ready.push(Spare { name, cleared: true }),
@@ -238,11 +270,12 @@ impl Spares {
         for sequence in old.into_iter().take_while(|sequence| *sequence < below) {
             let name = file_name(sequence);
             let whole = self.disk.open(&name).and_then(|file| file.length());
+            // Where room is short, others need it more.
+            let of_use = whole.is_ok_and(|length| length == self.file_size);
+            let of_use = of_use && self.check_room(0).is_ok();
             let spare = {
                 let mut state = self.state();
-                let keep =
-                    state.ready.len() < KEPT && whole.is_ok_and(|length| length == self.file_size);
-                keep.then(|| state.next_name())
+                (of_use && state.ready.len() < KEPT).then(|| state.next_name())
             };
             match &spare {
                 Some(spare) => self.disk.rename(&name, spare),

@@ -58,6 +58,8 @@ pub(super) struct Writer {
     pub(super) outages: Outages,
     /// Nobody takes batches any more.
     pub(super) reader_gone: bool,
+    /// The journal closes: what was accepted is written as long as there is any room.
+    pub(super) closing: bool,
 }
 
 impl Writer {
@@ -84,6 +86,7 @@ impl Writer {
             reserve,
             outages: Outages::default(),
             reader_gone: false,
+            closing: false,
         }
     }
 
@@ -225,7 +228,7 @@ impl Writer {
         if replaces {
             header = old.header.clone();
         }
-        let spare = self.spares.take()?;
+        let spare = self.spares.take(self.closing)?;
         self.current = begin_file(self.disk.as_ref(), &spare, header).inspect_err(|_| {
             // It may be under either name; a spare of unknown state is of no use.
             let _left = self.disk.remove(&spare.name);

@@ -32,6 +32,8 @@ pub(super) struct LogThread {
     pub(super) announcer: Option<Announcer>,
     pub(super) progress: Arc<Progress>,
     pub(super) stopping: Arc<AtomicBool>,
+    /// Set when something was left for the next start to seal.
+    pub(super) unsealed: Arc<AtomicBool>,
 }
 
 impl LogThread {
@@ -65,6 +67,7 @@ impl LogThread {
                 let began = Instant::now();
                 if !self.publish(std::mem::take(&mut entries)) {
                     // Nothing may follow what is missing; the next start seals it all.
+                    self.unsealed.store(true, Ordering::Relaxed);
                     return;
                 }
                 published = Some(began);

@@ -19,8 +19,8 @@ use super::super::sealed::SealedExchange;
 use super::{LAST_TRIES, RETRY, Sealed};
 use crate::capture::journal::{Extents, Journal};
 use crate::clock::Timeline;
-use crate::store::Store;
 use crate::store::retention::{Keeper, Statement};
+use crate::store::{Store, StoreError};
 
 /// Files that hold little that is needed, at least, before that is carried over.
 const CARRIED: u64 = 4;
@@ -81,6 +81,9 @@ pub(super) struct Storing {
     pub(super) progress: Arc<Progress>,
     pub(super) stopping: Arc<AtomicBool>,
     pub(super) carried: CarriedOver,
+    /// Told to stop, and the store still failed: nothing that follows is stored either, so that the
+    /// watermark stays below what waits in the journal.
+    pub(super) given_up: bool,
 }
 
 /// What was carried over.
@@ -180,18 +183,25 @@ impl Storing {
         if !self.put(batch) && batch.len() > 1 {
             for exchange in batch {
                 self.put(std::slice::from_ref(exchange));
+                // On a full disk, what this one frees may be what the next one needs.
+                self.give_back();
             }
         }
         self.give_back();
     }
 
-    /// Tries until it succeeds, or until the reason is one that no waiting takes away; whether it
-    /// succeeded. The journal keeps the bytes until then.
+    /// Tries until it succeeds, or until the reason is one that no waiting takes away, or there is no
+    /// room for so many at once; whether it succeeded. The journal keeps the bytes until then.
     fn put(&mut self, batch: &[SealedExchange]) -> bool {
         let mut tries = 0_u32;
         loop {
+            if self.given_up {
+                return false;
+            }
             self.extents.refresh();
-            let error = match self.store.put(batch, &mut self.extents) {
+            let put = self.store.put(batch, &mut self.extents);
+            self.journal.leave_room(self.store.log_length());
+            let error = match put {
                 Ok(stored) => {
                     self.progress.stored(batch, Some(stored));
                     break;
@@ -209,9 +219,14 @@ impl Storing {
             if tries == 0 {
                 tracing::error!(%error, exchanges = batch.len(), "cannot store; trying again");
             }
+            if batch.len() > 1 && matches!(error, StoreError::Full { .. }) {
+                // One at a time takes the least room.
+                return false;
+            }
             tries = tries.saturating_add(1);
             if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
-                tracing::warn!(exchanges = batch.len(), "left in the journal for the next start");
+                tracing::warn!("what is not stored is left in the journal for the next start");
+                self.given_up = true;
                 return false;
             }
             std::thread::sleep(RETRY);
