@@ -11,7 +11,7 @@ use crate::record::{KEY_SUFFIX, key_name};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyringError {
     /// No line is a vkey.
-    #[error("holds no vkey (NAME+HASH+BASE64): give what `sealtap keys` prints")]
+    #[error("it holds no vkey (NAME+HASH+BASE64): give what `sealtap keys` prints")]
     None,
     /// The first line that is not blank is no vkey.
     #[error("its first line is not a vkey ({0}): give what `sealtap keys` prints")]

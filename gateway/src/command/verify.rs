@@ -176,7 +176,7 @@ fn key(given: &str, keys: &mut TrustedKeys) -> Result<(), Failure> {
     };
     match std::fs::read_to_string(given) {
         Ok(text) => {
-            trusted(&text, keys).map_err(|error| failed(format!("no key to trust: it {error}")))
+            trusted(&text, keys).map_err(|error| failed(format!("no key to trust: {error}")))
         }
         Err(error) => {
             Err(failed(format!("neither a vkey ({not_a_key}) nor a readable file ({error})")))
