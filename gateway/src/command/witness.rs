@@ -14,7 +14,7 @@ cosigned, the log's operator cannot take back. At the first start it makes its k
   2. the line for a policy file (C2SP tlog-policy), to which a `quorum` line belongs:
        sealtap witness --log keys.txt > witness.txt &
        sed -n 2p witness.txt > witnesses.policy
-       sed -n 2p witness.txt | awk '{print "quorum " $2}' >> witnesses.policy
+       sed -n 2p witness.txt | cut -d' ' -f2 | sed 's/^/quorum /' >> witnesses.policy
 The URL at that line's end is the address it listens on: write the one that the gateway reaches.
 The gateway takes that file as `policy` of `[witness]`, a verifier with `verify --policy`.
 
