@@ -62,7 +62,11 @@ fn copy(from: &Path, to: &Path, leave: &[&str]) {
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &target, &[]);
         } else {
-            fs::copy(entry.path(), target).unwrap();
+            match fs::copy(entry.path(), target) {
+                // A spare file of the journal may get its name just now.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
         }
     }
 }
