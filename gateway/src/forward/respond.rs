@@ -1,5 +1,7 @@
 //! The answer's way: from the upstream, or from the gateway itself, to the client.
 
+mod interim;
+
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,6 +10,8 @@ use bytes::Bytes;
 use h2::Reason;
 use sealtap_common::leaf::{End, Outcome};
 
+use self::interim::Interims;
+pub(super) use self::interim::{MAX_INTERIM_BYTES, MAX_INTERIMS};
 use super::answer::Answer as OwnAnswer;
 use super::ready::{Ready, ready};
 use super::relay::{Course, Ending, relay};
@@ -100,24 +104,25 @@ impl Responding {
         (headed, continued): (&AtomicBool, &AtomicBool),
         patience: Option<Duration>,
     ) -> Response {
+        let mut interims = Interims::default();
         loop {
-            let next = tokio::select! {
-                next = incoming.next() => next,
-                reason = client_reset(&mut self.reply) => {
-                    return Response::ClientGone(SendError::Reset(reason));
-                }
+            let next = match self.next(incoming, recorder, &interims, patience).await {
+                Ok(next) => next,
+                Err(response) => return response,
             };
             match next {
-                Err(error) => return Response::None(error),
-                Ok(Answer::Interim(head)) => match self.interim(&head, recorder).await {
-                    Ok(()) => {
-                        if head.status == 100 {
-                            continued.store(true, Ordering::Relaxed);
-                        }
+                Answer::Interim(head) => {
+                    if let Err(error) = interims.admit(&head) {
+                        return Response::None(error);
                     }
-                    Err(response) => return response,
-                },
-                Ok(Answer::Final { head, source, length, reusable }) => {
+                    if let Err(response) = self.interim(&head, recorder).await {
+                        return response;
+                    }
+                    if head.status == 100 {
+                        continued.store(true, Ordering::Relaxed);
+                    }
+                }
+                Answer::Final { head, source, length, reusable } => {
                     headed.store(true, Ordering::Relaxed);
                     self.reusable = reusable;
                     self.answered_us = Some(recorder.now_us());
@@ -131,26 +136,6 @@ impl Responding {
                 }
             }
         }
-    }
-
-    async fn interim(&mut self, head: &ResponseHead, recorder: &Recorder) -> Result<(), Response> {
-        // HTTP/1.0 has no interim answers (RFC 9110 section 15.2).
-        if self.version == Version::Http10 {
-            return Ok(());
-        }
-        let sent = head::response(head, self.version, Framing::Bodiless, false);
-        let ready = ready(&sent).map_err(unsayable)?;
-        recorder.interim(&sent).map_err(Response::Down)?;
-        let result = match (&mut self.reply, ready) {
-            (Some(Reply::Http1(reply)), Ready::Http1(head)) => {
-                reply.sink_mut().interim(&head).await
-            }
-            (Some(Reply::Http2(respond)), Ready::Http2(response)) => {
-                respond.send_informational(response).map_err(|_| gone())
-            }
-            _ => Ok(()),
-        };
-        result.map_err(Response::ClientGone)
     }
 
     async fn relay(

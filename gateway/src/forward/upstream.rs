@@ -1,12 +1,14 @@
 //! One exchange's side towards its upstream: where the request goes and the answer comes from.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use http::{Method, Request, Uri};
 
 use super::pool::Lease;
+use super::respond::{MAX_INTERIM_BYTES, MAX_INTERIMS};
 use crate::wire::buffer::Chunk;
 use crate::wire::head::{ReadHeadError, read_head};
 use crate::wire::http1::{
@@ -65,6 +67,15 @@ pub(super) enum AnswerError {
     /// A 101 that nobody asked for.
     #[error("the upstream changed the protocol without being asked to")]
     Unasked,
+    /// One interim answer after the other.
+    #[error(
+        "the upstream sent more than {MAX_INTERIMS} interim answers, or more than \
+         {MAX_INTERIM_BYTES} bytes of them, and no final one"
+    )]
+    Endless,
+    /// Nothing behind an interim answer.
+    #[error("the upstream sent an interim answer and then nothing within {0:?}")]
+    Silent(Duration),
 }
 
 impl From<ReadHeadError> for AnswerError {
