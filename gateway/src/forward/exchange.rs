@@ -21,7 +21,7 @@ use crate::capture::record::Direction;
 use crate::capture::{Captured, Recorder};
 use crate::route::Route;
 use crate::wire::buffer::Chunk;
-use crate::wire::http1::{Filter, declared_length, write_request_head};
+use crate::wire::http1::{Filter, declared_length, offered, write_request_head};
 use crate::wire::message::{RequestHead, Version};
 use crate::wire::sink::{ByteSink, Framing, Sink};
 use crate::wire::source::{Cut, Source};
@@ -72,7 +72,7 @@ pub async fn forward(forwarder: &Forwarder, captured: Captured) -> Forwarded {
     let summary = Summary::new(&accepted, &route);
     let (body, reply) = Accepted::into_streams(accepted);
     let mut response = Responding::new(reply, head.method.clone());
-    response.upgrade = upgrade;
+    response.upgrade = offered(&head.fields).filter(|_| upgrade);
     let exchange = Exchange {
         forwarder,
         recorder,

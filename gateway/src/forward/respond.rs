@@ -23,7 +23,7 @@ use crate::capture::Recorder;
 use crate::capture::journal::Down;
 use crate::capture::record::Direction;
 use crate::wire::buffer::{Chunk, Payload};
-use crate::wire::http1::{Filter, WriteError, declared_length};
+use crate::wire::http1::{Filter, WriteError, declared_length, is_asked_for};
 use crate::wire::http2::{FrameSink, respond_with};
 use crate::wire::message::{ResponseHead, Version};
 use crate::wire::sink::{Framing, SendError, Sink};
@@ -49,8 +49,8 @@ pub(super) struct Responding {
     close: bool,
     /// Whether the client's connection has been ended already.
     cut: bool,
-    /// Whether the client asked for another protocol.
-    pub(super) upgrade: bool,
+    /// The protocols that the upstream was asked to change to, where it was.
+    pub(super) upgrade: Option<Bytes>,
 }
 
 impl Responding {
@@ -73,7 +73,7 @@ impl Responding {
             reusable: false,
             close,
             cut: false,
-            upgrade: false,
+            upgrade: None,
         }
     }
 
@@ -127,7 +127,10 @@ impl Responding {
                     self.reusable = reusable;
                     self.answered_us = Some(recorder.now_us());
                     if length == AnswerLength::Switched {
-                        if !self.upgrade {
+                        let asked = |offered: &Bytes| {
+                            head.status == 101 && is_asked_for(offered, &head.fields)
+                        };
+                        if !self.upgrade.as_ref().is_some_and(asked) {
                             return Response::None(AnswerError::Unasked);
                         }
                         return self.switch(&head, source, recorder).await;
@@ -146,7 +149,7 @@ impl Responding {
         recorder: &Recorder,
         patience: Option<Duration>,
     ) -> Response {
-        if self.upgrade {
+        if self.upgrade.is_some() {
             // The upstream stays with HTTP: the request was its head, and ends with it.
             let ended = recorder.ended(Direction::Request, End::Complete, true, None);
             if let Err(down) = ended {

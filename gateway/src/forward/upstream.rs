@@ -64,8 +64,8 @@ pub(super) enum AnswerError {
     /// What came cannot be said to the client.
     #[error("the upstream's answer cannot be sent on: {0}")]
     Unsayable(WriteError),
-    /// A 101 that nobody asked for.
-    #[error("the upstream changed the protocol without being asked to")]
+    /// A 101 that nobody asked for, or to a protocol that nobody asked for.
+    #[error("the upstream changed to a protocol that it was not asked to change to")]
     Unasked,
     /// One interim answer after the other.
     #[error(
