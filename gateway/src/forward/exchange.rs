@@ -171,6 +171,7 @@ impl Exchange<'_> {
                     reader: Some(idle.reader),
                     carry: Chunk::empty(),
                     method: self.accepted.method.clone(),
+                    touched: false,
                 };
                 let facts = Some(idle.facts);
                 let first = (!self.upgrade).then_some(position);
@@ -298,8 +299,8 @@ impl Exchange<'_> {
         endings
     }
 
-    /// Whether a connection that had waited in the pool was closed before it saw this request, so
-    /// that sending it again cannot make it happen twice.
+    /// Whether a connection that had waited in the pool ended without a byte in answer, and the
+    /// request may be sent again (RFC 9110 section 9.2.2): it did not happen, or may happen twice.
     fn may_try_again(&self, outgoing: &Outgoing, endings: &Endings) -> bool {
         let unanswered = matches!(endings.response, Some(Response::None(AnswerError::Cut(_))));
         let safe =

@@ -99,6 +99,8 @@ pub(super) enum Incoming {
         carry: Chunk,
         /// The request's method, which decides whether the answer has a body.
         method: Bytes,
+        /// Whether a byte of an answer has been read.
+        touched: bool,
     },
     /// A stream of an HTTP/2 connection.
     Http2 {
@@ -120,16 +122,18 @@ impl Incoming {
     /// [`AnswerError`].
     pub(super) async fn next(&mut self) -> Result<Answer, AnswerError> {
         match self {
-            Self::Http1 { reader, carry, method } => next_http1(reader, carry, method).await,
+            Self::Http1 { reader, carry, method, touched } => {
+                next_http1(reader, carry, method, touched).await
+            }
             Self::Http2 { response, method, .. } => next_http2(response, method).await,
         }
     }
 
-    /// Whether nothing of an answer has arrived yet.
+    /// Whether not a byte of an answer has been read, an interim one included.
     #[must_use]
     pub(super) fn is_untouched(&self) -> bool {
         match self {
-            Self::Http1 { reader, carry, .. } => reader.is_some() && carry.is_empty(),
+            Self::Http1 { touched, .. } => !touched,
             // Whether the upstream has begun to act on it, HTTP/2 does not say.
             Self::Http2 { .. } => false,
         }
@@ -140,9 +144,12 @@ async fn next_http1(
     slot: &mut Option<Reader>,
     carry: &mut Chunk,
     method: &Bytes,
+    touched: &mut bool,
 ) -> Result<Answer, AnswerError> {
     let Some(reader) = slot.as_mut() else { return Err(AnswerError::Cut(Cut::Ended)) };
-    let head = read_head(reader, carry, HeadScanner::for_response()).await?;
+    let head = read_head(reader, carry, HeadScanner::for_response()).await;
+    *touched |= !matches!(head, Err(ReadHeadError::Ended | ReadHeadError::Transport(_)));
+    let head = head?;
     let response = parse_response(head, method).map_err(AnswerError::Malformed)?;
     if response.is_interim() {
         return Ok(Answer::Interim(response.head));
