@@ -202,8 +202,8 @@ impl Exchange<'_> {
                         self.forwarder.pool.unshare(&upstream.name, &which);
                         Err(Refusal::Stale)
                     }
-                    Err(SendHeadError::Unsayable(error)) => {
-                        let why = SendHeadError::Unsayable(error).to_string();
+                    Err(error @ (SendHeadError::Unsayable(_) | SendHeadError::Altered)) => {
+                        let why = error.to_string();
                         Err(Refusal::Refused(Answer::unsayable(sent.target.len(), why)))
                     }
                     Err(error) => Err(Refusal::Answer(Answer::unsent(&error))),

@@ -211,6 +211,12 @@ pub(super) enum SendHeadError {
     /// `http` refuses the target, the method or a field that the client sent.
     #[error("HTTP/2, which the upstream speaks, cannot carry this request: {0}")]
     Unsayable(#[from] http::Error),
+    /// `http` would send another target than this one, in silence: it cuts fragments off.
+    #[error(
+        "HTTP/2, which the upstream speaks, cannot carry this target as it is: leave out its \
+         fragment, or write # as %23"
+    )]
+    Altered,
     /// The connection takes no more streams.
     #[error("the HTTP/2 connection takes no more streams: {0}")]
     Closed(#[from] h2::Error),
@@ -232,6 +238,9 @@ pub(super) async fn send_head(
         .authority(head.authority.as_deref().unwrap_or_default())
         .path_and_query(&*head.target)
         .build()?;
+    if uri.path_and_query().map(|target| target.as_str().as_bytes()) != Some(&*head.target) {
+        return Err(SendHeadError::Altered);
+    }
     let mut request = Request::builder().method(method).uri(uri).body(())?;
     *request.headers_mut() = header_map(&head.fields)?;
     let mut sender = lease.sender.clone().ready().await?;
