@@ -33,6 +33,8 @@ fn a_target_that_http2_cannot_carry_is_refused() {
     let name = "n".repeat(70_000);
     let cases = [
         ("/a<b", "X", 400, "malformed_request"),
+        ("/a?x=1#part", "X", 400, "malformed_request"),
+        ("/a#", "X", 400, "malformed_request"),
         (&*long, "X", 414, "head_too_large"),
         ("/name", &*name, 400, "malformed_request"),
     ];
@@ -56,6 +58,33 @@ fn a_target_that_http2_cannot_carry_is_refused() {
         assert_eq!(pair[1].text("/outcome"), "complete");
     }
     assert_eq!(upstream.finish().len(), cases.len(), "nothing else reached the upstream");
+}
+
+/// Departure 2, from the client's side: what `h2` hands on of a target has no fragment any more, so
+/// the upstream and the record agree, on the target without it.
+#[test]
+fn a_fragment_from_http2_is_never_seen() {
+    let upstream = ok();
+    let gateway = Options::default().upstream("up", upstream.url()).start();
+    // By hand, because `http` on this side would cut it off as well: SETTINGS, then HEADERS with
+    // GET and http of the static table, :path and :authority as literals.
+    let path = b"/up/a?x=1#part";
+    let mut block = vec![0x82, 0x86, 0x44, u8::try_from(path.len()).expect("a short path")];
+    block.extend_from_slice(path);
+    block.extend_from_slice(b"\x41\x01x");
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    let length = u8::try_from(block.len()).expect("a short head");
+    bytes.extend_from_slice(&[0, 0, length, 1, 5, 0, 0, 0, 1]);
+    bytes.extend_from_slice(&block);
+    let mut client = Wire::connect(gateway.address());
+    client.send(bytes);
+    let exchanges = gateway.wait_sealed(1);
+    drop(client);
+    assert_eq!(exchanges[0].text("/outcome"), "complete", "{}", exchanges[0].json);
+    let url = exchanges[0].text("/url");
+    assert!(url.ends_with("/a?x=1"), "{url}");
+    gateway.finish();
+    assert_eq!(upstream.finish()[0].head.target(), b"/a?x=1");
 }
 
 /// Departure 4: whitespace around a field's value is no part of it (RFC 9110 section 5.5), and is

@@ -225,3 +225,82 @@ fn a_hint_and_then_no_upstream() {
     assert_eq!(shown["interim"][0]["status"], 103, "{shown}");
     assert_eq!(shown["response"]["source"], "gateway", "{shown}");
 }
+
+/// Hints without end are cut off while no final head is out, whatever the client speaks: there is no
+/// flow control for them, so only a bound keeps them out of memory.
+fn endless(hint: String, most: usize, options: Options, http2: bool) {
+    let upstream = Upstream::start(move |mut session| {
+        session.request();
+        // Until the gateway has had enough.
+        while session.try_send(&hint).is_ok() {}
+    });
+    let gateway = options.upstream("up", upstream.url()).start();
+    let seen = if http2 {
+        http2::run(async {
+            let mut client = Client::connect(gateway.address()).await;
+            let request = client.head("GET", "/up/x", &[]);
+            let (mut response, stream) = client.start(request, true).await;
+            let mut seen = 0;
+            while let Some(hint) = poll_fn(|context| response.poll_informational(context)).await {
+                assert_eq!(hint.expect("a head").status(), 103);
+                seen += 1;
+            }
+            let answer = response.await.expect("an answer");
+            assert_eq!(answer.status(), 502);
+            http2::read(answer.into_body()).await;
+            drop(stream);
+            client.close().await;
+            seen
+        })
+    } else {
+        let mut client = sealtap_tests::wire::Wire::connect(gateway.address());
+        client.send("GET /up/x HTTP/1.1\r\nHost: x\r\n\r\n");
+        let answer = client.response("GET");
+        assert_eq!(answer.status(), 502);
+        let json: serde_json::Value = serde_json::from_slice(answer.bytes()).expect("JSON");
+        assert_eq!(json["error"]["code"], "upstream_protocol", "{json}");
+        answer.interim.len()
+    };
+    assert_eq!(seen, most);
+    let exchanges = gateway.finish();
+    assert_eq!(exchanges[0].text("/outcome"), "upstream_failed", "{}", exchanges[0].json);
+    assert_eq!(exchanges[0].text("/error"), "upstream_protocol", "{}", exchanges[0].json);
+    let shown = exchanges[0].show();
+    assert_eq!(shown["interim"].as_array().map(Vec::len), Some(most), "{shown}");
+    upstream.finish();
+}
+
+#[test]
+fn hints_without_end() {
+    for http2 in [false, true] {
+        endless(HINT.to_owned(), 64, Options::default(), http2);
+    }
+}
+
+#[test]
+fn long_hints_without_end() {
+    // Four of them are below 256 KiB.
+    let line = format!("Link: <{}>\r\n", "x".repeat(8000));
+    let hint = format!("HTTP/1.1 103 Early Hints\r\n{}\r\n", line.repeat(7));
+    for http2 in [false, true] {
+        endless(hint.clone(), 4, Options::default(), http2);
+    }
+}
+
+/// Behind a hint the upstream's silences are measured as they are within a body.
+#[test]
+fn a_hint_and_then_silence() {
+    let upstream = hinting();
+    let gateway = Options::default()
+        .upstream("up", upstream.url())
+        .config("[timeouts]\nbetween_bytes = \"200ms\"\n")
+        .start();
+    let mut client = sealtap_tests::wire::Wire::connect(gateway.address());
+    client.send("GET /up/x HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = client.response("GET");
+    assert_eq!((answer.status(), answer.interim.len()), (504, 1));
+    drop(client);
+    let exchanges = gateway.finish();
+    assert_eq!(exchanges[0].text("/error"), "upstream_timeout", "{}", exchanges[0].json);
+    upstream.finish();
+}

@@ -259,3 +259,62 @@ fn show_lists_the_messages() {
         assert!(text.contains(&sha256), "no message with {sha256} in {text}");
     }
 }
+
+/// HTTP in any spelling is never asked for: what is said inside it would be no exchanges of their own.
+#[test]
+fn http_inside_an_upgrade_is_not_carried_on() {
+    let cases: [(&[&str], Option<&str>); 7] = [
+        (&["websocket, h2c"], Some("websocket")),
+        (&["websocket", "h2c"], Some("websocket")),
+        (&["h2c/1, raw/1", "TLS/1.3,websocket"], Some("raw/1, websocket")),
+        (&["h2c"], None),
+        (&["H2C/1", "h2"], None),
+        (&["HTTP/1.1"], None),
+        (&["HTTP/2.0, TLS/1.2"], None),
+    ];
+    let bench = Bench::answering(Path::Gateway, |session, _| {
+        session.send(head("HTTP/1.1 200 OK", &[("Content-Length", "2")]));
+        session.send("ok");
+    });
+    for (offers, _) in cases {
+        let mut fields = vec![("Connection", "Upgrade"), ("HTTP2-Settings", "AAMAAABk")];
+        fields.extend(offers.iter().map(|offer| ("Upgrade", *offer)));
+        let mut client = bench.client();
+        client.send(bench.head("GET", "/x", &fields));
+        assert_eq!(client.response("GET").bytes(), b"ok");
+    }
+    let (exchanges, requests) = bench.stop();
+    assert_eq!(exchanges.len(), cases.len());
+    for (request, (offers, sent)) in requests.iter().zip(cases) {
+        let found = request.head.all("upgrade");
+        assert_eq!(found, Vec::from_iter(sent.map(str::as_bytes)), "{offers:?}");
+        assert_eq!(request.head.all("connection").len(), found.len(), "{offers:?}");
+        assert_eq!(request.head.all("http2-settings").len(), 0, "{offers:?}");
+    }
+}
+
+/// A 101 to a protocol that was not asked for (RFC 9110 section 7.8) opens no tunnel.
+#[test]
+fn a_change_to_another_protocol_than_asked_for() {
+    let changes: [&[&str]; 4] = [&["h2c"], &["websocket, h2c"], &["websocket", "raw/1"], &[]];
+    for change in changes {
+        let mut fields = vec![("Connection", "Upgrade")];
+        fields.extend(change.iter().map(|protocol| ("Upgrade", *protocol)));
+        let reply = head("HTTP/1.1 101 Switching Protocols", &fields);
+        let bench = Bench::scripted(Path::Gateway, move |mut session| {
+            session.next_head().expect("a request comes");
+            session.send(&reply);
+            let rest = session.body(Framing::UntilClose).finish();
+            assert_eq!(rest.content.length(), 0, "nothing goes through");
+        });
+        let mut client = bench.client();
+        let request = bench.head("GET", "/x", &upgrade_fields());
+        client.send([request.as_slice(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"].concat());
+        let answer = client.response("GET");
+        assert_eq!(answer.status(), 502, "{change:?}");
+        drop(client);
+        let (exchanges, _) = bench.stop();
+        assert_eq!(exchanges[0].text("/error"), "upstream_protocol", "{}", exchanges[0].json);
+        assert_eq!(exchanges[0].text("/outcome"), "upstream_failed", "{}", exchanges[0].json);
+    }
+}

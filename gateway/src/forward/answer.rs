@@ -47,11 +47,15 @@ impl Answer {
     /// The upstream ended without an answer.
     pub(super) fn unanswered(error: &AnswerError) -> Self {
         let code = match error {
+            AnswerError::Silent(_) => {
+                return Self::new(504, ErrorCode::UpstreamTimeout, error.to_string());
+            }
             AnswerError::Cut(cut) if !cut.is_fault() => ErrorCode::UpstreamClosed,
             AnswerError::Cut(_)
             | AnswerError::Malformed(_)
             | AnswerError::Unsayable(_)
-            | AnswerError::Unasked => ErrorCode::UpstreamProtocol,
+            | AnswerError::Unasked
+            | AnswerError::Endless => ErrorCode::UpstreamProtocol,
         };
         Self::new(502, code, error.to_string())
     }

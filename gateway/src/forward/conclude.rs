@@ -92,6 +92,8 @@ impl Exchange<'_> {
                     (Outcome::ClientCancelled, None)
                 } else {
                     let answer = Answer::unanswered(error);
+                    // Whatever the upstream still has to say is not waited for, nor kept.
+                    drop(outgoing);
                     return self.answer(answer, summary, request).await;
                 }
             }

@@ -21,7 +21,7 @@ use crate::capture::record::Direction;
 use crate::capture::{Captured, Recorder};
 use crate::route::Route;
 use crate::wire::buffer::Chunk;
-use crate::wire::http1::{Filter, declared_length, write_request_head};
+use crate::wire::http1::{Filter, declared_length, offered, write_request_head};
 use crate::wire::message::{RequestHead, Version};
 use crate::wire::sink::{ByteSink, Framing, Sink};
 use crate::wire::source::{Cut, Source};
@@ -72,7 +72,7 @@ pub async fn forward(forwarder: &Forwarder, captured: Captured) -> Forwarded {
     let summary = Summary::new(&accepted, &route);
     let (body, reply) = Accepted::into_streams(accepted);
     let mut response = Responding::new(reply, head.method.clone());
-    response.upgrade = upgrade;
+    response.upgrade = offered(&head.fields).filter(|_| upgrade);
     let exchange = Exchange {
         forwarder,
         recorder,
@@ -171,6 +171,7 @@ impl Exchange<'_> {
                     reader: Some(idle.reader),
                     carry: Chunk::empty(),
                     method: self.accepted.method.clone(),
+                    touched: false,
                 };
                 let facts = Some(idle.facts);
                 let first = (!self.upgrade).then_some(position);
@@ -201,8 +202,8 @@ impl Exchange<'_> {
                         self.forwarder.pool.unshare(&upstream.name, &which);
                         Err(Refusal::Stale)
                     }
-                    Err(SendHeadError::Unsayable(error)) => {
-                        let why = SendHeadError::Unsayable(error).to_string();
+                    Err(error @ (SendHeadError::Unsayable(_) | SendHeadError::Altered)) => {
+                        let why = error.to_string();
                         Err(Refusal::Refused(Answer::unsayable(sent.target.len(), why)))
                     }
                     Err(error) => Err(Refusal::Answer(Answer::unsent(&error))),
@@ -298,8 +299,8 @@ impl Exchange<'_> {
         endings
     }
 
-    /// Whether a connection that had waited in the pool was closed before it saw this request, so
-    /// that sending it again cannot make it happen twice.
+    /// Whether a connection that had waited in the pool ended without a byte in answer, and the
+    /// request may be sent again (RFC 9110 section 9.2.2): it did not happen, or may happen twice.
     fn may_try_again(&self, outgoing: &Outgoing, endings: &Endings) -> bool {
         let unanswered = matches!(endings.response, Some(Response::None(AnswerError::Cut(_))));
         let safe =

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::route::{Scheme, Upstream};
-use crate::wire::http1::Filter;
+use crate::wire::http1::{Filter, offered};
 use crate::wire::message::{FieldsBuilder, RequestHead, ResponseHead, Version};
 use crate::wire::sink::Framing;
 
@@ -30,7 +30,8 @@ pub(super) struct Way<'a> {
 pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
     let Way { upstream, target, http2, framing, upgrade, dropped, appended } = way;
     let filter = Filter::of(&received.fields);
-    let upgrade = upgrade && !http2;
+    let upgrade = if upgrade && !http2 { offered(&received.fields) } else { None };
+    let mut upgraded = false;
     let te_trailers = received.fields.lists("te", "trailers");
     let mut out = FieldsBuilder::new(http2);
     let mut hosted = false;
@@ -59,7 +60,7 @@ pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
                 framed = true;
             }
         } else if is("connection") {
-            if !connected && upgrade {
+            if !connected && upgrade.is_some() {
                 out.push(name, b"Upgrade");
                 connected = true;
             } else if !connected && te_trailers && !http2 {
@@ -67,8 +68,9 @@ pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
                 connected = true;
             }
         } else if is("upgrade") {
-            if upgrade {
-                out.push(name, value);
+            if let Some(protocols) = upgrade.as_ref().filter(|_| !upgraded) {
+                out.push(name, protocols);
+                upgraded = true;
             }
         } else if is("te") {
             if te_trailers {

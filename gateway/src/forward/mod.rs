@@ -106,6 +106,11 @@ pub struct Forwarder {
 /// servers, so that a request rarely meets one that is just being closed.
 const KEEP: Duration = Duration::from_secs(4);
 
+/// What an HTTP/2 upstream may send of one answer ahead of its client, and what a client that reads
+/// nothing therefore costs: a body's next frame is taken, and its window given back, only when the
+/// client has taken the one before.
+const STREAM_WINDOW: u32 = 1 << 17;
+
 impl Forwarder {
     /// A forwarder for `config`.
     ///
@@ -160,10 +165,10 @@ impl Forwarder {
         facts: Facts,
     ) -> Result<Lease, ConnectError> {
         let handshake = h2::client::Builder::new()
-            .initial_window_size(1 << 20)
+            .initial_window_size(STREAM_WINDOW)
             // One connection serves every client of the upstream: a reader that stalls may use up
             // the window of its own stream, never that of the others.
-            .initial_connection_window_size(1 << 30)
+            .initial_connection_window_size(STREAM_WINDOW * pool::STREAMS)
             .max_header_list_size(1 << 18)
             .enable_push(false)
             .handshake::<_, Bytes>(stream);

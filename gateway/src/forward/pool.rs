@@ -26,6 +26,10 @@ const KEPT_OVER_ALL: usize = 1_024;
 /// HTTP/2 connections shared for one upstream at a time.
 const SHARED: usize = 16;
 
+/// Streams on one shared HTTP/2 connection, where its upstream allows as many. Together they cannot
+/// use up the connection's window, so that those that stall never hold up the others.
+pub(super) const STREAMS: u32 = 128;
+
 /// How long an HTTP/2 connection without a stream is kept.
 const SHARED_KEEP: Duration = Duration::from_secs(60);
 
@@ -175,11 +179,12 @@ impl Pool {
     /// no more connections may be made, on the one with the shortest queue.
     #[must_use]
     pub fn lease(&self, key: &str) -> Option<Lease> {
+        let most = usize::try_from(STREAMS).unwrap_or(usize::MAX);
         let mut slots = self.lock();
         let shared = &mut slots.by_upstream.get_mut(key)?.shared;
-        let free = shared
-            .iter_mut()
-            .position(|shared| shared.leased() < shared.sender.current_max_send_streams());
+        let free = shared.iter_mut().position(|shared| {
+            shared.leased() < shared.sender.current_max_send_streams().min(most)
+        });
         let chosen = match free {
             Some(free) => shared.get_mut(free),
             None if shared.len() < SHARED => None,

@@ -1,5 +1,7 @@
 //! The answer's way: from the upstream, or from the gateway itself, to the client.
 
+mod interim;
+
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,6 +10,8 @@ use bytes::Bytes;
 use h2::Reason;
 use sealtap_common::leaf::{End, Outcome};
 
+use self::interim::Interims;
+pub(super) use self::interim::{MAX_INTERIM_BYTES, MAX_INTERIMS};
 use super::answer::Answer as OwnAnswer;
 use super::ready::{Ready, ready};
 use super::relay::{Course, Ending, relay};
@@ -19,7 +23,7 @@ use crate::capture::Recorder;
 use crate::capture::journal::Down;
 use crate::capture::record::Direction;
 use crate::wire::buffer::{Chunk, Payload};
-use crate::wire::http1::{Filter, WriteError, declared_length};
+use crate::wire::http1::{Filter, WriteError, declared_length, is_asked_for};
 use crate::wire::http2::{FrameSink, respond_with};
 use crate::wire::message::{ResponseHead, Version};
 use crate::wire::sink::{Framing, SendError, Sink};
@@ -45,8 +49,8 @@ pub(super) struct Responding {
     close: bool,
     /// Whether the client's connection has been ended already.
     cut: bool,
-    /// Whether the client asked for another protocol.
-    pub(super) upgrade: bool,
+    /// The protocols that the upstream was asked to change to, where it was.
+    pub(super) upgrade: Option<Bytes>,
 }
 
 impl Responding {
@@ -69,7 +73,7 @@ impl Responding {
             reusable: false,
             close,
             cut: false,
-            upgrade: false,
+            upgrade: None,
         }
     }
 
@@ -100,29 +104,33 @@ impl Responding {
         (headed, continued): (&AtomicBool, &AtomicBool),
         patience: Option<Duration>,
     ) -> Response {
+        let mut interims = Interims::default();
         loop {
-            let next = tokio::select! {
-                next = incoming.next() => next,
-                reason = client_reset(&mut self.reply) => {
-                    return Response::ClientGone(SendError::Reset(reason));
-                }
+            let next = match self.next(incoming, recorder, &interims, patience).await {
+                Ok(next) => next,
+                Err(response) => return response,
             };
             match next {
-                Err(error) => return Response::None(error),
-                Ok(Answer::Interim(head)) => match self.interim(&head, recorder).await {
-                    Ok(()) => {
-                        if head.status == 100 {
-                            continued.store(true, Ordering::Relaxed);
-                        }
+                Answer::Interim(head) => {
+                    if let Err(error) = interims.admit(&head) {
+                        return Response::None(error);
                     }
-                    Err(response) => return response,
-                },
-                Ok(Answer::Final { head, source, length, reusable }) => {
+                    if let Err(response) = self.interim(&head, recorder).await {
+                        return response;
+                    }
+                    if head.status == 100 {
+                        continued.store(true, Ordering::Relaxed);
+                    }
+                }
+                Answer::Final { head, source, length, reusable } => {
                     headed.store(true, Ordering::Relaxed);
                     self.reusable = reusable;
                     self.answered_us = Some(recorder.now_us());
                     if length == AnswerLength::Switched {
-                        if !self.upgrade {
+                        let asked = |offered: &Bytes| {
+                            head.status == 101 && is_asked_for(offered, &head.fields)
+                        };
+                        if !self.upgrade.as_ref().is_some_and(asked) {
                             return Response::None(AnswerError::Unasked);
                         }
                         return self.switch(&head, source, recorder).await;
@@ -133,26 +141,6 @@ impl Responding {
         }
     }
 
-    async fn interim(&mut self, head: &ResponseHead, recorder: &Recorder) -> Result<(), Response> {
-        // HTTP/1.0 has no interim answers (RFC 9110 section 15.2).
-        if self.version == Version::Http10 {
-            return Ok(());
-        }
-        let sent = head::response(head, self.version, Framing::Bodiless, false);
-        let ready = ready(&sent).map_err(unsayable)?;
-        recorder.interim(&sent).map_err(Response::Down)?;
-        let result = match (&mut self.reply, ready) {
-            (Some(Reply::Http1(reply)), Ready::Http1(head)) => {
-                reply.sink_mut().interim(&head).await
-            }
-            (Some(Reply::Http2(respond)), Ready::Http2(response)) => {
-                respond.send_informational(response).map_err(|_| gone())
-            }
-            _ => Ok(()),
-        };
-        result.map_err(Response::ClientGone)
-    }
-
     async fn relay(
         &mut self,
         head: &ResponseHead,
@@ -161,7 +149,7 @@ impl Responding {
         recorder: &Recorder,
         patience: Option<Duration>,
     ) -> Response {
-        if self.upgrade {
+        if self.upgrade.is_some() {
             // The upstream stays with HTTP: the request was its head, and ends with it.
             let ended = recorder.ended(Direction::Request, End::Complete, true, None);
             if let Err(down) = ended {

@@ -1,12 +1,14 @@
 //! One exchange's side towards its upstream: where the request goes and the answer comes from.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use http::{Method, Request, Uri};
 
 use super::pool::Lease;
+use super::respond::{MAX_INTERIM_BYTES, MAX_INTERIMS};
 use crate::wire::buffer::Chunk;
 use crate::wire::head::{ReadHeadError, read_head};
 use crate::wire::http1::{
@@ -62,9 +64,18 @@ pub(super) enum AnswerError {
     /// What came cannot be said to the client.
     #[error("the upstream's answer cannot be sent on: {0}")]
     Unsayable(WriteError),
-    /// A 101 that nobody asked for.
-    #[error("the upstream changed the protocol without being asked to")]
+    /// A 101 that nobody asked for, or to a protocol that nobody asked for.
+    #[error("the upstream changed to a protocol that it was not asked to change to")]
     Unasked,
+    /// One interim answer after the other.
+    #[error(
+        "the upstream sent more than {MAX_INTERIMS} interim answers, or more than \
+         {MAX_INTERIM_BYTES} bytes of them, and no final one"
+    )]
+    Endless,
+    /// Nothing behind an interim answer.
+    #[error("the upstream sent an interim answer and then nothing within {0:?}")]
+    Silent(Duration),
 }
 
 impl From<ReadHeadError> for AnswerError {
@@ -88,6 +99,8 @@ pub(super) enum Incoming {
         carry: Chunk,
         /// The request's method, which decides whether the answer has a body.
         method: Bytes,
+        /// Whether a byte of an answer has been read.
+        touched: bool,
     },
     /// A stream of an HTTP/2 connection.
     Http2 {
@@ -109,16 +122,18 @@ impl Incoming {
     /// [`AnswerError`].
     pub(super) async fn next(&mut self) -> Result<Answer, AnswerError> {
         match self {
-            Self::Http1 { reader, carry, method } => next_http1(reader, carry, method).await,
+            Self::Http1 { reader, carry, method, touched } => {
+                next_http1(reader, carry, method, touched).await
+            }
             Self::Http2 { response, method, .. } => next_http2(response, method).await,
         }
     }
 
-    /// Whether nothing of an answer has arrived yet.
+    /// Whether not a byte of an answer has been read, an interim one included.
     #[must_use]
     pub(super) fn is_untouched(&self) -> bool {
         match self {
-            Self::Http1 { reader, carry, .. } => reader.is_some() && carry.is_empty(),
+            Self::Http1 { touched, .. } => !touched,
             // Whether the upstream has begun to act on it, HTTP/2 does not say.
             Self::Http2 { .. } => false,
         }
@@ -129,9 +144,12 @@ async fn next_http1(
     slot: &mut Option<Reader>,
     carry: &mut Chunk,
     method: &Bytes,
+    touched: &mut bool,
 ) -> Result<Answer, AnswerError> {
     let Some(reader) = slot.as_mut() else { return Err(AnswerError::Cut(Cut::Ended)) };
-    let head = read_head(reader, carry, HeadScanner::for_response()).await?;
+    let head = read_head(reader, carry, HeadScanner::for_response()).await;
+    *touched |= !matches!(head, Err(ReadHeadError::Ended | ReadHeadError::Transport(_)));
+    let head = head?;
     let response = parse_response(head, method).map_err(AnswerError::Malformed)?;
     if response.is_interim() {
         return Ok(Answer::Interim(response.head));
@@ -193,6 +211,12 @@ pub(super) enum SendHeadError {
     /// `http` refuses the target, the method or a field that the client sent.
     #[error("HTTP/2, which the upstream speaks, cannot carry this request: {0}")]
     Unsayable(#[from] http::Error),
+    /// `http` would send another target than this one, in silence: it cuts fragments off.
+    #[error(
+        "HTTP/2, which the upstream speaks, cannot carry this target as it is: leave out its \
+         fragment, or write # as %23"
+    )]
+    Altered,
     /// The connection takes no more streams.
     #[error("the HTTP/2 connection takes no more streams: {0}")]
     Closed(#[from] h2::Error),
@@ -214,6 +238,9 @@ pub(super) async fn send_head(
         .authority(head.authority.as_deref().unwrap_or_default())
         .path_and_query(&*head.target)
         .build()?;
+    if uri.path_and_query().map(|target| target.as_str().as_bytes()) != Some(&*head.target) {
+        return Err(SendHeadError::Altered);
+    }
     let mut request = Request::builder().method(method).uri(uri).body(())?;
     *request.headers_mut() = header_map(&head.fields)?;
     let mut sender = lease.sender.clone().ready().await?;

@@ -17,7 +17,7 @@ pub enum ReadHeadError {
     /// The connection ended or failed in the middle of a head.
     #[error("the connection ended in the middle of a head")]
     Cut,
-    /// The connection failed.
+    /// The connection failed before the first byte of a head.
     #[error("the connection failed: {0}")]
     Transport(io::Error),
     /// What came cannot be a head.
@@ -64,7 +64,8 @@ pub async fn read_head(
         let chunk = reader.read().await.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof if partial.is_empty() => ReadHeadError::Ended,
             io::ErrorKind::UnexpectedEof => ReadHeadError::Cut,
-            _ => ReadHeadError::Transport(error),
+            _ if partial.is_empty() => ReadHeadError::Transport(error),
+            _ => ReadHeadError::Cut,
         })?;
         if chunk.is_empty() {
             return Err(if partial.is_empty() { ReadHeadError::Ended } else { ReadHeadError::Cut });

@@ -51,8 +51,8 @@ impl FrameSource {
     pub async fn next(&mut self) -> Result<Event, Cut> {
         while let Some(data) = self.stream.data().await {
             let data = data.map_err(cut)?;
-            // The journal takes what arrives at once and the sink waits for its own window, so
-            // the sender may go on as soon as this is passed along.
+            // Whoever asks for the next frame has sent on the one before, so the sender is ahead
+            // of the receiver by its window and this frame.
             self.stream.flow_control().release_capacity(data.len()).map_err(cut)?;
             if data.is_empty() {
                 continue;

@@ -41,6 +41,16 @@ async fn a_full_connection_is_not_queued_behind_until_no_more_may_be_made() {
     assert!(pool.lease("up").is_none(), "one more may be made");
 }
 
+/// More would use up the connection's window together, and hold up whoever reads.
+#[tokio::test]
+async fn a_connection_has_no_more_places_than_its_window_serves() {
+    let pool = Arc::new(Pool::new(Duration::from_secs(4)));
+    let (shared, _) = shared(1_000).await;
+    let mut leases = vec![pool.share("up", shared)];
+    leases.extend(std::iter::from_fn(|| pool.lease("up")));
+    assert_eq!(leases.len(), 128);
+}
+
 async fn idle(listener: &TcpListener) -> (Idle, TcpStream) {
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (far, _) = listener.accept().await.unwrap();

@@ -20,8 +20,7 @@ pub struct Connection {
     /// The protocols of `Upgrade`, as one value, where `Connection` lists `upgrade` and the
     /// message is HTTP/1.1. The forwarder makes both fields anew, or leaves both out.
     ///
-    /// `h2c` is left out: the requests inside such a tunnel would be no exchanges of their own,
-    /// and RFC 9113 section 3.1 has withdrawn it.
+    /// HTTP and TLS are left out, see [`offered`]; `h2c` RFC 9113 section 3.1 has withdrawn.
     pub upgrade: Option<Bytes>,
     /// `TE` lists `trailers`: the sender of this request can take them.
     pub trailers: bool,
@@ -52,7 +51,7 @@ impl Connection {
         if version == Version::Http10 {
             connection.close |= !connection.keep_alive;
         } else if upgrade {
-            connection.upgrade = protocols(fields);
+            connection.upgrade = offered(fields);
         }
         let codings = notable.te.first.map(|_| fields.tokens("te"));
         connection.trailers =
@@ -61,13 +60,36 @@ impl Connection {
     }
 }
 
-/// The members of every `Upgrade` field but `h2c`, as one list; `None` where there is none.
-fn protocols(fields: &Fields) -> Option<Bytes> {
-    let mut members = fields.tokens("upgrade").filter(|name| !name.eq_ignore_ascii_case(b"h2c"));
+/// The protocols of every `Upgrade` field that may be changed to, as one list; `None` where there is
+/// none. Versions of HTTP and TLS are left out, however they are spelt: what is said inside such a
+/// tunnel would be no exchanges of their own.
+#[must_use]
+pub fn offered(fields: &Fields) -> Option<Bytes> {
+    let mut members = fields.tokens("upgrade").filter(|member| !is_http(member));
     let mut list = members.next()?.to_vec();
     for member in members {
         list.extend_from_slice(b", ");
         list.extend_from_slice(member);
     }
     Some(list.into())
+}
+
+/// Whether a 101 with these fields changes to protocols of the list `offered`, and to no other
+/// (RFC 9110 section 7.8).
+#[must_use]
+pub fn is_asked_for(offered: &[u8], answered: &Fields) -> bool {
+    let mut changes = answered.tokens("upgrade").peekable();
+    let is_offered = |change: &[u8]| {
+        let mut members = offered.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        members.any(|member| member.eq_ignore_ascii_case(change))
+    };
+    changes.peek().is_some() && changes.all(is_offered)
+}
+
+/// Whether a member of `Upgrade` is HTTP, or TLS with HTTP inside; its version is not looked at.
+fn is_http(member: &[u8]) -> bool {
+    let name = member.split(|byte| *byte == b'/').next().unwrap_or_default().trim_ascii();
+    [&b"h2c"[..], b"h2", b"h3", b"http", b"tls"]
+        .iter()
+        .any(|other| name.eq_ignore_ascii_case(other))
 }

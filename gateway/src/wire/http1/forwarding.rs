@@ -19,6 +19,8 @@ pub fn is_hop_by_hop(name: &[u8]) -> bool {
         2 => "te",
         7 => "upgrade",
         10 => return is_one_of(name, &["connection", "keep-alive"]),
+        // It belongs to `Upgrade: h2c` (RFC 7540 section 3.2.1), which is never carried on.
+        14 => "http2-settings",
         16 => "proxy-connection",
         17 => "transfer-encoding",
         _ => return false,

@@ -180,6 +180,10 @@ fn what_a_request_says_of_its_connection() {
     assert_eq!(of("HTTP/1.1", cleartext).upgrade, None);
     let several = "Connection: upgrade\r\nUpgrade: h2c, a/1\r\nUpgrade: b\r\n";
     assert_eq!(of("HTTP/1.1", several).upgrade.as_deref(), Some(&b"a/1, b"[..]));
+    for http in ["h2c/1", "H2C /1", "h2", "HTTP/1.1", "http/2.0", "TLS/1.3", "tls, h2c,HTTP/1.1"] {
+        let fields = format!("Connection: upgrade\r\nUpgrade: {http}\r\nupgrade: h2c\r\n");
+        assert_eq!(of("HTTP/1.1", &fields).upgrade, None, "{http}");
+    }
 
     assert!(of("HTTP/1.1", "TE: gzip;q=0.5, Trailers\r\nConnection: TE\r\n").trailers);
     assert!(!of("HTTP/1.1", "TE: gzip\r\n").trailers);
