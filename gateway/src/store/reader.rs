@@ -69,6 +69,19 @@ impl StoreReader {
         Ok(Self { path, connection, unpacker })
     }
 
+    /// A store with nothing in it, where there is none in `directory`; nothing is made there.
+    ///
+    /// # Errors
+    ///
+    /// SQLite finds no memory.
+    pub(super) fn empty(directory: &Path) -> Result<Self, StoreError> {
+        let path = schema::file(directory);
+        let connection = schema::in_memory().map_err(|fault| fault.at(&path))?;
+        let unpacker = Unpacker::new()
+            .map_err(|source| StoreError::Directory { path: path.clone(), source })?;
+        Ok(Self { path, connection, unpacker })
+    }
+
     /// Up to `limit` exchanges in the order of their leaves, the first one at or after `from`.
     ///
     /// # Errors

@@ -159,6 +159,15 @@ fn prepare_reader(name: &Path, path: &Path, flags: OpenFlags) -> Outcome<Connect
     Ok(connection)
 }
 
+/// A database without a file and without rows.
+pub(super) fn in_memory() -> Outcome<Connection> {
+    let connection = Connection::open_in_memory()?;
+    connection.execute_batch(TABLES)?;
+    connection.execute_batch(RETENTION)?;
+    connection.execute_batch(RECORDS)?;
+    Ok(connection)
+}
+
 /// How long the write-ahead log of the database at `path` is, in bytes.
 pub(super) fn log_length(path: &Path) -> u64 {
     let mut log = path.as_os_str().to_owned();

@@ -44,7 +44,7 @@ fn a_sound_store_gives_no_finding() {
 }
 
 #[test]
-fn what_is_in_the_log_and_not_stored_is_pending_above_the_watermark_only() {
+fn what_is_in_the_log_and_nowhere_else_is_a_finding_below_the_watermark_only() {
     let directory = tempfile::tempdir().unwrap();
     let mut journal = Journal::default();
     let batch = [0, 1, 2].map(|leaf| Sample::new(leaf).bodies(&mut journal, b"q", b"a"));
@@ -53,13 +53,13 @@ fn what_is_in_the_log_and_not_stored_is_pending_above_the_watermark_only() {
     let mut leaf = |index: u64| Ok(batch[usize::try_from(index).unwrap()].leaf.clone());
     let mut reader = StoreReader::open(directory.path()).unwrap();
     let check = reader.check(3, &mut leaf, &mut |finding| panic!("{finding}")).unwrap();
-    assert_eq!((check.exchanges, check.pending, check.bytes), (1, 2, 2));
+    assert_eq!((check.exchanges, check.absent, check.bytes), (1, 2, 2));
     store.advance(2).unwrap();
     store.advance(1).unwrap();
     assert_eq!(store.watermark().unwrap(), 2);
     let mut found = Vec::new();
     let check = reader.check(3, &mut leaf, &mut |finding| found.push(finding.to_string())).unwrap();
-    assert_eq!((check.pending, check.findings), (1, 1));
+    assert_eq!((check.absent, check.findings), (1, 1));
     let id = super::super::facts::hex(&batch[1].id);
     assert_eq!(
         found,
@@ -80,6 +80,8 @@ fn every_edit_of_a_row_is_found() {
         ("UPDATE exchange SET leaf = 0 WHERE leaf = 2", 2, "record"),
         ("UPDATE run SET id = zeroblob(16)", 2, "record"),
         ("DELETE FROM run", 2, "record"),
+        ("UPDATE run SET name = 'evil'", 2, "run"),
+        ("UPDATE run SET name = NULL", 2, "run"),
         ("DELETE FROM exchange WHERE leaf = 2", 2, "record"),
         ("UPDATE unit SET key = zeroblob(32) WHERE place = 2 * 8", 2, "request head"),
         ("UPDATE unit SET bytes = x'7b7d' WHERE place = 2 * 8 + 2", 2, "response head"),
@@ -235,5 +237,32 @@ fn a_body_that_does_not_begin_as_was_told_is_found() {
             assert_eq!(findings.len(), 1, "{length} {other:?}");
             assert!(findings[0].contains("does not begin"), "{findings:?}");
         }
+    }
+}
+
+#[test]
+fn rows_that_no_leaf_leads_to_are_counted() {
+    let edits = [
+        "INSERT INTO exchange SELECT leaf + 1000, zeroblob(16), zeroblob(16), 77, run, record, ttfb,
+         duration FROM exchange WHERE leaf = 2",
+        "INSERT INTO exchange SELECT -1, zeroblob(16), zeroblob(16), 77, run, record, ttfb,
+         duration FROM exchange WHERE leaf = 2",
+        "INSERT INTO unit VALUES (999999, zeroblob(32), x'41')",
+        "INSERT INTO unit VALUES (-1, zeroblob(32), x'41')",
+        "INSERT INTO body SELECT place + 100000, key, dialect, length, segments, sha256, parent,
+         shared, depth, recipe FROM body LIMIT 1",
+    ];
+    for edit in edits {
+        let directory = tempfile::tempdir().unwrap();
+        filled(directory.path());
+        let strays = || {
+            let reader = StoreReader::open(directory.path()).unwrap();
+            reader.strays(&mut || Ok(4)).unwrap().words()
+        };
+        assert_eq!(strays(), None);
+        let database = Connection::open(schema::file(directory.path())).unwrap();
+        assert_eq!(database.execute(edit, []).unwrap(), 1, "{edit}");
+        drop(database);
+        assert!(strays().is_some_and(|words| words.contains("has 1 ")), "{edit}");
     }
 }
