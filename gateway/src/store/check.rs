@@ -250,6 +250,12 @@ impl StoreReader {
                 (None, None) => {}
                 (None, Some(_)) => at(part, "the log binds no such body".to_owned()),
                 (Some(_), None) => at(part, "it is not in the store".to_owned()),
+                (Some(bound), Some(body))
+                    if body.length != bound.length
+                        || body.segments != u64::from(bound.segments) =>
+                {
+                    at(part, "its length or cuts are not those that were sealed".to_owned());
+                }
                 (Some(bound), Some(_)) => match self.remade(stored, direction, told) {
                     Ok(made) => {
                         hashed += bound.length;

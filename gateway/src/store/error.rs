@@ -74,6 +74,14 @@ pub enum StoreError {
         /// What SQLite said.
         detail: String,
     },
+    /// The database does not take or give a value, now or later: too large, or against its rules.
+    #[error("{}: the database refuses a value ({detail}), now and later", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        detail: String,
+    },
     /// Any other failure of the database.
     #[error("{}: {source}", path.display())]
     Database {
@@ -225,6 +233,13 @@ impl Fault {
                 Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                     StoreError::Denied { path, detail }
                 }
+                Some(
+                    ErrorCode::TooBig
+                    | ErrorCode::ConstraintViolation
+                    | ErrorCode::TypeMismatch
+                    | ErrorCode::ApiMisuse
+                    | ErrorCode::ParameterOutOfRange,
+                ) => StoreError::Refused { path, detail },
                 _ => StoreError::Database { path, source: error },
             },
         }

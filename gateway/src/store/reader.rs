@@ -300,7 +300,7 @@ impl StoreReader {
             let held_no_longer = |pruned| StoreError::Pruned { exchange: hex(id), pruned };
             return Err(pruned.map_or_else(|| absent(what), held_no_longer).into());
         };
-        let entries = recipe::entries(&snapshot, body_place(leaf, direction)?)?;
+        let entries = recipe::entries(&snapshot, body_place(leaf, direction)?, body.segments)?;
         let entries = entries.ok_or_else(|| absent(what))?;
         let counted = u64::try_from(entries.len()).ok();
         if recipe::length(&entries)? != body.length || counted != Some(body.segments) {

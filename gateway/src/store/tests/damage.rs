@@ -266,3 +266,64 @@ fn rows_that_no_leaf_leads_to_are_counted() {
         assert!(strays().is_some_and(|words| words.contains("has 1 ")), "{edit}");
     }
 }
+
+#[test]
+fn what_is_no_store_of_ours_is_refused_at_once() {
+    let edits = [
+        "ALTER TABLE exchange RENAME TO ex2; CREATE VIEW exchange AS SELECT * FROM ex2",
+        "ALTER TABLE run RENAME TO run2; CREATE VIEW run AS WITH RECURSIVE r(key) AS
+         (SELECT 1 UNION ALL SELECT key + 1 FROM r) SELECT key, zeroblob(16) id, 'n' name FROM r",
+        "CREATE TABLE evil(x)",
+        "CREATE TRIGGER evil AFTER INSERT ON unit BEGIN DELETE FROM unit; END",
+        "CREATE INDEX evil ON unit(key)",
+    ];
+    for edit in edits {
+        let directory = tempfile::tempdir().unwrap();
+        filled(directory.path());
+        let database = Connection::open(schema::file(directory.path())).unwrap();
+        database.execute_batch(edit).unwrap();
+        drop(database);
+        let error = StoreReader::open(directory.path()).err().unwrap();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{edit}: {error}");
+        let error = Store::open(directory.path(), &KEY).err().unwrap();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{edit}: {error}");
+    }
+    for name in ["exchanges.db", "exchanges.db-wal"] {
+        let directory = tempfile::tempdir().unwrap();
+        filled(directory.path());
+        let file = directory.path().join(name);
+        let _ = std::fs::remove_file(&file);
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &file, kind, mode, 0).unwrap();
+        let error = StoreReader::open(directory.path()).err().unwrap();
+        assert!(matches!(error, StoreError::NotAStore { .. }), "{name}: {error}");
+        let error = Store::open(directory.path(), &KEY).err().unwrap();
+        assert!(matches!(error, StoreError::NotAStore { .. }), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_value_that_no_waiting_makes_smaller_is_refused_and_keeps_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = Journal::default();
+    let mut store = Store::open(directory.path(), &KEY).unwrap();
+    let limit = rusqlite::limits::Limit::SQLITE_LIMIT_LENGTH;
+    store.connection.set_limit(limit, 20_000).unwrap();
+    let large = Sample::new(0).bodies(&mut journal, &noise_bytes(1, 60_000), b"ok");
+    let small = Sample::new(1).bodies(&mut journal, b"q", b"a");
+    let error = store.put(&[large], &mut journal).unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }) && !error.is_passing(), "{error}");
+    assert_eq!(store.put(&[small], &mut journal).unwrap().exchanges, 1);
+}
+
+#[test]
+fn a_recipe_of_millions_is_found_without_being_unfolded() {
+    let directory = tempfile::tempdir().unwrap();
+    let batch = filled(directory.path());
+    let database = Connection::open(schema::file(directory.path())).unwrap();
+    let edit = "UPDATE body SET recipe = zeroblob(200000000) WHERE place = 4";
+    assert_eq!(database.execute(edit, []).unwrap(), 1);
+    drop(database);
+    let found = findings(directory.path(), &batch);
+    assert!(found.iter().any(|finding| finding.part == "request body"), "{found:?}");
+}
