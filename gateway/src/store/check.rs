@@ -4,20 +4,20 @@
 //! Commitments are made anew from the stored bytes and keys, so an edited blob, an edited key and a
 //! missing row all show. Whether the log itself is sound is not asked here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 
 use sealtap_common::commit::Body;
 use sealtap_common::leaf::{Exchange, Leaf, ProgressEntry};
-use sealtap_common::unit::Context;
 use sealtap_common::websocket::{Indexer, MessageIndex, Side};
 use sha2::{Digest as _, Sha256};
 
 use super::commitment::{self, Recommitment};
 use super::error::StoreError;
-use super::facts::{hex, readable};
+use super::facts::hex;
 use super::gone::{Gone, Stated};
+use super::names::Names;
 use super::reader::StoreReader;
 use super::rows::StoredExchange;
 use super::sealed::{Direction, Slot};
@@ -322,45 +322,6 @@ impl StoreReader {
             messages: indexer.map(Indexer::finish).unwrap_or_default(),
             begins,
         })
-    }
-}
-
-/// The names of runs, which must come from the contexts of their exchanges.
-#[derive(Default)]
-struct Names {
-    /// Runs with a name that no context has given so far, by the first leaf that has it.
-    unheard: HashMap<[u8; 16], u64>,
-    heard: HashSet<[u8; 16]>,
-}
-
-impl Names {
-    fn take(&mut self, stored: &StoredExchange, at: &mut dyn FnMut(&'static str, String)) {
-        // That the context is the sealed one is asked elsewhere.
-        let context = stored.unit(Slot::Context).and_then(|bytes| Context::decode(bytes).ok());
-        let given = context.and_then(|context| context.run_name.as_deref().map(readable));
-        match (given, &stored.run_name) {
-            (Some(given), Some(name)) if given == *name => {
-                self.heard.insert(stored.run);
-                self.unheard.remove(&stored.run);
-            }
-            (Some(_), _) => at("run", "its run is stored under another name".to_owned()),
-            (None, Some(_)) if !self.heard.contains(&stored.run) => {
-                self.unheard.entry(stored.run).or_insert(stored.leaf_index);
-            }
-            (None, _) => {}
-        }
-    }
-
-    /// Of what is held no longer the context, which may have given the name, is gone too.
-    fn unknown(&mut self, stored: &StoredExchange) {
-        self.heard.insert(stored.run);
-        self.unheard.remove(&stored.run);
-    }
-
-    fn unheard(self) -> impl Iterator<Item = (u64, String)> {
-        let mut found: Vec<u64> = self.unheard.into_values().collect();
-        found.sort_unstable();
-        found.into_iter().map(|leaf| (leaf, "no context gives its run this name".to_owned()))
     }
 }
 

@@ -33,6 +33,7 @@ mod content;
 mod error;
 mod facts;
 mod gone;
+mod names;
 mod payload;
 mod place;
 mod reader;
