@@ -11,6 +11,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::note::PublicKey;
+use crate::tile::TilePath;
 use crate::verify::{
     CHECKPOINT, FileError, Inspector, LogFiles, Report, Trust, Verdict, What, verify_under,
 };
@@ -69,7 +70,13 @@ impl LogFiles for LogDirectory {
                 let separator = if folder.is_empty() { "" } else { "/" };
                 let path = format!("{folder}{separator}{}", name.to_string_lossy());
                 let kind = entry.file_type().map_err(failed)?;
-                if kind.is_dir() {
+                if name.to_str().is_none() {
+                    // Its name as text is not its name: nothing below could be opened by it.
+                    files.push(format!("{path} (not UTF-8)"));
+                } else if kind.is_dir() && !may_hold_tiles(&path) {
+                    // A folder is a stranger as a file is, whatever lies in it, and is not entered.
+                    files.push(format!("{path} (a folder)"));
+                } else if kind.is_dir() {
                     folders.push(path);
                 } else if kind.is_file() {
                     files.push(path);
@@ -85,6 +92,14 @@ impl LogFiles for LogDirectory {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, FileError> {
         if path == CHECKPOINT { Ok(self.checkpoint.clone()) } else { read(&self.root, path) }
     }
+}
+
+/// Whether the path of some tile begins with this folder. A gateway makes such folders before their
+/// first tile is there, and takes them away after the last one, so they may also be empty.
+fn may_hold_tiles(folder: &str) -> bool {
+    // Groups of digits that come before the last one begin with an x; the first is never x000.
+    let below = ["/0/000", "/000", "/x001/000", "/1"];
+    below.iter().any(|rest| format!("{folder}{rest}").parse::<TilePath>().is_ok())
 }
 
 /// Verifies the log at `root`. When something is wrong that a gateway publishing at this moment
@@ -168,4 +183,43 @@ fn read(root: &Path, path: &str) -> Result<Option<Vec<u8>>, FileError> {
 fn failure(path: &str, error: &Error) -> FileError {
     let path = if path.is_empty() { "the log's directory" } else { path };
     FileError { path: path.to_owned(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_hold_tiles;
+
+    #[test]
+    fn only_folders_that_some_tile_path_begins_with_belong() {
+        let belong = [
+            "tile",
+            "tile/0",
+            "tile/63",
+            "tile/entries",
+            "tile/entries/x001",
+            "tile/0/x001/x000",
+            "tile/0/x001/234.p",
+            "tile/entries/000.p",
+        ];
+        for folder in belong {
+            assert!(may_hold_tiles(folder), "{folder}");
+        }
+        let strangers = [
+            "x",
+            "tile/x",
+            "tile/64",
+            "tile/00",
+            "tile/0/000",
+            "tile/0/x1",
+            "tile/0/x000.p",
+            "tile/0/000.p/1",
+            "tile/0/x001/000.p/x",
+            "tile/0/000.q",
+            "checkpoint",
+            "tile/entries/y",
+        ];
+        for folder in strangers {
+            assert!(!may_hold_tiles(folder), "{folder}");
+        }
+    }
 }

@@ -50,6 +50,35 @@ fn data() -> TempDir {
 }
 
 #[test]
+fn no_folder_hides_anything_in_a_log() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let nested: [&[u8]; 5] =
+        [b"x\xff/sub", b"x", b"tile/0/x\xff", b"tile/9999/x001", b"tile/0/000.q"];
+    for folder in nested {
+        for filled in [false, true] {
+            let data = data();
+            let log = data.path().join("log");
+            let strange = log.join(OsStr::from_bytes(folder));
+            fs::create_dir_all(&strange).unwrap();
+            if filled {
+                fs::write(strange.join("anything"), [7; 1000]).unwrap();
+            }
+            let (code, text) = verify(&log, &["--key", &vkey()]);
+            assert_eq!(code, 1, "{folder:?}: {text}");
+            assert!(text.contains("file that does not belong"), "{text}");
+        }
+    }
+    // What a gateway has just made, or is about to take away, is none of these.
+    let data = data();
+    let log = data.path().join("log");
+    fs::create_dir_all(log.join("tile/entries/x001")).unwrap();
+    fs::create_dir_all(log.join("tile/0/000.p")).unwrap();
+    let (code, text) = verify(&log, &["--key", &vkey()]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
 fn exit_codes_follow_from_the_key() {
     let log = vectors().join("log");
     let (code, text) = verify(&log, &["--key", &vkey()]);

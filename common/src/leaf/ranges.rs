@@ -26,6 +26,19 @@ impl Ranges {
         Ok(Self(ranges))
     }
 
+    /// Puts further ranges behind these.
+    ///
+    /// # Errors
+    /// [`RangesError`] when they do not come behind with a hole between; then nothing is added.
+    pub fn extend(&mut self, further: &Self) -> Result<(), RangesError> {
+        let free_from = self.highest().map_or(1, |last| last.saturating_add(2));
+        if further.0.first().is_some_and(|(first, _)| *first < free_from) {
+            return Err(RangesError);
+        }
+        self.0.extend_from_slice(&further.0);
+        Ok(())
+    }
+
     /// Collects numbers in any order; 0, which is no exchange number, is left out.
     pub fn from_numbers(numbers: impl IntoIterator<Item = u64>) -> Self {
         let mut sorted: Vec<u64> = numbers.into_iter().filter(|number| *number > 0).collect();

@@ -38,6 +38,8 @@ struct Boot {
     stated: u64,
     /// What progress leaves last said of exchanges that have no leaf yet.
     progress: BTreeMap<u64, ProgressEntry>,
+    /// The numbers of those.
+    told: Numbers,
     /// It said goodbye.
     closed: bool,
     /// What the next restart said of it.
@@ -167,6 +169,7 @@ impl History {
             return broken(What::Number, detail);
         }
         if let Some(earlier) = boot.progress.remove(&leaf.number) {
+            boot.told.remove(leaf.number);
             begins_with(leaf, &earlier)?;
         }
         if boot.closed {
@@ -213,9 +216,9 @@ impl History {
     fn heartbeat(&mut self, leaf: &Heartbeat) -> Result<(), Broken> {
         let mut whole = leaf.clone();
         if let Some(split) = self.split.take() {
-            let ranges = [split.open.as_slice(), leaf.open.as_slice()].concat();
-            whole.open =
-                Ranges::new(ranges).map_err(|error| (What::Heartbeat, error.to_string()))?;
+            whole.open = split.open;
+            let extended = whole.open.extend(&leaf.open);
+            extended.map_err(|error| (What::Heartbeat, error.to_string()))?;
         } else if leaf.part != 1 {
             return broken(What::Heartbeat, format!("part {} without those before it", leaf.part));
         }
@@ -276,8 +279,7 @@ impl History {
     fn progress(&mut self, leaf: &Progress) -> Result<(), Broken> {
         let boot = self.speaker(leaf.boot)?;
         for (first, last) in leaf.unchanged.as_slice() {
-            let told = boot.progress.range(first..=last).count();
-            if to_u64(told) != (last - first).saturating_add(1) {
+            if !boot.told.covers(*first, *last) {
                 let detail = format!("of {first} to {last}, not every one has an earlier entry");
                 return broken(What::Progress, detail);
             }
@@ -287,6 +289,7 @@ impl History {
             if boot.sealed.contains(number) {
                 return broken(What::Progress, format!("exchange {number} has its leaf already"));
             }
+            boot.told.insert(number);
             if let Some(earlier) = boot.progress.insert(number, *entry)
                 && !continues(entry, &earlier)
             {

@@ -38,19 +38,82 @@ impl Numbers {
         self.ranges.last_key_value().map_or(0, |(_, last)| *last)
     }
 
-    /// The first number of 1 to `highest` that is neither here nor among `open`.
-    pub(super) fn first_missing(&self, highest: u64, open: &Ranges) -> Option<u64> {
-        let open = open.as_slice().iter().copied();
-        let mut all: Vec<(u64, u64)> =
-            self.ranges.iter().map(|(a, b)| (*a, *b)).chain(open).collect();
-        all.sort_unstable();
-        let mut next = 1;
-        for (first, last) in all {
-            if first > next {
-                break;
-            }
-            next = next.max(last.saturating_add(1));
+    /// Takes a number out, if it is there.
+    pub(super) fn remove(&mut self, number: u64) {
+        let before = self.ranges.range(..=number).next_back().map(|(first, last)| (*first, *last));
+        let Some((first, last)) = before.filter(|(_, last)| number <= *last) else { return };
+        self.ranges.remove(&first);
+        if first < number {
+            self.ranges.insert(first, number - 1);
         }
-        (next <= highest).then_some(next)
+        if number < last {
+            self.ranges.insert(number + 1, last);
+        }
+    }
+
+    /// Whether every number from `first` to `last` is here.
+    pub(super) fn covers(&self, first: u64, last: u64) -> bool {
+        self.ranges.range(..=first).next_back().is_some_and(|(_, end)| last <= *end)
+    }
+
+    /// The first number of 1 to `highest` that is neither here nor among `open`. Takes as many steps
+    /// as `open` has ranges, however many are here: a heartbeat costs what it is long.
+    pub(super) fn first_missing(&self, highest: u64, open: &Ranges) -> Option<u64> {
+        let mut open = open.as_slice().iter().peekable();
+        let mut next = 1_u64;
+        loop {
+            if let Some((_, last)) = self.ranges.range(..=next).next_back()
+                && next <= *last
+            {
+                next = last.saturating_add(1);
+            }
+            while open.next_if(|(_, last)| *last < next).is_some() {}
+            // Ranges here do not touch, so what comes next is open or missing.
+            match open.next_if(|(first, _)| *first <= next) {
+                Some((_, last)) => next = last.saturating_add(1),
+                None => return (next <= highest).then_some(next),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(given: impl IntoIterator<Item = u64>) -> Numbers {
+        let mut numbers = Numbers::default();
+        given.into_iter().for_each(|number| assert!(numbers.insert(number)));
+        numbers
+    }
+
+    #[test]
+    fn the_first_missing_number_is_as_counting_finds_it() {
+        // Every set of sealed and every set of open numbers below seven.
+        for (sealed, open) in (0_u64..64).flat_map(|s| (0_u64..64).map(move |o| (s, o))) {
+            let members = |bits: u64| (1..=6).filter(move |n| bits >> (n - 1) & 1 == 1);
+            let set = numbers(members(sealed));
+            let ranges = Ranges::from_numbers(members(open));
+            for highest in 0..=7 {
+                let counted = (1..=highest).find(|n| (sealed | open) >> (n - 1) & 1 == 0);
+                assert_eq!(set.first_missing(highest, &ranges), counted, "{sealed:b} {open:b}");
+            }
+        }
+        let all = Ranges::new(vec![(1, u64::MAX)]).unwrap();
+        assert_eq!(numbers([3]).first_missing(9, &all), None);
+    }
+
+    #[test]
+    fn a_number_taken_out_is_missing_and_may_come_again() {
+        for taken in 1..=5 {
+            let mut set = numbers(1..=5);
+            assert!(set.covers(1, 5));
+            set.remove(taken);
+            set.remove(taken);
+            assert!(!set.contains(taken) && !set.covers(1, 5));
+            assert!((1..=5).filter(|n| *n != taken).all(|n| set.covers(n, n)));
+            assert!(set.insert(taken));
+            assert_eq!(set.ranges.len(), 1);
+        }
     }
 }

@@ -116,17 +116,21 @@ impl Report {
                 "bodies: not checked against the log here; sealtap verify opens the store"
                     .to_owned()
             }
-            Bodies::Checked { opened, bytes, pruned } => {
-                let held = format!(
+            Bodies::Checked { opened, bytes, pruned, waiting } => {
+                let mut held = format!(
                     "bodies: those of {opened} stored exchanges, {bytes} bytes, and every head opened and found as sealed"
                 );
-                match pruned {
-                    0 => held,
-                    _ => {
-                        let gone = plural(pruned, "exchange", "exchanges");
-                        format!("{held}; of {gone} held no longer, as retention leaves state")
-                    }
+                if waiting > 0 {
+                    let more = plural(waiting, "exchange", "exchanges");
+                    held.push_str(&format!("; those of {more} in the journal, as sealed"));
                 }
+                if pruned > 0 {
+                    let gone = plural(pruned, "exchange", "exchanges");
+                    held.push_str(&format!(
+                        "; of {gone} held no longer, as retention leaves state"
+                    ));
+                }
+                held
             }
         }
     }
@@ -143,17 +147,24 @@ impl Report {
         });
         let leaves =
             self.counts.leaves.iter().map(|(kind, count)| (Cow::from(kind), number(*count)));
-        let (opened, opened_bytes, pruned) = match self.bodies {
-            Bodies::Checked { opened, bytes, pruned } => {
-                (number(opened), number(bytes), number(pruned))
+        let bodies = match self.bodies {
+            Bodies::Checked { opened, bytes, pruned, waiting } => {
+                [opened, bytes, pruned, waiting].map(number)
             }
-            Bodies::Absent | Bodies::NotChecked => (Value::Null, Value::Null, Value::Null),
+            Bodies::Absent | Bodies::NotChecked => [const { Value::Null }; 4],
         };
+        let [opened, opened_bytes, pruned, waiting] = bodies;
+        let bodies = object([
+            ("bytes", opened_bytes),
+            ("opened", opened),
+            ("pruned", pruned),
+            ("waiting", waiting),
+        ]);
         let span = self.span.map_or(Value::Null, |(first, last)| {
             object([("first", number(first)), ("last", number(last))])
         });
         let report = object([
-            ("bodies", object([("bytes", opened_bytes), ("opened", opened), ("pruned", pruned)])),
+            ("bodies", bodies),
             ("boots", number(self.counts.boots)),
             ("checks", Value::Array(self.checks.iter().map(|c| text(c.as_str())).collect())),
             ("exchanges", number(self.counts.exchanges)),

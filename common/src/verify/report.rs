@@ -167,6 +167,8 @@ pub enum Bodies {
         bytes: u64,
         /// Exchanges whose bodies and heads are held no longer, as leaves state.
         pruned: u64,
+        /// Exchanges that are not in the store yet, and in the journal as they were sealed.
+        waiting: u64,
     },
 }
 

@@ -37,15 +37,7 @@ impl Preview {
         if !data.journal().is_dir() {
             return Ok(Self { data, exchanges: Vec::new(), leaves: HashMap::new() });
         }
-        let mut attempt = 0;
-        let exchanges = loop {
-            match exchanges(&data) {
-                Ok(exchanges) => break exchanges,
-                // A running gateway takes files away once their content is in the store.
-                Err(error) if attempt >= ATTEMPTS => return Err(io::Error::other(error)),
-                Err(_) => attempt += 1,
-            }
-        };
+        let exchanges = settled(&data)?;
         let leaves = if exchanges.is_empty() { HashMap::new() } else { leaves(&data)? };
         Ok(Self { data, exchanges, leaves })
     }
@@ -149,6 +141,31 @@ impl Overlay for Preview {
         match self.find(id) {
             Some(digested) => self.each(digested, direction, &mut |bytes| out.write_all(bytes)),
             None => Ok(None),
+        }
+    }
+}
+
+/// Every exchange in the journal of `data`, by id.
+///
+/// # Errors
+///
+/// The journal cannot be read.
+pub(crate) fn journaled(data: &DataDir) -> io::Result<HashMap<[u8; 16], Box<Digested>>> {
+    if !data.journal().is_dir() {
+        return Ok(HashMap::new());
+    }
+    Ok(settled(data)?.into_iter().map(|(digested, _)| (digested.id, digested)).collect())
+}
+
+/// The exchanges of a journal that a gateway may be at work on.
+fn settled(data: &DataDir) -> io::Result<Vec<(Box<Digested>, bool)>> {
+    let mut attempt = 0;
+    loop {
+        match exchanges(data) {
+            Ok(exchanges) => return Ok(exchanges),
+            // A running gateway takes files away once their content is in the store.
+            Err(error) if attempt >= ATTEMPTS => return Err(io::Error::other(error)),
+            Err(_) => attempt += 1,
         }
     }
 }

@@ -1,42 +1,75 @@
 //! Audit: a data directory's store held against its own published log, for `sealtap verify`.
 //!
 //! In: a report on the log. Out: the same report with what the store adds: each stored head and
-//! body opened against its leaf, every difference a finding.
+//! body opened against its leaf, every difference a finding. What the store does not have must be in
+//! the journal, as it was sealed, or be named by a statement of retention. Where the store claims to
+//! have it all the same, that is a finding; elsewhere its being gone is all that is known of it, and
+//! the verdict is undecided.
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 
+use sealtap_common::leaf::Exchange;
 use sealtap_common::verify::{Bodies, Finding, Place, Report, What};
 
-use super::{Check, LeafLookup, StoreError, StoreReader};
+use super::{Check, Direction, LeafLookup, StoreError, StoreReader, Waiting, facts};
 use crate::data::DataDir;
-use crate::seal::log::read_entries;
+use crate::seal::digest::Digested;
+use crate::seal::log::{published, read_entries};
+use crate::seal::preview::journaled;
 
 /// Leaves read at a time.
 const STRIDE: u64 = 1_024;
 
 /// Opens everything in the store of `data` against the leaves that `report` has checked.
 pub fn audit(data: &DataDir, report: &mut Report) {
-    let mut store = match StoreReader::open(&data.store()) {
+    let opened = match StoreReader::open(&data.store()) {
+        // What a gateway had before its first exchange was stored; all must be in the journal.
+        Err(StoreError::Missing { .. }) => StoreReader::empty(&data.store()),
+        opened => opened,
+    };
+    let mut store = match opened {
         Ok(store) => store,
-        // Nothing has been stored yet: everything is in the journal.
-        Err(StoreError::Missing { .. }) => return,
         Err(error) => return report.add(content(Place::Log, error.to_string())),
     };
-    let mut leaves =
-        Leaves { data: data.clone(), size: report.size, held: 0..0, bytes: Vec::new() };
+    let mut leaves = Leaves {
+        data: data.clone(),
+        size: report.size,
+        held: 0..0,
+        bytes: Vec::new(),
+        journal: None,
+    };
     let mut found = Vec::new();
     let checked = store.check(report.size, &mut leaves, &mut |finding| {
         found.push(content(Place::Leaf(finding.leaf), finding.to_string()));
     });
+    let strays = store.strays(&mut || {
+        let size = published(&data.log()).ok().flatten().map_or(0, |checkpoint| checkpoint.size);
+        Ok(size.max(report.size))
+    });
+    match strays.map(super::Strays::words) {
+        Ok(None) => {}
+        Ok(Some(words)) => found.push(content(Place::Log, words)),
+        Err(error) => found.push(content(Place::Log, error.to_string())),
+    }
     let sound = found.is_empty();
     found.into_iter().for_each(|finding| report.add(finding));
     match checked {
-        Ok(check) if sound => {
-            let Check { exchanges: opened, bytes, pruned, .. } = check;
-            report.bodies = Bodies::Checked { opened, bytes, pruned };
+        Ok(check) => {
+            let Check { exchanges: opened, bytes, pruned, pending: waiting, absent, .. } = check;
+            if sound {
+                report.bodies = Bodies::Checked { opened, bytes, pruned, waiting };
+            }
+            if absent > 0 {
+                let exchanges = if absent == 1 { "exchange is" } else { "exchanges are" };
+                report.undecided(format!(
+                    "{absent} sealed {exchanges} neither in the store nor in the journal: not checked"
+                ));
+            }
         }
-        Ok(_) => {}
+        // It says nothing of what was sealed, and it may be a gateway that is at work.
+        Err(error @ StoreError::Pending { .. }) => report.undecided(error.to_string()),
         Err(error) => report.add(content(Place::Log, error.to_string())),
     }
 }
@@ -45,12 +78,31 @@ fn content(place: Place, detail: String) -> Finding {
     Finding { what: What::Content, place, detail }
 }
 
-/// The published leaves, a stretch at a time.
+/// The published leaves, a stretch at a time, and the journal once something is looked up in it.
 struct Leaves {
     data: DataDir,
     size: u64,
     held: Range<u64>,
     bytes: Vec<Vec<u8>>,
+    journal: Option<HashMap<[u8; 16], Box<Digested>>>,
+}
+
+/// How the journal's exchange differs from the one that was sealed, if it does.
+fn differs(digested: Digested, index: u64, bytes: &[u8], leaf: &Exchange) -> Option<String> {
+    let request = digested.request.0;
+    let response = digested.response.as_ref().map(|(body, ..)| *body);
+    let sealed = digested.into_sealed(index, bytes.to_vec());
+    let facts = match facts::of(&sealed) {
+        Ok(facts) => facts,
+        Err(fault) => return Some(fault.into_detail()),
+    };
+    let made = [(Direction::Request, Some(request)), (Direction::Response, response)];
+    made.into_iter().find_map(|(direction, made)| match made {
+        Some(made) if direction.bound_by(leaf).is_some() => {
+            facts.check_body(&sealed, direction, &made).err().map(|fault| fault.into_detail())
+        }
+        _ => None,
+    })
 }
 
 impl LeafLookup for Leaves {
@@ -62,5 +114,18 @@ impl LeafLookup for Leaves {
         }
         let place = usize::try_from(index.saturating_sub(self.held.start)).unwrap_or(usize::MAX);
         self.bytes.get(place).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn waiting(&mut self, index: u64, bytes: &[u8], leaf: &Exchange) -> io::Result<Waiting> {
+        let journal = match self.journal.take() {
+            Some(journal) => journal,
+            None => journaled(&self.data)?,
+        };
+        let found = self.journal.insert(journal).remove(&leaf.exchange.0);
+        Ok(match found.map(|digested| differs(*digested, index, bytes, leaf)) {
+            None => Waiting::No,
+            Some(None) => Waiting::AsSealed,
+            Some(Some(detail)) => Waiting::Otherwise(detail),
+        })
     }
 }

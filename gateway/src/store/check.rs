@@ -9,18 +9,31 @@ use std::fmt;
 use std::io;
 
 use sealtap_common::commit::Body;
-use sealtap_common::leaf::{Exchange, Leaf, ProgressEntry, Ranges};
+use sealtap_common::leaf::{Exchange, Leaf, ProgressEntry};
 use sealtap_common::websocket::{Indexer, MessageIndex, Side};
 use sha2::{Digest as _, Sha256};
 
 use super::commitment::{self, Recommitment};
 use super::error::StoreError;
 use super::facts::hex;
+use super::gone::{Gone, Stated};
+use super::names::Names;
 use super::reader::StoreReader;
 use super::rows::StoredExchange;
 use super::sealed::{Direction, Slot};
 
-/// Where the log's leaves are looked up.
+/// What is known of an exchange that the store does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing: it is not in the journal either.
+    No,
+    /// It is in the journal, and there it is what was sealed.
+    AsSealed,
+    /// It is in the journal, and differs from what was sealed: how.
+    Otherwise(String),
+}
+
+/// Where the log's leaves are looked up, and what the store does not have yet.
 pub trait LeafLookup {
     /// The bytes of the leaf with this index.
     ///
@@ -28,6 +41,16 @@ pub trait LeafLookup {
     ///
     /// Whatever stops the look-up.
     fn leaf(&mut self, index: u64) -> io::Result<Vec<u8>>;
+
+    /// What the journal has of the exchange of the leaf with this index.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be read.
+    fn waiting(&mut self, index: u64, bytes: &[u8], leaf: &Exchange) -> io::Result<Waiting> {
+        let _ = (index, bytes, leaf);
+        Ok(Waiting::No)
+    }
 }
 
 impl<F: FnMut(u64) -> io::Result<Vec<u8>>> LeafLookup for F {
@@ -61,8 +84,10 @@ impl fmt::Display for Finding {
 pub struct Check {
     /// Exchanges held against their leaves.
     pub exchanges: u64,
-    /// Exchanges whose leaf is in the log and which are not in the store yet.
+    /// Exchanges that are in the journal and not in the store, and are as they were sealed.
     pub pending: u64,
+    /// Exchanges that are in neither, where the store does not claim to have them.
+    pub absent: u64,
     /// Body bytes that were hashed.
     pub bytes: u64,
     /// Exchanges whose contents are no longer held, as leaves of the log state.
@@ -71,47 +96,12 @@ pub struct Check {
     pub findings: u64,
 }
 
-/// Exchanges without contents, as stretches between those that have them: retention takes the
-/// oldest, so a store of millions has few.
-#[derive(Default)]
-struct Gone {
-    stretches: Vec<Stretch>,
-    goes_on: bool,
-}
-
-struct Stretch {
-    first: u64,
-    last: u64,
-    exchanges: u64,
-}
-
-impl Gone {
-    fn push(&mut self, index: u64) {
-        match self.stretches.last_mut() {
-            Some(stretch) if self.goes_on => {
-                stretch.last = index;
-                stretch.exchanges += 1;
-            }
-            _ => self.stretches.push(Stretch { first: index, last: index, exchanges: 1 }),
-        }
-        self.goes_on = true;
-    }
-
-    fn interrupted(&mut self) {
-        self.goes_on = false;
-    }
-}
-
-fn covers(leaves: &Ranges, first: u64, last: u64) -> bool {
-    leaves.as_slice().iter().any(|(from, to)| *from <= first && last <= *to)
-}
-
 impl StoreReader {
     /// Holds every stored exchange against the first `size` leaves of the log.
     ///
     /// # Errors
     ///
-    /// A leaf cannot be looked up, or the database cannot be read at all.
+    /// A leaf or the journal cannot be looked up, or the database cannot be read at all.
     pub fn check(
         &mut self,
         size: u64,
@@ -122,15 +112,17 @@ impl StoreReader {
         let mut check = Check::default();
         let mut findings = 0;
         // A statement stands behind what it names.
-        let (mut gone, mut stated) = (Gone::default(), Vec::new());
+        let (mut gone, mut absent) = (Gone::default(), Gone::default());
+        let mut stated = Stated::default();
+        let mut names = Names::default();
         let mut told: HashMap<([u8; 16], u64), Vec<ProgressEntry>> = HashMap::new();
         for index in 0..size {
             let bytes = leaves.leaf(index).map_err(|source| StoreError::Leaf { index, source })?;
-            let stored = self.at_leaf(index);
+            let mut stored = self.at_leaf(index);
             let leaf = match Leaf::decode(&bytes) {
                 Ok(Leaf::Exchange(leaf)) => Some(leaf),
                 Ok(Leaf::Retention(leaf)) => {
-                    stated.push(leaf.leaves);
+                    stated.push(&leaf.leaves);
                     None
                 }
                 Ok(Leaf::Progress(leaf)) => {
@@ -141,6 +133,15 @@ impl StoreReader {
                 }
                 _ => None,
             };
+            let mut waiting = Waiting::No;
+            if let (Some(leaf), Ok(None)) = (&leaf, &stored) {
+                let found = leaves.waiting(index, &bytes, leaf);
+                waiting = found.map_err(|source| StoreError::Pending { source })?;
+                // What is not in the journal any more may have moved into the store meanwhile.
+                if waiting == Waiting::No {
+                    stored = self.at_leaf(index);
+                }
+            }
             let mut at = |part, detail| {
                 findings += 1;
                 let exchange = leaf.as_ref().map(|leaf| hex(&leaf.exchange.0));
@@ -154,37 +155,72 @@ impl StoreReader {
                 {
                     check_record(&stored, &bytes, leaf, &mut at);
                     gone.push(index);
+                    absent.interrupted();
+                    names.unknown(&stored);
                 }
                 (Some(leaf), Ok(Some(stored))) => {
                     gone.interrupted();
+                    absent.interrupted();
+                    names.take(&stored, &mut at);
                     check.exchanges += 1;
                     let told = told.remove(&(leaf.boot.0, leaf.number)).unwrap_or_default();
                     check.bytes += self.check_one(&stored, &bytes, leaf, &told, &mut at);
                 }
-                (Some(_), Ok(None)) if index >= watermark => check.pending += 1,
-                (Some(_), Ok(None)) => gone.push(index),
+                (Some(_), Ok(None)) => match waiting {
+                    Waiting::No if index >= watermark => {
+                        absent.push(index);
+                        gone.interrupted();
+                    }
+                    Waiting::No => {
+                        gone.push(index);
+                        absent.interrupted();
+                    }
+                    waiting => {
+                        gone.interrupted();
+                        absent.interrupted();
+                        match waiting {
+                            Waiting::Otherwise(detail) => at("journal", detail),
+                            _ => check.pending += 1,
+                        }
+                    }
+                },
                 (_, Err(error)) => at("record", error.to_string()),
             }
         }
-        for Stretch { first, last, exchanges } in gone.stretches {
-            if stated.iter().any(|leaves| covers(leaves, first, last)) {
-                check.pruned += exchanges;
-                continue;
-            }
-            for index in first..=last {
-                let bytes =
-                    leaves.leaf(index).map_err(|source| StoreError::Leaf { index, source })?;
-                let Ok(Leaf::Exchange(leaf)) = Leaf::decode(&bytes) else { continue };
-                if stated.iter().any(|leaves| leaves.contains(index)) {
-                    check.pruned += 1;
-                    continue;
-                }
-                findings += 1;
-                let detail = "it is not in the store, and no leaf states that it is held no longer";
-                let (exchange, detail) = (Some(hex(&leaf.exchange.0)), detail.to_owned());
-                report(Finding { leaf: index, exchange, part: "record", detail });
-            }
+        for (index, detail) in names.unheard() {
+            findings += 1;
+            report(Finding { leaf: index, exchange: None, part: "run", detail });
         }
+        let mut exchange_at = |index| {
+            let bytes = leaves.leaf(index).map_err(|source| StoreError::Leaf { index, source })?;
+            Ok::<_, StoreError>(match Leaf::decode(&bytes) {
+                Ok(Leaf::Exchange(leaf)) => Some(hex(&leaf.exchange.0)),
+                _ => None,
+            })
+        };
+        let stated = stated.merged();
+        let (mut missing, mut named) = (0, 0);
+        check.pruned += absent.resolve(&stated, &mut |index, stated| {
+            let count = if stated { &mut named } else { &mut missing };
+            *count += u64::from(exchange_at(index)?.is_some());
+            Ok(())
+        })?;
+        check.pruned += gone.resolve(&stated, &mut |index, stated| {
+            match exchange_at(index)? {
+                None => {}
+                Some(_) if stated => named += 1,
+                exchange => {
+                    findings += 1;
+                    let detail =
+                        "it is not in the store, and no leaf states that it is held no longer";
+                    let detail = detail.to_owned();
+                    report(Finding { leaf: index, exchange, part: "record", detail });
+                }
+            }
+            Ok(())
+        })?;
+        check.absent = missing;
+        check.pruned += named;
         check.findings = findings;
         Ok(check)
     }
@@ -214,6 +250,12 @@ impl StoreReader {
                 (None, None) => {}
                 (None, Some(_)) => at(part, "the log binds no such body".to_owned()),
                 (Some(_), None) => at(part, "it is not in the store".to_owned()),
+                (Some(bound), Some(body))
+                    if body.length != bound.length
+                        || body.segments != u64::from(bound.segments) =>
+                {
+                    at(part, "its length or cuts are not those that were sealed".to_owned());
+                }
                 (Some(bound), Some(_)) => match self.remade(stored, direction, told) {
                     Ok(made) => {
                         hashed += bound.length;

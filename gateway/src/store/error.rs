@@ -74,6 +74,14 @@ pub enum StoreError {
         /// What SQLite said.
         detail: String,
     },
+    /// The database does not take or give a value, now or later: too large, or against its rules.
+    #[error("{}: the database refuses a value ({detail}), now and later", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        detail: String,
+    },
     /// Any other failure of the database.
     #[error("{}: {source}", path.display())]
     Database {
@@ -143,6 +151,12 @@ pub enum StoreError {
         /// What the look-up said.
         source: std::io::Error,
     },
+    /// What waits in the journal could not be looked up.
+    #[error("the journal: {source}")]
+    Pending {
+        /// What the look-up said.
+        source: std::io::Error,
+    },
     /// The bytes could not be written where they were asked for.
     #[error("cannot write the output: {0}")]
     Output(std::io::Error),
@@ -186,6 +200,15 @@ impl From<StoreError> for Fault {
 }
 
 impl Fault {
+    /// What it is, for a failure that is not the database's.
+    pub(super) fn into_detail(self) -> String {
+        match self {
+            Self::Other(StoreError::Malformed { detail, .. }) | Self::Corrupt(detail) => detail,
+            Self::Other(error) => error.to_string(),
+            Self::Sqlite(error) => error.to_string(),
+        }
+    }
+
     /// The error that is shown, for the database at `path`.
     pub(super) fn at(self, path: &Path) -> StoreError {
         let path = path.to_path_buf();
@@ -210,6 +233,13 @@ impl Fault {
                 Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                     StoreError::Denied { path, detail }
                 }
+                Some(
+                    ErrorCode::TooBig
+                    | ErrorCode::ConstraintViolation
+                    | ErrorCode::TypeMismatch
+                    | ErrorCode::ApiMisuse
+                    | ErrorCode::ParameterOutOfRange,
+                ) => StoreError::Refused { path, detail },
                 _ => StoreError::Database { path, source: error },
             },
         }

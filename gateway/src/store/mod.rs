@@ -32,6 +32,8 @@ mod commitment;
 mod content;
 mod error;
 mod facts;
+mod gone;
+mod names;
 mod payload;
 mod place;
 mod reader;
@@ -40,6 +42,7 @@ pub mod retention;
 mod rows;
 mod runs;
 mod schema;
+mod strays;
 mod writer;
 
 #[cfg(test)]
@@ -47,7 +50,7 @@ pub(crate) mod tests;
 
 use crate::seal::sealed;
 pub use audit::audit;
-pub use check::{Check, Finding, LeafLookup};
+pub use check::{Check, Finding, LeafLookup, Waiting};
 pub use error::StoreError;
 pub(crate) use facts::readable;
 pub use reader::{EachSegment, Found, RunFilter, StoreReader};
@@ -55,4 +58,5 @@ pub use retention::{Pruned, PrunedNow};
 pub use rows::{StoredBody, StoredExchange, StoredRun, StoredUnit};
 pub use runs::{RunSummary, StoredRecord};
 pub use sealed::{Direction, ExtentSource, SealedBody, SealedExchange, SealedUnit, Segment, Slot};
+pub use strays::Strays;
 pub use writer::{Store, Stored};

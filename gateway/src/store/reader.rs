@@ -69,6 +69,19 @@ impl StoreReader {
         Ok(Self { path, connection, unpacker })
     }
 
+    /// A store with nothing in it, where there is none in `directory`; nothing is made there.
+    ///
+    /// # Errors
+    ///
+    /// SQLite finds no memory.
+    pub(super) fn empty(directory: &Path) -> Result<Self, StoreError> {
+        let path = schema::file(directory);
+        let connection = schema::in_memory().map_err(|fault| fault.at(&path))?;
+        let unpacker = Unpacker::new()
+            .map_err(|source| StoreError::Directory { path: path.clone(), source })?;
+        Ok(Self { path, connection, unpacker })
+    }
+
     /// Up to `limit` exchanges in the order of their leaves, the first one at or after `from`.
     ///
     /// # Errors
@@ -287,7 +300,7 @@ impl StoreReader {
             let held_no_longer = |pruned| StoreError::Pruned { exchange: hex(id), pruned };
             return Err(pruned.map_or_else(|| absent(what), held_no_longer).into());
         };
-        let entries = recipe::entries(&snapshot, body_place(leaf, direction)?)?;
+        let entries = recipe::entries(&snapshot, body_place(leaf, direction)?, body.segments)?;
         let entries = entries.ok_or_else(|| absent(what))?;
         let counted = u64::try_from(entries.len()).ok();
         if recipe::length(&entries)? != body.length || counted != Some(body.segments) {

@@ -14,6 +14,8 @@ use super::error::{Fault, Outcome};
 
 /// The longest chain of parents.
 pub(super) const DEEPEST: i64 = 32;
+/// Bytes of the longest packed entry: two numbers of 64 bits and one of 16.
+const LONGEST_ENTRY: usize = 10 + 10 + 3;
 /// A shorter prefix is cheaper to list again than to chain to.
 const WORTH_SHARING: usize = 4;
 
@@ -37,19 +39,27 @@ struct Link {
     place: i64,
     parent: Option<i64>,
     shared: usize,
+    /// How many entries are wanted, its parents' included.
+    needed: usize,
     depth: i64,
     recipe: Vec<u8>,
 }
 
-/// The entries of the body at `place`, or `None` if there is no such body.
-pub(super) fn entries(connection: &Connection, place: i64) -> Outcome<Option<Vec<Entry>>> {
-    let links = chain(connection, place)?;
+/// The entries of the body at `place`, or `None` if there is no such body; of more than `most`, one
+/// beyond them, so that it shows, and no more: a damaged recipe may list millions.
+pub(super) fn entries(
+    connection: &Connection,
+    place: i64,
+    most: u64,
+) -> Outcome<Option<Vec<Entry>>> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_add(1);
+    let links = chain(connection, place, most)?;
     if links.is_empty() { Ok(None) } else { unfold(&links).map(Some) }
 }
 
 /// Chooses the trunk for a new body with `wanted` entries, given a body that begins alike.
 pub(super) fn trunk(connection: &Connection, alike: i64, wanted: &[Entry]) -> Outcome<Trunk> {
-    let links = chain(connection, alike)?;
+    let links = chain(connection, alike, wanted.len())?;
     let theirs = unfold(&links)?;
     let shared = theirs.iter().zip(wanted).take_while(|(left, right)| left == right).count();
     if shared < WORTH_SHARING {
@@ -65,8 +75,8 @@ pub(super) fn trunk(connection: &Connection, alike: i64, wanted: &[Entry]) -> Ou
     Ok(Trunk { parent: Some(link.place), shared, depth: link.depth + 1 })
 }
 
-/// The body at `place` and its parents, nearest first.
-fn chain(connection: &Connection, place: i64) -> Outcome<Vec<Link>> {
+/// The body at `place` and its parents, nearest first, as far as the first `needed` entries need them.
+fn chain(connection: &Connection, place: i64, mut needed: usize) -> Outcome<Vec<Link>> {
     let mut statement = connection
         .prepare_cached("SELECT parent, shared, depth, recipe FROM body WHERE place = ?")?;
     let mut links: Vec<Link> = Vec::new();
@@ -74,10 +84,11 @@ fn chain(connection: &Connection, place: i64) -> Outcome<Vec<Link>> {
     while let Some(place) = next {
         let row = statement
             .query_row(params![place], |row| {
-                Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get(3)?))
+                let recipe: Vec<u8> = row.get(3)?;
+                Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, i64>(1)?, row.get(2)?, recipe))
             })
             .optional()?;
-        let Some((parent, shared, depth, recipe)) = row else {
+        let Some((parent, shared, depth, mut recipe)) = row else {
             if links.is_empty() {
                 return Ok(links);
             }
@@ -89,7 +100,10 @@ fn chain(connection: &Connection, place: i64) -> Outcome<Vec<Link>> {
         if !falls || (parent.is_some() != (depth > 0)) {
             return Err(broken(place));
         }
-        links.push(Link { place, parent, shared, depth, recipe });
+        recipe.truncate(needed.saturating_sub(shared).saturating_mul(LONGEST_ENTRY));
+        recipe.shrink_to_fit();
+        links.push(Link { place, parent, shared, needed, depth, recipe });
+        needed = needed.min(shared);
         next = parent;
     }
     Ok(links)
@@ -98,18 +112,19 @@ fn chain(connection: &Connection, place: i64) -> Outcome<Vec<Link>> {
 /// The entries that the recipe `packed` of the body at `place` lists itself.
 pub(super) fn own_entries(packed: &[u8], place: i64) -> Outcome<Vec<Entry>> {
     let mut entries = Vec::new();
-    unpack(packed, &mut entries).ok_or_else(|| broken(place))?;
+    unpack(packed, usize::MAX, &mut entries).ok_or_else(|| broken(place))?;
     Ok(entries)
 }
 
 fn unfold(links: &[Link]) -> Outcome<Vec<Entry>> {
     let mut entries = Vec::new();
     for link in links.iter().rev() {
-        if link.shared > entries.len() {
+        // A parent gives as many as are needed of it, which may be fewer than are shared.
+        if link.shared.min(link.needed) > entries.len() {
             return Err(broken(link.place));
         }
         entries.truncate(link.shared);
-        unpack(&link.recipe, &mut entries).ok_or_else(|| broken(link.place))?;
+        unpack(&link.recipe, link.needed, &mut entries).ok_or_else(|| broken(link.place))?;
     }
     Ok(entries)
 }
@@ -132,9 +147,10 @@ pub(super) fn pack(entries: &[Entry]) -> Vec<u8> {
     packed
 }
 
-fn unpack(mut packed: &[u8], entries: &mut Vec<Entry>) -> Option<()> {
+/// Unpacks until there are `most` entries.
+fn unpack(mut packed: &[u8], most: usize, entries: &mut Vec<Entry>) -> Option<()> {
     let mut before = 0_i64;
-    while !packed.is_empty() {
+    while !packed.is_empty() && entries.len() < most {
         let folded = take(&mut packed)?;
         let step = (folded >> 1).cast_signed() ^ -((folded & 1).cast_signed());
         let length = take(&mut packed)?;
@@ -193,7 +209,7 @@ mod tests {
                 .collect();
         let packed = pack(&entries);
         let mut back = Vec::new();
-        assert_eq!(unpack(&packed, &mut back), Some(()));
+        assert_eq!(unpack(&packed, 4, &mut back), Some(()));
         assert_eq!(back, entries);
         assert!(packed.len() < 30, "{} bytes", packed.len());
     }
@@ -203,8 +219,8 @@ mod tests {
         let entries = [Entry { content: 70_000, length: 65_536, kind: 6 }];
         let packed = pack(&entries);
         for end in 1..packed.len() {
-            assert_eq!(unpack(&packed[..end], &mut Vec::new()), None, "cut at {end}");
+            assert_eq!(unpack(&packed[..end], 1, &mut Vec::new()), None, "cut at {end}");
         }
-        assert_eq!(unpack(&[0xff; 11], &mut Vec::new()), None);
+        assert_eq!(unpack(&[0xff; 11], 1, &mut Vec::new()), None);
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, FileControl, OpenFlags, OptionalExtension as _, params};
 
@@ -26,6 +27,9 @@ const CHECKPOINT_PAGES: i64 = 1024;
 pub(super) const LOG_KEPT_BYTES: u64 = 64 * 1024 * 1024;
 /// With less than this left on the disk the log is folded after each batch, in bytes.
 const SHORT_BYTES: u64 = 256 * 1024 * 1024;
+/// The longest value of a row, in bytes: the recipe of a body of some ten million segments. What is
+/// longer is not stored and stays in the journal.
+const LONGEST_VALUE: i32 = 256 * 1024 * 1024;
 /// How long to wait for a lock; writers hold theirs only while one batch commits.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -57,6 +61,10 @@ CREATE TABLE retention(
   age INTEGER, bytes INTEGER, PRIMARY KEY(leaf, first)) STRICT, WITHOUT ROWID;
 ";
 
+/// Made by the first pruning: contents are found by row there, and by tag everywhere else.
+pub(super) const SEGMENT_CONTENT: &str =
+    "CREATE INDEX IF NOT EXISTS segment_content ON segment(content)";
+
 /// Made wherever it is missing: a store from before it is read and written all the same.
 const RECORDS: &str = "
 CREATE TABLE IF NOT EXISTS record(
@@ -83,6 +91,7 @@ pub(super) fn open_writer(directory: &Path) -> Result<Connection, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(at(error)),
     }
+    plain_files(&path)?;
     prepare_writer(&path).map_err(|fault| fault.at(&path))
 }
 
@@ -91,8 +100,13 @@ fn prepare_writer(path: &Path) -> Outcome<Connection> {
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(64);
+    guard(&connection)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    match version(&connection, path)? {
+    let version = version(&connection, path)?;
+    if version.is_some() {
+        check_tables(&connection)?;
+    }
+    match version {
         Some(VERSION) => {}
         Some(_) => {
             let transaction = connection.transaction()?;
@@ -131,6 +145,7 @@ fn prepare_writer(path: &Path) -> Outcome<Connection> {
 /// Opens the database for reading beside a writer in another process.
 pub(super) fn open_reader(directory: &Path) -> Result<Connection, StoreError> {
     let path = file(directory);
+    plain_files(&path)?;
     match fs::metadata(&path) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -153,9 +168,77 @@ fn prepare_reader(name: &Path, path: &Path, flags: OpenFlags) -> Outcome<Connect
     let connection = Connection::open_with_flags(name, flags)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(32);
+    guard(&connection)?;
     if version(&connection, path)?.is_none() {
         return Err(StoreError::Missing { path: path.to_path_buf() }.into());
     }
+    check_tables(&connection)?;
+    Ok(connection)
+}
+
+/// Refuses a database, or a file beside it that SQLite opens, which is there and is no plain file: a
+/// pipe would keep us waiting for ever.
+fn plain_files(path: &Path) -> Result<(), StoreError> {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let name = PathBuf::from(name);
+        if fs::metadata(&name).is_ok_and(|found| !found.is_file()) {
+            return Err(StoreError::NotAStore { path: name });
+        }
+    }
+    Ok(())
+}
+
+/// A store may come from anybody: nothing that its schema brings along may run, and no value may be
+/// so large that reading it is an attack. The writer keeps to what readers take.
+fn guard(connection: &Connection) -> Outcome<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST_VALUE)?;
+    Ok(())
+}
+
+/// Refuses a schema that is not ours: a view in the place of a table can run without end, a trigger
+/// can write what nobody sealed.
+fn check_tables(connection: &Connection) -> Outcome<()> {
+    let known: Vec<String> = [TABLES, RETENTION, RECORDS, SEGMENT_CONTENT]
+        .iter()
+        .flat_map(|text| text.split(';'))
+        .map(plain)
+        .filter(|text| !text.is_empty())
+        .collect();
+    // What SQLite makes by itself, such as the index behind UNIQUE, has no text.
+    let mut statement = connection.prepare(
+        "SELECT substr(name, 1, 64), type, substr(sql, 1, 4096) FROM sqlite_schema
+         WHERE NOT (sql IS NULL AND type = 'index') LIMIT 64",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let kind: String = row.get(1)?;
+        let text: Option<String> = row.get(2)?;
+        let is_ours = text.is_some_and(|text| known.contains(&plain(&text)));
+        if !is_ours {
+            return Err(Fault::Corrupt(format!("its {kind} {name:?} is none of a store's")));
+        }
+    }
+    Ok(())
+}
+
+/// A statement as it can be compared: how it is broken into lines does not matter, nor whether it
+/// says that the thing may be there.
+fn plain(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").replace(" IF NOT EXISTS ", " ")
+}
+
+/// A database without a file and without rows.
+pub(super) fn in_memory() -> Outcome<Connection> {
+    let connection = Connection::open_in_memory()?;
+    connection.execute_batch(TABLES)?;
+    connection.execute_batch(RETENTION)?;
+    connection.execute_batch(RECORDS)?;
     Ok(connection)
 }
 

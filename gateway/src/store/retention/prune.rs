@@ -6,6 +6,7 @@ use super::{PrunedNow, kept_from, stated_below};
 use crate::store::error::{Outcome, StoreError};
 use crate::store::place::{signed, unsigned};
 use crate::store::recipe;
+use crate::store::schema;
 use crate::store::writer::Store;
 
 impl Store {
@@ -27,8 +28,7 @@ fn prune(connection: &mut Connection, most: u32) -> Outcome<PrunedNow> {
     if from >= end {
         return Ok(pruned);
     }
-    // Contents are found by row here, and by tag everywhere else.
-    connection.execute_batch("CREATE INDEX IF NOT EXISTS segment_content ON segment(content)")?;
+    connection.execute_batch(schema::SEGMENT_CONTENT)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let due: Vec<(i64, i64)> = transaction
         .prepare_cached(

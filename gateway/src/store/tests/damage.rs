@@ -44,7 +44,7 @@ fn a_sound_store_gives_no_finding() {
 }
 
 #[test]
-fn what_is_in_the_log_and_not_stored_is_pending_above_the_watermark_only() {
+fn what_is_in_the_log_and_nowhere_else_is_a_finding_below_the_watermark_only() {
     let directory = tempfile::tempdir().unwrap();
     let mut journal = Journal::default();
     let batch = [0, 1, 2].map(|leaf| Sample::new(leaf).bodies(&mut journal, b"q", b"a"));
@@ -53,13 +53,13 @@ fn what_is_in_the_log_and_not_stored_is_pending_above_the_watermark_only() {
     let mut leaf = |index: u64| Ok(batch[usize::try_from(index).unwrap()].leaf.clone());
     let mut reader = StoreReader::open(directory.path()).unwrap();
     let check = reader.check(3, &mut leaf, &mut |finding| panic!("{finding}")).unwrap();
-    assert_eq!((check.exchanges, check.pending, check.bytes), (1, 2, 2));
+    assert_eq!((check.exchanges, check.absent, check.bytes), (1, 2, 2));
     store.advance(2).unwrap();
     store.advance(1).unwrap();
     assert_eq!(store.watermark().unwrap(), 2);
     let mut found = Vec::new();
     let check = reader.check(3, &mut leaf, &mut |finding| found.push(finding.to_string())).unwrap();
-    assert_eq!((check.pending, check.findings), (1, 1));
+    assert_eq!((check.absent, check.findings), (1, 1));
     let id = super::super::facts::hex(&batch[1].id);
     assert_eq!(
         found,
@@ -80,6 +80,8 @@ fn every_edit_of_a_row_is_found() {
         ("UPDATE exchange SET leaf = 0 WHERE leaf = 2", 2, "record"),
         ("UPDATE run SET id = zeroblob(16)", 2, "record"),
         ("DELETE FROM run", 2, "record"),
+        ("UPDATE run SET name = 'evil'", 2, "run"),
+        ("UPDATE run SET name = NULL", 2, "run"),
         ("DELETE FROM exchange WHERE leaf = 2", 2, "record"),
         ("UPDATE unit SET key = zeroblob(32) WHERE place = 2 * 8", 2, "request head"),
         ("UPDATE unit SET bytes = x'7b7d' WHERE place = 2 * 8 + 2", 2, "response head"),
@@ -236,4 +238,92 @@ fn a_body_that_does_not_begin_as_was_told_is_found() {
             assert!(findings[0].contains("does not begin"), "{findings:?}");
         }
     }
+}
+
+#[test]
+fn rows_that_no_leaf_leads_to_are_counted() {
+    let edits = [
+        "INSERT INTO exchange SELECT leaf + 1000, zeroblob(16), zeroblob(16), 77, run, record, ttfb,
+         duration FROM exchange WHERE leaf = 2",
+        "INSERT INTO exchange SELECT -1, zeroblob(16), zeroblob(16), 77, run, record, ttfb,
+         duration FROM exchange WHERE leaf = 2",
+        "INSERT INTO unit VALUES (999999, zeroblob(32), x'41')",
+        "INSERT INTO unit VALUES (-1, zeroblob(32), x'41')",
+        "INSERT INTO body SELECT place + 100000, key, dialect, length, segments, sha256, parent,
+         shared, depth, recipe FROM body LIMIT 1",
+    ];
+    for edit in edits {
+        let directory = tempfile::tempdir().unwrap();
+        filled(directory.path());
+        let strays = || {
+            let reader = StoreReader::open(directory.path()).unwrap();
+            reader.strays(&mut || Ok(4)).unwrap().words()
+        };
+        assert_eq!(strays(), None);
+        let database = Connection::open(schema::file(directory.path())).unwrap();
+        assert_eq!(database.execute(edit, []).unwrap(), 1, "{edit}");
+        drop(database);
+        assert!(strays().is_some_and(|words| words.contains("has 1 ")), "{edit}");
+    }
+}
+
+#[test]
+fn what_is_no_store_of_ours_is_refused_at_once() {
+    let edits = [
+        "ALTER TABLE exchange RENAME TO ex2; CREATE VIEW exchange AS SELECT * FROM ex2",
+        "ALTER TABLE run RENAME TO run2; CREATE VIEW run AS WITH RECURSIVE r(key) AS
+         (SELECT 1 UNION ALL SELECT key + 1 FROM r) SELECT key, zeroblob(16) id, 'n' name FROM r",
+        "CREATE TABLE evil(x)",
+        "CREATE TRIGGER evil AFTER INSERT ON unit BEGIN DELETE FROM unit; END",
+        "CREATE INDEX evil ON unit(key)",
+    ];
+    for edit in edits {
+        let directory = tempfile::tempdir().unwrap();
+        filled(directory.path());
+        let database = Connection::open(schema::file(directory.path())).unwrap();
+        database.execute_batch(edit).unwrap();
+        drop(database);
+        let error = StoreReader::open(directory.path()).err().unwrap();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{edit}: {error}");
+        let error = Store::open(directory.path(), &KEY).err().unwrap();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{edit}: {error}");
+    }
+    for name in ["exchanges.db", "exchanges.db-wal"] {
+        let directory = tempfile::tempdir().unwrap();
+        filled(directory.path());
+        let file = directory.path().join(name);
+        let _ = std::fs::remove_file(&file);
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &file, kind, mode, 0).unwrap();
+        let error = StoreReader::open(directory.path()).err().unwrap();
+        assert!(matches!(error, StoreError::NotAStore { .. }), "{name}: {error}");
+        let error = Store::open(directory.path(), &KEY).err().unwrap();
+        assert!(matches!(error, StoreError::NotAStore { .. }), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_value_that_no_waiting_makes_smaller_is_refused_and_keeps_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = Journal::default();
+    let mut store = Store::open(directory.path(), &KEY).unwrap();
+    let limit = rusqlite::limits::Limit::SQLITE_LIMIT_LENGTH;
+    store.connection.set_limit(limit, 20_000).unwrap();
+    let large = Sample::new(0).bodies(&mut journal, &noise_bytes(1, 60_000), b"ok");
+    let small = Sample::new(1).bodies(&mut journal, b"q", b"a");
+    let error = store.put(&[large], &mut journal).unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }) && !error.is_passing(), "{error}");
+    assert_eq!(store.put(&[small], &mut journal).unwrap().exchanges, 1);
+}
+
+#[test]
+fn a_recipe_of_millions_is_found_without_being_unfolded() {
+    let directory = tempfile::tempdir().unwrap();
+    let batch = filled(directory.path());
+    let database = Connection::open(schema::file(directory.path())).unwrap();
+    let edit = "UPDATE body SET recipe = zeroblob(200000000) WHERE place = 4";
+    assert_eq!(database.execute(edit, []).unwrap(), 1);
+    drop(database);
+    let found = findings(directory.path(), &batch);
+    assert!(found.iter().any(|finding| finding.part == "request body"), "{found:?}");
 }
