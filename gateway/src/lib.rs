@@ -10,6 +10,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod data;
+pub mod descriptors;
 pub mod forward;
 pub mod gateway;
 pub mod identify;
