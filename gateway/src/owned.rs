@@ -25,8 +25,9 @@ pub enum OwnedError {
     },
     /// It, or the link that leads to it, is another user's.
     #[error(
-        "{} belongs to user {owner}, and this is user {own}: that user could put anything there; \
-         give it to user {own} (chown -R), run as user {owner}, or choose another directory",
+        "{} belongs to user {owner}, and this is user {own}: that user can put anything there; \
+         choose another directory, run as user {owner}, or, if nobody else has been at it, give it \
+         to user {own} with chown -hR",
         path.display()
     )]
     Foreign {
