@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::owned::{self, OwnedError};
+
 /// Why a data directory cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -23,6 +25,9 @@ pub enum DataError {
         /// The system's reason.
         source: io::Error,
     },
+    /// Another user can write there.
+    #[error(transparent)]
+    Owned(#[from] OwnedError),
     /// Another process writes there.
     #[error(
         "another sealtap{} is writing to {}: stop it, or give this one its own --data DIR",
@@ -106,7 +111,8 @@ impl DataDir {
     /// Becomes the one writer of this directory, which is made, for the owner alone, if missing.
     ///
     /// # Errors
-    /// [`DataError::InUse`] while another process is the writer; [`DataError::Io`].
+    /// [`DataError::InUse`] while another process is the writer; [`DataError::Owned`] where another
+    /// user can write; [`DataError::Io`].
     pub fn become_writer(&self) -> Result<Writer, DataError> {
         let failed = |action, path: &Path| {
             let path = path.to_owned();
@@ -117,14 +123,9 @@ impl DataDir {
             .mode(0o700)
             .create(&self.root)
             .map_err(failed("create", &self.root))?;
+        owned::check(&self.root)?;
         let path = self.root.join("writer");
-        let mut file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(failed("open", &path))?;
+        let mut file = owned::lock_file().open(&path).map_err(failed("open", &path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -164,5 +165,21 @@ mod tests {
         assert!(text.contains("--data DIR") && text.contains("deep/data"), "{text}");
         drop(writer);
         data.become_writer().unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_others_prepared_is_refused_untouched() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let root = tempfile::TempDir::new().unwrap();
+        let victim = root.path().join("victim");
+        fs::write(&victim, "important").unwrap();
+        let data = DataDir::new(root.path().join("data"));
+        fs::create_dir(data.root()).unwrap();
+        symlink(&victim, data.root().join("writer")).unwrap();
+        fs::set_permissions(data.root(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(data.become_writer(), Err(DataError::Owned(_))));
+        fs::set_permissions(data.root(), fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(matches!(data.become_writer(), Err(DataError::Io { action: "open", .. })));
+        assert_eq!(fs::read(&victim).unwrap(), b"important");
     }
 }

@@ -2,13 +2,7 @@
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
 use sealtap::command::Parts;
-
-/// Records are made on one thread and dropped on another, which the system's allocator pays for with
-/// locks and with arenas that grow page by page.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 const PARTS: Parts = Parts {
     serve: sealtap::serve::run::run,

@@ -84,3 +84,66 @@ fn connections_beyond_the_limit_wait() {
     assert_eq!(gateway.finish().len(), 3);
     upstream.finish();
 }
+
+/// One HTTP/2 client whose streams all wait for HTTP/1 upstreams takes no descriptor from the
+/// journal: what has no socket left is answered and sealed, and everybody is served afterwards.
+#[test]
+fn one_client_does_not_use_up_the_open_files() {
+    const STREAMS: usize = 160;
+    // Of 192 descriptors half are the gateway's own, a quarter its clients'.
+    const SOCKETS: usize = 48;
+    let silent = Upstream::start(|mut session| {
+        if session.next_head().is_some() {
+            session.drain();
+        }
+    });
+    let quick = Upstream::answering(|session, _| {
+        session.send(head("HTTP/1.1 200 OK", &[("Content-Length", "0")]));
+    });
+    // Files of the least size, so that the journal has to begin some meanwhile.
+    let gateway = Options::default()
+        .upstream("silent", silent.url())
+        .upstream("up", quick.url())
+        .config("[journal]\nfile_size = \"1MiB\"\n")
+        .under(["sh", "-c", "ulimit -n 192 && exec \"$0\" \"$@\""])
+        .start();
+    let body = "x".repeat(700_000);
+    let length = body.len().to_string();
+    let request = head("POST /up/x HTTP/1.1", &[("Host", "x"), ("Content-Length", &length)]);
+    let ask = || {
+        let mut client = Wire::connect(gateway.address());
+        client.send(&request);
+        client.send(&body);
+        client.response("POST").status()
+    };
+    assert_eq!(ask(), 200);
+    let (refused, meanwhile) = http2::run(async {
+        let mut client = Client::connect(gateway.address()).await;
+        let mut waiting = Vec::new();
+        for _ in 0..STREAMS {
+            let request = client.head("GET", "/silent/x", &[]);
+            waiting.push(tokio::spawn(client.start(request, true).await.0));
+        }
+        // Those that find no socket are answered; the others wait for ever.
+        let ended = || waiting.iter().filter(|task| task.is_finished()).count();
+        while ended() < STREAMS - SOCKETS {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let refused = ended();
+        let meanwhile: Vec<u16> = (0..4).map(|_| ask()).collect();
+        client.abort();
+        (refused, meanwhile)
+    });
+    assert_eq!(refused, STREAMS - SOCKETS);
+    assert_eq!(meanwhile, [503; 4]);
+    gateway.wait_sealed(1 + STREAMS + meanwhile.len());
+    assert_eq!(ask(), 200);
+    let messages = gateway.stderr();
+    assert!(!messages.contains("os error 24"), "{messages}");
+    let records = gateway.finish();
+    let status = |record: &sealtap_tests::records::Exchange| record.json["status"].as_u64();
+    let refusals = records.iter().filter(|record| status(record) == Some(503)).count();
+    assert_eq!(refusals, refused + meanwhile.len());
+    silent.finish();
+    quick.finish();
+}

@@ -173,3 +173,68 @@ fn no_place_and_no_spelling_keeps_a_secret() {
     }
     upstream.finish();
 }
+
+/// Fragments, names joined in other ways, URLs without a scheme, and names of runs that are none.
+#[test]
+fn what_servers_call_a_secret_is_one() {
+    let upstream = Upstream::answering(|session, _| {
+        let link = format!("<https://a.example/>; rel=prev, <https://u:{}@b/>", SECRETS[6]);
+        session.send(head(
+            "HTTP/1.1 200 OK",
+            &[
+                ("Location", &format!("//u:{}@h/x", SECRETS[6])),
+                ("Refresh", &format!("0; url=//u:{}@b/", SECRETS[6])),
+                ("Link", &link),
+                ("X-Original-URL", &format!("/x?api_key={}", SECRETS[5])),
+                ("X-Plain", "plainvalue"),
+                ("Content-Length", "0"),
+            ],
+        ));
+    });
+    let gateway = Options::default().upstream("up", upstream.url()).start();
+    let key = SECRETS[5];
+    let mut sent = 0;
+    let mut ask = |target: &str, field: (&str, &str), served: bool| {
+        let mut client = Wire::connect(gateway.address());
+        client.send(head(format!("GET {target} HTTP/1.1"), &[("Host", "x"), field]));
+        let answer = client.response("GET");
+        assert_eq!(answer.status() == 200, served, "{target} {field:?}: {}", answer.status());
+        if !served {
+            assert_absent(answer.bytes(), "an answer of the gateway's own");
+        }
+        sent += 1;
+    };
+    for parameter in ["accessToken", "apiToken", "access-token", "auth-token", "access_key"] {
+        ask(&format!("/up/x?{parameter}={key}"), ("Accept", "*/*"), true);
+    }
+    for parameter in ["client_assertion", "session_id"] {
+        ask(&format!("/up/x?max_tokens=17&{parameter}={key}"), ("Accept", "*/*"), true);
+    }
+    for field in ["X-ApiKey", "Helicone-Auth", "X-Ms-Authorization-Auxiliary", "Token"] {
+        ask("/up/x", (field, SECRETS[1]), true);
+    }
+    ask("/up/x", ("Referer", &format!("//u:{}@h/", SECRETS[6])), true);
+    ask("/up/x", ("X-Forwarded-Uri", &format!("/x?api_key={key}")), true);
+    ask(&format!("/up#access_token={key}"), ("Accept", "*/*"), true);
+    ask(&format!("/up/x#access_token={key}"), ("Accept", "*/*"), true);
+    for target in ["/nosuch", "/azure/res_", "http://elsewhere", "/run/a%20b", "/run/", "/run"] {
+        ask(&format!("{target}#access_token={key}"), ("Accept", "*/*"), false);
+        ask(&format!("{target}?access_token={key}"), ("Accept", "*/*"), false);
+    }
+    ask("/up/x", ("sealtap-run", &format!("x?token={key}")), false);
+    gateway.wait_sealed(sent);
+    assert_files_clean(gateway.home().path());
+    let live = gateway.live().iter().map(ToString::to_string).collect::<String>();
+    assert_absent(live.as_bytes(), "the live lines");
+    assert_absent(gateway.stderr().as_bytes(), "standard error");
+    let mut shown = String::new();
+    for exchange in gateway.finish() {
+        let one = exchange.show().to_string();
+        assert_absent(one.as_bytes(), "show --json");
+        assert_absent(exchange.json.to_string().as_bytes(), "ls --json");
+        shown.push_str(&one);
+    }
+    // What is no secret is kept.
+    assert!(shown.contains("max_tokens=17") && shown.contains("plainvalue"));
+    upstream.finish();
+}

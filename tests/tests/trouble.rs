@@ -308,3 +308,46 @@ fn sigterm_lets_an_exchange_end_and_seals_it() {
     }
     upstream.finish();
 }
+
+/// Whoever can write to the directories of a gateway has it overwrite files, or takes its keys.
+#[test]
+fn directories_that_others_can_write_to_are_refused_untouched() {
+    use std::fs::{Permissions, create_dir, read, remove_file, set_permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let upstream = ok();
+    let home = Arc::new(Home::new());
+    let victim = home.path().join("victim");
+    std::fs::write(&victim, "important").expect("written");
+    let mode = |path: PathBuf, mode| {
+        set_permissions(path, Permissions::from_mode(mode)).expect("the mode can be set");
+    };
+    let start =
+        || Options::default().upstream("up", upstream.url()).try_start_in(Arc::clone(&home));
+    let refused = |words: &[&str]| {
+        let Err((status, stderr)) = start() else { panic!("it starts") };
+        assert!(!status.success());
+        for word in words {
+            assert!(stderr.contains(word), "{word} is not in {stderr}");
+        }
+        assert_eq!(read(&victim).expect("the file is there"), b"important");
+    };
+    create_dir(home.data()).expect("made");
+    symlink(&victim, home.data().join("writer")).expect("linked");
+    mode(home.data(), 0o777);
+    refused(&["chmod go-w", "mode 0777", "/data"]);
+    assert!(!home.data().join("keys").exists());
+    mode(home.data(), 0o700);
+    refused(&["/data/writer"]);
+    remove_file(home.data().join("writer")).expect("removed");
+    create_dir(home.lock()).expect("made");
+    mode(home.lock(), 0o1777);
+    refused(&["chmod go-w", "/lock"]);
+    mode(home.lock(), 0o700);
+    let Ok(gateway) = start() else { panic!("it does not start") };
+    let mut client = Wire::connect(gateway.address());
+    client.send(head("GET /up/x HTTP/1.1", &[("Host", "x")]));
+    assert_eq!(client.response("GET").status(), 200);
+    drop(client);
+    assert_eq!(gateway.finish().len(), 1);
+    upstream.finish();
+}

@@ -14,6 +14,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::accepted::Client;
 use super::{http1, http2};
+use crate::descriptors::Sockets;
 use crate::journey::Journey;
 use crate::wire::buffer::Chunk;
 use crate::wire::http1::{Opening, opening};
@@ -29,9 +30,6 @@ pub struct ListenError {
     /// What the system said.
     pub source: io::Error,
 }
-
-/// Descriptors left for journal, store, log and what else the process opens.
-const OWN_FILES: usize = 256;
 
 /// A bound listener.
 pub struct Listener {
@@ -71,7 +69,17 @@ impl Listener {
         grace: Duration,
     ) {
         let mut connections = JoinSet::new();
-        let most = most_connections(journey.limits().connections);
+        let most = Sockets::of_process(journey.limits().connections).clients;
+        if let Some(said) = journey.limits().connections
+            && usize::try_from(said).is_ok_and(|said| said > most)
+        {
+            tracing::warn!(
+                connections = said,
+                most,
+                "the limit of open files has no room for so many connections of clients: raise it \
+                 (LimitNOFILE, ulimit -n)"
+            );
+        }
         let mut failing = false;
         loop {
             let accepted = tokio::select! {
@@ -106,15 +114,6 @@ impl Listener {
         }
         connections.shutdown().await;
     }
-}
-
-/// How many connections may be open: what was said, else half of what the process may open beside
-/// its own files, since every exchange takes a second socket to its upstream.
-fn most_connections(said: Option<u32>) -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    let derived = (limit.saturating_sub(OWN_FILES) / 2).max(16);
-    said.and_then(|said| usize::try_from(said).ok()).unwrap_or(derived)
 }
 
 /// Has the system find out when a client is gone without a word, so that what waits for an answer

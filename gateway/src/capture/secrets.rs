@@ -28,52 +28,61 @@ const FIELDS: &[&str] = &[
     "sec-websocket-protocol",
 ];
 
-/// What the names of further secret fields end with: every vendor has its own in front.
-const FIELD_ENDINGS: &[&str] =
-    &["authorization", "api-key", "api_key", "-token", "-secret", "-password", "-credential"];
-
-/// Query parameters whose values are secret.
-const PARAMETERS: &[&str] = &[
-    "key",
+/// What the names of further secret fields and parameters end with, however their words are joined
+/// (see [`joined`]): every vendor has its own in front. Endings alone, so that `max_tokens` and
+/// `token_count` stay what they are.
+const ENDINGS: &[&str] = &[
     "token",
+    "apikey",
+    "accesskey",
+    "secret",
     "auth",
     "authorization",
-    "secret",
+    "authorizationauxiliary",
+    "assertion",
+    "password",
+    "credential",
+];
+
+/// Query parameters whose values are secret, with their words joined.
+const PARAMETERS: &[&str] = &[
+    "key",
     "sig",
     "pwd",
     "passwd",
     "jwt",
     // What Azure Functions call their keys, and OAuth what is exchanged for a token.
     "code",
-    "subscription-key",
+    "subscriptionkey",
     "awsaccesskeyid",
-    "x-functions-key",
-    "x-amz-security-token",
-    "x-amz-credential",
-    "x-goog-credential",
+    "xfunctionskey",
+    // Whoever has it is in the session.
+    "sessionid",
 ];
 
-/// What the names of further secret parameters end with.
-const PARAMETER_ENDINGS: &[&str] = &[
-    "apikey",
-    "api_key",
-    "api-key",
-    "password",
-    "signature",
-    "access_token",
-    "auth_token",
-    "api_token",
-    "id_token",
-    "refresh_token",
-    "session_token",
-    "_secret",
-    "-secret",
-    "_key_id",
-];
+/// What the names of further secret parameters end with, with their words joined.
+const PARAMETER_ENDINGS: &[&str] = &["signature", "accesskeyid"];
 
-/// Fields whose values are URLs, which may hold secret parameters or userinfo in their turn.
-const URL_FIELDS: &[&str] =
-    &["content-location", "link", "location", "operation-location", "referer", "refresh"];
+/// Parameters that end like a secret and are a place in a list, with their words joined.
+const PLACES: &[&str] = &["pagetoken", "nexttoken", "continuationtoken", "synctoken"];
+
+/// Fields whose values are URLs, which may hold secret parameters or userinfo in their turn; and
+/// the name of a run, which an app may have taken from one.
+const URL_FIELDS: &[&str] = &[
+    "content-location",
+    "link",
+    "location",
+    "operation-location",
+    "referer",
+    "refresh",
+    "sealtap-run",
+    "x-envoy-original-path",
+    "x-forwarded-uri",
+    "x-forwarded-url",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+];
 
 /// How often a parameter's name is decoded: some servers decode what a proxy has decoded already.
 const DECODINGS: usize = 3;
@@ -82,7 +91,7 @@ const DECODINGS: usize = 3;
 #[must_use]
 pub fn is_credential(name: &[u8]) -> bool {
     FIELDS.iter().any(|secret| name.eq_ignore_ascii_case(secret.as_bytes()))
-        || FIELD_ENDINGS.iter().any(|ending| ends_with(name, ending))
+        || ends_in(&joined(name), ENDINGS)
 }
 
 /// Which values are secret, and the key of their tags.
@@ -106,8 +115,7 @@ impl Secrets {
         // As a target's are, so that either spelling in the configuration means the same.
         let canonical =
             |name: &String| String::from_utf8_lossy(&canonical_name(name.as_bytes())).into_owned();
-        let mut parameters: Vec<String> = parameters.iter().map(canonical).collect();
-        parameters.extend(PARAMETERS.iter().map(|name| (*name).to_owned()));
+        let parameters: Vec<String> = parameters.iter().map(canonical).collect();
         Self { key: Zeroizing::new(*key), fields: lower(fields), parameters }
     }
 
@@ -123,7 +131,7 @@ impl Secrets {
     pub fn is_secret(&self, name: &[u8], value: &[u8]) -> bool {
         self.is_field(name)
             || (URL_FIELDS.iter().any(|url| name.eq_ignore_ascii_case(url.as_bytes()))
-                && !self.in_target(value).is_empty())
+                && (holds_userinfo(value) || !self.in_target(value).is_empty()))
     }
 
     /// Where the secrets of `target` stand, in order, each with the name its tag is made under:
@@ -161,8 +169,13 @@ impl Secrets {
 
     /// Whether the values of query parameters with this canonical name are secret.
     fn is_parameter(&self, name: &[u8]) -> bool {
-        self.parameters.iter().any(|secret| name == secret.as_bytes())
-            || PARAMETER_ENDINGS.iter().any(|ending| ends_with(name, ending))
+        if self.parameters.iter().any(|secret| name == secret.as_bytes()) {
+            return true;
+        }
+        let name = joined(name);
+        PARAMETERS.iter().any(|secret| name == secret.as_bytes())
+            || ends_in(&name, PARAMETER_ENDINGS)
+            || (ends_in(&name, ENDINGS) && !ends_in(&name, PLACES))
     }
 
     /// The tag of a secret value, as FORMAT.md defines it.
@@ -172,14 +185,31 @@ impl Secrets {
     }
 }
 
-fn ends_with(name: &[u8], ending: &str) -> bool {
-    let start = name.len().checked_sub(ending.len());
-    let tail = start.and_then(|start| name.get(start..));
-    tail.is_some_and(|tail| tail.eq_ignore_ascii_case(ending.as_bytes()))
+/// A name in lower case with its words joined: `accessToken`, `access-token` and `access_token` are
+/// one name to those who make them up.
+fn joined(name: &[u8]) -> Vec<u8> {
+    let letters = name.iter().filter(|byte| !b"-_.".contains(byte));
+    letters.map(u8::to_ascii_lowercase).collect()
+}
+
+fn ends_in(name: &[u8], endings: &[&str]) -> bool {
+    endings.iter().any(|ending| name.ends_with(ending.as_bytes()))
+}
+
+/// Whether any URL in `value` has userinfo, with a scheme or without one: an `@` after two slashes,
+/// in front of what ends an authority. Browsers take a backslash for a slash.
+fn holds_userinfo(value: &[u8]) -> bool {
+    let slash = |byte: &u8| matches!(byte, b'/' | b'\\');
+    value.windows(2).enumerate().any(|(at, pair)| {
+        let authority = value.get(at + 2..).unwrap_or_default();
+        let end =
+            authority.iter().position(|byte| slash(byte) || matches!(byte, b'?' | b'#' | b'@'));
+        pair.iter().all(slash) && end.is_some_and(|end| authority.get(end) == Some(&b'@'))
+    })
 }
 
 /// `user:password` of a URL or an authority in front of its first `/`, `?` or `#`.
-fn userinfo(target: &[u8]) -> Option<Range<usize>> {
+pub(crate) fn userinfo(target: &[u8]) -> Option<Range<usize>> {
     if target.first() == Some(&b'/') {
         return None;
     }

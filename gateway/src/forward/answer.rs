@@ -38,6 +38,7 @@ impl Answer {
         let (status, code) = match error {
             ConnectError::Timeout { .. } => (504, ErrorCode::UpstreamTimeout),
             ConnectError::Tls { .. } | ConnectError::Trust(_) => (502, ErrorCode::UpstreamTls),
+            ConnectError::Exhausted { .. } => (503, ErrorCode::UpstreamUnreachable),
             ConnectError::Unreachable { .. } => (502, ErrorCode::UpstreamUnreachable),
             ConnectError::Http2 { .. } => (502, ErrorCode::UpstreamProtocol),
         };

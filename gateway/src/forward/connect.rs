@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::{TlsConnector, TlsStream};
@@ -63,6 +64,19 @@ pub enum ConnectError {
         /// What h2 says.
         source: h2::Error,
     },
+    /// As many sockets to upstreams are open as may be.
+    #[error(
+        "no socket is left for {host}:{port}: {most} connections to upstreams are open, as many as \
+         the gateway's limit of open files has room for (LimitNOFILE, ulimit -n)"
+    )]
+    Exhausted {
+        /// The host's name.
+        host: String,
+        /// The TCP port.
+        port: u16,
+        /// How many there may be.
+        most: usize,
+    },
     /// Its certificate authorities cannot be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -81,7 +95,11 @@ pub struct Connection {
     pub http2: bool,
 }
 
-/// Connects to `upstream` within `limit`.
+/// A socket's place among those that may be open at once.
+pub type Place = OwnedSemaphorePermit;
+
+/// Connects to `upstream` within `limit`, by a socket at `place`; further addresses are tried beside
+/// the first while `places` has some left.
 ///
 /// # Errors
 ///
@@ -90,6 +108,7 @@ pub async fn connect(
     upstream: &Upstream,
     tls: Option<&Arc<ClientConfig>>,
     limit: Duration,
+    (place, places): (Place, &Arc<Semaphore>),
 ) -> Result<Connection, ConnectError> {
     let deadline = Instant::now() + limit;
     let (host, port) = (upstream.host.clone(), upstream.port);
@@ -99,9 +118,9 @@ pub async fn connect(
     let lookup = timeout_at(deadline, tokio::net::lookup_host((host.as_str(), port)));
     let addresses: Vec<SocketAddr> =
         lookup.await.map_err(|_| timeout())?.map_err(unreachable)?.collect();
-    let dialled = timeout_at(deadline, dial(interleaved(addresses))).await;
-    let (stream, address) = dialled.map_err(|_| timeout())?.map_err(unreachable)?;
-    let socket = Socket::new(stream);
+    let dialled = timeout_at(deadline, dial(interleaved(addresses), place, places)).await;
+    let (stream, address, place) = dialled.map_err(|_| timeout())?.map_err(unreachable)?;
+    let socket = Socket::counted(stream, place);
 
     let Some(settings) = tls.filter(|_| upstream.scheme == Scheme::Https) else {
         let http2 = upstream.scheme == Scheme::H2c;
@@ -123,17 +142,25 @@ pub async fn connect(
 
 /// Connects to whichever of `addresses` answers first, in their order: the next one is tried as soon
 /// as one has failed, or has been silent for [`STAGGER`], and the earlier ones stay in the race.
-async fn dial(addresses: Vec<SocketAddr>) -> io::Result<(TcpStream, SocketAddr)> {
+async fn dial(
+    addresses: Vec<SocketAddr>,
+    place: Place,
+    places: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, Place)> {
     let mut failure = io::Error::other("the name has no address");
     let mut waiting = addresses.into_iter().peekable();
     let mut attempts = JoinSet::new();
+    // The one place that is surely ours goes from an attempt that failed to the next.
+    let mut place = Some(place);
     loop {
-        match waiting.next() {
-            Some(address) => {
-                attempts.spawn(async move { (TcpStream::connect(address).await, address) });
-            }
-            None if attempts.is_empty() => return Err(failure),
-            None => {}
+        let free = || Arc::clone(places).try_acquire_owned().ok();
+        if waiting.peek().is_some()
+            && let Some(place) = place.take().or_else(free)
+            && let Some(address) = waiting.next()
+        {
+            attempts.spawn(async move { (TcpStream::connect(address).await, address, place) });
+        } else if attempts.is_empty() {
+            return Err(failure);
         }
         let ended = tokio::select! {
             ended = attempts.join_next() => ended,
@@ -141,8 +168,11 @@ async fn dial(addresses: Vec<SocketAddr>) -> io::Result<(TcpStream, SocketAddr)>
         };
         // Whoever lost the race is dropped with the set.
         match ended {
-            Some(Ok((Ok(stream), address))) => return Ok((stream, address)),
-            Some(Ok((Err(error), _))) => failure = error,
+            Some(Ok((Ok(stream), address, place))) => return Ok((stream, address, place)),
+            Some(Ok((Err(error), _, kept))) => {
+                failure = error;
+                place = Some(kept);
+            }
             Some(Err(_)) | None => {}
         }
     }

@@ -28,8 +28,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 
-use self::connect::{ConnectError, Connection, connect};
+use self::connect::{ConnectError, Connection, Place, connect};
 pub use self::exchange::forward;
 pub use self::own::own;
 use self::pool::{Facts, Idle, Lease, Pool, Shared};
@@ -38,6 +40,7 @@ pub use self::summary::Summary;
 use self::tls::TlsRoots;
 pub use self::tls::{TrustError, client_settings};
 use crate::config::{Config, Protocol, Timeouts};
+use crate::descriptors::Sockets;
 use crate::identify::RUN_HEADER;
 use crate::route::{Scheme, Upstream};
 use crate::wire::buffer::Chunk;
@@ -95,6 +98,9 @@ enum Link {
 #[derive(Debug)]
 pub struct Forwarder {
     pool: Arc<Pool>,
+    /// Places for sockets to upstreams.
+    places: Arc<Semaphore>,
+    most: usize,
     trust: TlsRoots,
     timeouts: Timeouts,
     via: bool,
@@ -111,6 +117,12 @@ const KEEP: Duration = Duration::from_secs(4);
 /// client has taken the one before.
 const STREAM_WINDOW: u32 = 1 << 17;
 
+/// How long an exchange waits for one of the sockets to upstreams when all are taken.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often it looks for one that waits in the pool.
+const LOOK: Duration = Duration::from_millis(50);
+
 impl Forwarder {
     /// A forwarder for `config`.
     ///
@@ -118,8 +130,12 @@ impl Forwarder {
     ///
     /// [`TrustError`]: a CA file cannot be used.
     pub fn new(config: &Config) -> Result<Self, TrustError> {
+        let most = Sockets::of_process(config.limits.connections).upstreams;
+        let most = most.min(Semaphore::MAX_PERMITS);
         Ok(Self {
             pool: Arc::new(Pool::new(KEEP)),
+            places: Arc::new(Semaphore::new(most)),
+            most,
             trust: TlsRoots::load(&config.upstream_ca)?,
             timeouts: config.timeouts.clone(),
             via: config.forwarded.via,
@@ -147,7 +163,8 @@ impl Forwarder {
         let tls = (upstream.scheme == Scheme::Https)
             .then(|| self.trust.settings(upstream, upgrade))
             .transpose()?;
-        let connection = connect(upstream, tls.as_ref(), self.timeouts.connect).await?;
+        let places = (self.place(upstream).await?, &self.places);
+        let connection = connect(upstream, tls.as_ref(), self.timeouts.connect, places).await?;
         let Connection { stream, address, tls, http2 } = connection;
         let facts = Facts { address: address.to_string(), tls };
         let http2 = http2 || upstream.protocol == Protocol::Http2;
@@ -156,6 +173,24 @@ impl Forwarder {
         }
         let (reader, writer) = stream.split();
         Ok(Link::Http1 { idle: Idle { reader, writer, facts }, reused: false })
+    }
+
+    /// A place for a socket to `upstream`. Where all are taken, connections that rest in the pool
+    /// make room; the exchange that still finds none ends here, and the gateway's own files do not.
+    async fn place(&self, upstream: &Upstream) -> Result<Place, ConnectError> {
+        let deadline = Instant::now() + PATIENCE.min(self.timeouts.connect);
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        while Instant::now() < deadline {
+            self.pool.make_room();
+            let acquired = timeout(LOOK, Arc::clone(&self.places).acquire_owned()).await;
+            if let Ok(Ok(place)) = acquired {
+                return Ok(place);
+            }
+        }
+        let (host, port) = (upstream.host.clone(), upstream.port);
+        Err(ConnectError::Exhausted { host, port, most: self.most })
     }
 
     async fn share(
@@ -174,7 +209,7 @@ impl Forwarder {
             .handshake::<_, Bytes>(stream);
         let limit = self.timeouts.connect;
         let (host, port) = (upstream.host.clone(), upstream.port);
-        let (sender, connection) = match tokio::time::timeout(limit, handshake).await {
+        let (sender, connection) = match timeout(limit, handshake).await {
             Ok(Ok(pair)) => pair,
             Ok(Err(source)) => return Err(ConnectError::Http2 { host, port, source }),
             Err(_) => return Err(ConnectError::Timeout { host, port, limit }),

@@ -207,6 +207,16 @@ impl Pool {
         lease
     }
 
+    /// Closes the connection that has waited longest, else one that is shared by nobody.
+    pub fn make_room(&self) {
+        let mut slots = self.lock();
+        let idle = slots.evict();
+        let shared = if idle.is_none() { slots.unused() } else { None };
+        // Closed after the lock is free.
+        drop(slots);
+        drop((idle, shared));
+    }
+
     /// Forgets an HTTP/2 connection to an upstream: it takes no more streams.
     pub fn unshare(&self, key: &str, which: &Which) {
         let mut slots = self.lock();
@@ -260,6 +270,14 @@ impl Slots {
         self.idle = self.idle.saturating_sub(closed.len());
         self.swept = !self.by_upstream.is_empty();
         (closed, self.swept)
+    }
+
+    /// Takes out an HTTP/2 connection without a stream.
+    fn unused(&mut self) -> Option<Shared> {
+        self.by_upstream.values_mut().find_map(|slot| {
+            let unused = slot.shared.iter().position(|shared| shared.leased() == 0)?;
+            Some(slot.shared.swap_remove(unused))
+        })
     }
 
     /// Takes out the connection that has waited longest.

@@ -1,11 +1,15 @@
 //! What the operator sees of an exchange the moment it is over.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use sealtap_common::leaf::{ErrorCode, Outcome};
 
 use super::respond::Responding;
 use crate::accept::Accepted;
 use crate::capture::Recorder;
 use crate::capture::record::Direction;
+use crate::capture::secrets::userinfo;
 use crate::route::{Route, Scheme, Upstream};
 
 /// One finished exchange in short.
@@ -19,8 +23,8 @@ pub struct Summary {
     pub method: String,
     /// The run's name, or its id.
     pub run: String,
-    /// The URL at the upstream, or the target where there is none; without its query, which may
-    /// hold secrets.
+    /// The URL at the upstream, or the target where there is none; without userinfo, query and
+    /// fragment, which may hold secrets.
     pub url: String,
     /// The status sent to the client.
     pub status: Option<u16>,
@@ -44,15 +48,12 @@ pub struct Summary {
 
 impl Summary {
     pub(super) fn new(accepted: &Accepted, route: &Route) -> Self {
-        let path = route.target.split(|byte| *byte == b'?').next().unwrap_or_default();
-        let url = format!("{}{}", origin(&route.upstream), String::from_utf8_lossy(path));
+        let url = format!("{}{}", origin(&route.upstream), path(&route.target));
         Self::at(accepted, url)
     }
 
     pub(super) fn refused(accepted: &Accepted) -> Self {
-        let target = &accepted.head().target;
-        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
-        Self::at(accepted, String::from_utf8_lossy(path).into_owned())
+        Self::at(accepted, path(&accepted.head().target))
     }
 
     pub(super) fn malformed() -> Self {
@@ -104,6 +105,20 @@ impl Summary {
         self.response_bytes = recorder.captured(Direction::Response);
         self.duration_us = recorder.now_us().saturating_sub(self.started_us);
     }
+}
+
+/// A target up to its query or fragment, without userinfo.
+fn path(target: &[u8]) -> String {
+    let path = target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
+    let shown = match userinfo(path) {
+        Some(Range { start, end }) => {
+            let before = path.get(..start).unwrap_or_default();
+            // The `@` goes with what stood in front of it.
+            Cow::Owned([before, path.get(end + 1..).unwrap_or_default()].concat())
+        }
+        None => Cow::Borrowed(path),
+    };
+    String::from_utf8_lossy(&shown).into_owned()
 }
 
 /// Scheme and authority of an upstream.

@@ -83,7 +83,7 @@ pub enum IdentifyError {
     Name {
         /// Where it was given: `path` or `header`.
         by: By,
-        /// What stood there, at most its first 200 bytes.
+        /// What stood there, up to the first byte that no name has.
         found: String,
     },
     /// Several `sealtap-run` headers that do not agree.
@@ -133,8 +133,10 @@ fn in_path(target: &[u8]) -> Result<Option<(String, Range<usize>)>, IdentifyErro
     let start = target.len().saturating_sub(path.len());
     let Some(after) = path.strip_prefix(b"/run") else { return Ok(None) };
     let name = match after.first() {
-        None | Some(b'?') => b"".as_slice(),
-        Some(b'/') => after.split(|byte| matches!(byte, b'/' | b'?')).nth(1).unwrap_or_default(),
+        None | Some(b'?' | b'#') => b"".as_slice(),
+        Some(b'/') => {
+            after.split(|byte| matches!(byte, b'/' | b'?' | b'#')).nth(1).unwrap_or_default()
+        }
         // `/runner/...` is some upstream's business.
         Some(_) => return Ok(None),
     };

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::IdentifyError;
+use crate::route::shown;
 
 /// How a run was named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +53,6 @@ pub(super) fn name(bytes: &[u8], by: By) -> Result<String, IdentifyError> {
         Ok(name) if (1..=128).contains(&bytes.len()) && bytes.iter().all(plain) => {
             Ok(name.to_owned())
         }
-        _ => {
-            let shown = bytes.get(..200).unwrap_or(bytes);
-            Err(IdentifyError::Name { by, found: String::from_utf8_lossy(shown).into_owned() })
-        }
+        _ => Err(IdentifyError::Name { by, found: shown(bytes) }),
     }
 }

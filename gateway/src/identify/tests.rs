@@ -30,6 +30,7 @@ fn the_path_names_a_run_and_is_taken_off() {
         ("/run/r1", "r1", ""),
         ("/run/r1/", "r1", "/"),
         ("/run/r1?q", "r1", "?q"),
+        ("/run/r1#f/x", "r1", "#f/x"),
         ("/run/run/run/x", "run", "/run/x"),
         ("/run/../openai", "..", "/openai"),
         ("http://127.0.0.1:4141/run/r1/openai/v1", "r1", "http://127.0.0.1:4141/openai/v1"),
@@ -53,9 +54,17 @@ fn other_paths_are_left_alone() {
 #[test]
 fn a_name_that_cannot_be_kept_is_refused() {
     let long = format!("/run/{}/x", "x".repeat(129));
-    for target in
-        ["/run", "/run/", "/run//x", "/run?x", "/run/?x", "/run/a%20b/x", "/run/a b/x", &long]
-    {
+    for target in [
+        "/run",
+        "/run/",
+        "/run//x",
+        "/run?x",
+        "/run#S",
+        "/run/?x",
+        "/run/a%20b/x",
+        "/run/a b/x",
+        &long,
+    ] {
         let error = identify(target.as_bytes(), &Fields::default()).unwrap_err();
         assert!(matches!(error, IdentifyError::Name { by: By::Path, .. }), "{target}: {error}");
         assert_eq!((error.status(), error.code()), (400, "malformed_request"));
@@ -63,6 +72,12 @@ fn a_name_that_cannot_be_kept_is_refused() {
     for value in ["", "a b", "a/b", "a,b", "\u{e9}", "a\u{0}"] {
         let error = identify(b"/x", &fields(&[("sealtap-run", value)])).unwrap_err();
         assert!(matches!(error, IdentifyError::Name { by: By::Header, .. }), "{value}: {error}");
+    }
+    let error = identify(b"/x", &fields(&[("sealtap-run", "x?token=S")])).unwrap_err();
+    assert!(error.to_string().contains("\"x...\""), "{error}");
+    for target in ["/run/x%23token=S", "/run/#S", "/run/;S"] {
+        let error = identify(target.as_bytes(), &Fields::default()).unwrap_err();
+        assert!(!error.to_string().contains('S'), "{error}");
     }
     let several = fields(&[("sealtap-run", "a"), ("Sealtap-Run", "b")]);
     assert_eq!(identify(b"/x", &several).unwrap_err(), IdentifyError::Several);

@@ -18,8 +18,8 @@ use std::sync::Arc;
 pub use crate::config::{Protocol, Scheme};
 use crate::identify::{Accepted, Identified};
 pub use error::RouteError;
-pub(crate) use table::absolute;
 pub use table::{Table, TableError};
+pub(crate) use table::{absolute, shown};
 pub use upstream::Upstream;
 
 /// Where a target leads.

@@ -115,24 +115,38 @@ impl Table {
             if host.len() < authority.len() {
                 // A user and a password are no part of an authority (RFC 9110 section 4.2.4), and
                 // nothing that is said about this target may repeat them.
-                return Err(RouteError::ForwardProxy { authority: shown(host) });
+                return Err(RouteError::ForwardProxy { authority: shown_authority(host) });
             }
-            let authority = shown(authority).to_ascii_lowercase();
+            let authority = shown_authority(authority).to_ascii_lowercase();
             return match self.own.contains(&authority) {
                 true => Ok(path),
                 false => Err(RouteError::ForwardProxy { authority }),
             };
         }
         match is_authority(target) {
-            true => Err(RouteError::Connect { authority: shown(target) }),
+            true => Err(RouteError::Connect { authority: shown_authority(target) }),
             false => Err(RouteError::Form),
         }
     }
 }
 
-/// The first bytes of what a client sent, as an error repeats it.
-fn shown(sent: &[u8]) -> String {
-    String::from_utf8_lossy(sent.get(..SHOWN).unwrap_or(sent)).into_owned()
+/// What a client sent, as an error repeats it: up to the first byte that no name has, since what
+/// follows one may be a secret in a spelling that only its server knows, and not all of a long one.
+pub(crate) fn shown(sent: &[u8]) -> String {
+    shown_until(sent, |byte| byte.is_ascii_alphanumeric() || b"._~-".contains(byte))
+}
+
+/// The same of a host and a port.
+fn shown_authority(sent: &[u8]) -> String {
+    shown_until(sent, |byte| byte.is_ascii_alphanumeric() || b"._~-[]:".contains(byte))
+}
+
+fn shown_until(sent: &[u8], plain: impl Fn(&u8) -> bool) -> String {
+    let end = sent.iter().take(SHOWN).position(|byte| !plain(byte));
+    let end = end.unwrap_or(SHOWN.min(sent.len()));
+    let kept = String::from_utf8_lossy(sent.get(..end).unwrap_or_default());
+    let more = if end < sent.len() { "..." } else { "" };
+    format!("{kept}{more}")
 }
 
 fn patterned(pattern: &Pattern, rest: &[u8]) -> Result<Route, RouteError> {
@@ -156,9 +170,9 @@ fn route(upstream: Arc<Upstream>, rest: &[u8]) -> Route {
     Route { upstream, target }
 }
 
-/// The bytes before the first `/` or `?`, and the bytes from there on.
+/// The bytes before the first `/`, `?` or `#`, and the bytes from there on.
 fn split_element(path: &[u8]) -> (&[u8], &[u8]) {
-    let end = path.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(path.len());
+    let end = path.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(path.len());
     path.split_at_checked(end).unwrap_or((path, b""))
 }
 
@@ -179,7 +193,7 @@ fn is_authority(target: &[u8]) -> bool {
     !host.is_empty()
         && !digits.is_empty()
         && digits.iter().all(u8::is_ascii_digit)
-        && !host.iter().any(|byte| matches!(byte, b'/' | b'?' | b'@'))
+        && !host.iter().any(|byte| matches!(byte, b'/' | b'?' | b'#' | b'@'))
 }
 
 /// The authorities that mean the listener at `address`: itself, and every name of this machine's

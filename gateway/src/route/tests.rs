@@ -29,6 +29,7 @@ fn the_rest_goes_on_byte_for_byte() {
         ("/bare/", "http://h:1 /"),
         ("/bare", "http://h:1 /"),
         ("/bare?q", "http://h:1 /?q"),
+        ("/bare#f", "http://h:1 /#f"),
         ("/bare/?", "http://h:1 /?"),
         ("/bare/x?", "http://h:1 /x?"),
         ("/bare//x//y/", "http://h:1 //x//y/"),
@@ -78,8 +79,12 @@ fn an_unknown_name_lists_the_known_ones() {
     for (target, name) in [
         ("/nope/x", "nope"),
         ("/OpenAI/x", "OpenAI"),
-        ("/openai%2Fx", "openai%2Fx"),
-        ("/%6fpenai/x", "%6fpenai"),
+        ("/openai%2Fx", "openai..."),
+        ("/%6fpenai/x", "..."),
+        ("/nope#access_token=S", "nope"),
+        ("/nope%23access_token=S/x", "nope..."),
+        ("/nope;token=S/x", "nope..."),
+        ("/http:u:S@h/x", "http..."),
         ("//openai/x", ""),
         ("/", ""),
         ("", ""),
@@ -133,6 +138,7 @@ fn a_patterns_label_cannot_lead_elsewhere() {
     assert!(matches!(refusal(&table, b"/azure"), RouteError::Label { .. }));
     assert!(matches!(refusal(&table, b"/azure?x"), RouteError::Label { .. }));
     assert!(matches!(refusal(&table, b"/azure/?x"), RouteError::Label { .. }));
+    assert!(matches!(refusal(&table, b"/azure#x"), RouteError::Label { .. }));
     assert!(matches!(refusal(&table, b"/azure/a\xff/x"), RouteError::Label { .. }));
     let route = table.resolve(b"/azure/Contoso?api-version=1").unwrap();
     assert_eq!(route.upstream.name, "azure/contoso");
@@ -176,6 +182,8 @@ fn an_absolute_target_for_the_listener_is_reverse_mode() {
         ("http://api.openai.com/v1", "api.openai.com"),
         ("http://u@127.0.0.1:4141/x/p", "127.0.0.1:4141"),
         ("https://a?b", "a"),
+        ("https://a#b", "a"),
+        ("https://a%23token=S/", "a..."),
         ("http:///x", ""),
     ] {
         let error = refusal(&table, target.as_bytes());
@@ -204,10 +212,21 @@ fn the_other_forms_are_told_apart() {
     }
     let long = [b"/".as_slice(), &[b'x'; 5000]].concat();
     let RouteError::UnknownUpstream { name, .. } = refusal(&table, &long) else { panic!() };
-    assert_eq!(name.len(), 100);
-    for target in ["x?key=S", "u:S@h", "http://u:S@h/x?key=S", "ftp://u:S@h/x", "u:S@h:443"] {
+    assert_eq!(name, format!("{}...", "x".repeat(100)));
+    for target in [
+        "x?key=S",
+        "u:S@h",
+        "http://u:S@h/x?key=S",
+        "ftp://u:S@h/x",
+        "u:S@h:443",
+        "/nope#key=S",
+        "/azure/r_#key=S",
+        "http://h#key=S",
+        "x#key=S:1",
+    ] {
         let error = refusal(&table, target.as_bytes());
-        assert!(!error.to_string().contains('S'), "{target}: {error}");
+        let said = error.to_string();
+        assert!(!said.contains("=S") && !said.contains(":S"), "{target}: {said}");
     }
 }
 

@@ -15,13 +15,18 @@ use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// How long a reset waits for delivered bytes to be acknowledged.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// A shared TCP socket; clones are the same connection.
 #[derive(Clone, Debug)]
-pub struct Socket(Arc<TcpStream>);
+pub struct Socket(
+    Arc<TcpStream>,
+    #[expect(dead_code, reason = "its drop gives the place back")]
+    Option<Arc<OwnedSemaphorePermit>>,
+);
 
 impl Socket {
     /// Takes over `stream` and switches Nagle's algorithm off, since every write here is meant to
@@ -31,7 +36,14 @@ impl Socket {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY refused; small writes may be delayed");
         }
-        Self(Arc::new(stream))
+        Self(Arc::new(stream), None)
+    }
+
+    /// The same, one of a number of sockets that is bounded; `place` is given back when the last
+    /// owner lets go.
+    #[must_use]
+    pub fn counted(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
+        Self { 1: Some(Arc::new(place)), ..Self::new(stream) }
     }
 
     /// The address of the other end, if it is still known.

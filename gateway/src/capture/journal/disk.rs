@@ -59,6 +59,8 @@ pub(super) trait File: Send + Sync {
 /// A directory of the machine.
 pub(super) struct Directory {
     path: PathBuf,
+    /// Kept open by whoever writes, so that making a name durable takes no descriptor.
+    handle: Option<StdFile>,
 }
 
 impl Directory {
@@ -71,12 +73,12 @@ impl Directory {
                 StdFile::open(parent)?.sync_all()?;
             }
         }
-        Ok(Self { path: path.to_owned() })
+        Ok(Self { path: path.to_owned(), handle: Some(StdFile::open(path)?) })
     }
 
     /// The directory at `path`; nothing is read or made.
     pub(super) fn existing(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), handle: None }
     }
 
     fn options() -> OpenOptions {
@@ -123,7 +125,10 @@ impl Disk for Directory {
     }
 
     fn sync(&self) -> io::Result<()> {
-        StdFile::open(&self.path)?.sync_all()
+        match &self.handle {
+            Some(handle) => handle.sync_all(),
+            None => StdFile::open(&self.path)?.sync_all(),
+        }
     }
 
     fn available(&self) -> u64 {

@@ -33,6 +33,16 @@ fn every_spelling_of_a_secret_parameter_is_found() {
         ("/v1#key=S", "/v1#key=<key>"),
         ("/v1?X-Amz-Signature=S", "/v1?X-Amz-Signature=<x-amz-signature>"),
         ("/v1?client_secret=S=S", "/v1?client_secret=<client_secret>"),
+        ("/v1?accessToken=S", "/v1?accessToken=<accesstoken>"),
+        ("/v1?access-token=S", "/v1?access-token=<access-token>"),
+        ("/v1?apiToken=S&auth.token=S", "/v1?apiToken=<apitoken>&auth.token=<auth.token>"),
+        ("/v1?access_key=S", "/v1?access_key=<access_key>"),
+        ("/v1?session_id=S", "/v1?session_id=<session_id>"),
+        ("/v1?client_assertion=S", "/v1?client_assertion=<client_assertion>"),
+        ("/v1?max_tokens=9&token_count=2", "/v1?max_tokens=9&token_count=2"),
+        ("/v1?client_assertion_type=jwt", "/v1?client_assertion_type=jwt"),
+        ("/v1?pageToken=a&continuation-token=b", "/v1?pageToken=a&continuation-token=b"),
+        ("/v1?author=a&secretary=b&hotkey=c", "/v1?author=a&secretary=b&hotkey=c"),
         ("/v1?key=&key", "/v1?key=&key"),
         ("/v1?monkey=plain&%zz=1", "/v1?monkey=plain&%zz=1"),
         ("/key=plain", "/key=plain"),
@@ -58,13 +68,47 @@ fn userinfo_is_a_secret() {
 #[test]
 fn fields_are_secret_by_list_by_ending_and_by_what_their_url_holds() {
     let secrets = secrets();
-    for name in ["Authorization", "x-vendor-api-key", "X-Vault-Token", "Set-Cookie", "x-HOUSE"] {
+    for name in [
+        "Authorization",
+        "x-vendor-api-key",
+        "X-Vault-Token",
+        "Set-Cookie",
+        "x-HOUSE",
+        "X-ApiKey",
+        "Helicone-Auth",
+        "X-Ms-Authorization-Auxiliary",
+        "Token",
+        "Cf-Access-Jwt-Assertion",
+    ] {
         assert!(secrets.is_secret(name.as_bytes(), b"v"), "{name}");
     }
-    for name in ["accept", "tokens", "x-tokens-left", "content-type"] {
+    for name in [
+        "accept",
+        "tokens",
+        "x-tokens-left",
+        "x-ratelimit-limit-tokens",
+        "access-control-allow-credentials",
+        "www-authenticate",
+        "author",
+        "content-type",
+    ] {
         assert!(!secrets.is_secret(name.as_bytes(), b"v"), "{name}");
     }
     assert!(secrets.is_secret(b"Location", b"https://s3.example/x?X-Amz-Signature=S"));
     assert!(secrets.is_secret(b"referer", b"https://u:S@example/"));
-    assert!(!secrets.is_secret(b"location", b"https://s3.example/x?part=2"));
+    for (name, value) in [
+        ("Location", "//u:S@h/x"),
+        ("Location", "/\\u:S@h/x"),
+        ("Referer", "//u:S@h/"),
+        ("Refresh", "0; url=//u:S@b/"),
+        ("Link", "<https://a.example/>; rel=prev, <https://u:S@b.example/>; rel=next"),
+        ("X-Original-URL", "/x?api_key=S"),
+        ("X-Forwarded-Uri", "/x#access_token=S"),
+        ("sealtap-run", "x?token=S"),
+    ] {
+        assert!(secrets.is_secret(name.as_bytes(), value.as_bytes()), "{name}: {value}");
+    }
+    for value in ["https://s3.example/x?part=2", "https://a.example/@user", "//h?to=a@b", "a//"] {
+        assert!(!secrets.is_secret(b"location", value.as_bytes()), "{value}");
+    }
 }

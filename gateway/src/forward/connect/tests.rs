@@ -20,12 +20,32 @@ async fn silent() -> (TcpListener, Vec<tokio::task::JoinHandle<io::Result<TcpStr
     (listener, held)
 }
 
+async fn with_places(
+    addresses: Vec<SocketAddr>,
+    count: usize,
+) -> io::Result<(TcpStream, SocketAddr, Place)> {
+    let places = Arc::new(Semaphore::new(count));
+    let place = Arc::clone(&places).acquire_owned().await.unwrap();
+    dial(addresses, place, &places).await
+}
+
+#[tokio::test]
+async fn the_one_place_goes_on_to_the_next_address() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = closed.local_addr().unwrap();
+    drop(closed);
+    let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addresses = vec![nobody, nobody, live.local_addr().unwrap()];
+    let (_, address, _) = with_places(addresses, 1).await.unwrap();
+    assert_eq!(address, live.local_addr().unwrap());
+}
+
 #[tokio::test]
 async fn an_address_that_is_silent_does_not_use_up_the_limit() {
     let (silent, held) = silent().await;
     let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addresses = vec![silent.local_addr().unwrap(), live.local_addr().unwrap()];
-    let (_, address) = tokio::time::timeout(Duration::from_secs(30), dial(addresses))
+    let (_, address, _) = tokio::time::timeout(Duration::from_secs(30), with_places(addresses, 2))
         .await
         .expect("the second address is tried beside the first")
         .unwrap();
@@ -38,9 +58,12 @@ async fn the_last_failure_is_told_when_all_fail() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = closed.local_addr().unwrap();
     drop(closed);
-    let error = dial(vec![address, address]).await.unwrap_err();
+    let error = with_places(vec![address, address], 1).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-    assert_eq!(dial(Vec::new()).await.unwrap_err().to_string(), "the name has no address");
+    assert_eq!(
+        with_places(Vec::new(), 1).await.unwrap_err().to_string(),
+        "the name has no address"
+    );
 }
 
 #[test]

@@ -19,6 +19,7 @@ use sealtap_common::note::PublicKey;
 
 pub use place::{LockPlace, Surroundings};
 
+use crate::owned::{self, OwnedError};
 use crate::seal::log::disk::{Access, Disk, read_if_there, replace, settle_directories};
 
 /// How often a lock that another process holds is asked for, and how long in between.
@@ -38,6 +39,9 @@ pub enum LockError {
         /// The system's reason.
         source: io::Error,
     },
+    /// Another user can write to its directory.
+    #[error(transparent)]
+    Owned(#[from] OwnedError),
     /// `--lock` names another place than the one this data directory began with.
     #[error(
         "{} says that the lock is in {}, but --lock says {}: drop --lock, or move the lock's files and then edit {}",
@@ -84,16 +88,15 @@ impl LockStore {
     /// Takes the lock for the log that `key` signs, in `directory`, which is made if missing.
     ///
     /// # Errors
-    /// [`LockError::Held`] while another process has it; [`LockError::Io`].
+    /// [`LockError::Held`] while another process has it; [`LockError::Owned`] where another user can
+    /// write; [`LockError::Io`].
     pub fn take(disk: &dyn Disk, directory: &Path, key: &PublicKey) -> Result<Self, LockError> {
         settle_directories(disk, directory, Access::Private)
             .map_err(|source| failed("create", directory, source))?;
+        owned::check(directory)?;
         let path = directory.join(file_name(key));
         let guard_path = path.with_added_extension("guard");
-        let guard = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
+        let guard = owned::lock_file()
             .open(&guard_path)
             .map_err(|source| failed("open", &guard_path, source))?;
         let mut tries = 0_u32;
