@@ -27,9 +27,12 @@ fn config(data: &Path) -> Config {
 }
 
 async fn open(data: &Path) -> Gateway {
-    let config = config(data);
-    let table = Table::new(&config).unwrap();
-    Gateway::open(&config, table, false, Box::new(|_| {})).await.unwrap()
+    open_with(&config(data)).await
+}
+
+async fn open_with(config: &Config) -> Gateway {
+    let table = Table::new(config).unwrap();
+    Gateway::open(config, table, false, Box::new(|_| {})).await.unwrap()
 }
 
 async fn stop(gateway: Gateway) {
@@ -182,7 +185,10 @@ async fn an_outage_without_an_end_is_sealed_once() {
 async fn twenty_thousand_open_at_a_kill() {
     let directory = tempfile::tempdir().unwrap();
     let (data, killed) = (directory.path().join("data"), directory.path().join("killed"));
-    let gateway = open(&data).await;
+    // One file for all of it, which the store cannot give back before it is copied.
+    let mut roomy = config(&data);
+    roomy.journal.file_size = 256 << 20;
+    let gateway = open_with(&roomy).await;
     // What the log is at the kill; the journal follows.
     copy(&data, &killed, &["journal"]);
     let closed =
