@@ -70,7 +70,8 @@ fn traced(url: String, upstream: SocketAddr, strict: bool, drive: impl FnOnce(&G
         .start_in(home);
     drive(&gateway);
     let (listener, pid) = (gateway.address(), gateway.pid());
-    // Without strictness the record may come after the answer.
+    // Strict, the record is there when the answer ends; relaxed, it may come after.
+    assert!(!strict || !gateway.list().is_empty(), "an answer ended before its record");
     let deadline = Instant::now() + Duration::from_secs(10);
     while gateway.list().is_empty() {
         assert!(Instant::now() < deadline, "nothing was recorded");
