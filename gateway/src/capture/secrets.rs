@@ -89,7 +89,7 @@ const DECODINGS: usize = 3;
 
 /// Whether the values of fields called `name` are secret by the built-in rules.
 #[must_use]
-pub fn is_credential(name: &[u8]) -> bool {
+fn is_credential(name: &[u8]) -> bool {
     FIELDS.iter().any(|secret| name.eq_ignore_ascii_case(secret.as_bytes()))
         || ends_in(&joined(name), ENDINGS)
 }

@@ -116,7 +116,7 @@ impl Buffer {
 }
 
 /// Empty memory of at least `capacity` usable bytes after its first aligned byte.
-pub(super) fn aligned(capacity: usize) -> (Vec<u8>, usize) {
+fn aligned(capacity: usize) -> (Vec<u8>, usize) {
     let mut memory: Vec<u8> = Vec::with_capacity(capacity.saturating_add(BLOCK));
     let offset = memory.as_ptr().align_offset(BLOCK);
     let start = if offset < BLOCK { offset } else { 0 };

@@ -8,9 +8,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{
-    FallocateFlags, FlockOperation, OFlags, fallocate, fcntl_getfl, fcntl_setfl, flock, statvfs,
-};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 use rustix::io::Errno;
 
 /// One directory. Names are plain file names inside it.
@@ -43,9 +41,6 @@ pub(super) trait Disk: Send + Sync {
 pub(super) trait File: Send + Sync {
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Writes go to the disk past the page cache, or through it again; where the file system cannot,
-    /// nothing changes or the next write fails with `EINVAL`.
-    fn past_the_cache(&self, past: bool);
     /// Makes sure of room for a file of `length` bytes, without writing them.
     fn reserve(&self, length: u64) -> io::Result<()>;
     /// Reads until `bytes` is full or the file ends; how many bytes were read.
@@ -152,13 +147,6 @@ impl Disk for Directory {
 impl File for StdFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.write_all_at(bytes, offset)
-    }
-
-    fn past_the_cache(&self, past: bool) {
-        if let Ok(mut flags) = fcntl_getfl(self) {
-            flags.set(OFlags::DIRECT, past);
-            let _ = fcntl_setfl(self, flags);
-        }
     }
 
     fn reserve(&self, length: u64) -> io::Result<()> {

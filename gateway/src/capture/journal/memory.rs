@@ -342,8 +342,6 @@ impl File for Open {
         }
     }
 
-    fn past_the_cache(&self, _: bool) {}
-
     fn reserve(&self, length: u64) -> io::Result<()> {
         let mut inner = self.disk.inner();
         inner.plain()?;

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::JournalError;
-use super::buffer::aligned;
 use super::disk::Disk;
 use super::error::on;
 use super::open::{file_name, file_sequence};
@@ -234,12 +233,7 @@ impl Spares {
         let file = self.disk.create(FILLING)?;
         // A full disk says so here, at once, and is not filled to the brim again and again.
         file.reserve(self.file_size)?;
-        let (mut memory, start) = aligned(STRIDE);
-        memory.resize(start.saturating_add(STRIDE), 0);
-        let zeros = memory.get(start..).unwrap_or_default();
-        // Nobody reads the zeros: to copy them into the page cache would cost as much as the records
-        // that replace them.
-        file.past_the_cache(true);
+        let zeros = vec![0; STRIDE];
         let stride = u64::try_from(STRIDE).unwrap_or(u64::MAX);
         let mut offset = 0;
         while offset < self.file_size {
@@ -247,15 +241,9 @@ impl Spares {
                 return Err(io::Error::other("the journal is closing"));
             }
             let left = usize::try_from(self.file_size.saturating_sub(offset)).unwrap_or(STRIDE);
-            let zeros = zeros.get(..left.min(STRIDE)).unwrap_or_default();
-            file.write_at(zeros, offset).or_else(|_| {
-                // Not every file system, nor every length, can be written so.
-                file.past_the_cache(false);
-                file.write_at(zeros, offset)
-            })?;
+            file.write_at(zeros.get(..left.min(STRIDE)).unwrap_or_default(), offset)?;
             offset = offset.saturating_add(stride);
         }
-        file.past_the_cache(false);
         file.sync()
     }
 
