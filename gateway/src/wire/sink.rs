@@ -3,7 +3,7 @@
 //! A sink sends what it is given at once, except a message's end: with Content-Length that is the
 //! final byte, chunked the terminating chunk, over HTTP/2 the frame with END_STREAM, for anything
 //! close-delimited the close. [`Sink::finish`] sends it, and is called only when everything that
-//! was captured is on disk.
+//! was captured is on disk; so is [`Sink::last`], which sends a message's last bytes with its end.
 
 use std::io;
 use std::time::Duration;
@@ -117,10 +117,7 @@ impl Sink {
     pub async fn last(&mut self, tapped: Tapped<'_>) -> Result<(), SendError> {
         match self {
             Self::Http1(sink) => sink.last(tapped.bytes()).await,
-            Self::Http2(sink) => {
-                sink.data(tapped).await?;
-                sink.finish(None).await
-            }
+            Self::Http2(sink) => sink.last(tapped).await,
         }
     }
 
@@ -132,7 +129,7 @@ impl Sink {
     pub async fn flush(&mut self) -> Result<(), SendError> {
         match self {
             Self::Http1(sink) => sink.flush().await,
-            Self::Http2(_) => Ok(()),
+            Self::Http2(sink) => sink.flush(),
         }
     }
 
@@ -157,12 +154,12 @@ impl Sink {
         }
     }
 
-    /// Whether anything of the message may have been sent; over HTTP/2 its head always was.
+    /// Whether anything of the message may have been sent.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         match self {
             Self::Http1(sink) => sink.begun,
-            Self::Http2(_) => true,
+            Self::Http2(sink) => sink.has_begun(),
         }
     }
 
@@ -240,6 +237,8 @@ impl ByteSink {
             self.queued.extend_from_slice(&head);
         }
         self.framing = framing;
+        // Of this message, whatever interim answers went before it.
+        self.begun = false;
     }
 
     /// Sends a written interim head at once.

@@ -98,11 +98,10 @@ impl Source {
     }
 
     /// Whether the next event is at hand without waiting for the network.
-    #[must_use]
-    pub fn has_more(&self) -> bool {
+    pub async fn is_at_hand(&mut self) -> bool {
         match self {
             Self::Http1(source) => source.has_more(),
-            Self::Http2(source) => source.is_ended(),
+            Self::Http2(source) => source.is_at_hand().await,
         }
     }
 }
