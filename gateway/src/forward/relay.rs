@@ -117,11 +117,16 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
                     // rest waits, so one wait, one write. Where nothing waits there is one anyway.
                     if course.first.take().is_some() || !sink.has_begun() || !recorder.is_strict() {
                         recorder.durable(position).await.map_err(Ending::Down)?;
-                        return sink.last(tapped).await.map_err(Ending::from);
+                        return sink.last(tapped, None).await.map_err(Ending::from);
                     }
                     sink.data(tapped).await.map_err(Ending::from)?;
                     recorder.durable(position).await.map_err(Ending::Down)?;
                     return sink.finish(None).await.map_err(Ending::from);
+                } else if let Some(trailers) = trailers_of_whole(source, sink) {
+                    let (position, trailers) = end(course, sink, Some(trailers))?;
+                    course.first = None;
+                    recorder.durable(position).await.map_err(Ending::Down)?;
+                    return sink.last(tapped, trailers.as_ref()).await.map_err(Ending::from);
                 } else {
                     opened(course).await?;
                     sink.data(tapped).await.map_err(Ending::from)?;
@@ -134,6 +139,11 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
             }
         }
     }
+}
+
+/// The trailers, where they are in hand behind the data and nothing has left.
+fn trailers_of_whole(source: &mut Source, sink: &Sink) -> Option<Fields> {
+    if sink.has_begun() { None } else { source.trailers_at_hand() }
 }
 
 /// Waits, once, for what must be on disk before the first byte leaves.

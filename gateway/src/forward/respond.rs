@@ -243,7 +243,7 @@ impl Responding {
                 .map_err(Ending::Down)?;
             recorder.durable(position).await.map_err(Ending::Down)?;
             match tapped {
-                Some((tapped, _)) => sink.last(tapped).await.map_err(Ending::Unsent),
+                Some((tapped, _)) => sink.last(tapped, None).await.map_err(Ending::Unsent),
                 None => sink.finish(None).await.map_err(Ending::Unsent),
             }
         };

@@ -173,14 +173,20 @@ impl FrameSink {
         self.send(tapped, false).await
     }
 
-    /// Sends data whose last frame carries END_STREAM.
+    /// Sends data whose last frame carries END_STREAM, or trailers that do.
     ///
     /// # Errors
     ///
     /// [`SendError`].
-    pub async fn last(&mut self, tapped: Tapped<'_>) -> Result<(), SendError> {
-        if tapped.bytes().is_empty() {
-            return self.finish(None).await;
+    pub async fn last(
+        &mut self,
+        tapped: Tapped<'_>,
+        trailers: Option<&Fields>,
+    ) -> Result<(), SendError> {
+        let more = trailers.is_some_and(|fields| !fields.is_empty());
+        if more || tapped.bytes().is_empty() {
+            self.send(tapped, false).await?;
+            return self.finish(trailers).await;
         }
         self.send(tapped, true).await?;
         if let Sending::Body(stream) = std::mem::replace(&mut self.state, Sending::Gone) {

@@ -109,15 +109,20 @@ impl Sink {
         }
     }
 
-    /// Sends `tapped` and the message's end together; everything must be on disk already.
+    /// Sends `tapped` and the message's end together, with the trailers where there are any;
+    /// everything must be on disk already.
     ///
     /// # Errors
     ///
     /// As for [`Sink::data`] and [`Sink::finish`].
-    pub async fn last(&mut self, tapped: Tapped<'_>) -> Result<(), SendError> {
+    pub async fn last(
+        &mut self,
+        tapped: Tapped<'_>,
+        trailers: Option<&Fields>,
+    ) -> Result<(), SendError> {
         match self {
-            Self::Http1(sink) => sink.last(tapped.bytes()).await,
-            Self::Http2(sink) => sink.last(tapped).await,
+            Self::Http1(sink) => sink.last(tapped.bytes(), trailers).await,
+            Self::Http2(sink) => sink.last(tapped, trailers).await,
         }
     }
 
@@ -312,7 +317,7 @@ impl ByteSink {
         Ok(())
     }
 
-    async fn last(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+    async fn last(&mut self, bytes: &[u8], trailers: Option<&Fields>) -> Result<(), SendError> {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         match self.framing {
             Framing::Length(remaining) if remaining == count => {
@@ -321,14 +326,16 @@ impl ByteSink {
                 self.writer.write_all([&queued, bytes, &[], &[]]).await?;
             }
             Framing::Chunked => {
+                let mut end = LAST_CHUNK.to_vec();
+                write_trailers(&mut end, trailers.iter().flat_map(|fields| fields.iter()))?;
                 self.begun = true;
                 write_chunk_head(&mut self.queued, bytes.len());
                 let queued = std::mem::take(&mut self.queued);
-                self.writer.write_all([&queued, bytes, CHUNK_END, b"0\r\n\r\n"]).await?;
+                self.writer.write_all([&queued, bytes, CHUNK_END, &end]).await?;
             }
             _ => {
                 self.data(bytes).await?;
-                return self.finish(None).await;
+                return self.finish(trailers).await;
             }
         }
         self.framing = Framing::Length(0);
