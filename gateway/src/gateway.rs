@@ -40,6 +40,7 @@ use crate::seal::progress::Progress;
 use crate::seal::recovery::{RecoveryError, last_sealed, recover};
 use crate::seal::rotation;
 use crate::seal::timestamp::Timestamps;
+use crate::seal::vouching::{Voucher, Vouching};
 use crate::seal::witness::{Testimony, Witnesses};
 use crate::seal::{Pace, Parts, Sealed, Sealer, run};
 use crate::serve::observe::{Bounds, Observe, ObserveListener, watch};
@@ -200,10 +201,15 @@ impl Gateway {
             retention: (retention_policy(config), timeline),
             announcer,
         })?;
+        let timestamp = config.timestamp.as_ref().map(|tsa| (tsa, Voucher::new(&tsa.url.host)));
+        let vouching = Vouching {
+            witnesses: witnesses.as_ref().map(|it| it.vouchers().to_vec()).unwrap_or_default(),
+            authority: timestamp.as_ref().map(|(_, voucher)| Arc::clone(voucher)),
+        };
         let observe = Observe::new(
             &table.names(),
             journal.clone(),
-            progress,
+            (progress, vouching),
             vec![("data", data.root().to_owned()), ("lock", lock_directory(&data))],
             Bounds { log_late: observing.log_late, disk_left: observing.disk_left },
             observing.enabled && observe_listener.is_none(),
@@ -221,8 +227,8 @@ impl Gateway {
             report: told,
         });
         let idle_runs = config.runs.idle;
-        let timestamps = config.timestamp.as_ref();
-        let timestamps = timestamps.map(|tsa| Timestamps::start(tsa, &data)).transpose()?;
+        let timestamps = timestamp.map(|(tsa, voucher)| Timestamps::start(tsa, &data, voucher));
+        let timestamps = timestamps.transpose()?;
         Ok(Self {
             journal,
             sealer,

@@ -174,6 +174,7 @@ impl Journey {
     fn arrive(&self, forwarded: Forwarded, row: &Row) -> Rest {
         let (rest, summary) = forwarded.into_parts();
         self.observe.traffic().end(row, &summary);
+        summary.tell();
         (self.report)(summary);
         rest
     }

@@ -5,7 +5,11 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use super::live::{Finished, Lines, Live, Welcome};
 use crate::command::serve::Start;
@@ -39,15 +43,18 @@ fn messages(form: MessageForm) {
             .map(|text| EnvFilter::try_new(&text).unwrap_or_else(|_| EnvFilter::new("info")))
     });
     let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second call, from a test in this process, keeps the first one's.
-    let _ = match form {
-        MessageForm::Text => {
-            let styled = std::io::stderr().is_terminal();
-            subscriber.with_ansi(styled).try_init()
-        }
-        MessageForm::Json => subscriber.json().flatten_event(true).try_init(),
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = match form {
+        MessageForm::Text => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        MessageForm::Json => layer.json().flatten_event(true).boxed(),
     };
+    // What libraries say in detail may quote what passes through them, secrets too: whatever was
+    // asked for, only our own details are told.
+    let ours =
+        filter_fn(|told| *told.level() <= Level::INFO || told.target().starts_with("sealtap"));
+    let layer = layer.with_filter(ours).with_filter(filter);
+    // A second call, from a test in this process, keeps the first one's.
+    let _ = tracing_subscriber::registry().with(layer).try_init();
 }
 
 async fn serve(start: Start) -> Outcome {
