@@ -222,6 +222,7 @@ impl Gateway {
             observe: Arc::new(observe),
             report: told,
         });
+        authority.prepare(journey.settings.load().opened_hosts());
         let reloader = Reloader {
             journey: Arc::clone(&journey),
             keys,

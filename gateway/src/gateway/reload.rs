@@ -89,10 +89,19 @@ impl Reloader {
         let changed = differences(&present, &config, CHANGEABLE);
         self.journey.observe.traffic().add(&settings.table.names());
         self.journey.tap.set_secrets(secrets);
+        self.authority.prepare(settings.opened_hosts());
         self.journey.settings.store(Arc::new(settings));
         self.retention.store(Arc::new(retention_policy(&config)));
         *present = config;
         Ok(Reloaded { changed, authority })
+    }
+
+    /// Takes a rotation of the authority that nobody reloaded for a day; `true` if there was one.
+    ///
+    /// # Errors
+    /// [`AuthorityError`]; the present one goes on.
+    pub fn catch_up(&self) -> Result<bool, AuthorityError> {
+        self.authority.catch_up(&self.present().ca)
     }
 
     /// The configuration that counts.

@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 
 use tokio_rustls::TlsAcceptor;
 
+use crate::accept::authority::LeafName;
 use crate::accept::{TlsError, server_config};
 use crate::config::{Config, Limits, Timeouts};
 use crate::descriptors::Sockets;
 use crate::forward::{Forwarder, TrustError};
-use crate::route::{Table, TableError};
+use crate::route::{Scheme, Table, TableError};
 
 /// Everything that a reload can put in place of what was there.
 pub struct Settings {
@@ -59,6 +60,13 @@ impl Settings {
             limits: config.limits.clone(),
             clients: Sockets::of_process(config.limits.connections).clients,
         })
+    }
+
+    /// The hosts whose leaves will be asked for first.
+    #[must_use]
+    pub fn opened_hosts(&self) -> Vec<LeafName> {
+        let upstreams = self.table.upstreams().filter(|upstream| upstream.scheme == Scheme::Https);
+        upstreams.filter_map(|upstream| LeafName::parse(&upstream.host).ok()).collect()
     }
 
     /// The same for a listener that is bound to `address`.

@@ -114,11 +114,13 @@ impl Traffic {
     }
 
     /// Every row under its label.
-    #[must_use]
-    pub fn rows(&self) -> Vec<(String, Arc<Row>)> {
+    pub fn rows(&self) -> impl Iterator<Item = (String, Arc<Row>)> {
         let rows = self.rows.load();
         let named = rows.iter().map(|(name, row)| (name.clone(), Arc::clone(row)));
-        named.chain([(NO_UPSTREAM.to_owned(), Arc::clone(&self.unrouted))]).collect()
+        named
+            .chain([(NO_UPSTREAM.to_owned(), Arc::clone(&self.unrouted))])
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     /// An exchange begins; it is under way until what comes back is dropped.

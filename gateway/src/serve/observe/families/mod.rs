@@ -121,7 +121,7 @@ impl Families {
     fn traffic(&mut self, observe: &Observe) {
         let traffic = observe.traffic();
         let upstream = |name: &str| ("upstream", name.to_owned());
-        let rows = traffic.rows();
+        let rows: Vec<_> = traffic.rows().collect();
         let by_outcome = rows.iter().flat_map(|(name, row)| {
             row.outcomes.iter().zip(OUTCOMES).map(move |(count, outcome)| {
                 (vec![upstream(name), ("outcome", outcome.as_str().to_owned())], load(count))
