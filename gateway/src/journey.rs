@@ -25,7 +25,7 @@ use crate::forward::{
     Forwarded, Forwarder, Rest, Summary, forward, own, refuse, refuse_malformed, refuse_unseen,
     turn_away,
 };
-use crate::identify::{self, Held, Runs, Told};
+use crate::identify::{self, Held, Launch, Runs, Told};
 use crate::route::{RouteError, Table};
 use crate::serve::observe::{Observe, Row};
 use crate::wire::source::Source;
@@ -43,6 +43,8 @@ pub struct Journey {
     pub forwarder: Forwarder,
     /// Names of runs become ids.
     pub runs: Runs,
+    /// The one run of everything, where the gateway runs for one command.
+    pub launch: Option<Launch>,
     /// Where random ids come from.
     pub random: &'static dyn SecureRandom,
     /// How long to wait for what.
@@ -64,7 +66,7 @@ impl Journey {
         }
         let _open = self.observe.traffic().begin();
         let own_run = accepted.client().run();
-        let identified = match identify::stage(accepted) {
+        let identified = match identify::stage(accepted, self.launch.as_ref()) {
             Ok(identified) => identified,
             Err((error, request)) => {
                 let answer =
@@ -73,7 +75,7 @@ impl Journey {
                 return self.refuse(refused, answer).await;
             }
         };
-        let named = identified.identity().run.name.as_deref();
+        let named = identified.identity().run.name.as_deref().filter(|_| self.launch.is_none());
         // Held until the exchange is over, so that its run does not end before it.
         let held = named.map(|name| self.runs.enter(name, self, || self.new_run()));
         let run = held.as_ref().map_or(own_run, Held::id);
@@ -122,6 +124,9 @@ impl Journey {
 
     /// Records that a client's connection is over.
     pub fn connection_ended(&self, run: [u8; 16]) {
+        if self.launch.is_some() {
+            return;
+        }
         // Where the journal is down the run is closed when the gateway stops.
         self.tap.run_ended(run, ClosedReason::ConnectionEnded);
     }
@@ -135,10 +140,10 @@ impl Journey {
         }
     }
 
-    /// A new run's id.
+    /// A new run's id; where there is one run of everything, that one's.
     #[must_use]
     pub fn new_run(&self) -> [u8; 16] {
-        random_id(self.random)
+        self.launch.as_ref().map_or_else(|| random_id(self.random), |launch| launch.id)
     }
 
     /// How long to wait for what.

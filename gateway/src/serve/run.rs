@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::sync::{Arc, OnceLock};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -31,15 +32,8 @@ pub fn run(start: Start) -> Outcome {
 
 /// Messages for the operator on standard error: those that `SEALTAP_LOG`, else `RUST_LOG`, asks for.
 fn messages(form: MessageForm) {
-    let filter = ["SEALTAP_LOG", "RUST_LOG"].into_iter().find_map(|name| {
-        // A filter that cannot be read hides nothing.
-        std::env::var(name)
-            .ok()
-            .filter(|text| !text.is_empty())
-            .map(|text| EnvFilter::try_new(&text).unwrap_or_else(|_| EnvFilter::new("info")))
-    });
-    let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter()).with_writer(std::io::stderr);
     // A second call, from a test in this process, keeps the first one's.
     let _ = match form {
         MessageForm::Text => {
@@ -48,6 +42,18 @@ fn messages(form: MessageForm) {
         }
         MessageForm::Json => subscriber.json().flatten_event(true).try_init(),
     };
+}
+
+/// Which messages `SEALTAP_LOG`, else `RUST_LOG`, asks for.
+pub(crate) fn filter() -> EnvFilter {
+    let filter = ["SEALTAP_LOG", "RUST_LOG"].into_iter().find_map(|name| {
+        // A filter that cannot be read hides nothing.
+        std::env::var(name)
+            .ok()
+            .filter(|text| !text.is_empty())
+            .map(|text| EnvFilter::try_new(&text).unwrap_or_else(|_| EnvFilter::new("info")))
+    });
+    filter.unwrap_or_else(|| EnvFilter::new("info"))
 }
 
 async fn serve(start: Start) -> Outcome {
@@ -142,11 +148,15 @@ fn hex(id: &[u8; 16]) -> String {
     sealtap_common::encoding::Id(*id).to_string()
 }
 
-/// Ten thousand streams are twenty thousand sockets: takes what the system allows.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
+/// Ten thousand streams are twenty thousand sockets: takes what the system allows. Gives what was.
+pub(crate) fn raise_descriptor_limit() -> Rlimit {
+    let was = getrlimit(Resource::Nofile);
+    restore_descriptor_limit(Rlimit { current: was.maximum, maximum: was.maximum });
+    was
+}
+
+/// Takes the limit back to what it was.
+pub(crate) fn restore_descriptor_limit(limit: Rlimit) {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::debug!(%error, "the limit of open files stays as it is");
     }
@@ -158,7 +168,7 @@ const WITNESSED_OTHERWISE: &str = "restore the latest copy of the data directory
      `on_conflict = \"warn\"` goes on with a log that this witness will never cosign";
 
 /// What a start error means to the person at the terminal.
-fn failure(error: StartError) -> Failure {
+pub(crate) fn failure(error: StartError) -> Failure {
     let failure = Failure::of(&error);
     match &error {
         StartError::Listen(_) => {
