@@ -177,6 +177,8 @@ impl Gateway {
         if let Some(announcer) = &announcer {
             announcer.announce(log.checkpoint());
         }
+        // All that earlier boots left is sealed: what of it is not stored is held, the rest may go.
+        pins.reading(recovered.first_file, 0);
         store.begin_boot(&boot)?;
         journal.settle_gaps();
         let mut exchanges_to_store = recovery.sealed;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::calls::Counted;
 use super::child::Ended;
 use super::descendants::Process;
+use super::models::{Models, Pair};
 use crate::command::{Failure, run};
 use crate::data::DataDir;
 use crate::identify::Launch;
@@ -31,6 +32,8 @@ pub(super) struct Account<'a> {
     pub(super) data: &'a DataDir,
     /// What passed.
     pub(super) calls: Counted,
+    /// Which models were asked for and answered.
+    pub(super) models: Models,
     /// How the command ended.
     pub(super) ended: Ended,
     /// How long it took.
@@ -104,6 +107,11 @@ impl Account<'_> {
                 size(passed.sent),
                 size(passed.received)
             ));
+            for ((asked, answered), count) in self.models.get(origin).into_iter().flatten() {
+                let name = |name: &Option<String>| name.as_deref().map_or_else(|| "-".to_owned(), shown);
+                let (asked, answered) = (name(asked), name(answered));
+                line(format_args!("    asked {asked}, answered {answered}: {count}"));
+            }
         }
         for (why, count) in &self.calls.refused {
             line(format_args!("  refused        {count} with {why}"));
@@ -146,6 +154,7 @@ impl Account<'_> {
                     "failed": passed.failed,
                     "sent": passed.sent,
                     "received": passed.received,
+                    "models": self.models.get(origin).into_iter().flatten().map(model).collect::<Vec<_>>(),
                 })
             })
             .collect();
@@ -172,6 +181,10 @@ impl Account<'_> {
             "failure": failure,
         })
     }
+}
+
+fn model(((asked, answered), calls): (&Pair, &u64)) -> Value {
+    json!({ "asked": asked, "answered": answered, "calls": calls })
 }
 
 fn signal_name(signal: i32) -> String {

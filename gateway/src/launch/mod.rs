@@ -17,6 +17,7 @@ mod child;
 mod descendants;
 mod environment;
 mod messages;
+mod models;
 mod signals;
 
 use std::path::PathBuf;
@@ -109,10 +110,12 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         Err(error) => Err(Failure::of(&error)),
     };
     let failed = record.is_err();
+    let calls = calls.counted();
     let account = Account {
         launch: &launch,
         data: &data,
-        calls: calls.counted(),
+        models: models::read(&data, &calls.first),
+        calls,
         ended,
         lasted,
         left,
@@ -143,9 +146,14 @@ fn bundled(data: &DataDir, launch: &Launch, start: &Start) -> Result<Option<Path
         let made = std::fs::create_dir_all(folder);
         made.map_err(|error| Failure::of(&error).at(folder.display().to_string()))?;
     }
-    match bundle::make(data, &Id(launch.id).to_string(), &start.disclose, &path) {
+    let made = bundle::make(data, &Id(launch.id).to_string(), &start.disclose, &path);
+    match made {
         Ok(_) => Ok(Some(path)),
-        Err(BundleError::NotFound { .. }) => Ok(None),
+        Err(BundleError::NotFound { .. }) => {
+            // Only where it is empty: nothing else was put there.
+            let _ = path.parent().map(std::fs::remove_dir);
+            Ok(None)
+        }
         Err(error) => Err(Failure::of(&error)),
     }
 }

@@ -113,6 +113,8 @@ impl Storing {
             self.store(batch);
         }
         drop(recovered);
+        // Also of boots in which nothing came: their files would pile up otherwise.
+        self.give_back();
         loop {
             let published = match self.keeper.wait() {
                 Some(wait) => sealed.recv_timeout(wait),
