@@ -162,7 +162,12 @@ impl Gateway {
         let policy = if strict { Policy::Strict } else { Policy::Relaxed };
         let sealed = last_sealed(&log)?;
         let records = run::unstored(&log, store.watermark()?, &keys).map_err(RecoveryError::Log)?;
-        let runs = run::Runs::new(boot, Arc::clone(&keys), isolation(config, launch.is_some()), recovery.runs);
+        let runs = run::Runs::new(
+            boot,
+            Arc::clone(&keys),
+            isolation(config, launch.is_some()),
+            recovery.runs,
+        );
         let mut ledger = Ledger::new(boot, policy, timeline, sealed, log.size(), runs);
         let mut entries = Vec::new();
         for happening in recovery.happenings {

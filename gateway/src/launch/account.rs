@@ -96,7 +96,10 @@ impl Account<'_> {
             self.launch.name()
         ));
         if total > 0 {
-            line(format_args!("  {:<40} {:>6} {:>6} {:>10} {:>10}", "UPSTREAM", "CALLS", "FAILED", "SENT", "RECEIVED"));
+            line(format_args!(
+                "  {:<40} {:>6} {:>6} {:>10} {:>10}",
+                "UPSTREAM", "CALLS", "FAILED", "SENT", "RECEIVED"
+            ));
         }
         for (origin, passed) in &self.calls.upstreams {
             line(format_args!(
@@ -108,7 +111,8 @@ impl Account<'_> {
                 size(passed.received)
             ));
             for ((asked, answered), count) in self.models.get(origin).into_iter().flatten() {
-                let name = |name: &Option<String>| name.as_deref().map_or_else(|| "-".to_owned(), shown);
+                let name =
+                    |name: &Option<String>| name.as_deref().map_or_else(|| "-".to_owned(), shown);
                 let (asked, answered) = (name(asked), name(answered));
                 line(format_args!("    asked {asked}, answered {answered}: {count}"));
             }
@@ -117,7 +121,9 @@ impl Account<'_> {
             line(format_args!("  refused        {count} with {why}"));
         }
         for process in &self.left {
-            line(format_args!("  still running  {process}: what it sends from now on is not recorded"));
+            line(format_args!(
+                "  still running  {process}: what it sends from now on is not recorded"
+            ));
         }
         line(format_args!("  coverage       {COVERAGE}"));
         for note in &self.notes {
@@ -127,7 +133,10 @@ impl Account<'_> {
             Ok(Some(path)) => {
                 let (path, data) = (path.display(), self.data.root().display());
                 line(format_args!("  bundle         {path}"));
-                line(format_args!("  look           sealtap ls --data {data} --run {}", self.launch.name()));
+                line(format_args!(
+                    "  look           sealtap ls --data {data} --run {}",
+                    self.launch.name()
+                ));
             }
             Ok(None) => line(format_args!(
                 "  bundle         none: nothing came through the gateway; the command made no call, or \

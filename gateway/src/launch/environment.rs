@@ -26,6 +26,9 @@ const EXEMPT: [&str; 2] = ["NO_PROXY", "no_proxy"];
 /// The variable that tells a command under which run it is recorded.
 const RUN: &str = "SEALTAP_RUN";
 
+/// The variable with the gateway's own base URL, for whoever addresses it by an upstream's name.
+const URL: &str = "SEALTAP_URL";
+
 /// Variables by which SDKs take a base URL: the upstream's name, and the path that the SDK expects at
 /// the end of it.
 const BASE_URLS: [(&str, &str, &str); 9] = [
@@ -89,7 +92,8 @@ impl Plan {
     pub(super) fn variables(&self, address: SocketAddr, launch: &Launch) -> Vec<Variable> {
         let proxy = format!("http://{address}");
         let mut variables: Vec<Variable> = Vec::new();
-        let mut set = |name: &str, value: Option<OsString>| variables.push((name.to_owned(), value));
+        let mut set =
+            |name: &str, value: Option<OsString>| variables.push((name.to_owned(), value));
         for name in PROXIES {
             set(name, Some(proxy.clone().into()));
         }
@@ -103,6 +107,7 @@ impl Plan {
         for (name, path) in &self.base_urls {
             set(name, Some(format!("{proxy}/{path}").into()));
         }
+        set(URL, Some(proxy.into()));
         set(RUN, Some(launch.name().into()));
         variables
     }

@@ -50,11 +50,8 @@ impl Write for Message<'_> {
         let file = match &mut *file {
             Some(file) => file,
             none => {
-                let opened = OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .mode(0o600)
-                    .open(&self.0.path)?;
+                let opened =
+                    OpenOptions::new().create(true).append(true).mode(0o600).open(&self.0.path)?;
                 none.insert(opened)
             }
         };

@@ -61,6 +61,8 @@ pub fn run(start: Start) -> Outcome {
 
 fn launch(start: Start) -> Result<Ended, Failure> {
     let launch = name(&start)?;
+    // Before the command runs: afterwards it could not be asked for again.
+    bundle::check(&start.disclose)?;
     let config = &start.gateway.config;
     let data = DataDir::new(&config.data);
     messages::to_file(&data, config.observe.messages);
@@ -150,8 +152,8 @@ fn bundled(data: &DataDir, launch: &Launch, start: &Start) -> Result<Option<Path
     match made {
         Ok(_) => Ok(Some(path)),
         Err(BundleError::NotFound { .. }) => {
-            // Only where it is empty: nothing else was put there.
-            let _ = path.parent().map(std::fs::remove_dir);
+            // Only where it is empty, so where nobody else put anything.
+            let _ = std::fs::remove_dir(data.root().join(BUNDLES));
             Ok(None)
         }
         Err(error) => Err(Failure::of(&error)),

@@ -213,7 +213,8 @@ mod tests {
         assert_eq!(in_json(br#"{"model":7}"#), None);
         assert_eq!(in_json(b"model"), None);
         assert_eq!(in_answer(br#"{"modelVersion":"g-1"}"#), some("g-1"));
-        let events = b"event: message_start\ndata: {\"type\":\"x\",\"message\":{\"model\":\"c\"}}\n\n";
+        let events =
+            b"event: message_start\ndata: {\"type\":\"x\",\"message\":{\"model\":\"c\"}}\n\n";
         assert_eq!(in_answer(events), some("c"));
         let events = b": ping\n\ndata: {}\r\n\r\ndata: {\"response\":{\"model\":\"o\"}}\n\n";
         assert_eq!(in_answer(events), some("o"));
@@ -222,7 +223,10 @@ mod tests {
         assert_eq!(in_url("https://h/model/b.c-v1:0/invoke"), some("b.c-v1:0"));
         assert_eq!(in_url("https://h/v1/models"), None);
         assert_eq!(in_url("https://h/v1/models/m"), None);
-        assert_eq!(in_json(format!("{{\"model\":\"{}\"}}", "x".repeat(500)).as_bytes()).unwrap().len(), NAME);
+        assert_eq!(
+            in_json(format!("{{\"model\":\"{}\"}}", "x".repeat(500)).as_bytes()).unwrap().len(),
+            NAME
+        );
     }
 
     #[test]
