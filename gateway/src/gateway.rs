@@ -6,30 +6,34 @@
 //! 4. The threads behind the traffic, then the listener.
 
 mod error;
+mod reload;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls::crypto::SecureRandom;
 use sealtap_common::leaf::{Isolation, IsolationBasis, IsolationLevel, Policy};
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
 pub use self::error::{ServeError, StartError};
-use crate::accept::{Listener, server_config};
+pub use self::reload::{ReloadError, Reloaded, Reloader};
+use crate::accept::Listener;
+use crate::accept::authority::Authority;
 use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::capture::secrets::Secrets;
 use crate::capture::{Tap, random_id};
 use crate::clock::Timeline;
 use crate::config::{self, Apps, Config, Durability};
 use crate::data::{DataDir, Writer};
-use crate::forward::{Forwarder, Summary};
+use crate::forward::Summary;
 use crate::identify::{Launch, Runs};
-use crate::journey::Journey;
+use crate::journey::{Journey, Settings};
 use crate::route::Table;
 use crate::seal::keys::Keys;
 use crate::seal::ledger::{Happening, Ledger};
@@ -76,6 +80,7 @@ pub struct Gateway {
     witnesses: Option<Witnesses>,
     timestamps: Option<Timestamps>,
     idle_runs: Duration,
+    reloader: Option<Reloader>,
     /// Held until everything is sealed.
     writer: Writer,
 }
@@ -107,11 +112,9 @@ impl Gateway {
         told: Box<dyn Fn(Summary) + Send + Sync>,
         launch: Option<Launch>,
     ) -> Result<Self, StartError> {
-        let tls =
-            config.tls.as_ref().map(|tls| server_config(&tls.certificate, &tls.key)).transpose()?;
-        let forwarder = Forwarder::new(config)?;
+        let settings = Settings::new(config, table)?;
         // The address first: a second gateway on it fails before it has touched anything.
-        let listener = Listener::bind(config.listen, tls).await?;
+        let listener = Listener::bind(config.listen).await?;
         let address = listener.address()?;
         let observing = &config.observe;
         let observe_listener = match observing.listen.filter(|_| observing.enabled) {
@@ -124,6 +127,7 @@ impl Gateway {
         let lock = LockPlace::new(config.lock.clone());
         rotation::resume(&data, lock.clone())?;
         let keys = Arc::new(Keys::load_or_create(&data.keys(), config.origin.as_deref())?);
+        let authority = Arc::new(Authority::open(&data.keys(), &config.ca)?);
         let options = Options { data: &data, keys: Arc::clone(&keys), lock, adopt };
         let (mut log, opened_log) = Log::open(&options)?;
         // Before anything is signed: on an old copy, the next leaf would be a fork.
@@ -203,6 +207,7 @@ impl Gateway {
             torn: recovered.torn.iter().map(|torn| torn.bytes).sum(),
         };
         let progress = Arc::new(Progress::default());
+        let retention = Arc::new(ArcSwap::from_pointee(retention_policy(config)));
         let sealer = Sealer::start(Parts {
             batches,
             journal: journal.clone(),
@@ -219,11 +224,11 @@ impl Gateway {
                 progress: config.log.progress,
             },
             progress: Arc::clone(&progress),
-            retention: (retention_policy(config), timeline),
+            retention: (Arc::clone(&retention), timeline),
             announcer,
         })?;
         let observe = Observe::new(
-            &table.names(),
+            &settings.table.names(),
             journal.clone(),
             progress,
             vec![("data", data.root().to_owned()), ("lock", lock_directory(&data))],
@@ -232,18 +237,23 @@ impl Gateway {
         );
         let secrets = Secrets::new(keys.header(), &config.secrets.headers, &config.secrets.query);
         let journey = Arc::new(Journey {
-            table: table.bound_to(address),
+            settings: ArcSwap::from_pointee(settings.bound_to(address)),
             tap: Tap::new(journal.clone(), timeline, secrets, random, strict)
                 .for_launch(launch.as_ref()),
-            forwarder,
             runs: Runs::default(),
             launch,
             random,
-            timeouts: config.timeouts.clone(),
-            limits: config.limits.clone(),
             observe: Arc::new(observe),
             report: told,
         });
+        let reloader = Reloader {
+            journey: Arc::clone(&journey),
+            keys,
+            authority,
+            retention,
+            address,
+            present: Mutex::new(config.clone()),
+        };
         let idle_runs = config.runs.idle;
         let timestamps = config.timestamp.as_ref();
         let timestamps = timestamps.map(|tsa| Timestamps::start(tsa, &data)).transpose()?;
@@ -255,6 +265,7 @@ impl Gateway {
             observe_listener,
             report,
             idle_runs,
+            reloader: Some(reloader),
             witnesses,
             timestamps,
             writer,
@@ -267,6 +278,12 @@ impl Gateway {
         &self.report
     }
 
+    /// What puts another configuration in place, for whoever asks first. It must be dropped before
+    /// [`Self::serve`] can end.
+    pub fn reloader(&mut self) -> Option<Reloader> {
+        self.reloader.take()
+    }
+
     /// Serves until `stop` turns true, then seals what is pending. Stops by itself when nothing can
     /// be captured or sealed any more, or when a witness speaks against the log: then nothing more
     /// is sealed.
@@ -277,6 +294,7 @@ impl Gateway {
     /// ended before its time, and the next start seals what it left; or nothing may be sealed.
     pub async fn serve(self, stop: Receiver<bool>) -> Result<(), ServeError> {
         let Self { journal, sealer, journey, listener, observe_listener, writer, .. } = self;
+        drop(self.reloader);
         let (witnesses, timestamps, idle_runs) = (self.witnesses, self.timestamps, self.idle_runs);
         let testimony = witnesses.as_ref().map(Witnesses::testimony);
         let mut observers = JoinSet::new();

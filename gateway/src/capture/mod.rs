@@ -13,6 +13,7 @@ pub mod secrets;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rustls::crypto::SecureRandom;
 use sealtap_common::encoding::Id;
@@ -65,7 +66,7 @@ impl Refused {
 pub struct Tap {
     journal: Journal,
     timeline: Timeline,
-    heads: Arc<Heads>,
+    heads: ArcSwap<Heads>,
     random: &'static dyn SecureRandom,
     strict: bool,
     /// The run of what no stage could identify.
@@ -82,8 +83,19 @@ impl Tap {
         random: &'static dyn SecureRandom,
         strict: bool,
     ) -> Self {
-        let unnamed = RunName { by: By::Connection, name: None };
-        Self { journal, timeline, heads: Arc::new(Heads::new(secrets)), random, strict, unnamed }
+        Self {
+            journal,
+            timeline,
+            heads: ArcSwap::from_pointee(Heads::new(secrets)),
+            random,
+            strict,
+            unnamed: RunName { by: By::Connection, name: None },
+        }
+    }
+
+    /// What is secret of exchanges from now on.
+    pub fn set_secrets(&self, secrets: Secrets) {
+        self.heads.store(Arc::new(Heads::new(secrets)));
     }
 
     /// The same tap, where everything belongs to the run of a launch.
@@ -224,7 +236,7 @@ impl Tap {
             self.journal.clone(),
             ticket,
             self.timeline,
-            Arc::clone(&self.heads),
+            self.heads.load_full(),
             authority,
         ))
     }

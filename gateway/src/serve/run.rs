@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use super::live::{Finished, Lines, Live, Welcome};
+use super::reload;
 use crate::command::serve::Start;
 use crate::command::{Exit, Failure, Outcome};
 use crate::config::MessageForm;
@@ -57,7 +58,7 @@ pub(crate) fn filter() -> EnvFilter {
 }
 
 async fn serve(start: Start) -> Outcome {
-    let Start { config, table, adopt } = start;
+    let Start { config, table, adopt, source } = start;
     let lines: Arc<OnceLock<Lines>> = Arc::default();
     let told = {
         let lines = Arc::clone(&lines);
@@ -68,7 +69,7 @@ async fn serve(start: Start) -> Outcome {
         })
     };
     let upstreams = table.names();
-    let gateway = Gateway::open(&config, table, adopt, told).await.map_err(failure)?;
+    let mut gateway = Gateway::open(&config, table, adopt, told).await.map_err(failure)?;
     let report = gateway.report().clone();
     if report.torn > 0 {
         tracing::warn!(
@@ -93,9 +94,19 @@ async fn serve(start: Start) -> Outcome {
     };
     // Before anybody is told that it runs: who is told may stop it at once.
     let stop = stop_signal().map_err(|error| Failure::of(&error))?;
+    let hangups = reload::hangups().map_err(|error| Failure::of(&error))?;
     let live = Live::start(welcome).map_err(|error| Failure::of(&error))?;
     let _ = lines.set(live.lines());
+    let reloading = gateway.reloader().map(|reloader| {
+        // It ends with the gateway, which waits for whoever may still change it.
+        tokio::spawn(reload::follow(source, reloader, hangups))
+    });
     let served = gateway.serve(stop).await;
+    if let Some(reloading) = reloading {
+        reloading.abort();
+        // It holds what the last lines are told by.
+        let _ = reloading.await;
+    }
     drop(lines);
     live.finish();
     served.map_err(|error| match &error {

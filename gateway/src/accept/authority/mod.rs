@@ -7,8 +7,10 @@
 //! or logs a key, follows a key that others can read, mints a leaf that the certificate's name
 //! constraints forbid, waits for a disk to mint.
 
+mod bundle;
 mod certificate;
 mod constraints;
+mod environment;
 mod error;
 mod files;
 mod issuer;
@@ -23,7 +25,9 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use rustls::sign::CertifiedKey;
 
+pub use self::bundle::{bundle, write_certificate};
 pub use self::certificate::Certificate;
+pub use self::environment::{Variable, environment, export, java};
 pub use self::error::AuthorityError;
 use self::issuer::{Issuing, LEAF_LIFETIME};
 pub use self::name::{LeafName, NameError};

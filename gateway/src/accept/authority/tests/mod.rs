@@ -1,3 +1,4 @@
+mod clients;
 mod openssl;
 mod storage;
 
