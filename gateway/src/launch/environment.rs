@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::child::Variable;
+use crate::accept::authority::{self, Authority, AuthorityError};
 use crate::command::Failure;
 use crate::command::run::Start;
-use crate::config::{Capture, Config, UpstreamConfig, Url};
+use crate::config::{Ca, Capture, Config, UpstreamConfig, Url};
+use crate::data::DataDir;
 use crate::identify::Launch;
 use crate::route::Table;
 
@@ -42,6 +45,30 @@ const BASE_URLS: [(&str, &str, &str); 9] = [
     ("TOGETHER_BASE_URL", "together", "/v1"),
     ("XAI_BASE_URL", "xai", "/v1"),
 ];
+
+/// Where the files are that make the command trust the gateway.
+pub(super) struct Trust {
+    certificate: PathBuf,
+    bundle: PathBuf,
+}
+
+impl Trust {
+    /// Writes them: the authority's certificate, and the system's roots with it.
+    ///
+    /// # Errors
+    ///
+    /// The authority is not usable, or a file cannot be written.
+    pub(super) fn write(data: &DataDir, settings: &Ca) -> Result<Self, AuthorityError> {
+        let authority = Authority::open(&data.keys(), settings)?;
+        // The command may change its directory.
+        let folder = data.ca();
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
+        let (certificate, bundle) = (folder.join("ca.pem"), folder.join("bundle.pem"));
+        authority::write_certificate(&authority, &certificate)?;
+        authority::bundle(&authority, &bundle)?;
+        Ok(Self { certificate, bundle })
+    }
+}
 
 /// What the command will find.
 pub(super) struct Plan {
@@ -89,7 +116,12 @@ impl Plan {
     }
 
     /// The command's variables, for a gateway at `address`.
-    pub(super) fn variables(&self, address: SocketAddr, launch: &Launch) -> Vec<Variable> {
+    pub(super) fn variables(
+        &self,
+        address: SocketAddr,
+        launch: &Launch,
+        trust: &Trust,
+    ) -> Vec<Variable> {
         let proxy = format!("http://{address}");
         let mut variables: Vec<Variable> = Vec::new();
         let mut set =
@@ -97,8 +129,9 @@ impl Plan {
         for name in PROXIES {
             set(name, Some(proxy.clone().into()));
         }
-        // The runtimes of Node read the proxy variables only if told to.
-        set("NODE_USE_ENV_PROXY", Some("1".into()));
+        for (name, value, _) in authority::environment(&proxy, &trust.certificate, &trust.bundle) {
+            set(name, Some(value.into()));
+        }
         if self.drop_exempt {
             for name in EXEMPT {
                 set(name, None);

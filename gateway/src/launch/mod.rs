@@ -24,12 +24,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustix::process::Rlimit;
 use sealtap_common::Id;
 use tokio::sync::watch;
 
 use self::account::Account;
 use self::calls::Calls;
-use self::child::{Child, Ended};
+use self::child::{Child, Ended, Variable};
+use self::descendants::Process;
+use self::environment::Trust;
 use self::signals::Signals;
 use crate::capture::random_id;
 use crate::command::run::{GATEWAY_FAILED, Start};
@@ -87,26 +90,16 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     let serving = runtime.spawn(gateway.serve(stopped));
 
     let began = Instant::now();
-    // The command gets the caller's limit: programs rely on a low one.
-    restore_descriptor_limit(limit);
-    let signals = Signals::catch().map_err(|error| Failure::of(&error))?;
-    let variables = environment.variables(address, &launch);
-    let spawned = Child::spawn(&start.program, &start.arguments, variables);
-    raise_descriptor_limit();
-    let ended = spawned.map(|child| {
-        let watching = signals.pass_to(child.descriptor());
-        let ended = child.wait();
-        watching.child_has_ended();
-        let left = descendants::wait_for(start.linger, &watching);
-        (ended, left)
-    });
+    let ended =
+        Trust::write(&data, &config.ca).map_err(|error| Failure::of(&error)).and_then(|trust| {
+            accompany(&start, environment.variables(address, &launch, &trust), limit)
+        });
     let lasted = began.elapsed();
 
     let _ = stop.send(true);
     let served = runtime.block_on(serving).map_err(|error| Failure::of(&error))?;
     // The command was not run: that is all there is to say.
     let (ended, left) = ended?;
-    let ended = ended.map_err(|error| Failure::of(&error))?;
     let record = match served {
         Ok(()) => bundled(&data, &launch, &start),
         Err(error) => Err(Failure::of(&error)),
@@ -126,6 +119,24 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     };
     account.give(&start.account)?;
     Ok(if failed { ended.or_failed() } else { ended })
+}
+
+/// Runs the command and waits for it and what it leaves behind, which is given by name.
+fn accompany(
+    start: &Start,
+    variables: Vec<Variable>,
+    limit: Rlimit,
+) -> Result<(Ended, Vec<Process>), Failure> {
+    let signals = Signals::catch().map_err(|error| Failure::of(&error))?;
+    // The command gets the caller's limit: programs rely on a low one.
+    restore_descriptor_limit(limit);
+    let child = Child::spawn(&start.program, &start.arguments, variables);
+    raise_descriptor_limit();
+    let child = child?;
+    let watching = signals.pass_to(child.descriptor());
+    let ended = child.wait().map_err(|error| Failure::of(&error))?;
+    watching.child_has_ended();
+    Ok((ended, descendants::wait_for(start.linger, &watching)))
 }
 
 /// Writes the run's bundle; there is none of a run in which nothing came.
