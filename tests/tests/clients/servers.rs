@@ -1,0 +1,86 @@
+//! Servers: real servers of others that the clients talk to, each started once and behind recorders.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use sealtap_tests::tls::Authority;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::client::{Installed, Language, Server};
+use crate::recorder::{Behind, Recorder};
+
+/// The variables that tell the clients here which authority to trust.
+const TRUST: [&str; 6] = [
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "AWS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+];
+
+/// The running servers, and the authority that their recorders' certificates come from.
+pub(crate) struct Servers {
+    runtime: Arc<Runtime>,
+    authority: Authority,
+    folder: TempDir,
+    running: Mutex<BTreeMap<Server, (Process, u16)>>,
+}
+
+/// A program that ends with the suite.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Default for Servers {
+    fn default() -> Self {
+        let folder = TempDir::with_prefix("sealtap-clients-").expect("a folder can be made");
+        let authority = Authority::new();
+        authority.write(&folder.path().join("authority.pem"));
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = Arc::new(runtime.expect("a runtime can be made"));
+        Self { runtime, authority, folder, running: Mutex::default() }
+    }
+}
+
+impl Servers {
+    /// A recorder before this server, which is started if it does not run.
+    pub(crate) fn recorder(&self, installed: &Installed, server: Server, tls: bool) -> Recorder {
+        let mut running = self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let (_, port) = running.entry(server).or_insert_with(|| start(installed, server));
+        let behind = Behind::Http1;
+        Recorder::start(&self.runtime, *port, behind, tls.then_some(&self.authority))
+    }
+
+    /// Variables by which a client trusts the recorders' certificates.
+    pub(crate) fn trust(&self) -> Vec<(String, String)> {
+        let path = self.folder.path().join("authority.pem").display().to_string();
+        TRUST.iter().map(|name| ((*name).to_owned(), path.clone())).collect()
+    }
+}
+
+fn start(installed: &Installed, server: Server) -> (Process, u16) {
+    let (language, script) = match server {
+        Server::Models => (Language::Node, "models.mjs"),
+    };
+    let line = installed.line(language, script);
+    let mut child = Command::new(&line[0])
+        .args(&line[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{script} cannot be run: {error}"));
+    let output = child.stdout.take().expect("it is piped");
+    let process = Process(child);
+    let mut port = String::new();
+    BufReader::new(output).read_line(&mut port).expect("a server says where it listens");
+    (process, port.trim().parse().unwrap_or_else(|_| panic!("{script} does not listen: {port:?}")))
+}
