@@ -8,7 +8,7 @@ import os
 import sys
 
 # Where the server is: the only thing that differs between a direct call and one through a door.
-BASE = sys.argv[1]
+BASE = sys.argv[1] if len(sys.argv) > 1 else ""
 # The question that each server of models answers in words, with a tool call, and with an error.
 WORDS, TOOL, REFUSED = "say it in words", "use the tool", "be refused"
 CITY = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},

@@ -40,6 +40,12 @@ pub(crate) enum Language {
 pub(crate) enum Server {
     /// Model APIs: npm @copilotkit/aimock.
     Models,
+    /// Bedrock with signatures, WebSocket, uploads, audio: `server.py` on PyPI aiohttp.
+    Plain,
+    /// MCP: PyPI fastmcp.
+    Tools,
+    /// gRPC: PyPI grpcio.
+    Procedures,
 }
 
 /// A client and what is known about it.
@@ -53,6 +59,8 @@ pub(crate) struct Client {
     pub(crate) script: &'static str,
     /// Whom it talks to.
     pub(crate) server: Server,
+    /// Variables that its script reads.
+    pub(crate) variables: &'static [(&'static str, &'static str)],
     /// Fields of requests whose values are new each time, in lower case.
     pub(crate) differs: &'static [&'static str],
     /// Doors that it cannot use, and why.
@@ -129,6 +137,7 @@ pub(crate) fn run(
         command.env_remove(name);
     }
     command.env_remove("SSL_CERT_DIR");
+    command.envs(client.variables.iter().copied());
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

@@ -1,7 +1,9 @@
 //! Servers: real servers of others that the clients talk to, each started once and behind recorders.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -55,8 +57,12 @@ impl Servers {
     /// A recorder before this server, which is started if it does not run.
     pub(crate) fn recorder(&self, installed: &Installed, server: Server, tls: bool) -> Recorder {
         let mut running = self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let (_, port) = running.entry(server).or_insert_with(|| start(installed, server));
-        let behind = Behind::Http1;
+        let (_, port) =
+            running.entry(server).or_insert_with(|| start(installed, server, self.folder.path()));
+        let behind = match server {
+            Server::Procedures => Behind::Http2,
+            _ => Behind::Http1,
+        };
         Recorder::start(&self.runtime, *port, behind, tls.then_some(&self.authority))
     }
 
@@ -67,15 +73,20 @@ impl Servers {
     }
 }
 
-fn start(installed: &Installed, server: Server) -> (Process, u16) {
+/// What a server says on standard error lies in `folder`: some tell of every failure that is wanted.
+fn start(installed: &Installed, server: Server, folder: &Path) -> (Process, u16) {
     let (language, script) = match server {
         Server::Models => (Language::Node, "models.mjs"),
+        Server::Plain => (Language::Python, "server.py"),
+        Server::Tools => (Language::Python, "tools.py"),
+        Server::Procedures => (Language::Python, "procedures.py"),
     };
     let line = installed.line(language, script);
     let mut child = Command::new(&line[0])
         .args(&line[1..])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(File::create(folder.join(script)).expect("a file can be made"))
         .spawn()
         .unwrap_or_else(|error| panic!("{script} cannot be run: {error}"));
     let output = child.stdout.take().expect("it is piped");
