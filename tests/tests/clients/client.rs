@@ -104,7 +104,10 @@ impl Installed {
         match language {
             Language::Python => {
                 let script = scripts().join("python").join(script);
-                vec![self.0.join("python/bin/python").into(), "-B".into(), script.into()]
+                // What it compiles lies with what is installed, not beside the scripts.
+                let compiled = format!("pycache_prefix={}", self.0.join("compiled").display());
+                let python = self.0.join("python/bin/python").into();
+                vec![python, "-X".into(), compiled.into(), script.into()]
             }
             Language::Node => vec!["node".into(), self.0.join("node").join(script).into()],
             Language::Shell => vec!["sh".into(), scripts().join(script).into()],

@@ -11,11 +11,12 @@ use serde_json::Value;
 use crate::client::{Client, Outcome};
 use crate::transcript::Seen;
 
-/// Members of results that hold a time.
-const TIMES: [&str; 4] = ["created", "created_at", "completed_at", "expires_at"];
+/// Members of results that hold a time, or a field of one connection (RFC 9110, 7.6.1).
+const LEFT_OUT: [&str; 7] =
+    ["created", "created_at", "completed_at", "expires_at", "date", "connection", "keep-alive"];
 
 /// How ids begin that a server makes up, and how long they are at least.
-const IDS: [&str; 6] = ["chatcmpl-", "resp-", "resp_", "msg-", "msg_", "file-"];
+const IDS: [&str; 7] = ["chatcmpl-", "resp-", "resp_", "msg-", "msg_", "file-", "req-"];
 const ID_LENGTH: usize = 14;
 
 /// The client's own results are the same.
@@ -28,16 +29,41 @@ pub(crate) fn results(direct: &[Outcome], through: &[Outcome]) {
     };
     assert_eq!(cases(direct), cases(through), "other cases came to an end");
     for (direct, through) in direct.iter().zip(through) {
-        let case = &direct.case;
-        assert_eq!(settled(&direct.result), settled(&through.result), "the result of {case}");
+        let (left, right) = (settled(&direct.result), settled(&through.result));
+        if let Some(difference) = difference(&left, &right) {
+            panic!("the result of {}{difference}", direct.case);
+        }
     }
 }
 
-/// A result without the times and ids that a server made up.
+/// Where two results differ first, and how.
+fn difference(left: &Value, right: &Value) -> Option<String> {
+    let other = match (left, right) {
+        _ if left == right => return None,
+        (Value::Object(left), Value::Object(right)) if left.keys().eq(right.keys()) => {
+            let mut pairs = left.iter().zip(right.values());
+            pairs.find_map(|((name, left), right)| {
+                Some(format!("/{name}{}", difference(left, right)?))
+            })
+        }
+        (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
+            let mut pairs = left.iter().zip(right).enumerate();
+            pairs.find_map(|(at, (left, right))| Some(format!("/{at}{}", difference(left, right)?)))
+        }
+        _ => None,
+    };
+    Some(other.unwrap_or_else(|| format!("\n  directly: {left}\n  through: {right}")))
+}
+
+fn left_out(name: &str) -> bool {
+    LEFT_OUT.iter().any(|left_out| name.eq_ignore_ascii_case(left_out))
+}
+
+/// A result without what is left out, and without the ids that a server made up.
 fn settled(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
-            let kept = members.iter().filter(|(name, _)| !TIMES.contains(&name.as_str()));
+            let kept = members.iter().filter(|(name, _)| !left_out(name));
             kept.map(|(name, value)| (name.clone(), settled(value))).collect()
         }
         Value::Array(items) => items.iter().map(settled).collect(),
