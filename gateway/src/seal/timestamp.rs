@@ -10,7 +10,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sealtap_common::timestamp::{QUERY_TYPE, REPLY_TYPE, Token, TokenError, query};
+use sealtap_common::timestamp::{QUERY_TYPE, REPLY_LENGTH, REPLY_TYPE, Token, TokenError, query};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -19,9 +19,6 @@ use crate::data::DataDir;
 use crate::forward::{TrustError, client_settings};
 use crate::seal::log::disk::{Access, Disk as _, RealDisk, settle_directories};
 use crate::seal::post::{Endpoint, PostError};
-
-/// Bytes of a reply, at most: a token with its certificates has a few thousand.
-const REPLY: usize = 256 * 1024;
 
 /// How long an authority may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -148,7 +145,8 @@ impl Dating {
         let mut nonce = [0; 8];
         getrandom::fill(&mut nonce).map_err(DateError::Random)?;
         let request = Bytes::from(query(signed, nonce));
-        let posted = self.endpoint.post("", QUERY_TYPE, request, REPLY);
+        let limit = usize::try_from(REPLY_LENGTH).unwrap_or(usize::MAX);
+        let posted = self.endpoint.post("", QUERY_TYPE, request, limit);
         let answer = timeout(PATIENCE, posted).await.map_err(|_| DateError::Timeout)??;
         if answer.status != 200 || answer.content_type != REPLY_TYPE {
             let (status, content_type) = (answer.status, answer.content_type);
