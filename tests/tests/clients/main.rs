@@ -49,7 +49,7 @@ impl World {
         let made = known.entry((client.name, tls)).or_insert_with(|| {
             let recorder = self.servers.recorder(&self.installed, client.server, tls);
             let base = recorder.base();
-            let variables = self.servers.trust();
+            let variables = self.servers.trust().variables();
             let results = client::run(client, &self.installed, &base, &[], &variables);
             let seen = recorder.take();
             Arc::new(Direct { recorder, results, seen })
@@ -60,7 +60,7 @@ impl World {
     fn test(&self, client: &'static Client, door: Door) {
         let direct = self.direct(client, door.tls());
         let upstream = direct.recorder.base();
-        let opened = door.open(&upstream);
+        let opened = door.open(&upstream, self.servers.trust());
         let results =
             client::run(client, &self.installed, &opened.base, &opened.before, &opened.variables);
         let exchanges = opened.close();

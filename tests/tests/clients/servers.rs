@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -24,12 +24,17 @@ const TRUST: [&str; 6] = [
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
 ];
 
-/// The running servers, and the authority that their recorders' certificates come from.
+/// The running servers.
 pub(crate) struct Servers {
     runtime: Arc<Runtime>,
+    running: Mutex<BTreeMap<Server, (Process, u16)>>,
+    trust: Trust,
+}
+
+/// The authority that certificates of the tests come from, in files.
+pub(crate) struct Trust {
     authority: Authority,
     folder: TempDir,
-    running: Mutex<BTreeMap<Server, (Process, u16)>>,
 }
 
 /// A program that ends with the suite.
@@ -46,10 +51,14 @@ impl Default for Servers {
     fn default() -> Self {
         let folder = TempDir::with_prefix("sealtap-clients-").expect("a folder can be made");
         let authority = Authority::new();
+        let identity = authority.identity();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text);
         authority.write(&folder.path().join("authority.pem"));
+        write("certificate.pem", &identity.certificate).expect("a file can be written");
+        write("key.pem", &identity.key).expect("a file can be written");
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = Arc::new(runtime.expect("a runtime can be made"));
-        Self { runtime, authority, folder, running: Mutex::default() }
+        Self { runtime, running: Mutex::default(), trust: Trust { authority, folder } }
     }
 }
 
@@ -57,18 +66,35 @@ impl Servers {
     /// A recorder before this server, which is started if it does not run.
     pub(crate) fn recorder(&self, installed: &Installed, server: Server, tls: bool) -> Recorder {
         let mut running = self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let (_, port) =
-            running.entry(server).or_insert_with(|| start(installed, server, self.folder.path()));
+        let folder = self.trust.folder.path();
+        let (_, port) = running.entry(server).or_insert_with(|| start(installed, server, folder));
         let behind = match server {
             Server::Procedures => Behind::Http2,
             _ => Behind::Http1,
         };
-        Recorder::start(&self.runtime, *port, behind, tls.then_some(&self.authority))
+        Recorder::start(&self.runtime, *port, behind, tls.then_some(&self.trust.authority))
     }
 
-    /// Variables by which a client trusts the recorders' certificates.
-    pub(crate) fn trust(&self) -> Vec<(String, String)> {
-        let path = self.folder.path().join("authority.pem").display().to_string();
+    /// What the recorders' certificates come from.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+}
+
+impl Trust {
+    /// The file with the authority's certificate.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.folder.path().join("authority.pem")
+    }
+
+    /// The files of a certificate for `localhost` and of its key.
+    pub(crate) fn identity(&self) -> [PathBuf; 2] {
+        ["certificate.pem", "key.pem"].map(|name| self.folder.path().join(name))
+    }
+
+    /// Variables by which a client trusts these certificates.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let path = self.authority().display().to_string();
         TRUST.iter().map(|name| ((*name).to_owned(), path.clone())).collect()
     }
 }

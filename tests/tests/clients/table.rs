@@ -1,7 +1,7 @@
 //! Table: every client, whom it talks to, and what is known to differ.
 
 use crate::client::{Client, Language, Server};
-use crate::door::Door::Reverse;
+use crate::door::Door::{Forward, Reverse, ReverseTls};
 
 const PYTHON: Client = Client {
     name: "",
@@ -17,6 +17,11 @@ const NODE: Client = Client { language: Language::Node, ..PYTHON };
 /// A draw of random bytes for each session.
 const WEBSOCKET: &[&str] = &["sec-websocket-key"];
 
+/// Why a client cannot use a door.
+const SIGNED: &str = "SigV4 binds the host and the path, and a base URL changes both";
+const KEY: &str = "it sends an API key over TLS only";
+const NO_PATH: &str = "a channel has a host and no path, where the upstream's name would be";
+
 /// Every client.
 pub(crate) const CLIENTS: [Client; 18] = [
     Client { name: "pypi_openai", script: "call_openai.py", ..PYTHON },
@@ -30,7 +35,7 @@ pub(crate) const CLIENTS: [Client; 18] = [
         server: Server::Plain,
         // The signature is over the date, and the test server computes it again.
         differs: &["amz-sdk-invocation-id", "x-amz-date", "authorization"],
-        unable: &[(Reverse, "SigV4 binds the host and the path, and a base URL changes both")],
+        unable: &[(Reverse, SIGNED), (ReverseTls, SIGNED)],
         ..PYTHON
     },
     Client {
@@ -39,7 +44,7 @@ pub(crate) const CLIENTS: [Client; 18] = [
         server: Server::Plain,
         variables: &[("BEDROCK_SIGNED", "0")],
         differs: &["amz-sdk-invocation-id"],
-        unable: &[(Reverse, "it sends an API key over TLS only")],
+        unable: &[(Reverse, KEY), (Forward, KEY)],
         ..PYTHON
     },
     Client {
@@ -69,10 +74,7 @@ pub(crate) const CLIENTS: [Client; 18] = [
         name: "pypi_grpcio",
         script: "call_grpc.py",
         server: Server::Procedures,
-        unable: &[(
-            Reverse,
-            "a channel has a host and no path, where the upstream's name would be",
-        )],
+        unable: &[(Reverse, NO_PATH), (ReverseTls, NO_PATH)],
         ..PYTHON
     },
     Client { name: "npm_openai", script: "call_openai.mjs", ..NODE },
