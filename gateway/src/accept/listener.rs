@@ -137,8 +137,8 @@ async fn connection(
     stop: watch::Receiver<bool>,
 ) {
     let _connected = journey.observe.traffic().connect();
-    let client = Arc::new(Client { address, run: journey.new_run() });
-    let run = client.run;
+    let client = Arc::new(Client::new(address, journey.new_run()));
+    let run = client.run();
     let limit = journey.timeouts().client_head;
     let stream = match tls {
         None => Stream::Plain(socket),
