@@ -194,13 +194,19 @@ impl Tap {
         run: [u8; 16],
         upstream: Option<&Upstream>,
     ) -> Result<Recorder, Down> {
-        let client = request.client().address().to_string();
         let authority = match upstream {
             Some(upstream) => Bytes::copy_from_slice(upstream.authority.as_bytes()),
             // Nobody but the gateway itself, by the name it was called.
             None => authority(request.head()),
         };
-        self.write(request.started_us(), &client, run, identity, upstream, authority)
+        self.write(
+            request.started_us(),
+            request.client().label(),
+            run,
+            identity,
+            upstream,
+            authority,
+        )
     }
 
     fn write(
@@ -213,12 +219,12 @@ impl Tap {
         authority: Bytes,
     ) -> Result<Recorder, Down> {
         let url = upstream.map(Upstream::url);
-        let id = random_id(self.random);
+        let (id, keys) = self.draw();
         let named = identity.map_or(&self.unnamed, |identity| &identity.run);
         let opened = Opened {
             id,
             started_us,
-            keys: self.keys(),
+            keys,
             run,
             run_by: named.by.as_str().into(),
             run_name: named.name.as_deref().map(Into::into),
@@ -227,7 +233,7 @@ impl Tap {
             upstream_url: url.as_deref().map(Into::into),
             strict: self.strict,
         };
-        let bytes = postcard::to_stdvec(&opened).unwrap_or_default();
+        let bytes = postcard::to_extend(&opened, Vec::with_capacity(512)).unwrap_or_default();
         let (ticket, _) = self.journal.begin(kind::OPENED, &[&bytes])?;
         let label = named.name.clone();
         Ok(Recorder::new(
@@ -241,14 +247,16 @@ impl Tap {
         ))
     }
 
-    /// Keys of one exchange, drawn at once: each draw costs as much as several hundred bytes of it.
-    fn keys(&self) -> ExchangeKeys {
-        let mut drawn = [0; 8 * 32];
+    /// Id and keys of one exchange, drawn at once: each draw costs as much as several hundred bytes
+    /// of it.
+    fn draw(&self) -> ([u8; 16], ExchangeKeys) {
+        let mut drawn = [0; 16 + 8 * 32];
         fill(self.random, &mut drawn);
+        let (id, drawn) = drawn.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         let (keys, _) = drawn.as_chunks::<32>();
         let mut keys = keys.iter().copied();
         let mut next = || keys.next().unwrap_or_default();
-        ExchangeKeys {
+        let keys = ExchangeKeys {
             request_head: next(),
             request_body: next(),
             request_trailers: next(),
@@ -257,7 +265,8 @@ impl Tap {
             response_body: next(),
             response_trailers: next(),
             context: next(),
-        }
+        };
+        (*id, keys)
     }
 }
 
