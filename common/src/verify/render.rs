@@ -105,6 +105,9 @@ impl Report {
                 "bodies: not checked against the log here; sealtap verify opens the store"
                     .to_owned()
             }
+            Bodies::Differ => {
+                "bodies: held against the log; the findings say which are not as sealed".to_owned()
+            }
             Bodies::Checked { opened, bytes, pruned, waiting } => {
                 let mut held = format!(
                     "bodies: those of {opened} stored exchanges, {bytes} bytes, and every head opened and found as sealed"
@@ -140,7 +143,7 @@ impl Report {
             Bodies::Checked { opened, bytes, pruned, waiting } => {
                 [opened, bytes, pruned, waiting].map(number)
             }
-            Bodies::Absent | Bodies::NotChecked => [const { Value::Null }; 4],
+            Bodies::Absent | Bodies::NotChecked | Bodies::Differ => [const { Value::Null }; 4],
         };
         let [opened, opened_bytes, pruned, waiting] = bodies;
         let bodies = object([

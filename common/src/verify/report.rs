@@ -162,6 +162,8 @@ pub enum Bodies {
     Absent,
     /// They are there, but this verification did not open them.
     NotChecked,
+    /// They were held against the log, and some differ: the findings say which.
+    Differ,
     /// Each stored one was opened against its leaf.
     Checked {
         /// Exchanges whose bodies and heads were opened.

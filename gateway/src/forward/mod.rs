@@ -144,6 +144,24 @@ impl Forwarder {
         })
     }
 
+    /// Goes on in the place of `before`, whose sockets are still open: they count against the same
+    /// number, which follows what the configuration says as far as they leave room.
+    pub fn take_over(&mut self, before: &Self) {
+        self.places = Arc::clone(&before.places);
+        match self.most.checked_sub(before.most) {
+            Some(more) => self.places.add_permits(more),
+            None => {
+                let fewer = before.most.saturating_sub(self.most);
+                self.most = before.most.saturating_sub(self.places.forget_permits(fewer));
+            }
+        }
+    }
+
+    /// Reads what the first exchange would have to wait for.
+    pub fn prepare(&self) {
+        self.trust.prepare();
+    }
+
     /// A connection for one exchange: an idle one unless `fresh`, else a new one.
     async fn open(
         &self,

@@ -143,7 +143,8 @@ impl Families {
     fn traffic(&mut self, observe: &Observe) {
         let traffic = observe.traffic();
         let upstream = |name: &str| ("upstream", name.to_owned());
-        let by_outcome = traffic.rows().flat_map(|(name, row)| {
+        let rows: Vec<_> = traffic.rows().collect();
+        let by_outcome = rows.iter().flat_map(|(name, row)| {
             row.outcomes.iter().zip(OUTCOMES).map(move |(count, outcome)| {
                 (vec![upstream(name), ("outcome", outcome.as_str().to_owned())], load(count))
             })
@@ -172,7 +173,7 @@ impl Families {
         );
         let of_rows = |field: fn(&Row) -> &AtomicU64, direction: &str| -> Vec<(Labels, u64)> {
             let labels = |name| vec![upstream(name), ("direction", direction.to_owned())];
-            traffic.rows().map(|(name, row)| (labels(name), load(field(row)))).collect()
+            rows.iter().map(|(name, row)| (labels(name), load(field(row)))).collect()
         };
         let mut bodies = of_rows(|row| &row.request_bytes, "request");
         bodies.extend(of_rows(|row| &row.response_bytes, "response"));
@@ -183,7 +184,7 @@ impl Families {
             bodies,
         );
         let times = |field: fn(&Row) -> &Histogram| -> Vec<(Labels, Spread)> {
-            traffic.rows().map(|(name, row)| (vec![upstream(name)], field(row).spread())).collect()
+            rows.iter().map(|(name, row)| (vec![upstream(name)], field(row).spread())).collect()
         };
         self.histograms(
             "http_server_request_duration",
