@@ -136,6 +136,7 @@ async fn connection(
     stop: watch::Receiver<bool>,
 ) {
     let _connected = journey.observe.traffic().connect();
+    tracing::debug!(client.address = %address, "connection accepted");
     let client = Arc::new(Client { address, run: journey.new_run() });
     let run = client.run;
     let settings = journey.settings();
@@ -145,7 +146,7 @@ async fn connection(
         Some(acceptor) => match timeout(limit, acceptor.accept(socket.clone())).await {
             Ok(Ok(stream)) => Stream::Tls(Box::new(TlsStream::Server(stream)), socket),
             Ok(Err(error)) => {
-                tracing::debug!(client = %address, %error, "TLS handshake failed");
+                tracing::debug!(client.address = %address, %error, "TLS handshake failed");
                 return;
             }
             Err(_) => return,
@@ -163,6 +164,7 @@ async fn connection(
         None => prior_knowledge(stream, client, &journey, stop).await,
     }
     journey.connection_ended(run);
+    tracing::debug!(client.address = %address, "connection ended");
 }
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1 by the first bytes.

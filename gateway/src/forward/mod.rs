@@ -178,9 +178,11 @@ impl Forwarder {
         // An upgrade is not sent twice, so it does not take a chance on a connection that has waited.
         if !fresh && !upgrade {
             if let Some(lease) = self.pool.lease(&upstream.name) {
+                tell(upstream, &lease.facts, "a stream of a shared connection is used");
                 return Ok(Link::Http2(lease));
             }
             if let Some(idle) = self.pool.take(&upstream.name).await {
+                tell(upstream, &idle.facts, "an idle connection is used again");
                 return Ok(Link::Http1 { idle, reused: true });
             }
         }
@@ -191,6 +193,7 @@ impl Forwarder {
         let connection = connect(upstream, tls.as_ref(), self.timeouts.connect, places).await?;
         let Connection { stream, address, tls, http2 } = connection;
         let facts = Facts { address: address.to_string(), tls };
+        tell(upstream, &facts, "connection opened");
         let http2 = http2 || upstream.protocol == Protocol::Http2;
         if http2 && !upgrade {
             return self.share(upstream, stream, facts).await.map(Link::Http2);
@@ -256,7 +259,7 @@ impl Forwarder {
             (upstream.name.clone(), Arc::clone(&self.pool), lease.connection());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(upstream = %name, %error, "HTTP/2 connection ended");
+                tracing::debug!(upstream = name, %error, "HTTP/2 connection ended");
             }
             pool.unshare(&name, &which);
         });
@@ -284,4 +287,17 @@ impl Forwarder {
         }
         fields
     }
+}
+
+/// Says which connection an exchange goes by; `server.*` is the upstream's place in the
+/// configuration, `network.peer.address` the one connected to.
+fn tell(upstream: &Upstream, facts: &Facts, what: &str) {
+    tracing::debug!(
+        upstream = upstream.name,
+        server.address = upstream.host,
+        server.port = upstream.port,
+        network.peer.address = facts.address,
+        tls = facts.tls,
+        "{what}"
+    );
 }

@@ -113,6 +113,8 @@ impl Storing {
             self.store(batch);
         }
         drop(recovered);
+        // Also of boots in which nothing came: their files would pile up otherwise.
+        self.give_back();
         loop {
             match sealed.recv_timeout(self.keeper.wait()) {
                 // Statements and records first: the watermark, which exchanges move, then never
@@ -147,11 +149,15 @@ impl Storing {
             if tries == 0 {
                 tracing::error!(%error, "cannot note what retention stated; trying again");
             }
+            self.progress.store_fails();
             tries = tries.saturating_add(1);
             if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
                 return;
             }
             std::thread::sleep(RETRY);
+        }
+        if tries > 0 {
+            self.progress.store_works();
         }
         if !stated.is_empty() {
             self.keeper.stated();
@@ -170,7 +176,11 @@ impl Storing {
             if !error.is_passing() || stopping {
                 return;
             }
+            self.progress.store_fails();
             std::thread::sleep(RETRY);
+        }
+        if tries > 0 {
+            self.progress.store_works();
         }
     }
 
