@@ -20,7 +20,8 @@ use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
 pub use self::error::{ServeError, StartError};
-use crate::accept::{Listener, server_config};
+use crate::accept::authority::Authority;
+use crate::accept::{Listener, Minter, server_config};
 use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::capture::secrets::Secrets;
 use crate::capture::{Tap, random_id};
@@ -29,8 +30,8 @@ use crate::config::{self, Apps, Config, Durability};
 use crate::data::{DataDir, Writer};
 use crate::forward::{Forwarder, Summary};
 use crate::identify::Runs;
-use crate::journey::Journey;
-use crate::route::Table;
+use crate::journey::{Journey, Proxy};
+use crate::route::{ProxyRules, Table};
 use crate::seal::keys::Keys;
 use crate::seal::ledger::{Happening, Ledger};
 use crate::seal::lock::LockPlace;
@@ -95,6 +96,7 @@ impl Gateway {
         let tls =
             config.tls.as_ref().map(|tls| server_config(&tls.certificate, &tls.key)).transpose()?;
         let forwarder = Forwarder::new(config)?;
+        refuse_open_proxy(config)?;
         // The address first: a second gateway on it fails before it has touched anything.
         let listener = Listener::bind(config.listen, tls).await?;
         let address = listener.address()?;
@@ -109,6 +111,7 @@ impl Gateway {
         let lock = LockPlace::new(config.lock.clone());
         rotation::resume(&data, lock.clone())?;
         let keys = Arc::new(Keys::load_or_create(&data.keys(), config.origin.as_deref())?);
+        let authority = Arc::new(Authority::open(&data.keys(), &config.ca)?);
         let options = Options { data: &data, keys: Arc::clone(&keys), lock, adopt };
         let (mut log, opened_log) = Log::open(&options)?;
         // Before anything is signed: on an old copy, the next leaf would be a fork.
@@ -212,12 +215,13 @@ impl Gateway {
         let journey = Arc::new(Journey {
             table: table.bound_to(address),
             tap: Tap::new(journal.clone(), timeline, secrets, random, strict),
-            forwarder,
+            forwarder: forwarder.bound_to(config, address),
             runs: Runs::default(),
             random,
             timeouts: config.timeouts.clone(),
             limits: config.limits.clone(),
             observe: Arc::new(observe),
+            proxy: Proxy { rules: ProxyRules::new(config), minter: Minter::new(authority) },
             report: told,
         });
         let idle_runs = config.runs.idle;
@@ -290,6 +294,16 @@ impl Gateway {
             Some(testimony) => Err(testimony.into()),
             None => Ok(closed?),
         }
+    }
+}
+
+/// A proxy that strangers reach must ask for credentials, or be meant to be open.
+fn refuse_open_proxy(config: &Config) -> Result<(), StartError> {
+    let proxy = &config.proxy;
+    let alone = config.listen.ip().to_canonical().is_loopback();
+    match alone || !proxy.enabled || proxy.open || proxy.credentials.is_some() {
+        true => Ok(()),
+        false => Err(StartError::OpenProxy { listen: config.listen }),
     }
 }
 

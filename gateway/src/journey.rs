@@ -9,6 +9,8 @@
 //! Each stage takes what only the stage before it can make. What was captured reaches `seal` and
 //! `store` through the journal, behind the traffic's back.
 
+mod tunnel;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,8 @@ use bytes::Bytes;
 use rustls::crypto::SecureRandom;
 use sealtap_common::leaf::ClosedReason;
 
-use crate::accept::{Accepted, Client, Reply};
+pub use self::tunnel::{Asked, Proxy};
+use crate::accept::{Accepted, Client, Door, Reply};
 use crate::capture::journal::Down;
 use crate::capture::{ErrorCode, Refused, Tap, random_id};
 use crate::config::{Limits, Timeouts};
@@ -26,7 +29,7 @@ use crate::forward::{
     turn_away,
 };
 use crate::identify::{self, Held, Runs, Told};
-use crate::route::{RouteError, Table};
+use crate::route::{RouteError, Routed, Table};
 use crate::serve::observe::{Observe, Row};
 use crate::wire::source::Source;
 
@@ -51,6 +54,8 @@ pub struct Journey {
     pub limits: Limits,
     /// Counts, and answers for the gateway itself.
     pub observe: Arc<Observe>,
+    /// The forward proxy.
+    pub proxy: Proxy,
     /// Told of each exchange that is over.
     pub report: Box<dyn Fn(Summary) + Send + Sync>,
 }
@@ -59,12 +64,20 @@ impl Journey {
     /// Takes one request to its end, and gives back what is left of its connection.
     pub async fn travel(&self, accepted: Accepted) -> Rest {
         let head = accepted.head();
-        if let Some(page) = self.observe.own_page(&head.method, &head.target) {
+        let client = Arc::clone(accepted.client());
+        let front = matches!(client.door(), Door::Front);
+        if let Some(page) = self.observe.own_page(&head.method, &head.target).filter(|_| front) {
             return own(accepted, page).await;
         }
         let _open = self.observe.traffic().begin();
-        let own_run = accepted.client().run();
-        let identified = match identify::stage(accepted) {
+        let own_run = client.run();
+        let proxied = self.proxy.rules.enabled() && self.table.is_forward(&head.target);
+        let own_target = front && !proxied;
+        let identified = match own_target {
+            true => identify::stage(accepted),
+            false => identify::stage_beside(accepted),
+        };
+        let identified = match identified {
             Ok(identified) => identified,
             Err((error, request)) => {
                 let answer =
@@ -73,11 +86,20 @@ impl Journey {
                 return self.refuse(refused, answer).await;
             }
         };
+        let identified = match client.door() {
+            Door::Opened { named: Some(named), .. } => identified.or_named(named),
+            _ => identified,
+        };
         let named = identified.identity().run.name.as_deref();
         // Held until the exchange is over, so that its run does not end before it.
         let held = named.map(|name| self.runs.enter(name, self, || self.new_run()));
         let run = held.as_ref().map_or(own_run, Held::id);
-        let routed = match self.table.route(identified) {
+        let routed = match client.door() {
+            Door::Opened { upstream, .. } => Routed::through(identified, upstream),
+            Door::Front if proxied => self.table.forward(&self.proxy.rules, identified),
+            Door::Front => self.table.route(identified),
+        };
+        let routed = match routed {
             Ok(routed) => routed,
             Err((error, identified)) => {
                 let refused = self.tap.refuse(identified, run);

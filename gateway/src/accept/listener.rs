@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
-use super::accepted::Client;
+use super::accepted::{Client, Door};
 use super::{http1, http2};
 use crate::descriptors::Sockets;
 use crate::journey::Journey;
@@ -137,7 +137,7 @@ async fn connection(
     stop: watch::Receiver<bool>,
 ) {
     let _connected = journey.observe.traffic().connect();
-    let client = Arc::new(Client { address, run: journey.new_run() });
+    let client = Arc::new(Client { address, run: journey.new_run(), door: Door::Front });
     let run = client.run;
     let limit = journey.timeouts().client_head;
     let stream = match tls {

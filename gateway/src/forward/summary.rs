@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use sealtap_common::leaf::{ErrorCode, Outcome};
+use sealtap_common::leaf::{ErrorCode, Outcome, Tunnel};
 
 use super::respond::Responding;
 use crate::accept::Accepted;
@@ -44,6 +44,8 @@ pub struct Summary {
     pub ttfb_us: Option<u64>,
     /// Whether its end is in the journal.
     pub recorded: bool,
+    /// What passed unread, where it was a tunnel that is not captured.
+    pub tunnel: Option<Tunnel>,
 }
 
 impl Summary {
@@ -72,7 +74,33 @@ impl Summary {
             duration_us: 0,
             ttfb_us: None,
             recorded: false,
+            tunnel: None,
         }
+    }
+
+    /// A tunnel to `authority` that was asked for at `started_us`.
+    #[must_use]
+    pub fn tunnel(authority: String, started_us: u64) -> Self {
+        Self { method: "CONNECT".to_owned(), url: authority, started_us, ..Self::malformed() }
+    }
+
+    pub(super) fn tunnelled(
+        &mut self,
+        recorder: &Recorder,
+        tunnel: &Tunnel,
+        outcome: Outcome,
+        error: Option<ErrorCode>,
+    ) {
+        self.id = recorder.id();
+        self.number = recorder.number();
+        recorder.run().clone_into(&mut self.run);
+        self.status = Some(200);
+        self.outcome = outcome;
+        self.error = error;
+        self.request_bytes = tunnel.from_client;
+        self.response_bytes = tunnel.to_client;
+        self.duration_us = recorder.now_us().saturating_sub(self.started_us);
+        self.tunnel = Some(*tunnel);
     }
 
     fn at(accepted: &Accepted, url: String) -> Self {

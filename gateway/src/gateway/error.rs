@@ -1,7 +1,10 @@
 //! Why the gateway could not start, or why it stopped.
 
+use std::net::SocketAddr;
+
 use sealtap_common::leaf::EncodeError;
 
+use crate::accept::authority::AuthorityError;
 use crate::accept::{ListenError, TlsError};
 use crate::capture::journal::JournalError;
 use crate::data::DataError;
@@ -44,6 +47,19 @@ pub enum StartError {
     /// The listener's certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The authority that vouches for captured hosts.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The forward proxy would be open to strangers.
+    #[error(
+        "{listen} is reached from other machines, and the forward proxy asks for no credentials: set \
+         `[proxy] credentials = \"user:password\"`, or `[proxy] open = true` if all who reach it may \
+         use it, or `[proxy] enabled = false`"
+    )]
+    OpenProxy {
+        /// The address.
+        listen: SocketAddr,
+    },
     /// Certificate authorities of upstreams.
     #[error(transparent)]
     Trust(#[from] TrustError),
