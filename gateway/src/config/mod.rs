@@ -7,6 +7,7 @@
 //! Relative paths in the file start at the file's own folder, those in flags at the working
 //! directory. `sealtap.example.toml` shows every key; a test holds it to [`keys::KEYS`].
 
+mod ca;
 mod error;
 mod flags;
 pub mod keys;
@@ -24,9 +25,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use ca::{Ca, Network};
 pub use error::{ConfigError, Problem, ProblemKind};
 pub use flags::Flags;
-pub use proxy::{Credentials, HostPattern, Network, Other, Proxy};
+pub use proxy::{AddressRange, Credentials, HostPattern, Other, Proxy};
 pub use upstream::{
     NameError, Protocol, RESERVED_NAMES, Scheme, UpstreamConfig, Url, UrlError, check_name,
 };
@@ -50,6 +52,8 @@ pub struct Config {
     pub capture: Capture,
     /// PEM files with certificate authorities trusted for every upstream, beside the system's own.
     pub upstream_ca: Vec<PathBuf>,
+    /// What sealtap's own certificate authority may vouch for.
+    pub ca: Ca,
     /// Upstreams by name, added to the built-in ones or in their place.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     /// How long to wait for what.
@@ -339,6 +343,7 @@ impl Default for Config {
             durability: Durability::default(),
             capture: Capture::default(),
             upstream_ca: Vec::new(),
+            ca: Ca::default(),
             upstreams: BTreeMap::new(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

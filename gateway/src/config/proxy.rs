@@ -22,9 +22,9 @@ pub struct Proxy {
     /// How long a tunnel may be silent before its server is listened to as well.
     pub detect: Duration,
     /// Networks that may be connected to although they are refused by default.
-    pub allow: Vec<Network>,
+    pub allow: Vec<AddressRange>,
     /// Networks that may not be connected to; this wins.
-    pub deny: Vec<Network>,
+    pub deny: Vec<AddressRange>,
 }
 
 impl Default for Proxy {
@@ -131,12 +131,12 @@ impl FromStr for HostPattern {
 
 /// A network of addresses: `10.0.0.0/8`, `fd00::/8`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
+pub struct AddressRange {
     address: IpAddr,
     bits: u32,
 }
 
-impl Network {
+impl AddressRange {
     /// The network of `address` whose first `bits` bits are fixed.
     #[must_use]
     pub const fn new(address: IpAddr, bits: u32) -> Self {
@@ -160,7 +160,7 @@ impl Network {
     }
 }
 
-impl FromStr for Network {
+impl FromStr for AddressRange {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_network_holds_its_addresses_and_no_others() {
-        let network = |text: &str| text.parse::<Network>().unwrap();
+        let network = |text: &str| text.parse::<AddressRange>().unwrap();
         let holds = |text: &str, address: &str| network(text).contains(address.parse().unwrap());
         assert!(holds("10.0.0.0/8", "10.255.0.1"));
         assert!(!holds("10.0.0.0/8", "11.0.0.1"));
@@ -211,7 +211,7 @@ mod tests {
         assert!(holds("fd00::/8", "fdff::1"));
         assert!(holds("::/0", "2001:db8::1"));
         for wrong in ["", "10.0.0.0/33", "fd00::/129", "10.0.0.0/", "10.0.0/8", "host/8"] {
-            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+            assert!(wrong.parse::<AddressRange>().is_err(), "{wrong}");
         }
     }
 

@@ -35,7 +35,7 @@ impl Answer {
     }
 
     /// No connection to the upstream came about.
-    pub(super) fn unreachable(error: &ConnectError) -> Self {
+    pub(crate) fn unreachable(error: &ConnectError) -> Self {
         let (status, code) = match error {
             ConnectError::Timeout { .. } => (504, ErrorCode::UpstreamTimeout),
             ConnectError::Tls { .. } | ConnectError::Trust(_) => (502, ErrorCode::UpstreamTls),

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use crate::config::Network;
+use crate::config::AddressRange;
 
 /// Names by which clouds publish the metadata service of a machine.
 const METADATA_NAMES: [&str; 7] = [
@@ -20,18 +20,18 @@ const METADATA_NAMES: [&str; 7] = [
     "instance-data.ec2.internal",
 ];
 
-const fn v4(a: u8, b: u8, c: u8, d: u8, bits: u32) -> Network {
-    Network::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), bits)
+const fn v4(a: u8, b: u8, c: u8, d: u8, bits: u32) -> AddressRange {
+    AddressRange::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), bits)
 }
 
-const fn v6(segments: [u16; 8], bits: u32) -> Network {
+const fn v6(segments: [u16; 8], bits: u32) -> AddressRange {
     let [a, b, c, d, e, f, g, h] = segments;
-    Network::new(IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), bits)
+    AddressRange::new(IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), bits)
 }
 
 /// Link-local addresses, which hold most metadata services (169.254.169.254, 169.254.170.2), and
 /// those outside of them.
-const REFUSED: [Network; 8] = [
+const REFUSED: [AddressRange; 8] = [
     v4(169, 254, 0, 0, 16),
     v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
     // Amazon (IMDS, ECS), Google, Alibaba, Azure, Oracle.
@@ -60,8 +60,8 @@ pub enum Forbidden {
 /// What may be connected to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    allow: Vec<Network>,
-    deny: Vec<Network>,
+    allow: Vec<AddressRange>,
+    deny: Vec<AddressRange>,
     /// Where the gateway itself listens.
     own: Option<SocketAddr>,
 }
@@ -69,7 +69,7 @@ pub struct Reach {
 impl Reach {
     /// The defaults, loosened by `allow` and narrowed by `deny`, for a gateway that listens on `own`.
     #[must_use]
-    pub fn new(allow: &[Network], deny: &[Network], own: SocketAddr) -> Self {
+    pub fn new(allow: &[AddressRange], deny: &[AddressRange], own: SocketAddr) -> Self {
         Self { allow: allow.to_vec(), deny: deny.to_vec(), own: Some(own) }
     }
 
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn allow_loosens_and_deny_wins() {
-        let network = |text: &str| text.parse::<Network>().unwrap();
+        let network = |text: &str| text.parse::<AddressRange>().unwrap();
         let own = "127.0.0.1:4141".parse().unwrap();
         let allow = [network("169.254.7.0/24"), network("10.0.0.0/8")];
         let reach = Reach::new(&allow, &[network("10.1.0.0/16")], own);

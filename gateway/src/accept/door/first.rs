@@ -111,9 +111,14 @@ where
                     *server = dial().await;
                 }
             }
-            _ = stop.wait_for(|stop| *stop) => return First::Gone(None),
+            () = stopped(stop) => return First::Gone(None),
         }
     }
+}
+
+/// Resolves when the gateway is told to stop.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn heard(server: &mut Option<Stream>) -> Option<io::Result<crate::wire::buffer::Chunk>> {

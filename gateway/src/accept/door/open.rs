@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::server::StartHandshake;
 use tokio_rustls::TlsStream;
 
-use super::first::{First, Patience, first};
 use super::Tunnel;
+use super::first::{First, Patience, first, stopped};
 use crate::accept::authority::LeafName;
 use crate::forward::connect::{Connection, Dialled};
 use crate::forward::Alpn;
@@ -29,7 +29,7 @@ const HTTP2: &[u8] = b"h2";
 impl Tunnel<'_> {
     /// Ends the client's TLS here, and serves what is in it.
     pub(super) async fn open(
-        mut self,
+        self,
         hello: Accepted,
         named: Option<String>,
         socket: Socket,
@@ -117,7 +117,7 @@ impl Tunnel<'_> {
             let seen = tokio::select! {
                 seen = client.read() => seen,
                 () = tokio::time::sleep_until(idle) => return,
-                _ = self.stop.wait_for(|stop| *stop) => return,
+                () = stopped(&mut self.stop) => return,
             };
             return match seen {
                 Ok(seen) if seen.is_empty() => {}
