@@ -23,7 +23,7 @@ pub use progress::{Prefix, Progress, ProgressEntry};
 pub use ranges::{Ranges, RangesError};
 pub use retention::{Limit, Retention};
 pub use run::{Isolation, LastLeaf, Output, RunAfter, RunClosed, RunOpened, RunRecord};
-pub use tunnel::Tunnel;
+pub use tunnel::{Tunnel, alert_name};
 pub use words::{
     ClosedReason, End, ErrorCode, GapAction, GapReason, IsolationBasis, IsolationLevel, KeyRole,
     Kind, Outcome, Policy, RESERVED_KINDS, Source, TunnelReason,

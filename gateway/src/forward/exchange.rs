@@ -140,6 +140,11 @@ impl Exchange<'_> {
         let position = self.recorder.requested(&self.accepted, &sent)?;
         let link = match link {
             Ok(link) => link,
+            Err(failure @ (ConnectError::Tls { .. } | ConnectError::Http2 { .. })) => {
+                // It may speak something else by now: the next client asks.
+                self.forwarder.unlearn(&upstream);
+                return Err(Refusal::Answer(Answer::unreachable(&failure)));
+            }
             Err(failure @ ConnectError::Forbidden { .. }) => {
                 return Err(Refusal::Refused(Answer::unreachable(&failure)));
             }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use sealtap_common::leaf::{ErrorCode, Outcome, Tunnel};
+use sealtap_common::unit::Ingress;
 
 use super::respond::Responding;
 use crate::accept::Accepted;
@@ -28,6 +29,8 @@ pub struct Summary {
     pub url: String,
     /// The status sent to the client.
     pub status: Option<u16>,
+    /// How the traffic came to the gateway.
+    pub ingress: Ingress,
     /// How it ended.
     pub outcome: Outcome,
     /// What went wrong.
@@ -51,7 +54,7 @@ pub struct Summary {
 impl Summary {
     pub(super) fn new(accepted: &Accepted, route: &Route) -> Self {
         let url = format!("{}{}", origin(&route.upstream), path(&route.target));
-        Self::at(accepted, url)
+        Self { ingress: route.ingress, ..Self::at(accepted, url) }
     }
 
     pub(super) fn refused(accepted: &Accepted) -> Self {
@@ -66,6 +69,7 @@ impl Summary {
             run: String::new(),
             url: "-".to_owned(),
             status: None,
+            ingress: Ingress::Reverse,
             outcome: Outcome::Interrupted,
             error: None,
             request_bytes: 0,
@@ -81,7 +85,9 @@ impl Summary {
     /// A tunnel to `authority` that was asked for at `started_us`.
     #[must_use]
     pub fn tunnel(authority: String, started_us: u64) -> Self {
-        Self { method: "CONNECT".to_owned(), url: authority, started_us, ..Self::malformed() }
+        let method = "CONNECT".to_owned();
+        let ingress = Ingress::Connect;
+        Self { method, url: authority, ingress, started_us, ..Self::malformed() }
     }
 
     pub(super) fn tunnelled(
@@ -107,6 +113,7 @@ impl Summary {
         Self {
             method: String::from_utf8_lossy(&accepted.head().method).into_owned(),
             url,
+            ingress: accepted.ingress(),
             started_us: accepted.started_us(),
             ..Self::malformed()
         }
