@@ -9,27 +9,28 @@
 //! Each stage takes what only the stage before it can make. What was captured reaches `seal` and
 //! `store` through the journal, behind the traffic's back.
 
+mod settings;
 mod tunnel;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rustls::crypto::SecureRandom;
 use sealtap_common::leaf::ClosedReason;
 
-pub use self::tunnel::{Asked, Proxy};
-use crate::accept::{Accepted, Client, Door, Reply};
+pub use self::settings::{Settings, SettingsError};
+pub use self::tunnel::Asked;
+use crate::accept::{Accepted, Client, Door, Minter, Reply};
 use crate::capture::journal::Down;
 use crate::capture::{ErrorCode, Refused, Tap, random_id};
-use crate::config::{Limits, Timeouts};
 use crate::forward::answer::Answer;
 use crate::forward::{
-    Forwarded, Forwarder, Rest, Summary, forward, own, refuse, refuse_malformed, refuse_unseen,
-    turn_away,
+    Forwarded, Rest, Summary, forward, own, refuse, refuse_malformed, refuse_unseen, turn_away,
 };
 use crate::identify::{self, Held, Runs, Told};
-use crate::route::{RouteError, Routed, Table};
+use crate::route::{RouteError, Routed};
 use crate::serve::observe::{Observe, Row};
 use crate::wire::source::Source;
 
@@ -38,24 +39,18 @@ const SWEEP: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// What every exchange passes through.
 pub struct Journey {
-    /// Names become upstreams.
-    pub table: Table,
+    /// What a reload can change; taken once by each exchange.
+    pub settings: ArcSwap<Settings>,
     /// Requests become records.
     pub tap: Tap,
-    /// Records go on their way.
-    pub forwarder: Forwarder,
     /// Names of runs become ids.
     pub runs: Runs,
     /// Where random ids come from.
     pub random: &'static dyn SecureRandom,
-    /// How long to wait for what.
-    pub timeouts: Timeouts,
-    /// How much clients may hold at once.
-    pub limits: Limits,
     /// Counts, and answers for the gateway itself.
     pub observe: Arc<Observe>,
-    /// The forward proxy.
-    pub proxy: Proxy,
+    /// Speaks TLS in the name of captured hosts.
+    pub minter: Minter,
     /// Told of each exchange that is over.
     pub report: Box<dyn Fn(Summary) + Send + Sync>,
 }
@@ -71,7 +66,8 @@ impl Journey {
         }
         let _open = self.observe.traffic().begin();
         let own_run = client.run();
-        let proxied = self.proxy.rules.enabled() && self.table.is_forward(&head.target);
+        let settings = self.settings();
+        let proxied = settings.rules.enabled() && settings.table.is_forward(&head.target);
         let own_target = front && !proxied;
         let identified = match own_target {
             true => identify::stage(accepted),
@@ -96,8 +92,8 @@ impl Journey {
         let run = held.as_ref().map_or(own_run, Held::id);
         let routed = match client.door() {
             Door::Opened { upstream, .. } => Routed::through(identified, upstream),
-            Door::Front if proxied => self.table.forward(&self.proxy.rules, identified),
-            Door::Front => self.table.route(identified),
+            Door::Front if proxied => settings.table.forward(&settings.rules, identified),
+            Door::Front => settings.table.route(identified),
         };
         let routed = match routed {
             Ok(routed) => routed,
@@ -108,10 +104,10 @@ impl Journey {
         };
         let row = self.observe.traffic().row(Some(&routed.upstream().name));
         let forwarded = match self.tap.open(routed, run) {
-            Ok(captured) => forward(&self.forwarder, captured).await,
+            Ok(captured) => forward(&settings.forwarder, captured).await,
             Err(down) => turn_away(down).await,
         };
-        self.arrive(forwarded, row)
+        self.arrive(forwarded, &row)
     }
 
     /// Records and answers bytes that were no request.
@@ -126,7 +122,7 @@ impl Journey {
         let address = client.address().to_string();
         let recorder = self.tap.malformed(&address, client.run());
         let row = self.observe.traffic().row(None);
-        self.arrive(refuse_malformed(recorder, reply, body, answer).await, row)
+        self.arrive(refuse_malformed(recorder, reply, body, answer).await, &row)
     }
 
     /// Records a request that the HTTP/2 library refused before anybody saw it: with a reset, or
@@ -137,7 +133,7 @@ impl Journey {
         if let Ok(recorder) = self.tap.malformed(&address, client.run()) {
             let summary = refuse_unseen(recorder, too_large);
             let traffic = self.observe.traffic();
-            traffic.end(traffic.row(None), &summary);
+            traffic.end(&traffic.row(None), &summary);
             (self.report)(summary);
         }
     }
@@ -163,16 +159,10 @@ impl Journey {
         random_id(self.random)
     }
 
-    /// How long to wait for what.
+    /// The settings that count now.
     #[must_use]
-    pub fn timeouts(&self) -> &Timeouts {
-        &self.timeouts
-    }
-
-    /// How much clients may hold at once.
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
     /// Now, in microseconds since the Unix epoch.
@@ -190,12 +180,13 @@ impl Journey {
             Ok(refused) => refuse(refused, answer).await,
             Err(down) => turn_away(down).await,
         };
-        self.arrive(forwarded, self.observe.traffic().row(None))
+        self.arrive(forwarded, &self.observe.traffic().row(None))
     }
 
     fn arrive(&self, forwarded: Forwarded, row: &Row) -> Rest {
         let (rest, summary) = forwarded.into_parts();
         self.observe.traffic().end(row, &summary);
+        summary.tell();
         (self.report)(summary);
         rest
     }

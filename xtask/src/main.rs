@@ -91,6 +91,9 @@ enum Chore {
         /// How long each one runs
         #[arg(long, default_value_t = 600)]
         seconds: u64,
+        /// How many run at a time
+        #[arg(long, default_value_t = 1)]
+        jobs: usize,
     },
 }
 
@@ -109,7 +112,7 @@ fn main() -> ExitCode {
         Chore::Suite { names, release } => suite::steps(&root, &names, release),
         Chore::Disk => suite::one(&root, "disk"),
         Chore::BesideNginx { cases } => suite::beside_nginx(&root, cases),
-        Chore::Fuzz { targets, seconds } => fuzz::steps(&root, &targets, seconds),
+        Chore::Fuzz { targets, seconds, jobs } => fuzz::steps(&root, &targets, seconds, jobs),
     };
     step::run(&root, steps)
 }

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use sealtap_common::leaf::EncodeError;
 
+use crate::accept::ListenError;
 use crate::accept::authority::AuthorityError;
-use crate::accept::{ListenError, TlsError};
 use crate::capture::journal::JournalError;
 use crate::data::DataError;
-use crate::forward::TrustError;
+use crate::journey::SettingsError;
 use crate::seal::keys::KeysError;
 use crate::seal::log::LogError;
 use crate::seal::recovery::RecoveryError;
@@ -44,25 +44,12 @@ pub enum StartError {
     /// The listener's address.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The listener's certificate.
+    /// A file that the configuration names.
     #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The authority that vouches for captured hosts.
+    Settings(#[from] SettingsError),
+    /// The authority that vouches for opened hosts.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
-    /// The forward proxy would be open to strangers.
-    #[error(
-        "{listen} is reached from other machines, and the forward proxy asks for no credentials: set \
-         `[proxy] credentials = \"user:password\"`, or `[proxy] open = true` if all who reach it may \
-         use it, or `[proxy] enabled = false`"
-    )]
-    OpenProxy {
-        /// The address.
-        listen: SocketAddr,
-    },
-    /// Certificate authorities of upstreams.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
     /// A rotation that a crash cut off.
     #[error(transparent)]
     Rotation(#[from] RotationError),

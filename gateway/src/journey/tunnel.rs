@@ -8,23 +8,15 @@ use std::sync::Arc;
 
 use sealtap_common::leaf::{ErrorCode, Outcome, TunnelReason};
 
-use super::{Journey, routeless};
-use crate::accept::{Accepted, BodyLength, Client, Minter, Reply};
+use super::{Journey, Settings, routeless};
+use crate::accept::{Accepted, BodyLength, Client, Reply};
 use crate::forward::answer::Answer;
 use crate::forward::connect::Dialled;
 use crate::forward::{Opaque, Rest, Side, Summary, opaque};
 use crate::identify::{self, Held, Identified, Identity, RunName};
-use crate::route::{Destination, Fate, Protocol, ProxyRules, RouteError, Scheme, Upstream};
+use crate::route::{Destination, Fate, Protocol, RouteError, Scheme, Upstream};
 use crate::wire::message::RequestHead;
 use crate::wire::source::Source;
-
-/// What the forward proxy needs beside what every exchange does.
-pub struct Proxy {
-    /// Who may go where.
-    pub rules: ProxyRules,
-    /// Speaks TLS in the name of captured hosts.
-    pub minter: Minter,
-}
 
 /// A CONNECT that may have its tunnel.
 pub struct Asked {
@@ -38,6 +30,8 @@ pub struct Asked {
     pub fate: Fate,
     /// The destination as it is dialled.
     pub upstream: Arc<Upstream>,
+    /// What counted when it was asked for.
+    pub settings: Arc<Settings>,
     /// The connection to it; none where it was reached not long ago.
     pub dialled: Option<Dialled>,
 }
@@ -77,7 +71,8 @@ impl Journey {
                 return Err(self.refuse(refused, answer).await);
             }
         };
-        match self.destination(identified.request()).await {
+        let settings = self.settings();
+        match destination(&settings, identified.request()).await {
             Ok((destination, fate, upstream, dialled)) => {
                 let (accepted, identity) = identified.into_parts();
                 let (head, started_us) = (accepted.head().clone(), accepted.started_us());
@@ -91,6 +86,7 @@ impl Journey {
                     destination,
                     fate,
                     upstream,
+                    settings,
                     dialled,
                 };
                 Ok(Box::new((asked, body, reply)))
@@ -105,38 +101,6 @@ impl Journey {
         let held = named.map(|name| self.runs.enter(name, self, || self.new_run()));
         let run = held.as_ref().map_or(own_run, Held::id);
         self.refuse(self.tap.refuse(identified, run), answer).await
-    }
-
-    async fn destination(
-        &self,
-        accepted: &Accepted,
-    ) -> Result<(Destination, Fate, Arc<Upstream>, Option<Dialled>), Answer> {
-        let head = accepted.head();
-        let rules = &self.proxy.rules;
-        rules.admit(&head.fields).map_err(|error| routeless(&error))?;
-        if accepted.length() != BodyLength::None {
-            let message = "a CONNECT has no body: what follows it is what the tunnel carries";
-            return Err(Answer::new(400, ErrorCode::MalformedRequest, message));
-        }
-        let destination = Destination::parse(&head.target, None);
-        let destination = destination.ok_or_else(|| routeless(&RouteError::Form))?;
-        let fate = self.table.fate(rules, &destination.host, destination.port);
-        if fate == Fate::Refuse {
-            let authority = destination.authority();
-            return Err(routeless(&RouteError::NotListed { authority }));
-        }
-        let upstream = self.table.at(Scheme::Https, &destination, None, Protocol::Auto);
-        let authority = destination.authority();
-        let upstream = Arc::new(Upstream { name: authority.clone(), authority, ..upstream });
-        let known = self.forwarder.knows(&destination.host, destination.port);
-        let dialled = match fate == Fate::Capture && known {
-            true => None,
-            false => {
-                let dialled = self.forwarder.dial(&upstream).await;
-                Some(dialled.map_err(|error| Answer::unreachable(&error))?)
-            }
-        };
-        Ok((destination, fate, upstream, dialled))
     }
 
     /// Passes on what is in a tunnel, unread, under a number of its own. `leads_to` is the address it
@@ -199,7 +163,40 @@ impl Journey {
 
     fn tell(&self, summary: Summary) {
         let traffic = self.observe.traffic();
-        traffic.end(traffic.row(None), &summary);
+        traffic.end(&traffic.row(None), &summary);
         (self.report)(summary);
     }
+}
+
+/// Where a CONNECT leads, what becomes of what is in it, and the connection there.
+async fn destination(
+    settings: &Settings,
+    accepted: &Accepted,
+) -> Result<(Destination, Fate, Arc<Upstream>, Option<Dialled>), Answer> {
+    let head = accepted.head();
+    let rules = &settings.rules;
+    rules.admit(&head.fields).map_err(|error| routeless(&error))?;
+    if accepted.length() != BodyLength::None {
+        let message = "a CONNECT has no body: what follows it is what the tunnel carries";
+        return Err(Answer::new(400, ErrorCode::MalformedRequest, message));
+    }
+    let destination = Destination::parse(&head.target, None);
+    let destination = destination.ok_or_else(|| routeless(&RouteError::Form))?;
+    let fate = settings.table.fate(rules, &destination.host, destination.port);
+    if fate == Fate::Refuse {
+        let authority = destination.authority();
+        return Err(routeless(&RouteError::NotListed { authority }));
+    }
+    let upstream = settings.table.at(Scheme::Https, &destination, None, Protocol::Auto);
+    let authority = destination.authority();
+    let upstream = Arc::new(Upstream { name: authority.clone(), authority, ..upstream });
+    let known = settings.forwarder.knows(&destination.host, destination.port);
+    let dialled = match fate == Fate::Capture && known {
+        true => None,
+        false => {
+            let dialled = settings.forwarder.dial(&upstream).await;
+            Some(dialled.map_err(|error| Answer::unreachable(&error))?)
+        }
+    };
+    Ok((destination, fate, upstream, dialled))
 }

@@ -73,6 +73,12 @@ impl Reach {
         Self { allow: allow.to_vec(), deny: deny.to_vec(), own: Some(own) }
     }
 
+    /// The same for a gateway that listens on `own`.
+    #[must_use]
+    pub fn bound_to(self, own: SocketAddr) -> Self {
+        Self { own: Some(own), ..self }
+    }
+
     /// Whether `address`, to which `host` resolved, may be dialled for a client that chose it.
     ///
     /// # Errors

@@ -42,7 +42,11 @@ impl Stream {
     ///
     /// Whatever the transport reports.
     pub async fn read(&mut self) -> io::Result<Chunk> {
-        poll_fn(|context| poll_chunk(&mut *self, context)).await
+        poll_fn(|context| match self {
+            Self::Plain(socket) => socket.poll_chunk(context),
+            Self::Tls(stream, _) => poll_chunk(stream, context),
+        })
+        .await
     }
 
     /// The socket beneath.
@@ -144,7 +148,7 @@ impl Reader {
 
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Chunk>> {
         match self {
-            Self::Plain(reader) => poll_chunk(reader, context),
+            Self::Plain(socket) => socket.poll_chunk(context),
             Self::Tls(reader) => poll_chunk(reader, context),
         }
     }

@@ -20,6 +20,9 @@ use crate::seal::keys::own_file;
 /// Certificates begin so long before they are made: clients' clocks may be late.
 const BACKDATED: Duration = Duration::from_secs(3_600);
 
+/// What the common name of an authority made here begins with.
+const NAME: &str = "sealtap interception CA";
+
 /// What an authority's certificate says.
 #[derive(Clone, Debug)]
 pub struct Certificate {
@@ -111,7 +114,7 @@ pub(super) fn new(key: &KeyPair, settings: &Ca, now: SystemTime) -> Result<Strin
     let id = own_file::random_hex::<4>()?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "sealtap");
-    params.distinguished_name.push(DnType::CommonName, format!("sealtap interception CA {}", *id));
+    params.distinguished_name.push(DnType::CommonName, format!("{NAME} {}", *id));
     // No authority below this one; and for servers only, whoever holds the key.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -120,6 +123,13 @@ pub(super) fn new(key: &KeyPair, settings: &Ca, now: SystemTime) -> Result<Strin
     params.serial_number = Some(serial()?);
     let made = params.self_signed(key).map_err(minting("the authority itself"))?;
     Ok(made.pem())
+}
+
+/// Whether `der` is the certificate of an authority made here, or by another sealtap.
+pub(super) fn is_of_sealtap(der: &[u8]) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(der) else { return false };
+    let mut names = parsed.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+    names.any(|name| name.starts_with(NAME))
 }
 
 /// A serial number that no other certificate has: clients refuse two of one issuer and number.

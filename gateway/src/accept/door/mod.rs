@@ -34,7 +34,7 @@ const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 /// Whether a request is a CONNECT to the forward proxy.
 pub(super) fn is_asked_for(accepted: &Accepted, journey: &Journey) -> bool {
     let front = matches!(accepted.client.door, Door::Front);
-    front && &*accepted.head.method == b"CONNECT" && journey.proxy.rules.enabled()
+    front && &*accepted.head.method == b"CONNECT" && journey.settings.load().rules.enabled()
 }
 
 /// Serves a CONNECT; gives what is left of the connection where it was refused.
@@ -72,10 +72,11 @@ struct Tunnel<'a> {
 
 impl Tunnel<'_> {
     async fn enter(mut self, mut client: Stream, seen: Vec<u8>, dialled: Option<Dialled>) {
-        let timeouts = self.journey.timeouts();
+        let settings = Arc::clone(&self.asked.settings);
+        let timeouts = &settings.timeouts;
         let now = Instant::now();
         let listed = self.asked.fate == Fate::Capture;
-        let detect = self.journey.proxy.rules.detect();
+        let detect = settings.rules.detect();
         let patience = Patience {
             // What is not captured anyway is not kept waiting.
             server: if listed { now + detect } else { now },
@@ -87,9 +88,9 @@ impl Tunnel<'_> {
         if let Some(Dialled { socket, address: made_to }) = dialled {
             (server, address) = (Some(Stream::Plain(socket)), Some(made_to));
         }
-        let (journey, plain) = (self.journey, Arc::clone(&self.asked.upstream));
+        let (dialler, plain) = (Arc::clone(&settings), Arc::clone(&self.asked.upstream));
         let dial = || async move {
-            let dialled = journey.forwarder.dial(&plain).await.ok()?;
+            let dialled = dialler.forwarder.dial(&plain).await.ok()?;
             Some(Stream::Plain(dialled.socket))
         };
         let began = first(&mut client, seen, &mut server, dial, patience, &mut self.stop).await;
@@ -105,7 +106,7 @@ impl Tunnel<'_> {
             First::Tls(hello, seen) => {
                 let named = hello.client_hello().server_name().map(str::to_ascii_lowercase);
                 let by_name = named.as_deref().is_some_and(|name| {
-                    journey.table.captures(&journey.proxy.rules, name)
+                    settings.table.captures(&settings.rules, name)
                 });
                 match (listed || by_name, client) {
                     (true, Stream::Plain(socket)) => {
@@ -122,13 +123,13 @@ impl Tunnel<'_> {
                     Opening::Http2 => (Scheme::H2c, Protocol::Http2),
                     _ => (Scheme::Http, Protocol::Http1),
                 };
-                let upstream = journey.table.at(scheme, &self.asked.destination, None, protocol);
+                let upstream = settings.table.at(scheme, &self.asked.destination, None, protocol);
                 let upstream = Arc::new(upstream);
                 if let Some(Dialled { socket, address }) = dialled {
                     let http2 = scheme == Scheme::H2c;
                     let stream = Stream::Plain(socket);
                     let connection = Connection { stream, address, tls: None, http2 };
-                    journey.forwarder.keep(&upstream, connection).await;
+                    settings.forwarder.keep(&upstream, connection).await;
                 }
                 self.serve(client, seen, upstream, opening == Opening::Http2).await;
             }
@@ -169,7 +170,7 @@ impl Tunnel<'_> {
     ) {
         let server = match dialled {
             Some(dialled) => Some(dialled),
-            None => self.journey.forwarder.dial(&self.asked.upstream).await.ok(),
+            None => self.asked.settings.forwarder.dial(&self.asked.upstream).await.ok(),
         };
         let Some(Dialled { socket, address }) = server else {
             // The client was told that the tunnel stands; it sees it fall.

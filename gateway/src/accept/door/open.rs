@@ -35,10 +35,10 @@ impl Tunnel<'_> {
         socket: Socket,
         dialled: Option<Dialled>,
     ) {
-        let journey = self.journey;
+        let (journey, settings) = (self.journey, Arc::clone(&self.asked.settings));
         let destination = self.asked.destination.clone();
         let at = |protocol| {
-            let upstream = journey.table.at(Scheme::Https, &destination, named.as_deref(), protocol);
+            let upstream = settings.table.at(Scheme::Https, &destination, named.as_deref(), protocol);
             Arc::new(upstream)
         };
         let offered: Vec<Vec<u8>> = hello
@@ -47,10 +47,10 @@ impl Tunnel<'_> {
             .map(|protocols| protocols.map(<[u8]>::to_vec).collect())
             .unwrap_or_default();
         let asked = at(Protocol::Auto);
-        let (chosen, connection) = match journey.forwarder.learned(&asked, &offered) {
+        let (chosen, connection) = match settings.forwarder.learned(&asked, &offered) {
             // Only of HTTP it is known who speaks first.
             Some(alpn @ (Alpn::Http1 | Alpn::Http2)) => (Some(alpn), None),
-            _ => match journey.forwarder.probe(&asked, &offered, dialled).await {
+            _ => match settings.forwarder.probe(&asked, &offered, dialled).await {
                 Ok(probed) => (Some(probed.alpn), Some(probed.connection)),
                 Err(error) => {
                     tracing::debug!(upstream = %asked.name, %error, "asked in vain what it speaks");
@@ -64,18 +64,18 @@ impl Tunnel<'_> {
             None => Protocol::Auto,
         });
         let name = LeafName::parse(named.as_deref().unwrap_or(&destination.host));
-        let settings = name.map_err(Into::into).and_then(|name| {
-            journey.proxy.minter.settings(name, agreeable(&offered, chosen.as_ref()))
+        let shown = name.map_err(Into::into).and_then(|name| {
+            journey.minter.settings(name, agreeable(&offered, chosen.as_ref()))
         });
-        let settings = match settings {
-            Ok(settings) => settings,
+        let shown = match shown {
+            Ok(shown) => shown,
             Err(error) => {
                 tracing::warn!(host = %asked.name, %error, "cannot be captured");
                 return journey.rejected(&self.asked, None).await;
             }
         };
-        let limit = journey.timeouts().client_head;
-        let handshake = StartHandshake::from_parts(hello, socket.clone()).into_stream(settings);
+        let limit = settings.timeouts.client_head;
+        let handshake = StartHandshake::from_parts(hello, socket.clone()).into_stream(shown);
         let stream = match timeout(limit, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return journey.rejected(&self.asked, alert(&error)).await,
@@ -94,12 +94,12 @@ impl Tunnel<'_> {
         upstream: Arc<Upstream>,
         connection: Option<Connection>,
     ) {
-        let journey = self.journey;
+        let settings = Arc::clone(&self.asked.settings);
         let now = Instant::now();
-        let idle = now + journey.timeouts().client_idle;
+        let idle = now + settings.timeouts.client_idle;
         let http = matches!(agreed, Some(HTTP1 | HTTP2));
         let foreign = agreed.is_some() && !http;
-        let detect = now + journey.proxy.rules.detect();
+        let detect = now + settings.rules.detect();
         let server = if http { idle } else { detect };
         let patience = Patience { server, hello: idle, idle, tls: false };
         let (mut server, facts) = match connection {
@@ -112,7 +112,7 @@ impl Tunnel<'_> {
             // Both have said that it is HTTP: what is made of it is for the journey to say.
             if let (Some(stream), Some((address, tls, http2))) = (server, facts) {
                 let connection = Connection { stream, address, tls, http2 };
-                journey.forwarder.keep(&upstream, connection).await;
+                settings.forwarder.keep(&upstream, connection).await;
             }
             let seen = tokio::select! {
                 seen = client.read() => seen,
@@ -139,7 +139,7 @@ impl Tunnel<'_> {
             First::Http(opening, seen) => {
                 if let (Some(stream), Some((address, tls, http2))) = (server, facts) {
                     let connection = Connection { stream, address, tls, http2 };
-                    journey.forwarder.keep(&upstream, connection).await;
+                    settings.forwarder.keep(&upstream, connection).await;
                 }
                 self.serve(client, seen, upstream, opening == Opening::Http2).await;
             }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::*;
 use crate::seal::keys::KeysError;
+use crate::seal::log::disk::faulty::{FAULTS, FaultyDisk};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -108,4 +109,57 @@ fn one_that_is_out_of_date_is_refused() {
     let leaf = authority.leaf(&dns("a.example")).unwrap();
     let (_, leaf) = X509Certificate::from_der(&leaf.cert[0]).unwrap();
     assert_eq!(leaf.validity().not_after.timestamp(), authority.certificate().until);
+}
+
+/// Whatever step goes wrong, and however, the next to open finds one authority, whole.
+#[test]
+fn every_fault_at_every_step_leaves_the_old_authority_or_the_new_one() {
+    let settings = Ca::default();
+    let now = SystemTime::now();
+    for first in [true, false] {
+        let place = || {
+            let root = directory();
+            let keys = root.path().join("keys");
+            let before = (!first).then(|| {
+                let opened = Authority::open(&keys, &settings).unwrap();
+                opened.certificate().fingerprint
+            });
+            (FaultyDisk::over(root.path()), root, keys, before)
+        };
+        let step = |disk: &FaultyDisk, keys: &Path| match first {
+            true => files::load_or_make(disk, keys, &settings, now).map(|_| ()),
+            false => files::rotate(disk, keys, &settings, now),
+        };
+        let steps = {
+            let (disk, _root, keys, _) = place();
+            let before = disk.steps();
+            step(&disk, &keys).unwrap();
+            disk.steps() - before
+        };
+        assert!(steps > 5, "{steps}");
+        for fault in FAULTS {
+            for at in 1..=steps {
+                let (disk, _root, keys, before) = place();
+                disk.plan(at, fault);
+                let done = step(&disk, &keys);
+                let what = format!("first {first}, {fault:?} at step {at}: {done:?}");
+                let opened = Authority::open(&keys, &settings);
+                let opened = opened.unwrap_or_else(|error| panic!("{what}: {error}"));
+                let now = opened.certificate().fingerprint;
+                if done.is_ok() {
+                    assert_ne!(Some(now), before, "{what}");
+                }
+                if let Some(before) = before.filter(|before| *before != now) {
+                    let previous = opened.previous().unwrap().unwrap();
+                    assert_eq!(previous.fingerprint, before, "{what}");
+                }
+                opened.leaf(&dns("a.example")).unwrap();
+                for entry in fs::read_dir(&keys).unwrap() {
+                    let name = entry.unwrap().file_name().into_string().unwrap();
+                    let known = ["ca.key", "ca.pem", "ca.lock", "ca-previous.pem"];
+                    assert!(known.contains(&name.as_str()), "{what}: {name} is left");
+                }
+            }
+        }
+    }
 }
