@@ -1,7 +1,5 @@
 //! Why the gateway could not start, or why it stopped.
 
-use std::net::SocketAddr;
-
 use sealtap_common::leaf::EncodeError;
 
 use crate::accept::ListenError;
