@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sealtap_common::leaf::End;
+use sealtap_common::unit::Ingress;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
@@ -127,13 +128,18 @@ impl Exchange<'_> {
             BodyLength::Unknown => Framing::Chunked,
         };
         let appended = self.forwarder.appended(&self.accepted, self.client);
+        // What a client shows to the proxy is for the proxy alone (RFC 9110 section 11.7.2).
+        let dropped: &[&str] = match self.route.ingress {
+            Ingress::Forward => &self.forwarder.dropped,
+            _ => self.forwarder.dropped.get(..1).unwrap_or_default(),
+        };
         let way = head::Way {
             upstream: &upstream,
             target: self.route.target.clone().into(),
             http2,
             framing,
             upgrade: self.upgrade,
-            dropped: &self.forwarder.dropped,
+            dropped,
             appended: &appended,
         };
         let sent = head::request(&self.accepted, way);

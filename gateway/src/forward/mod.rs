@@ -112,7 +112,7 @@ pub struct Forwarder {
     timeouts: Timeouts,
     via: bool,
     forwarded: bool,
-    dropped: [&'static str; 1],
+    dropped: [&'static str; 2],
 }
 
 /// How long an idle connection to an upstream is kept. Below the 5 s of the shortest-lived common
@@ -149,7 +149,7 @@ impl Forwarder {
             timeouts: config.timeouts.clone(),
             via: config.forwarded.via,
             forwarded: config.forwarded.forwarded,
-            dropped: [RUN_HEADER],
+            dropped: [RUN_HEADER, "proxy-authorization"],
         })
     }
 

@@ -40,10 +40,11 @@ pub(super) fn is_asked_for(accepted: &Accepted, journey: &Journey) -> bool {
 /// Serves a CONNECT; gives what is left of the connection where it was refused.
 pub(super) async fn connect(
     accepted: Accepted,
+    over_tls: bool,
     journey: &Arc<Journey>,
     stop: watch::Receiver<bool>,
 ) -> Option<Rest> {
-    let (mut asked, body, reply) = match journey.ask(accepted).await {
+    let (mut asked, body, reply) = match journey.ask(accepted, over_tls).await {
         Ok(asked) => *asked,
         Err(rest) => return Some(rest),
     };
@@ -105,9 +106,9 @@ impl Tunnel<'_> {
             First::Gone(_) => {}
             First::Tls(hello, seen) => {
                 let named = hello.client_hello().server_name().map(str::to_ascii_lowercase);
-                let by_name = named.as_deref().is_some_and(|name| {
-                    settings.table.captures(&settings.rules, name)
-                });
+                let by_name = named
+                    .as_deref()
+                    .is_some_and(|name| settings.table.captures(&settings.rules, name));
                 match (listed || by_name, client) {
                     (true, Stream::Plain(socket)) => {
                         self.open(*hello, named, socket, dialled).await;
