@@ -45,6 +45,8 @@ pub struct Journey {
     pub tap: Tap,
     /// Names of runs become ids.
     pub runs: Runs,
+    /// The id of the one run of everything, where the gateway runs for one command.
+    pub launch: Option<[u8; 16]>,
     /// Where random ids come from.
     pub random: &'static dyn SecureRandom,
     /// Counts, and answers for the gateway itself.
@@ -119,8 +121,7 @@ impl Journey {
         body: Source,
     ) -> Rest {
         let _open = self.observe.traffic().begin();
-        let address = client.address().to_string();
-        let recorder = self.tap.malformed(&address, client.run());
+        let recorder = self.tap.malformed(client.label(), client.run());
         let row = self.observe.traffic().row(None);
         self.arrive(refuse_malformed(recorder, reply, body, answer).await, &row)
     }
@@ -128,9 +129,8 @@ impl Journey {
     /// Records a request that the HTTP/2 library refused before anybody saw it: with a reset, or
     /// where it was `too_large` with a 431.
     pub fn refused_unseen(&self, client: &Arc<Client>, too_large: bool) {
-        let address = client.address().to_string();
         // Where the journal is down, it has counted the refusal.
-        if let Ok(recorder) = self.tap.malformed(&address, client.run()) {
+        if let Ok(recorder) = self.tap.malformed(client.label(), client.run()) {
             let summary = refuse_unseen(recorder, too_large);
             let traffic = self.observe.traffic();
             traffic.end(&traffic.row(None), &summary);
@@ -140,6 +140,9 @@ impl Journey {
 
     /// Records that a client's connection is over.
     pub fn connection_ended(&self, run: [u8; 16]) {
+        if self.launch.is_some() {
+            return;
+        }
         // Where the journal is down the run is closed when the gateway stops.
         self.tap.run_ended(run, ClosedReason::ConnectionEnded);
     }
@@ -153,10 +156,10 @@ impl Journey {
         }
     }
 
-    /// A new run's id.
+    /// A new run's id; where there is one run of everything, that one's.
     #[must_use]
     pub fn new_run(&self) -> [u8; 16] {
-        random_id(self.random)
+        self.launch.unwrap_or_else(|| random_id(self.random))
     }
 
     /// The settings that count now.

@@ -91,6 +91,8 @@ words! {
         Assumed = "assumed",
         /// The operator's configuration says so.
         Declared = "declared",
+        /// The gateway started the app itself.
+        Launched = "launched",
     }
 }
 

@@ -28,7 +28,7 @@ pub use self::recorder::{Recorder, Tapped};
 use self::secrets::Secrets;
 use crate::accept::{Accepted, Client};
 use crate::clock::Timeline;
-use crate::identify::{By, Identified, Identity};
+use crate::identify::{By, Identified, Identity, Launch};
 use crate::route::{Route, Routed, Upstream};
 use crate::wire::message::RequestHead;
 
@@ -70,6 +70,8 @@ pub struct Tap {
     heads: ArcSwap<Heads>,
     random: &'static dyn SecureRandom,
     strict: bool,
+    /// The one run of everything, where the gateway runs for one command.
+    launch: Option<Launch>,
 }
 
 impl Tap {
@@ -88,12 +90,19 @@ impl Tap {
             heads: ArcSwap::from_pointee(Heads::new(secrets)),
             random,
             strict,
+            launch: None,
         }
     }
 
     /// What is secret of exchanges from now on.
     pub fn set_secrets(&self, secrets: Secrets) {
         self.heads.store(Arc::new(Heads::new(secrets)));
+    }
+
+    /// The same tap, where everything belongs to the run of a launch.
+    #[must_use]
+    pub fn for_launch(self, launch: Option<Launch>) -> Self {
+        Self { launch, ..self }
     }
 
     /// The timeline of this boot.
@@ -179,10 +188,9 @@ impl Tap {
         identity: &Identity,
         upstream: &Upstream,
     ) -> Result<Recorder, Down> {
-        let address = client.address().to_string();
         let way = (Some(upstream), Ingress::Connect);
         let authority = Bytes::copy_from_slice(upstream.authority.as_bytes());
-        let recorder = self.write((started_us, &address, run), Some(identity), way, authority)?;
+        let recorder = self.write((started_us, client.label(), run), Some(identity), way, authority)?;
         recorder.requested(head, head)?;
         Ok(recorder)
     }
@@ -205,13 +213,13 @@ impl Tap {
         run: [u8; 16],
         way: (Option<&Upstream>, Ingress),
     ) -> Result<Recorder, Down> {
-        let client = request.client().address().to_string();
         let authority = match way.0 {
             Some(upstream) => Bytes::copy_from_slice(upstream.authority.as_bytes()),
             // Nobody but the gateway itself, by the name it was called.
             None => authority(request.head()),
         };
-        self.write((request.started_us(), &client, run), identity, way, authority)
+        let client = request.client().label();
+        self.write((request.started_us(), client, run), identity, way, authority)
     }
 
     fn write(
@@ -222,14 +230,16 @@ impl Tap {
         authority: Bytes,
     ) -> Result<Recorder, Down> {
         let url = upstream.map(Upstream::url);
-        let id = random_id(self.random);
+        let (id, keys) = self.draw();
+        let launched = self.launch.as_ref().map(Launch::run);
+        let named = launched.as_ref().or(identity.map(|identity| &identity.run));
         let opened = Opened {
             id,
             started_us,
-            keys: self.keys(),
+            keys,
             run,
-            run_by: identity.map_or(By::Connection, |identity| identity.run.by).as_str().into(),
-            run_name: identity.and_then(|identity| identity.run.name.as_deref()).map(Into::into),
+            run_by: named.map_or(By::Connection, |named| named.by).as_str().into(),
+            run_name: named.and_then(|named| named.name.as_deref()).map(Into::into),
             client: client.into(),
             upstream_name: upstream.map(|upstream| upstream.name.as_str().into()),
             upstream_url: url.as_deref().map(Into::into),
@@ -237,7 +247,7 @@ impl Tap {
         };
         let bytes = record::opening(&opened, ingress);
         let (ticket, _) = self.journal.begin(kind::OPENED, &[&bytes])?;
-        let label = identity.and_then(|identity| identity.run.name.clone());
+        let label = named.and_then(|named| named.name.clone());
         Ok(Recorder::new(
             id,
             label.unwrap_or_else(|| Id(run).to_string()),
@@ -249,14 +259,16 @@ impl Tap {
         ))
     }
 
-    /// Keys of one exchange, drawn at once: each draw costs as much as several hundred bytes of it.
-    fn keys(&self) -> ExchangeKeys {
-        let mut drawn = [0; 8 * 32];
+    /// Id and keys of one exchange, drawn at once: each draw costs as much as several hundred bytes
+    /// of it.
+    fn draw(&self) -> ([u8; 16], ExchangeKeys) {
+        let mut drawn = [0; 16 + 8 * 32];
         fill(self.random, &mut drawn);
+        let (id, drawn) = drawn.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         let (keys, _) = drawn.as_chunks::<32>();
         let mut keys = keys.iter().copied();
         let mut next = || keys.next().unwrap_or_default();
-        ExchangeKeys {
+        let keys = ExchangeKeys {
             request_head: next(),
             request_body: next(),
             request_trailers: next(),
@@ -265,7 +277,8 @@ impl Tap {
             response_body: next(),
             response_trailers: next(),
             context: next(),
-        }
+        };
+        (*id, keys)
     }
 }
 

@@ -14,6 +14,9 @@
 //!    that is not valid is ignored, as that specification asks;
 //! 4. nothing: the exchanges of one connection are a run.
 //!
+//! Where the gateway runs for one command, that launch is the run of everything ([`Runs::of`]); what
+//! the app says of a run is then read and taken off as always, and is left to the record of its head.
+//!
 //! ID is 1 to 128 letters, digits, `.`, `_`, `~` or `-`. A name from the app only subdivides what
 //! the connection already scopes: it is recorded together with how it was given.
 
@@ -27,7 +30,7 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub use run::{By, RunName};
+pub use run::{By, Launch, RunName};
 pub use runs::{Held, Runs, Told};
 
 use crate::route::absolute;
