@@ -23,8 +23,8 @@ use tokio::task::JoinSet;
 
 pub use self::error::{ServeError, StartError};
 pub use self::reload::{ReloadError, Reloaded, Reloader};
-use crate::accept::Listener;
 use crate::accept::authority::Authority;
+use crate::accept::{Listener, Minter};
 use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::capture::secrets::Secrets;
 use crate::capture::{Tap, random_id};
@@ -44,6 +44,7 @@ use crate::seal::progress::Progress;
 use crate::seal::recovery::{RecoveryError, last_sealed, recover};
 use crate::seal::rotation;
 use crate::seal::timestamp::Timestamps;
+use crate::seal::vouching::{Voucher, Vouching};
 use crate::seal::witness::{Testimony, Witnesses};
 use crate::seal::{Pace, Parts, Sealed, Sealer, run};
 use crate::serve::observe::{Bounds, Observe, ObserveListener, watch};
@@ -227,10 +228,15 @@ impl Gateway {
             retention: (Arc::clone(&retention), timeline),
             announcer,
         })?;
+        let timestamp = config.timestamp.as_ref().map(|tsa| (tsa, Voucher::new(&tsa.url.host)));
+        let vouching = Vouching {
+            witnesses: witnesses.as_ref().map(|it| it.vouchers().to_vec()).unwrap_or_default(),
+            authority: timestamp.as_ref().map(|(_, voucher)| Arc::clone(voucher)),
+        };
         let observe = Observe::new(
             &settings.table.names(),
             journal.clone(),
-            progress,
+            (progress, vouching),
             vec![("data", data.root().to_owned()), ("lock", lock_directory(&data))],
             Bounds { log_late: observing.log_late, disk_left: observing.disk_left },
             observing.enabled && observe_listener.is_none(),
@@ -244,8 +250,10 @@ impl Gateway {
             launch: launch.map(|launch| launch.id),
             random,
             observe: Arc::new(observe),
+            minter: Minter::new(Arc::clone(&authority)),
             report: told,
         });
+        authority.prepare(journey.settings.load().opened_hosts());
         let reloader = Reloader {
             journey: Arc::clone(&journey),
             keys,
@@ -255,8 +263,8 @@ impl Gateway {
             present: Mutex::new(config.clone()),
         };
         let idle_runs = config.runs.idle;
-        let timestamps = config.timestamp.as_ref();
-        let timestamps = timestamps.map(|tsa| Timestamps::start(tsa, &data)).transpose()?;
+        let timestamps = timestamp.map(|(tsa, voucher)| Timestamps::start(tsa, &data, voucher));
+        let timestamps = timestamps.transpose()?;
         Ok(Self {
             journal,
             sealer,

@@ -23,6 +23,7 @@ pub mod http1;
 pub mod http2;
 pub mod launch;
 pub mod load;
+pub mod metrics;
 pub mod programs;
 pub mod records;
 pub mod suite;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
-use super::accepted::Client;
+use super::accepted::{Client, Door};
 use super::{http1, http2};
 use crate::journey::Journey;
 use crate::wire::buffer::Chunk;
@@ -136,8 +136,9 @@ async fn connection(
     stop: watch::Receiver<bool>,
 ) {
     let _connected = journey.observe.traffic().connect();
-    let client = Arc::new(Client { address, run: journey.new_run() });
-    let run = client.run;
+    tracing::debug!(client.address = %address, "connection accepted");
+    let client = Arc::new(Client::new(address, journey.new_run(), Door::Front));
+    let run = client.run();
     let settings = journey.settings();
     let limit = settings.timeouts.client_head;
     let stream = match &settings.tls {
@@ -145,7 +146,7 @@ async fn connection(
         Some(acceptor) => match timeout(limit, acceptor.accept(socket.clone())).await {
             Ok(Ok(stream)) => Stream::Tls(Box::new(TlsStream::Server(stream)), socket),
             Ok(Err(error)) => {
-                tracing::debug!(client = %address, %error, "TLS handshake failed");
+                tracing::debug!(client.address = %address, %error, "TLS handshake failed");
                 return;
             }
             Err(_) => return,
@@ -163,6 +164,7 @@ async fn connection(
         None => prior_knowledge(stream, client, &journey, stop).await,
     }
     journey.connection_ended(run);
+    tracing::debug!(client.address = %address, "connection ended");
 }
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1 by the first bytes.

@@ -91,7 +91,7 @@ const DECODINGS: usize = 3;
 #[must_use]
 fn is_credential(name: &[u8]) -> bool {
     FIELDS.iter().any(|secret| name.eq_ignore_ascii_case(secret.as_bytes()))
-        || ends_in(&joined(name), ENDINGS)
+        || ends_joined(name, ENDINGS)
 }
 
 /// Which values are secret, and the key of their tags.
@@ -192,6 +192,21 @@ fn joined(name: &[u8]) -> Vec<u8> {
     letters.map(u8::to_ascii_lowercase).collect()
 }
 
+/// Whether `name` with its words joined ends in one of `endings`; it is asked of every field.
+fn ends_joined(name: &[u8], endings: &[&str]) -> bool {
+    let letters = || {
+        let letters = name.iter().rev().filter(|byte| !b"-_.".contains(byte));
+        letters.map(u8::to_ascii_lowercase)
+    };
+    let last = letters().next();
+    endings.iter().any(|ending| {
+        let mut name = letters();
+        // Most names differ in their last letter.
+        ending.as_bytes().last().copied() == last
+            && ending.bytes().rev().all(|letter| name.next() == Some(letter))
+    })
+}
+
 fn ends_in(name: &[u8], endings: &[&str]) -> bool {
     endings.iter().any(|ending| name.ends_with(ending.as_bytes()))
 }
@@ -200,11 +215,13 @@ fn ends_in(name: &[u8], endings: &[&str]) -> bool {
 /// in front of what ends an authority. Browsers take a backslash for a slash.
 fn holds_userinfo(value: &[u8]) -> bool {
     let slash = |byte: &u8| matches!(byte, b'/' | b'\\');
+    let ends = |byte: &u8| slash(byte) || matches!(byte, b'?' | b'#' | b'@');
+    // Each look for an end stops at the next slash at the latest, so no byte is looked at often.
     value.windows(2).enumerate().any(|(at, pair)| {
-        let authority = value.get(at + 2..).unwrap_or_default();
-        let end =
-            authority.iter().position(|byte| slash(byte) || matches!(byte, b'?' | b'#' | b'@'));
-        pair.iter().all(slash) && end.is_some_and(|end| authority.get(end) == Some(&b'@'))
+        pair.iter().all(slash) && {
+            let authority = value.get(at + 2..).unwrap_or_default();
+            authority.iter().find(|byte| ends(byte)) == Some(&b'@')
+        }
     })
 }
 

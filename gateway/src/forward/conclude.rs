@@ -24,7 +24,10 @@ impl Exchange<'_> {
     ) -> Forwarded {
         let mut request = endings.request.take();
         if request.is_none()
-            && let Some(Response::ClientGone(SendError::Reset(_))) = &endings.response
+            && let Some(
+                Response::ClientGone(SendError::Reset(_))
+                | Response::Sent(Ending::Unsent(SendError::Reset(_))),
+            ) = &endings.response
         {
             // A stream that `h2` ended for a fault of the client's looks to the answer as if the
             // client had reset it; the body knows better.
@@ -149,7 +152,7 @@ impl Exchange<'_> {
             (whole, outgoing.facts, outgoing.sink, upstream)
         {
             let idle = super::pool::Idle { reader, writer: sink.into_writer(), facts };
-            forwarder.pool.put(&route.upstream.name, idle, &carry);
+            forwarder.pool.put(&route.upstream.key, idle, &carry);
         }
         summary.recorded = recorder.closed(outcome, error).is_ok();
         Forwarded { rest, summary }
@@ -264,6 +267,7 @@ impl Exchange<'_> {
             body: self.body,
             response: self.response,
             sink: outgoing.sink,
+            held: outgoing.incoming,
             switched,
             summary,
         }

@@ -1,6 +1,15 @@
 //! One direction of an exchange: every byte captured, then sent, the end only when it is on disk.
+//!
+//! First bytes and pieces are never held back. A message that is whole in hand before anything of it
+//! has left is no exception to that but has nothing else than its end: it leaves in one piece, once
+//! it is on disk.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::hold::Hold;
 use crate::capture::journal::{Down, Position};
@@ -78,13 +87,14 @@ pub(super) async fn relay(mut course: Course<'_>, source: &mut Source, sink: &mu
 
 async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> Result<(), Ending> {
     let (recorder, direction) = (course.recorder, course.direction);
+    let mut silence = None;
     loop {
-        if !source.has_more() {
+        if !source.is_at_hand().await {
             opened(course).await?;
             sink.flush().await.map_err(Ending::from)?;
         }
         recorder.room().await;
-        match next(course, source, sink).await? {
+        match next(course.patience, &mut silence, source, sink).await? {
             Event::Data { payload, last } => {
                 let read = course.hold.as_mut().map(|hold| hold.read(&payload));
                 if read.is_some_and(|read| read.ends_message) {
@@ -109,14 +119,20 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
                     let position = recorder
                         .ended(direction, End::Complete, true, None)
                         .map_err(Ending::Down)?;
-                    if course.first.take().is_some() {
-                        // All of it arrived before its number was on disk: one wait, one write.
+                    // All of it is here and nothing is out: nobody can use a part of it while the
+                    // rest waits, so one wait, one write. Where nothing waits there is one anyway.
+                    if course.first.take().is_some() || !sink.has_begun() || !recorder.is_strict() {
                         recorder.durable(position).await.map_err(Ending::Down)?;
-                        return sink.last(tapped).await.map_err(Ending::from);
+                        return sink.last(tapped, None).await.map_err(Ending::from);
                     }
                     sink.data(tapped).await.map_err(Ending::from)?;
                     recorder.durable(position).await.map_err(Ending::Down)?;
                     return sink.finish(None).await.map_err(Ending::from);
+                } else if let Some(trailers) = trailers_of_whole(source, sink) {
+                    let (position, trailers) = end(course, sink, Some(trailers))?;
+                    course.first = None;
+                    recorder.durable(position).await.map_err(Ending::Down)?;
+                    return sink.last(tapped, trailers.as_ref()).await.map_err(Ending::from);
                 } else {
                     opened(course).await?;
                     sink.data(tapped).await.map_err(Ending::from)?;
@@ -129,6 +145,11 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
             }
         }
     }
+}
+
+/// The trailers, where they are in hand behind the data and nothing has left.
+fn trailers_of_whole(source: &mut Source, sink: &Sink) -> Option<Fields> {
+    if sink.has_begun() { None } else { source.trailers_at_hand() }
 }
 
 /// Waits, once, for what must be on disk before the first byte leaves.
@@ -160,7 +181,14 @@ fn end(
     Ok((position.map_err(Ending::Down)?, Some(sent)))
 }
 
-async fn next(course: &Course<'_>, source: &mut Source, sink: &mut Sink) -> Result<Event, Ending> {
+/// The next event, within `patience`. The timer is made when something is waited for, and then set
+/// again each time: a timer of its own for each piece of a stream costs more than the piece's record.
+async fn next(
+    patience: Option<Duration>,
+    silence: &mut Option<Pin<Box<Sleep>>>,
+    source: &mut Source,
+    sink: &mut Sink,
+) -> Result<Event, Ending> {
     let event = async {
         if matches!(sink, Sink::Http1(_)) {
             return source.next().await.map_err(Ending::Cut);
@@ -170,8 +198,18 @@ async fn next(course: &Course<'_>, source: &mut Source, sink: &mut Sink) -> Resu
             reason = sink.refused() => Err(Ending::Unsent(SendError::Reset(reason))),
         }
     };
-    match course.patience {
-        None => event.await,
-        Some(limit) => tokio::time::timeout(limit, event).await.unwrap_or(Err(Ending::Stalled)),
-    }
+    let Some(limit) = patience else { return event.await };
+    let mut event = pin!(event);
+    let mut waits = false;
+    poll_fn(|context| {
+        if let Poll::Ready(event) = event.as_mut().poll(context) {
+            return Poll::Ready(event);
+        }
+        let timer = silence.get_or_insert_with(|| Box::pin(sleep(limit)));
+        if !std::mem::replace(&mut waits, true) {
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+        timer.as_mut().poll(context).map(|()| Err(Ending::Stalled))
+    })
+    .await
 }

@@ -89,10 +89,19 @@ impl Reloader {
         let changed = differences(&present, &config, CHANGEABLE);
         self.journey.observe.traffic().add(&settings.table.names());
         self.journey.tap.set_secrets(secrets);
+        self.authority.prepare(settings.opened_hosts());
         self.journey.settings.store(Arc::new(settings));
         self.retention.store(Arc::new(retention_policy(&config)));
         *present = config;
         Ok(Reloaded { changed, authority })
+    }
+
+    /// Takes a rotation of the authority that nobody reloaded for a day; `true` if there was one.
+    ///
+    /// # Errors
+    /// [`AuthorityError`]; the present one goes on.
+    pub fn catch_up(&self) -> Result<bool, AuthorityError> {
+        self.authority.catch_up(&self.present().ca)
     }
 
     /// The configuration that counts.
@@ -130,6 +139,7 @@ const CHANGEABLE: &[Part] = &[
     ("[timeouts]", |a, b| a.timeouts == b.timeouts),
     ("[limits]", |a, b| a.limits == b.limits),
     ("[secrets]", |a, b| a.secrets == b.secrets),
+    ("[proxy]", |a, b| a.proxy == b.proxy),
     ("[forwarded]", |a, b| a.forwarded == b.forwarded),
     ("[retention]", |a, b| a.retention == b.retention),
 ];

@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::MessageForm;
 use crate::data::DataDir;
-use crate::serve::run::filter;
+use crate::serve::messages;
 
 /// The file's name in the data directory.
 pub(super) const FILE: &str = "messages.log";
@@ -20,13 +20,7 @@ pub(super) const FILE: &str = "messages.log";
 /// Sends messages there from now on.
 pub(super) fn to_file(data: &DataDir, form: MessageForm) {
     let lazily = Lazily { path: data.root().join(FILE), file: Mutex::default() };
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter()).with_ansi(false).with_writer(lazily);
-    // A second call, from a test in this process, keeps the first one's.
-    let _ = match form {
-        MessageForm::Text => subscriber.try_init(),
-        MessageForm::Json => subscriber.json().flatten_event(true).try_init(),
-    };
+    messages::to(form, false, lazily);
 }
 
 struct Lazily {

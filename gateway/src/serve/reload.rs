@@ -20,6 +20,9 @@ use crate::command::serve::Source;
 use crate::config::Config;
 use crate::gateway::{Reloaded, Reloader};
 
+/// Between two looks for a rotation that was forgotten.
+const HOUR: Duration = Duration::from_secs(3_600);
+
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -37,8 +40,13 @@ pub(super) async fn follow(source: Source, reloader: Reloader, mut hangups: Sign
     let mut files = Files::of(&source, &reloader.present());
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut hours = interval(HOUR);
     loop {
         let why = tokio::select! {
+            _ = hours.tick() => {
+                catch_up(&reloader).await;
+                continue;
+            }
             hangup = hangups.recv() => match hangup {
                 Some(()) => "SIGHUP",
                 None => return,
@@ -62,6 +70,15 @@ pub(super) async fn follow(source: Source, reloader: Reloader, mut hangups: Sign
         }
         // What a new one names is looked at from now on; of a refused one nothing is known.
         files = files.again(Files::of(&source, &reloader.present()));
+    }
+}
+
+async fn catch_up(reloader: &Arc<Reloader>) {
+    let reloader = Arc::clone(reloader);
+    match tokio::task::spawn_blocking(move || reloader.catch_up()).await {
+        Ok(Ok(true)) => tracing::info!("the authority that was rotated a day ago is in use now"),
+        Ok(Err(error)) => tracing::error!(%error, "the authority cannot be looked at"),
+        Ok(Ok(false)) | Err(_) => {}
     }
 }
 

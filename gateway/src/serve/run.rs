@@ -6,13 +6,11 @@ use std::sync::{Arc, OnceLock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
 
 use super::live::{Finished, Lines, Live, Welcome};
-use super::reload;
+use super::{messages, reload};
 use crate::command::serve::Start;
 use crate::command::{Exit, Failure, Outcome};
-use crate::config::MessageForm;
 use crate::forward::Summary;
 use crate::gateway::{Gateway, ServeError, StartError};
 
@@ -22,39 +20,14 @@ use crate::gateway::{Gateway, ServeError, StartError};
 ///
 /// What kept it from starting, or from writing its last records.
 pub fn run(start: Start) -> Outcome {
-    messages(start.config.observe.messages);
+    let terminal = std::io::stderr().is_terminal();
+    messages::to(start.config.observe.messages, terminal, std::io::stderr);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::of(&error))?;
     runtime.block_on(serve(start))
-}
-
-/// Messages for the operator on standard error: those that `SEALTAP_LOG`, else `RUST_LOG`, asks for.
-fn messages(form: MessageForm) {
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter()).with_writer(std::io::stderr);
-    // A second call, from a test in this process, keeps the first one's.
-    let _ = match form {
-        MessageForm::Text => {
-            let styled = std::io::stderr().is_terminal();
-            subscriber.with_ansi(styled).try_init()
-        }
-        MessageForm::Json => subscriber.json().flatten_event(true).try_init(),
-    };
-}
-
-/// Which messages `SEALTAP_LOG`, else `RUST_LOG`, asks for.
-pub(crate) fn filter() -> EnvFilter {
-    let filter = ["SEALTAP_LOG", "RUST_LOG"].into_iter().find_map(|name| {
-        // A filter that cannot be read hides nothing.
-        std::env::var(name)
-            .ok()
-            .filter(|text| !text.is_empty())
-            .map(|text| EnvFilter::try_new(&text).unwrap_or_else(|_| EnvFilter::new("info")))
-    });
-    filter.unwrap_or_else(|| EnvFilter::new("info"))
 }
 
 async fn serve(start: Start) -> Outcome {
@@ -152,6 +125,8 @@ fn finished(summary: Summary) -> Finished {
         duration_ns: summary.duration_us.saturating_mul(1_000),
         ttfb_ns: summary.ttfb_us.map(|us| us.saturating_mul(1_000)),
         leaf: None,
+        ingress: summary.ingress.as_str(),
+        tunnel: summary.tunnel,
     }
 }
 

@@ -66,6 +66,15 @@ pub(super) fn rotate(
     put(disk, directory, settings, now)
 }
 
+/// The certificate in place, if there is one; its key is not looked at.
+pub(super) fn peek(
+    disk: &dyn Disk,
+    directory: &Path,
+) -> Result<Option<Certificate>, AuthorityError> {
+    let path = path(directory);
+    read(disk, &path)?.map(|pem| Certificate::read(pem, &path)).transpose()
+}
+
 /// The certificate before the last rotation, if there is one.
 pub(super) fn previous(
     disk: &dyn Disk,

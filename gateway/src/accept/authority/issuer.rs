@@ -107,6 +107,14 @@ impl Issuing {
         Ok(key)
     }
 
+    /// Whether there is a leaf for `name`.
+    #[cfg(test)]
+    pub(super) fn holds(&self, name: &LeafName) -> bool {
+        let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = leaves.get(name).map(Arc::clone);
+        slot.is_some_and(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).is_some())
+    }
+
     pub(super) fn mint(
         &self,
         name: &LeafName,

@@ -89,6 +89,20 @@ impl Authority {
         Ok(true)
     }
 
+    /// Takes an authority that was put in place a day ago or longer and that nobody had reloaded;
+    /// `true` if there was one. From then on no client needs the certificate before it.
+    ///
+    /// # Errors
+    /// [`AuthorityError`]; the present one goes on.
+    pub fn catch_up(&self, settings: &Ca) -> Result<bool, AuthorityError> {
+        let waiting = files::peek(&RealDisk, &self.directory)?.filter(|waiting| {
+            let age = certificate::seconds(SystemTime::now()).saturating_sub(waiting.from);
+            waiting.fingerprint != self.present.load().certificate().fingerprint
+                && Duration::from_secs(age.unsigned_abs()) > WAITED_FOR_RELOAD
+        });
+        if waiting.is_some() { self.reload(settings) } else { Ok(false) }
+    }
+
     /// The certificate that clients must trust.
     #[must_use]
     pub fn certificate(&self) -> Certificate {
@@ -110,6 +124,10 @@ impl Authority {
         Ok(previous.filter(|previous| previous.fingerprint != present.fingerprint))
     }
 }
+
+/// How long a rotation waits for the gateway to be reloaded, so that the new certificate can be handed
+/// on first.
+const WAITED_FOR_RELOAD: Duration = Duration::from_secs(24 * 3_600);
 
 /// How long the certificate before a rotation is handed out: a running gateway takes the new
 /// authority within a leaf's lifetime, and what it showed until then dies within another.

@@ -149,11 +149,15 @@ impl Storing {
             if tries == 0 {
                 tracing::error!(%error, "cannot note what retention stated; trying again");
             }
+            self.progress.store_fails();
             tries = tries.saturating_add(1);
             if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
                 return;
             }
             std::thread::sleep(RETRY);
+        }
+        if tries > 0 {
+            self.progress.store_works();
         }
         if !stated.is_empty() {
             self.keeper.stated();
@@ -172,7 +176,11 @@ impl Storing {
             if !error.is_passing() || stopping {
                 return;
             }
+            self.progress.store_fails();
             std::thread::sleep(RETRY);
+        }
+        if tries > 0 {
+            self.progress.store_works();
         }
     }
 

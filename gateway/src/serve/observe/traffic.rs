@@ -27,7 +27,7 @@ pub(super) const OUTCOMES: [Outcome; 5] = [
 ];
 
 /// Every error, in the order of its counters.
-pub(super) const ERRORS: [ErrorCode; 10] = [
+pub(super) const ERRORS: [ErrorCode; 13] = [
     ErrorCode::UnknownUpstream,
     ErrorCode::MalformedRequest,
     ErrorCode::HeadTooLarge,
@@ -38,6 +38,9 @@ pub(super) const ERRORS: [ErrorCode; 10] = [
     ErrorCode::UpstreamClosed,
     ErrorCode::JournalFailed,
     ErrorCode::ShuttingDown,
+    ErrorCode::ProxyCredentials,
+    ErrorCode::DestinationRefused,
+    ErrorCode::ClientTls,
 ];
 
 /// What is counted for one upstream.
@@ -114,11 +117,13 @@ impl Traffic {
     }
 
     /// Every row under its label.
-    #[must_use]
-    pub fn rows(&self) -> Vec<(String, Arc<Row>)> {
+    pub fn rows(&self) -> impl Iterator<Item = (String, Arc<Row>)> {
         let rows = self.rows.load();
         let named = rows.iter().map(|(name, row)| (name.clone(), Arc::clone(row)));
-        named.chain([(NO_UPSTREAM.to_owned(), Arc::clone(&self.unrouted))]).collect()
+        named
+            .chain([(NO_UPSTREAM.to_owned(), Arc::clone(&self.unrouted))])
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     /// An exchange begins; it is under way until what comes back is dropped.

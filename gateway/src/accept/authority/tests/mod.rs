@@ -176,6 +176,36 @@ fn a_running_authority_takes_a_rotation_when_it_is_reloaded() {
 }
 
 #[test]
+fn a_rotation_that_nobody_reloads_is_taken_after_a_day() {
+    let directory = directory();
+    let settings = Ca::default();
+    let authority = Arc::new(Authority::open(directory.path(), &settings).unwrap());
+    assert!(!authority.catch_up(&settings).unwrap());
+    rotate(directory.path(), &settings).unwrap();
+    assert!(!authority.catch_up(&settings).unwrap(), "its certificate is being handed on");
+    let then = SystemTime::now() - 25 * HOUR;
+    files::rotate(&RealDisk, directory.path(), &settings, then).unwrap();
+    assert!(authority.catch_up(&settings).unwrap());
+    assert!(authority.previous().unwrap().is_some());
+    let then = SystemTime::now() - 50 * HOUR;
+    files::rotate(&RealDisk, directory.path(), &settings, then).unwrap();
+    assert!(authority.reload(&settings).unwrap());
+    assert!(authority.previous().unwrap().is_none(), "no leaf under it can live any more");
+}
+
+#[test]
+fn what_is_prepared_is_there_when_it_is_asked_for() {
+    let directory = directory();
+    let authority = Arc::new(Authority::open(directory.path(), &constrained()).unwrap());
+    authority.prepare(vec![dns("other.example"), dns("api.example.com")]);
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !authority.present.load().holds(&dns("api.example.com")) {
+        assert!(std::time::Instant::now() < deadline, "it was not minted");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn nothing_of_a_key_is_shown() {
     let directory = directory();
     let authority = Authority::open(directory.path(), &Ca::default()).unwrap();
