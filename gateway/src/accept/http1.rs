@@ -35,8 +35,8 @@ pub(super) async fn serve(
 ) {
     let (mut reader, mut writer) = stream.split();
     let mut carry = carry;
-    let told = stop.clone();
     // One timer and one place among those who are told to stop, for all requests.
+    let told = stop.clone();
     let mut stopped = pin!(stop.wait_for(|stop| *stop));
     let mut idle = pin!(sleep(journey.settings.load().timeouts.client_idle));
     loop {
@@ -74,7 +74,7 @@ pub(super) async fn serve(
                 let accepted = accept(request, reader, writer, carry, &client, journey);
                 if door::is_asked_for(&accepted, journey) {
                     // In a box: what is in the tunnel is served by this very function.
-                    let tunnel = door::connect(accepted, over_tls, journey, stop.clone());
+                    let tunnel = door::connect(accepted, over_tls, journey, told.clone());
                     match Box::pin(tunnel).await {
                         Some(rest) => rest,
                         None => return,

@@ -190,7 +190,8 @@ impl Tap {
     ) -> Result<Recorder, Down> {
         let way = (Some(upstream), Ingress::Connect);
         let authority = Bytes::copy_from_slice(upstream.authority.as_bytes());
-        let recorder = self.write((started_us, client.label(), run), Some(identity), way, authority)?;
+        let recorder =
+            self.write((started_us, client.label(), run), Some(identity), way, authority)?;
         recorder.requested(head, head)?;
         Ok(recorder)
     }
