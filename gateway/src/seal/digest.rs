@@ -14,6 +14,7 @@ use sealtap_common::leaf::{
 };
 use sealtap_common::unit::RunNamedBy;
 
+use super::deferred::Records;
 use super::pins::Held;
 use super::run::UnderWay;
 use super::sealed::{SealedBody, SealedUnit};
@@ -91,12 +92,15 @@ pub struct Digested {
     pub units: Vec<(SealedUnit, Unit)>,
     /// The bodies' places and segments.
     pub bodies: Vec<SealedBody>,
+    /// Where all of its records are.
+    pub(super) records: Records,
 }
 
 /// The exchanges of one boot while they are under way.
 #[derive(Debug, Default)]
 pub struct Digest {
-    open: BTreeMap<u64, Exchange>,
+    /// Boxed: the map moves what it holds whenever something comes or goes.
+    open: BTreeMap<u64, Box<Exchange>>,
     /// The highest number given.
     highest: u64,
     /// What began, and in which file, since [`Digest::begun`] was last asked.
@@ -191,14 +195,17 @@ impl Digest {
                 if let Ok(opened) = postcard::from_bytes::<Opened<'_>>(record.payload) {
                     self.runs.begun(opened.run);
                     self.begun.push((Held::Exchange((boot, number)), record.at.file));
-                    let mut exchange = Exchange::new(boot, number, record.at.file, &opened);
+                    let mut exchange =
+                        Box::new(Exchange::new(boot, number, record.at.file, &opened));
                     exchange.bytes = u64::from(record.at.length);
+                    exchange.records.push(record.kind, record.at);
                     self.bytes = self.bytes.saturating_add(exchange.bytes);
                     self.open.insert(number, exchange);
                 }
             }
             kind::CLOSED => {
-                if let Some(exchange) = self.open.remove(&number) {
+                if let Some(mut exchange) = self.open.remove(&number) {
+                    exchange.records.push(record.kind, record.at);
                     self.bytes = self.bytes.saturating_sub(exchange.bytes);
                     let closed = postcard::from_bytes::<Closed<'_>>(record.payload).ok();
                     let run = exchange.run();
