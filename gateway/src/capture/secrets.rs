@@ -200,11 +200,13 @@ fn ends_in(name: &[u8], endings: &[&str]) -> bool {
 /// in front of what ends an authority. Browsers take a backslash for a slash.
 fn holds_userinfo(value: &[u8]) -> bool {
     let slash = |byte: &u8| matches!(byte, b'/' | b'\\');
+    let ends = |byte: &u8| slash(byte) || matches!(byte, b'?' | b'#' | b'@');
+    // Each look for an end stops at the next slash at the latest, so no byte is looked at often.
     value.windows(2).enumerate().any(|(at, pair)| {
-        let authority = value.get(at + 2..).unwrap_or_default();
-        let end =
-            authority.iter().position(|byte| slash(byte) || matches!(byte, b'?' | b'#' | b'@'));
-        pair.iter().all(slash) && end.is_some_and(|end| authority.get(end) == Some(&b'@'))
+        pair.iter().all(slash) && {
+            let authority = value.get(at + 2..).unwrap_or_default();
+            authority.iter().find(|byte| ends(byte)) == Some(&b'@')
+        }
     })
 }
 

@@ -143,12 +143,10 @@ impl Storing {
         }
         self.put_records(&recovered.records);
         self.store_all(recovered.exchanges.into_iter().map(ToStore::Whole), |_| {});
+        // Also of boots in which nothing came: their files would pile up otherwise.
+        self.give_back();
         loop {
-            let published = match self.keeper.wait() {
-                Some(wait) => sealed.recv_timeout(wait),
-                None => sealed.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match published {
+            match sealed.recv_timeout(self.keeper.wait()) {
                 // Statements and records first: the watermark, which exchanges move, then never
                 // stands behind what is not in the store.
                 Ok(Published { stated, exchanges, records }) => {
@@ -157,7 +155,8 @@ impl Storing {
                     let backlog = Arc::clone(&self.backlog);
                     self.store_all(exchanges.into_iter(), |weight| backlog.remove(weight));
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) if self.keeper.is_on() => {}
+                Err(RecvTimeoutError::Timeout) => continue,
                 // What is stated and not destroyed yet is so after the next start.
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -178,11 +177,15 @@ impl Storing {
             if tries == 0 {
                 tracing::error!(%error, "cannot note what retention stated; trying again");
             }
+            self.progress.store_fails();
             tries = tries.saturating_add(1);
             if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
                 return;
             }
             std::thread::sleep(RETRY);
+        }
+        if tries > 0 {
+            self.progress.store_works();
         }
         if !stated.is_empty() {
             self.keeper.stated();
@@ -201,7 +204,11 @@ impl Storing {
             if !error.is_passing() || stopping {
                 return;
             }
+            self.progress.store_fails();
             std::thread::sleep(RETRY);
+        }
+        if tries > 0 {
+            self.progress.store_works();
         }
     }
 
