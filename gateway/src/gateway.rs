@@ -196,7 +196,7 @@ impl Gateway {
             range
                 .zip(leaves)
                 .zip(exchanges)
-                .filter_map(|((index, leaf), exchange)| Some(exchange?.into_sealed(index, leaf))),
+                .filter_map(|((index, leaf), exchange)| Some(exchange?.0.into_sealed(index, leaf))),
         );
 
         let report = Report {
