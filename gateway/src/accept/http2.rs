@@ -56,7 +56,7 @@ pub(super) async fn serve(
     let mut connection = match timeout(settings.timeouts.client_head, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            tracing::debug!(client.address = %client.address, %error, "HTTP/2 handshake failed");
+            tracing::debug!(client.address = %client.address(), %error, "HTTP/2 handshake failed");
             return;
         }
         Err(_) => return,
@@ -92,7 +92,7 @@ pub(super) async fn serve(
                 continue;
             }
             () = pulse.lost(), if !exchanges.is_empty() => {
-                tracing::debug!(client.address = %client.address, "HTTP/2 client answers no ping");
+                tracing::debug!(client.address = %client.address(), "HTTP/2 client answers no ping");
                 break;
             }
         };
@@ -114,7 +114,7 @@ pub(super) async fn serve(
             Next::Refused(refusal) => journey.refused_unseen(&client, refusal == Refusal::TooLarge),
             Next::Over(error) => {
                 if let Some(error) = error {
-                    tracing::debug!(client.address = %client.address, %error, "HTTP/2 connection failed");
+                    tracing::debug!(client.address = %client.address(), %error, "HTTP/2 connection failed");
                     // A head that broke the whole connection was a request too.
                     if error.is_library() {
                         (0..watching.abandoned())

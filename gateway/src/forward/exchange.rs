@@ -282,7 +282,7 @@ impl Exchange<'_> {
                         deadline = limit.map(|limit| Instant::now() + limit);
                     }
                 }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                () = at(deadline), if deadline.is_some() => {
                     if endings.response.is_some() {
                         // The answer is out; the rest of the request may come as long as it comes.
                         let now = recorder.captured(Direction::Request);
@@ -316,6 +316,14 @@ impl Exchange<'_> {
             && self.length == BodyLength::None
             && safe
             && !self.upgrade
+    }
+}
+
+/// Resolves at `deadline`, for which a timer is made only when it is waited for.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 
