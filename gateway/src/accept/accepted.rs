@@ -14,11 +14,23 @@ use crate::wire::stream::Writer;
 /// A client's connection, shared by the requests that come over it.
 #[derive(Debug)]
 pub struct Client {
-    pub(super) address: SocketAddr,
-    pub(super) run: [u8; 16],
+    address: SocketAddr,
+    /// The address as records have it.
+    label: String,
+    run: [u8; 16],
 }
 
 impl Client {
+    pub(super) fn new(address: SocketAddr, run: [u8; 16]) -> Self {
+        Self { address, label: address.to_string(), run }
+    }
+
+    /// The client's address as text.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// The client's address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

@@ -27,7 +27,7 @@ pub use self::recorder::{Recorder, Tapped};
 use self::secrets::Secrets;
 use crate::accept::Accepted;
 use crate::clock::Timeline;
-use crate::identify::{By, Identified, Identity, Launch, RunName};
+use crate::identify::{By, Identified, Identity, Launch};
 use crate::route::{Route, Routed, Upstream};
 use crate::wire::message::RequestHead;
 
@@ -69,8 +69,8 @@ pub struct Tap {
     heads: ArcSwap<Heads>,
     random: &'static dyn SecureRandom,
     strict: bool,
-    /// The run of what no stage could identify.
-    unnamed: RunName,
+    /// The one run of everything, where the gateway runs for one command.
+    launch: Option<Launch>,
 }
 
 impl Tap {
@@ -89,7 +89,7 @@ impl Tap {
             heads: ArcSwap::from_pointee(Heads::new(secrets)),
             random,
             strict,
-            unnamed: RunName { by: By::Connection, name: None },
+            launch: None,
         }
     }
 
@@ -100,11 +100,8 @@ impl Tap {
 
     /// The same tap, where everything belongs to the run of a launch.
     #[must_use]
-    pub fn for_launch(self, launch: Option<&Launch>) -> Self {
-        match launch {
-            Some(launch) => Self { unnamed: launch.run(), ..self },
-            None => self,
-        }
+    pub fn for_launch(self, launch: Option<Launch>) -> Self {
+        Self { launch, ..self }
     }
 
     /// The timeline of this boot.
@@ -194,13 +191,19 @@ impl Tap {
         run: [u8; 16],
         upstream: Option<&Upstream>,
     ) -> Result<Recorder, Down> {
-        let client = request.client().address().to_string();
         let authority = match upstream {
             Some(upstream) => Bytes::copy_from_slice(upstream.authority.as_bytes()),
             // Nobody but the gateway itself, by the name it was called.
             None => authority(request.head()),
         };
-        self.write(request.started_us(), &client, run, identity, upstream, authority)
+        self.write(
+            request.started_us(),
+            request.client().label(),
+            run,
+            identity,
+            upstream,
+            authority,
+        )
     }
 
     fn write(
@@ -213,23 +216,24 @@ impl Tap {
         authority: Bytes,
     ) -> Result<Recorder, Down> {
         let url = upstream.map(Upstream::url);
-        let id = random_id(self.random);
-        let named = identity.map_or(&self.unnamed, |identity| &identity.run);
+        let (id, keys) = self.draw();
+        let launched = self.launch.as_ref().map(Launch::run);
+        let named = launched.as_ref().or(identity.map(|identity| &identity.run));
         let opened = Opened {
             id,
             started_us,
-            keys: self.keys(),
+            keys,
             run,
-            run_by: named.by.as_str().into(),
-            run_name: named.name.as_deref().map(Into::into),
+            run_by: named.map_or(By::Connection, |named| named.by).as_str().into(),
+            run_name: named.and_then(|named| named.name.as_deref()).map(Into::into),
             client: client.into(),
             upstream_name: upstream.map(|upstream| upstream.name.as_str().into()),
             upstream_url: url.as_deref().map(Into::into),
             strict: self.strict,
         };
-        let bytes = postcard::to_stdvec(&opened).unwrap_or_default();
+        let bytes = postcard::to_extend(&opened, Vec::with_capacity(512)).unwrap_or_default();
         let (ticket, _) = self.journal.begin(kind::OPENED, &[&bytes])?;
-        let label = named.name.clone();
+        let label = named.and_then(|named| named.name.clone());
         Ok(Recorder::new(
             id,
             label.unwrap_or_else(|| Id(run).to_string()),
@@ -241,14 +245,16 @@ impl Tap {
         ))
     }
 
-    /// Keys of one exchange, drawn at once: each draw costs as much as several hundred bytes of it.
-    fn keys(&self) -> ExchangeKeys {
-        let mut drawn = [0; 8 * 32];
+    /// Id and keys of one exchange, drawn at once: each draw costs as much as several hundred bytes
+    /// of it.
+    fn draw(&self) -> ([u8; 16], ExchangeKeys) {
+        let mut drawn = [0; 16 + 8 * 32];
         fill(self.random, &mut drawn);
+        let (id, drawn) = drawn.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         let (keys, _) = drawn.as_chunks::<32>();
         let mut keys = keys.iter().copied();
         let mut next = || keys.next().unwrap_or_default();
-        ExchangeKeys {
+        let keys = ExchangeKeys {
             request_head: next(),
             request_body: next(),
             request_trailers: next(),
@@ -257,7 +263,8 @@ impl Tap {
             response_body: next(),
             response_trailers: next(),
             context: next(),
-        }
+        };
+        (*id, keys)
     }
 }
 

@@ -217,8 +217,31 @@ impl Recorder {
         sent: &ResponseHead,
         by_gateway: Option<(Outcome, ErrorCode)>,
     ) -> Result<Position, Down> {
+        self.answer(received, sent, by_gateway, false)
+    }
+
+    /// Records the head of an answer behind which another protocol is spoken.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn switched(
+        &self,
+        received: &ResponseHead,
+        sent: &ResponseHead,
+        websocket: bool,
+    ) -> Result<Position, Down> {
+        self.answer(received, sent, None, websocket)
+    }
+
+    fn answer(
+        &self,
+        received: &ResponseHead,
+        sent: &ResponseHead,
+        by_gateway: Option<(Outcome, ErrorCode)>,
+        websocket: bool,
+    ) -> Result<Position, Down> {
         let head = self.heads.response(received, sent, &self.authority);
-        let websocket = received.status == 101 && received.fields.lists("upgrade", "websocket");
         let record = Answered {
             at_us: self.timeline.now_us(),
             by_gateway: by_gateway

@@ -21,6 +21,10 @@ use super::message::{Fields, ResponseHead};
 use super::sink::SendError;
 use super::source::{Cut, Event};
 
+/// The pseudo-header by which extended CONNECT (RFC 8441) names what to change to. It stands in front
+/// of a head's fields: no field can have its name.
+pub const PROTOCOL: &str = ":protocol";
+
 /// How long a cut stream keeps its frames before it is reset. All of them have their window, so
 /// they leave as soon as the socket takes them.
 const DELIVERY: Duration = Duration::from_millis(50);
