@@ -1,4 +1,5 @@
 use clap::CommandFactory;
+use serde_json::Value;
 
 use super::*;
 use crate::config::Config;
