@@ -158,23 +158,18 @@ def leaves():
 
 def witness():
     """A cosignature on the note's checkpoint, and a key change of its log."""
-    name, seed, time = "witness.example/w", bytes(range(1, 33)), 1679315147
-    public, text = ed25519.public_key(seed), note()["text"]
-    key = bytes([4]) + public
-    identity = form.sha256(name.encode() + b"\n" + key)[:4]
+    name, seed, time = sample_log.WITNESS_NAME, sample_log.WITNESS_SEED, 1679315147
+    text, vkey = note()["text"], sample_log.witness_key(name, seed)[1]
     message = f"cosignature/v1\ntime {time}\n{text}"
-    signature = time.to_bytes(8, "big") + ed25519.sign(seed, message.encode())
-    vkey = f"{name}+{identity.hex()}+{form.b64(key)}"
     old, new, size = sample_log.SEED, bytes(range(2, 34)), 42
-    vkeys = [form.vkey(sample_log.ORIGIN, ed25519.public_key(which)) for which in (old, new)]
-    change = f"sealtap/v1/key-change\nlog\n{vkeys[0]}\n{vkeys[1]}\n{size}\n"
+    change = sample_log.key_change_message("log", old, new, size)
     leaf = form.leaf("key-change", new=form.b64(ed25519.public_key(new)),
                      new_signature=form.b64(ed25519.sign(new, change.encode())),
                      old=form.b64(ed25519.public_key(old)),
                      old_signature=form.b64(ed25519.sign(old, change.encode())),
                      role="log", sealed=sample_log.START, size=size)
     return {"seed": seed.hex(), "vkey": vkey, "time": time, "text": text, "message": message,
-            "line": f"\u2014 {name} {form.b64(identity + signature)}",
+            "line": sample_log.cosignature_line(text, name, seed, time).removesuffix("\n"),
             "policy": f"witness w {vkey}\nquorum w\n",
             "key_change": {"origin": sample_log.ORIGIN, "message": change, "leaf": leaf.decode(),
                            "leaf_hash": form.leaf_hash(leaf).hex()}}
@@ -197,6 +192,7 @@ def outputs():
              "record.json": record()}
     files = {name: (json.dumps(value, indent=1) + "\n").encode() for name, value in texts.items()}
     files["bundle.tar"] = sample_log.sample_bundle()[3]
+    files["witnessed.tar"] = sample_log.witnessed_bundle()
     files.update({f"log/{path}": data for path, data in sample_log.files().items()})
     return files
 

@@ -9,24 +9,26 @@
 //! Each stage takes what only the stage before it can make. What was captured reaches `seal` and
 //! `store` through the journal, behind the traffic's back.
 
+mod settings;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rustls::crypto::SecureRandom;
 use sealtap_common::leaf::ClosedReason;
 
+pub use self::settings::{Settings, SettingsError};
 use crate::accept::{Accepted, Client, Reply};
 use crate::capture::journal::Down;
 use crate::capture::{ErrorCode, Refused, Tap, random_id};
-use crate::config::{Limits, Timeouts};
 use crate::forward::answer::Answer;
 use crate::forward::{
-    Forwarded, Forwarder, Rest, Summary, forward, own, refuse, refuse_malformed, refuse_unseen,
-    turn_away,
+    Forwarded, Rest, Summary, forward, own, refuse, refuse_malformed, refuse_unseen, turn_away,
 };
 use crate::identify::{self, Held, Runs, Told};
-use crate::route::{RouteError, Table};
+use crate::route::RouteError;
 use crate::serve::observe::{Observe, Row};
 use crate::wire::source::Source;
 
@@ -35,20 +37,14 @@ const SWEEP: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// What every exchange passes through.
 pub struct Journey {
-    /// Names become upstreams.
-    pub table: Table,
+    /// What a reload can change; taken once by each exchange.
+    pub settings: ArcSwap<Settings>,
     /// Requests become records.
     pub tap: Tap,
-    /// Records go on their way.
-    pub forwarder: Forwarder,
     /// Names of runs become ids.
     pub runs: Runs,
     /// Where random ids come from.
     pub random: &'static dyn SecureRandom,
-    /// How long to wait for what.
-    pub timeouts: Timeouts,
-    /// How much clients may hold at once.
-    pub limits: Limits,
     /// Counts, and answers for the gateway itself.
     pub observe: Arc<Observe>,
     /// Told of each exchange that is over.
@@ -77,7 +73,8 @@ impl Journey {
         // Held until the exchange is over, so that its run does not end before it.
         let held = named.map(|name| self.runs.enter(name, self, || self.new_run()));
         let run = held.as_ref().map_or(own_run, Held::id);
-        let routed = match self.table.route(identified) {
+        let settings = self.settings();
+        let routed = match settings.table.route(identified) {
             Ok(routed) => routed,
             Err((error, identified)) => {
                 let refused = self.tap.refuse(identified, run);
@@ -86,10 +83,10 @@ impl Journey {
         };
         let row = self.observe.traffic().row(Some(&routed.upstream().name));
         let forwarded = match self.tap.open(routed, run) {
-            Ok(captured) => forward(&self.forwarder, captured).await,
+            Ok(captured) => forward(&settings.forwarder, captured).await,
             Err(down) => turn_away(down).await,
         };
-        self.arrive(forwarded, row)
+        self.arrive(forwarded, &row)
     }
 
     /// Records and answers bytes that were no request.
@@ -104,7 +101,7 @@ impl Journey {
         let address = client.address().to_string();
         let recorder = self.tap.malformed(&address, client.run());
         let row = self.observe.traffic().row(None);
-        self.arrive(refuse_malformed(recorder, reply, body, answer).await, row)
+        self.arrive(refuse_malformed(recorder, reply, body, answer).await, &row)
     }
 
     /// Records a request that the HTTP/2 library refused before anybody saw it: with a reset, or
@@ -115,7 +112,7 @@ impl Journey {
         if let Ok(recorder) = self.tap.malformed(&address, client.run()) {
             let summary = refuse_unseen(recorder, too_large);
             let traffic = self.observe.traffic();
-            traffic.end(traffic.row(None), &summary);
+            traffic.end(&traffic.row(None), &summary);
             (self.report)(summary);
         }
     }
@@ -141,16 +138,10 @@ impl Journey {
         random_id(self.random)
     }
 
-    /// How long to wait for what.
+    /// The settings that count now.
     #[must_use]
-    pub fn timeouts(&self) -> &Timeouts {
-        &self.timeouts
-    }
-
-    /// How much clients may hold at once.
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
     /// Now, in microseconds since the Unix epoch.
@@ -168,12 +159,13 @@ impl Journey {
             Ok(refused) => refuse(refused, answer).await,
             Err(down) => turn_away(down).await,
         };
-        self.arrive(forwarded, self.observe.traffic().row(None))
+        self.arrive(forwarded, &self.observe.traffic().row(None))
     }
 
     fn arrive(&self, forwarded: Forwarded, row: &Row) -> Rest {
         let (rest, summary) = forwarded.into_parts();
         self.observe.traffic().end(row, &summary);
+        summary.tell();
         (self.report)(summary);
         rest
     }

@@ -22,6 +22,7 @@ pub mod gateway;
 pub mod http1;
 pub mod http2;
 pub mod load;
+pub mod metrics;
 pub mod programs;
 pub mod records;
 pub mod suite;

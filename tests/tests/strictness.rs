@@ -5,6 +5,9 @@
 //! to the socket that carries the message's end, the write to the journal that carries the
 //! message's last bytes, and between the two a sync of that journal file. The same is done with
 //! `durability = "relaxed"`, where it must *not* hold: the suite can tell the difference.
+//!
+//! An answer that is whole in hand before anything of it has left goes out in one write, behind its
+//! sync. One whose end is still to come is not held: its first bytes leave before any sync.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 use sealtap_tests::bench::NAME;
 use sealtap_tests::client_http2::Client;
+use sealtap_tests::gate::Gate;
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{self, Framing, head};
 use sealtap_tests::http2;
@@ -28,6 +32,8 @@ const CALLS: &str = "pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,fdata
 /// Near the end of a request, and of an answer.
 const ASKED: &[u8] = b"the-last-words-of-the-request";
 const ANSWERED: &[u8] = b"the-last-words-of-the-answer";
+/// At the beginning of an answer.
+const FIRST: &[u8] = b"the-first-words-of-the-answer";
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("ASCII")
@@ -120,6 +126,12 @@ impl Traced {
         panic!("no {release:?} toward {toward:?} in {:?}", stream.escape_ascii().to_string())
     }
 
+    /// How many writes toward one side there were.
+    fn writes(&self, toward: Toward) -> usize {
+        let writes = self.toward(toward).into_iter();
+        writes.filter(|call| call.result > 0 && !call.data.is_empty()).count()
+    }
+
     /// Whether the journal file that took `bytes` was synced after that and before `line`.
     fn synced_before(&self, bytes: &[u8], line: usize) -> bool {
         let journal = |call: &&Call| call.target.contains("/journal/");
@@ -171,7 +183,20 @@ fn http1_case(
     answer: Vec<u8>,
     answer_end: Release<'_>,
 ) -> [bool; 2] {
-    let closes = matches!(answer_end, Release::Close(_));
+    let whole = !matches!(answer_end, Release::Close(_));
+    let run = http1_run(strict, request, answer, !whole);
+    if whole {
+        // The upstream wrote it at once, so it was whole in hand.
+        assert_eq!(run.writes(Toward::Client), 1, "a whole answer leaves in one piece");
+    }
+    [
+        run.check(Toward::Upstream, request_end, ASKED),
+        run.check(Toward::Client, answer_end, ANSWERED),
+    ]
+}
+
+/// Runs an HTTP/1 exchange whose messages are each written at once.
+fn http1_run(strict: bool, request: &[u8], answer: Vec<u8>, closes: bool) -> Traced {
     let upstream = Upstream::start(move |mut session: Session| {
         session.request();
         session.send(&answer);
@@ -188,10 +213,7 @@ fn http1_case(
         client.response(method);
     });
     upstream.finish();
-    [
-        run.check(Toward::Upstream, request_end, ASKED),
-        run.check(Toward::Client, answer_end, ANSWERED),
-    ]
+    run
 }
 
 fn request_of_length() -> Vec<u8> {
@@ -276,6 +298,69 @@ fn close() {
         Release::Close(ANSWERED),
     );
     assert_eq!(ends, [true, true]);
+}
+
+/// Runs an exchange whose upstream says the end of its answer only when the client has what came
+/// before it.
+fn in_two_parts(strict: bool, answer_head: &[u8], first: &[u8], rest: Vec<u8>) -> Traced {
+    let had = Gate::default();
+    let upstream = {
+        let (had, first) = (had.clone(), [answer_head, first].concat());
+        Upstream::start(move |mut session: Session| {
+            session.request();
+            session.send(&first);
+            had.wait(1);
+            session.send(&rest);
+            session.drain();
+        })
+    };
+    let run = traced(upstream.url(), upstream.address(), strict, |gateway| {
+        let mut client = Wire::connect(gateway.address());
+        client.send(request_of_length());
+        client.response_head();
+        client.read_exact(first.len());
+        had.open();
+        client.half_close();
+        let _ = client.body(Framing::UntilClose).finish();
+    });
+    upstream.finish();
+    run
+}
+
+/// Nothing of an answer whose end is still to come is held: what came before the end left before it
+/// was on disk.
+fn first_bytes(answer_head: &[u8], first: &[u8], rest: Vec<u8>, end: Release<'_>) {
+    let run = in_two_parts(true, answer_head, first, rest);
+    let began = Release::Bytes(FIRST);
+    assert!(!run.check(Toward::Client, began, FIRST), "first bytes waited for the disk");
+    assert!(run.check(Toward::Client, end, ANSWERED), "the end did not");
+}
+
+fn first_bytes_of_a_length() {
+    let length = (FIRST.len() + ANSWERED.len()).to_string();
+    let fields = [("Content-Length", length.as_str()), ("Connection", "close")];
+    let head = head("HTTP/1.1 200 OK", &fields);
+    first_bytes(&head, FIRST, ANSWERED.to_vec(), Release::Bytes(ANSWERED));
+}
+
+fn first_bytes_of_chunks() {
+    let fields = [("Transfer-Encoding", "chunked"), ("Connection", "close")];
+    first_bytes(
+        &head("HTTP/1.1 200 OK", &fields),
+        &http1::chunk(FIRST),
+        [http1::chunk(ANSWERED), http1::last_chunk(&[])].concat(),
+        Release::Bytes(b"\r\n0\r\n\r\n"),
+    );
+}
+
+/// Without strictness no end is split from what it came with; with it, it is.
+fn relaxed_is_not_split() {
+    let length = ANSWERED.len().to_string();
+    let head = head("HTTP/1.1 200 OK", &[("Content-Length", &length)]);
+    for (strict, writes) in [(true, 3), (false, 2)] {
+        let run = in_two_parts(strict, &head, &[], ANSWERED.to_vec());
+        assert_eq!(run.writes(Toward::Client), writes, "strict: {strict}");
+    }
 }
 
 /// The suite can tell: without strictness the ends overtake their syncs.
@@ -388,6 +473,9 @@ fn main() -> ExitCode {
         ("http2_data", http2_data),
         ("http2_trailers", http2_trailers),
         ("websocket", websocket),
+        ("first_bytes_of_a_length", first_bytes_of_a_length),
+        ("first_bytes_of_chunks", first_bytes_of_chunks),
+        ("relaxed_is_not_split", relaxed_is_not_split),
         ("relaxed_is_different", relaxed_is_different),
     ])
 }

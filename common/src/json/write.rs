@@ -4,8 +4,12 @@ use crate::encoding::hex_digit;
 
 /// Appends a string with its quotes, escaped in the one canonical way.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    write_utf8(out, text.as_bytes());
+}
+
+fn write_utf8(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     // Runs without anything to escape go over in one copy.
     while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\')) {
         let (plain, tail) = rest.split_at(at);
@@ -21,8 +25,8 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
 /// Appends octets as a string by isomorphic decoding: byte 0xNN is the character U+00NN.
 pub fn write_octets(out: &mut Vec<u8>, octets: &[u8]) {
     // ASCII is the same both ways, and nearly everything is ASCII.
-    if let Some(text) = std::str::from_utf8(octets).ok().filter(|text| text.is_ascii()) {
-        return write_string(out, text);
+    if octets.is_ascii() {
+        return write_utf8(out, octets);
     }
     let text: String = octets.iter().map(|byte| char::from(*byte)).collect();
     write_string(out, &text);

@@ -34,7 +34,7 @@ pub(super) async fn serve(
     let (mut reader, mut writer) = stream.split();
     let mut carry = carry;
     loop {
-        let idle = Instant::now() + journey.timeouts().client_idle;
+        let idle = Instant::now() + journey.settings.load().timeouts.client_idle;
         while !begins(&mut carry) {
             // Nothing is held while the client thinks about its next request.
             let next = tokio::select! {
@@ -49,7 +49,8 @@ pub(super) async fn serve(
             };
         }
         let head = read_head(&mut reader, &mut carry, HeadScanner::new());
-        let head = timeout_at(Instant::now() + journey.timeouts().client_head, head).await;
+        let limit = journey.settings.load().timeouts.client_head;
+        let head = timeout_at(Instant::now() + limit, head).await;
         let request = match head {
             Err(_) => Err(None),
             Ok(Err(ReadHeadError::Malformed(error))) => Err(Some(error)),

@@ -37,7 +37,8 @@ pub(super) async fn serve(
     journey: Arc<Journey>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let limits = journey.limits().clone();
+    let settings = journey.settings();
+    let limits = settings.limits.clone();
     let (watched, watching) = Watched::new(stream, seen);
     let handshake = h2::server::Builder::new()
         .initial_window_size(1 << 20)
@@ -48,15 +49,16 @@ pub(super) async fn serve(
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(Some(256))
         .handshake::<_, Bytes>(watched);
-    let mut connection = match timeout(journey.timeouts().client_head, handshake).await {
+    let mut connection = match timeout(settings.timeouts.client_head, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            tracing::debug!(client = %client.address, %error, "HTTP/2 handshake failed");
+            tracing::debug!(client.address = %client.address, %error, "HTTP/2 handshake failed");
             return;
         }
         Err(_) => return,
     };
-    let (idle, quiet) = (journey.timeouts().client_idle, journey.timeouts().client_ping);
+    let (idle, quiet) = (settings.timeouts.client_idle, settings.timeouts.client_ping);
+    drop(settings);
     let most = usize::try_from(limits.streams).unwrap_or(usize::MAX);
     let mut pulse = Pulse::new(connection.ping_pong(), quiet, watching.clone());
     let mut exchanges = JoinSet::new();
@@ -86,7 +88,7 @@ pub(super) async fn serve(
                 continue;
             }
             () = pulse.lost(), if !exchanges.is_empty() => {
-                tracing::debug!(client = %client.address, "HTTP/2 client answers no ping");
+                tracing::debug!(client.address = %client.address, "HTTP/2 client answers no ping");
                 break;
             }
         };
@@ -108,7 +110,7 @@ pub(super) async fn serve(
             Next::Refused(refusal) => journey.refused_unseen(&client, refusal == Refusal::TooLarge),
             Next::Over(error) => {
                 if let Some(error) = error {
-                    tracing::debug!(client = %client.address, %error, "HTTP/2 connection failed");
+                    tracing::debug!(client.address = %client.address, %error, "HTTP/2 connection failed");
                     // A head that broke the whole connection was a request too.
                     if error.is_library() {
                         (0..watching.abandoned())

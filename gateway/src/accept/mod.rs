@@ -6,6 +6,7 @@
 //! bytes without.
 
 mod accepted;
+pub mod authority;
 mod http1;
 mod http2;
 mod listener;

@@ -13,6 +13,7 @@ pub mod secrets;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rustls::crypto::SecureRandom;
 use sealtap_common::encoding::Id;
@@ -65,7 +66,7 @@ impl Refused {
 pub struct Tap {
     journal: Journal,
     timeline: Timeline,
-    heads: Arc<Heads>,
+    heads: ArcSwap<Heads>,
     random: &'static dyn SecureRandom,
     strict: bool,
 }
@@ -80,7 +81,18 @@ impl Tap {
         random: &'static dyn SecureRandom,
         strict: bool,
     ) -> Self {
-        Self { journal, timeline, heads: Arc::new(Heads::new(secrets)), random, strict }
+        Self {
+            journal,
+            timeline,
+            heads: ArcSwap::from_pointee(Heads::new(secrets)),
+            random,
+            strict,
+        }
+    }
+
+    /// What is secret of exchanges from now on.
+    pub fn set_secrets(&self, secrets: Secrets) {
+        self.heads.store(Arc::new(Heads::new(secrets)));
     }
 
     /// The timeline of this boot.
@@ -211,7 +223,7 @@ impl Tap {
             self.journal.clone(),
             ticket,
             self.timeline,
-            Arc::clone(&self.heads),
+            self.heads.load_full(),
             authority,
         ))
     }

@@ -120,6 +120,12 @@ impl Recorder {
         self.journal.room().await;
     }
 
+    /// Whether ends of messages wait for the disk.
+    #[must_use]
+    pub fn is_strict(&self) -> bool {
+        self.journal.is_strict()
+    }
+
     /// Resolves when everything up to `position` is on disk.
     ///
     /// # Errors

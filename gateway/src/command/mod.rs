@@ -5,6 +5,7 @@
 //! inside the gateway is handed in as [`Parts`], so that this folder depends on no stage.
 
 pub mod bundle;
+pub mod ca;
 pub mod demo;
 mod exit;
 mod failure;
@@ -88,6 +89,7 @@ enum Command {
     Runs(runs::Arguments),
     Bundle(bundle::Arguments),
     Keys(keys::Arguments),
+    Ca(ca::Arguments),
     Verify(verify::Arguments),
     Witness(witness::Arguments),
 }
@@ -136,6 +138,7 @@ impl Command {
             Self::Runs(arguments) => (parts.runs)(&arguments, output),
             Self::Bundle(arguments) => (parts.bundle)(&arguments, output),
             Self::Keys(arguments) => keys::run(&arguments, output),
+            Self::Ca(arguments) => ca::run(&arguments, output),
             Self::Verify(arguments) => verify::run(&arguments, output),
             Self::Witness(arguments) => (parts.witness)(&arguments, output),
         }

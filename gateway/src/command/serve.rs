@@ -75,6 +75,27 @@ pub struct Start {
     pub table: Table,
     /// Whether a log without its lock may be adopted.
     pub adopt: bool,
+    /// Where the configuration can be read again.
+    pub source: Source,
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file, if one was given.
+    pub file: Option<PathBuf>,
+    /// What was given on the command line, which wins over the file.
+    pub flags: Flags,
+}
+
+impl Source {
+    /// Reads the configuration as it is now.
+    ///
+    /// # Errors
+    /// What is wrong with it, where, and what to do.
+    pub fn load(&self) -> Result<Config, Failure> {
+        Ok(Config::load(self.file.as_deref(), &self.flags)?)
+    }
 }
 
 impl Arguments {
@@ -95,8 +116,9 @@ impl Arguments {
                 LogFormat::Json => MessageForm::Json,
             }),
         };
-        let config = Config::load(self.config.as_deref(), &flags)?;
+        let source = Source { file: self.config, flags };
+        let config = source.load()?;
         let table = Table::new(&config)?;
-        Ok(Start { config, table, adopt: self.adopt })
+        Ok(Start { config, table, adopt: self.adopt, source })
     }
 }

@@ -22,6 +22,7 @@ pub const TOP: Keys = Keys {
         "capture",
         "upstream_ca",
         "tls",
+        "ca",
         "upstreams",
         "timeouts",
         "limits",
@@ -39,6 +40,9 @@ pub const TOP: Keys = Keys {
 
 /// `[tls]`
 pub const TLS: Keys = Keys { section: "tls", keys: &["certificate", "key"] };
+
+/// `[ca]`
+pub const CA: Keys = Keys { section: "ca", keys: &["domains", "networks", "lifetime"] };
 
 /// `[upstreams.NAME]`
 pub const UPSTREAM: Keys =
@@ -83,7 +87,7 @@ pub const TIMESTAMP: Keys = Keys { section: "timestamp", keys: &["url", "ca", "i
 
 /// Every section.
 pub const KEYS: &[Keys] = &[
-    TOP, TLS, UPSTREAM, TIMEOUTS, LIMITS, SECRETS, FORWARDED, LOG, JOURNAL, OBSERVE, RETENTION,
+    TOP, TLS, CA, UPSTREAM, TIMEOUTS, LIMITS, SECRETS, FORWARDED, LOG, JOURNAL, OBSERVE, RETENTION,
     WITNESS, TIMESTAMP, RUNS,
 ];
 

@@ -7,6 +7,7 @@
 //! Relative paths in the file start at the file's own folder, those in flags at the working
 //! directory. `sealtap.example.toml` shows every key; a test holds it to [`keys::KEYS`].
 
+mod ca;
 mod error;
 mod flags;
 pub mod keys;
@@ -23,6 +24,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use ca::{Ca, Network};
 pub use error::{ConfigError, Problem, ProblemKind};
 pub use flags::Flags;
 pub use upstream::{
@@ -48,6 +50,8 @@ pub struct Config {
     pub capture: Capture,
     /// PEM files with certificate authorities trusted for every upstream, beside the system's own.
     pub upstream_ca: Vec<PathBuf>,
+    /// What sealtap's own certificate authority may vouch for.
+    pub ca: Ca,
     /// Upstreams by name, added to the built-in ones or in their place.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     /// How long to wait for what.
@@ -335,6 +339,7 @@ impl Default for Config {
             durability: Durability::default(),
             capture: Capture::default(),
             upstream_ca: Vec::new(),
+            ca: Ca::default(),
             upstreams: BTreeMap::new(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

@@ -10,7 +10,7 @@ use super::section::{Faults, Section};
 use super::upstream::{Protocol, Scheme, UpstreamConfig, Url, check_name};
 use super::values::{self, ADDRESS, DURATION, DURATION_OR_NONE, SIZE};
 use super::{
-    Apps, Capture, Config, Durability, MessageForm, OnConflict, Timestamp, Tls, Witness, keys,
+    Apps, Capture, Config, Durability, MessageForm, OnConflict, Timestamp, Tls, Witness, ca, keys,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -64,6 +64,9 @@ impl Reader<'_> {
         set(&mut config.capture, choice(top, "capture", &capture));
         set(&mut config.upstream_ca, self.paths(top, "upstream_ca"));
         config.tls = top.section("tls", &keys::TLS).and_then(|tls| self.tls(&tls));
+        if let Some(section) = top.section("ca", &keys::CA) {
+            ca::read(&section, &mut config.ca);
+        }
         for (name, section) in top.sections("upstreams", &keys::UPSTREAM) {
             let name = section.parse(&name, |name| {
                 check_name(name).map_err(|error| error.to_string())?;
@@ -251,11 +254,11 @@ fn choice<T: Copy>(section: &Section<'_>, key: &str, choices: &[(&str, T)]) -> O
     section.parsed(key, "a string", |text| values::choice(text, choices))
 }
 
-fn names(
+pub(super) fn names<T>(
     section: &Section<'_>,
     key: &str,
-    parse: fn(&str) -> Result<String, String>,
-) -> Option<Vec<String>> {
+    parse: fn(&str) -> Result<T, String>,
+) -> Option<Vec<T>> {
     let texts = section.texts(key, "an array of strings such as [\"x-internal-token\"]")?;
     Some(texts.iter().filter_map(|text| section.parse(text, parse)).collect())
 }

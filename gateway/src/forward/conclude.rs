@@ -24,7 +24,10 @@ impl Exchange<'_> {
     ) -> Forwarded {
         let mut request = endings.request.take();
         if request.is_none()
-            && let Some(Response::ClientGone(SendError::Reset(_))) = &endings.response
+            && let Some(
+                Response::ClientGone(SendError::Reset(_))
+                | Response::Sent(Ending::Unsent(SendError::Reset(_))),
+            ) = &endings.response
         {
             // A stream that `h2` ended for a fault of the client's looks to the answer as if the
             // client had reset it; the body knows better.

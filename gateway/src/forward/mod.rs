@@ -144,6 +144,24 @@ impl Forwarder {
         })
     }
 
+    /// Goes on in the place of `before`, whose sockets are still open: they count against the same
+    /// number, which follows what the configuration says as far as they leave room.
+    pub fn take_over(&mut self, before: &Self) {
+        self.places = Arc::clone(&before.places);
+        match self.most.checked_sub(before.most) {
+            Some(more) => self.places.add_permits(more),
+            None => {
+                let fewer = before.most.saturating_sub(self.most);
+                self.most = before.most.saturating_sub(self.places.forget_permits(fewer));
+            }
+        }
+    }
+
+    /// Reads what the first exchange would have to wait for.
+    pub fn prepare(&self) {
+        self.trust.prepare();
+    }
+
     /// A connection for one exchange: an idle one unless `fresh`, else a new one.
     async fn open(
         &self,
@@ -154,9 +172,11 @@ impl Forwarder {
         // An upgrade is not sent twice, so it does not take a chance on a connection that has waited.
         if !fresh && !upgrade {
             if let Some(lease) = self.pool.lease(&upstream.name) {
+                tell(upstream, &lease.facts, "a stream of a shared connection is used");
                 return Ok(Link::Http2(lease));
             }
             if let Some(idle) = self.pool.take(&upstream.name).await {
+                tell(upstream, &idle.facts, "an idle connection is used again");
                 return Ok(Link::Http1 { idle, reused: true });
             }
         }
@@ -167,6 +187,7 @@ impl Forwarder {
         let connection = connect(upstream, tls.as_ref(), self.timeouts.connect, places).await?;
         let Connection { stream, address, tls, http2 } = connection;
         let facts = Facts { address: address.to_string(), tls };
+        tell(upstream, &facts, "connection opened");
         let http2 = http2 || upstream.protocol == Protocol::Http2;
         if http2 && !upgrade {
             return self.share(upstream, stream, facts).await.map(Link::Http2);
@@ -219,7 +240,7 @@ impl Forwarder {
             (upstream.name.clone(), Arc::clone(&self.pool), lease.connection());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(upstream = %name, %error, "HTTP/2 connection ended");
+                tracing::debug!(upstream = name, %error, "HTTP/2 connection ended");
             }
             pool.unshare(&name, &which);
         });
@@ -247,4 +268,17 @@ impl Forwarder {
         }
         fields
     }
+}
+
+/// Says which connection an exchange goes by; `server.*` is the upstream's place in the
+/// configuration, `network.peer.address` the one connected to.
+fn tell(upstream: &Upstream, facts: &Facts, what: &str) {
+    tracing::debug!(
+        upstream = upstream.name,
+        server.address = upstream.host,
+        server.port = upstream.port,
+        network.peer.address = facts.address,
+        tls = facts.tls,
+        "{what}"
+    );
 }

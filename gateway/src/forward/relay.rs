@@ -1,4 +1,8 @@
 //! One direction of an exchange: every byte captured, then sent, the end only when it is on disk.
+//!
+//! First bytes and pieces are never held back. A message that is whole in hand before anything of it
+//! has left is no exception to that but has nothing else than its end: it leaves in one piece, once
+//! it is on disk.
 
 use std::time::Duration;
 
@@ -79,7 +83,7 @@ pub(super) async fn relay(mut course: Course<'_>, source: &mut Source, sink: &mu
 async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> Result<(), Ending> {
     let (recorder, direction) = (course.recorder, course.direction);
     loop {
-        if !source.has_more() {
+        if !source.is_at_hand().await {
             opened(course).await?;
             sink.flush().await.map_err(Ending::from)?;
         }
@@ -109,14 +113,20 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
                     let position = recorder
                         .ended(direction, End::Complete, true, None)
                         .map_err(Ending::Down)?;
-                    if course.first.take().is_some() {
-                        // All of it arrived before its number was on disk: one wait, one write.
+                    // All of it is here and nothing is out: nobody can use a part of it while the
+                    // rest waits, so one wait, one write. Where nothing waits there is one anyway.
+                    if course.first.take().is_some() || !sink.has_begun() || !recorder.is_strict() {
                         recorder.durable(position).await.map_err(Ending::Down)?;
-                        return sink.last(tapped).await.map_err(Ending::from);
+                        return sink.last(tapped, None).await.map_err(Ending::from);
                     }
                     sink.data(tapped).await.map_err(Ending::from)?;
                     recorder.durable(position).await.map_err(Ending::Down)?;
                     return sink.finish(None).await.map_err(Ending::from);
+                } else if let Some(trailers) = trailers_of_whole(source, sink) {
+                    let (position, trailers) = end(course, sink, Some(trailers))?;
+                    course.first = None;
+                    recorder.durable(position).await.map_err(Ending::Down)?;
+                    return sink.last(tapped, trailers.as_ref()).await.map_err(Ending::from);
                 } else {
                     opened(course).await?;
                     sink.data(tapped).await.map_err(Ending::from)?;
@@ -129,6 +139,11 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
             }
         }
     }
+}
+
+/// The trailers, where they are in hand behind the data and nothing has left.
+fn trailers_of_whole(source: &mut Source, sink: &Sink) -> Option<Fields> {
+    if sink.has_begun() { None } else { source.trailers_at_hand() }
 }
 
 /// Waits, once, for what must be on disk before the first byte leaves.

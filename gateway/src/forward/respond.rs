@@ -234,16 +234,18 @@ impl Responding {
         let Some(sink) = &mut self.sink else { return Ending::Unsent(gone()) };
         let payload = Payload::Frame(body);
         let sending = async {
-            if !bodiless {
-                let (tapped, _) =
-                    recorder.data(Direction::Response, &payload).map_err(Ending::Down)?;
-                sink.data(tapped).await.map_err(Ending::Unsent)?;
-            }
+            let tapped = match bodiless {
+                true => None,
+                false => Some(recorder.data(Direction::Response, &payload).map_err(Ending::Down)?),
+            };
             let position = recorder
                 .ended(Direction::Response, End::Complete, true, None)
                 .map_err(Ending::Down)?;
             recorder.durable(position).await.map_err(Ending::Down)?;
-            sink.finish(None).await.map_err(Ending::Unsent)
+            match tapped {
+                Some((tapped, _)) => sink.last(tapped, None).await.map_err(Ending::Unsent),
+                None => sink.finish(None).await.map_err(Ending::Unsent),
+            }
         };
         sending.await.err().unwrap_or(Ending::Complete)
     }
@@ -349,13 +351,8 @@ impl Responding {
                 self.sink = Some(Sink::Http1(sink));
                 Ok(())
             }
-            (Some(Reply::Http2(mut respond)), Ready::Http2(response)) => {
-                let sink = if framing == Framing::Bodiless {
-                    FrameSink::bodiless(respond, response)
-                } else {
-                    let stream = respond.send_response(response, false).map_err(|_| gone())?;
-                    FrameSink::new(stream)
-                };
+            (Some(Reply::Http2(respond)), Ready::Http2(response)) => {
+                let sink = FrameSink::answer(respond, response, framing == Framing::Bodiless);
                 self.sink = Some(Sink::Http2(sink));
                 Ok(())
             }

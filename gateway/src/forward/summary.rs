@@ -47,6 +47,28 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Says at debug level how the exchange ended, in OpenTelemetry's names where it has any.
+    pub fn tell(&self) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let path = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| {
+            rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
+        });
+        tracing::debug!(
+            number = self.number,
+            http.request.method = self.method,
+            url.path = path,
+            http.response.status_code = self.status,
+            http.request.body.size = self.request_bytes,
+            http.response.body.size = self.response_bytes,
+            outcome = self.outcome.as_str(),
+            error.r#type = self.error.map(|error| error.as_str()),
+            duration_us = self.duration_us,
+            "exchange ended"
+        );
+    }
+
     pub(super) fn new(accepted: &Accepted, route: &Route) -> Self {
         let url = format!("{}{}", origin(&route.upstream), path(&route.target));
         Self::at(accepted, url)

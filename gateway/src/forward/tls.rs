@@ -52,6 +52,11 @@ impl TlsRoots {
         Ok(Self { extra, system: OnceLock::new(), settings: Mutex::default() })
     }
 
+    /// Reads the machine's roots now.
+    pub(super) fn prepare(&self) {
+        self.system.get_or_init(system_roots);
+    }
+
     /// The settings for `upstream`; with `http1_only` no other version is offered.
     ///
     /// # Errors

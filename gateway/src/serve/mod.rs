@@ -6,6 +6,7 @@ pub mod demo;
 pub mod live;
 pub mod observe;
 pub mod query;
+mod reload;
 pub mod run;
 pub mod runs;
 pub mod witness;

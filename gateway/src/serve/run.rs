@@ -5,9 +5,14 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use super::live::{Finished, Lines, Live, Welcome};
+use super::reload;
 use crate::command::serve::Start;
 use crate::command::{Exit, Failure, Outcome};
 use crate::config::MessageForm;
@@ -39,19 +44,22 @@ fn messages(form: MessageForm) {
             .map(|text| EnvFilter::try_new(&text).unwrap_or_else(|_| EnvFilter::new("info")))
     });
     let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second call, from a test in this process, keeps the first one's.
-    let _ = match form {
-        MessageForm::Text => {
-            let styled = std::io::stderr().is_terminal();
-            subscriber.with_ansi(styled).try_init()
-        }
-        MessageForm::Json => subscriber.json().flatten_event(true).try_init(),
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = match form {
+        MessageForm::Text => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        MessageForm::Json => layer.json().flatten_event(true).boxed(),
     };
+    // What libraries say in detail may quote what passes through them, secrets too: whatever was
+    // asked for, only our own details are told.
+    let ours =
+        filter_fn(|told| *told.level() <= Level::INFO || told.target().starts_with("sealtap"));
+    let layer = layer.with_filter(ours).with_filter(filter);
+    // A second call, from a test in this process, keeps the first one's.
+    let _ = tracing_subscriber::registry().with(layer).try_init();
 }
 
 async fn serve(start: Start) -> Outcome {
-    let Start { config, table, adopt } = start;
+    let Start { config, table, adopt, source } = start;
     let lines: Arc<OnceLock<Lines>> = Arc::default();
     let told = {
         let lines = Arc::clone(&lines);
@@ -62,7 +70,7 @@ async fn serve(start: Start) -> Outcome {
         })
     };
     let upstreams = table.names();
-    let gateway = Gateway::open(&config, table, adopt, told).await.map_err(failure)?;
+    let mut gateway = Gateway::open(&config, table, adopt, told).await.map_err(failure)?;
     let report = gateway.report().clone();
     if report.torn > 0 {
         tracing::warn!(
@@ -87,9 +95,19 @@ async fn serve(start: Start) -> Outcome {
     };
     // Before anybody is told that it runs: who is told may stop it at once.
     let stop = stop_signal().map_err(|error| Failure::of(&error))?;
+    let hangups = reload::hangups().map_err(|error| Failure::of(&error))?;
     let live = Live::start(welcome).map_err(|error| Failure::of(&error))?;
     let _ = lines.set(live.lines());
+    let reloading = gateway.reloader().map(|reloader| {
+        // It ends with the gateway, which waits for whoever may still change it.
+        tokio::spawn(reload::follow(source, reloader, hangups))
+    });
     let served = gateway.serve(stop).await;
+    if let Some(reloading) = reloading {
+        reloading.abort();
+        // It holds what the last lines are told by.
+        let _ = reloading.await;
+    }
     drop(lines);
     live.finish();
     served.map_err(|error| match &error {

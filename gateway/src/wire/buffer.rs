@@ -1,23 +1,31 @@
 //! Read buffers, held only while there is something in them.
 //!
 //! A gateway mostly waits: ten thousand open streams must not hold ten thousand buffers. A
-//! [`Chunk`] is taken from a pool of its thread when bytes arrive and goes back when they have
+//! [`Chunk`] is taken from a pool when bytes arrive and goes back when they have
 //! been passed on, so a stream at rest owns none.
 
 use std::cell::RefCell;
 use std::ops::{Deref, Range};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 /// Bytes read at once, at most: 64 KiB, the size of a segment.
 pub const CHUNK: usize = 64 * 1024;
 
-/// Buffers a thread keeps for reuse, at most (2 MiB a thread).
-const KEPT: usize = 32;
+/// Buffers a thread keeps for reuse, at most (1 MiB a thread).
+const KEPT: usize = 16;
+
+/// Buffers kept for all threads, at most (3 MiB).
+const KEPT_FOR_ALL: usize = 48;
 
 thread_local! {
     static POOL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
+
+/// What one thread has read another may pass on, so buffers move between threads: what is too much
+/// for one of them goes to the next. A new one costs the zeroing of 64 KiB.
+static FOR_ALL: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
 /// Some bytes in a pooled buffer, which returns to the pool when this is dropped.
 #[derive(Debug)]
@@ -27,10 +35,11 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// An empty chunk with a buffer from this thread's pool.
+    /// An empty chunk with a buffer from the pool.
     #[must_use]
     pub fn take() -> Self {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
+        let pooled = pooled.or_else(|| for_all().pop());
         let storage = pooled.unwrap_or_else(|| vec![0; CHUNK].into_boxed_slice());
         Self { storage: Some(storage), range: 0..0 }
     }
@@ -93,15 +102,29 @@ impl Deref for Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        let Some(storage) = self.storage.take() else { return };
+        let Some(storage) = self.storage.take().filter(|storage| storage.len() == CHUNK) else {
+            return;
+        };
         // At thread exit the pool may be gone; the buffer is then simply freed.
-        let _ = POOL.try_with(|pool| {
+        let more = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             if pool.len() < KEPT {
                 pool.push(storage);
+                return None;
             }
+            Some(storage)
         });
+        if let Ok(Some(storage)) = more {
+            let mut pool = for_all();
+            if pool.len() < KEPT_FOR_ALL {
+                pool.push(storage);
+            }
+        }
     }
+}
+
+fn for_all() -> MutexGuard<'static, Vec<Box<[u8]>>> {
+    FOR_ALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Payload bytes of a body: a pooled read buffer, or a frame that HTTP/2 handed over.

@@ -5,6 +5,7 @@
 //! the targets `http::Uri` refuses are the two departures ARCHITECTURE.md records.
 
 use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,19 +29,28 @@ const DELIVERY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct FrameSource {
     stream: RecvStream,
+    /// What [`FrameSource::is_at_hand`] found: the next frame, or that there are no more.
+    found: Option<Option<Result<Bytes, h2::Error>>>,
 }
 
 impl FrameSource {
     /// The body that `stream` brings.
     #[must_use]
     pub fn new(stream: RecvStream) -> Self {
-        Self { stream }
+        Self { stream, found: None }
     }
 
-    /// Whether END_STREAM has been seen and nothing is left to read.
-    #[must_use]
-    pub fn is_ended(&self) -> bool {
-        self.stream.is_end_stream()
+    /// Whether the next event is there already.
+    pub async fn is_at_hand(&mut self) -> bool {
+        if self.found.is_none() && !self.stream.is_end_stream() {
+            let Self { stream, found } = self;
+            *found = poll_fn(|context| match stream.poll_data(context) {
+                Poll::Ready(data) => Poll::Ready(Some(data)),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await;
+        }
+        self.found.is_some() || self.stream.is_end_stream()
     }
 
     /// The next event.
@@ -49,7 +59,12 @@ impl FrameSource {
     ///
     /// [`Cut`].
     pub async fn next(&mut self) -> Result<Event, Cut> {
-        while let Some(data) = self.stream.data().await {
+        loop {
+            let found = match self.found.take() {
+                Some(found) => found,
+                None => self.stream.data().await,
+            };
+            let Some(data) = found else { break };
             let data = data.map_err(cut)?;
             // Whoever asks for the next frame has sent on the one before, so the sender is ahead
             // of the receiver by its window and this frame.
@@ -90,12 +105,21 @@ pub struct FrameSink {
 enum Sending {
     /// The head is sent, the body may follow.
     Body(SendStream<Bytes>),
-    /// An answer without a body: its head carries END_STREAM and therefore waits.
-    Head(Box<(SendResponse<Bytes>, Response<()>)>),
+    /// An answer's head, which leaves with what follows it.
+    Head(Box<Head>),
     /// Everything is sent.
     Done(SendStream<Bytes>),
     /// The stream is gone.
     Gone,
+}
+
+/// The head of an answer that is not sent yet.
+#[derive(Debug)]
+struct Head {
+    respond: SendResponse<Bytes>,
+    response: Response<()>,
+    /// Whether it is the whole answer: it carries END_STREAM then, and waits for the disk.
+    alone: bool,
 }
 
 impl FrameSink {
@@ -111,10 +135,33 @@ impl FrameSink {
         Self { state: Sending::Done(stream) }
     }
 
-    /// An answer that is its head alone.
+    /// An answer, of which nothing is sent yet; `alone` says that it is its head alone.
     #[must_use]
-    pub fn bodiless(respond: SendResponse<Bytes>, head: Response<()>) -> Self {
-        Self { state: Sending::Head(Box::new((respond, head))) }
+    pub fn answer(respond: SendResponse<Bytes>, response: Response<()>, alone: bool) -> Self {
+        Self { state: Sending::Head(Box::new(Head { respond, response, alone })) }
+    }
+
+    /// Whether anything was sent.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        !matches!(self.state, Sending::Head(_))
+    }
+
+    /// Sends the head of an answer that has a body, unless it is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`].
+    pub fn flush(&mut self) -> Result<(), SendError> {
+        if !matches!(&self.state, Sending::Head(head) if !head.alone) {
+            return Ok(());
+        }
+        if let Sending::Head(head) = std::mem::replace(&mut self.state, Sending::Gone) {
+            let Head { mut respond, response, .. } = *head;
+            let stream = respond.send_response(response, false).map_err(refusal)?;
+            self.state = Sending::Body(stream);
+        }
+        Ok(())
     }
 
     /// Sends data, waiting for the window.
@@ -123,6 +170,33 @@ impl FrameSink {
     ///
     /// [`SendError`].
     pub async fn data(&mut self, tapped: Tapped<'_>) -> Result<(), SendError> {
+        self.send(tapped, false).await
+    }
+
+    /// Sends data whose last frame carries END_STREAM, or trailers that do.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`].
+    pub async fn last(
+        &mut self,
+        tapped: Tapped<'_>,
+        trailers: Option<&Fields>,
+    ) -> Result<(), SendError> {
+        let more = trailers.is_some_and(|fields| !fields.is_empty());
+        if more || tapped.bytes().is_empty() {
+            self.send(tapped, false).await?;
+            return self.finish(trailers).await;
+        }
+        self.send(tapped, true).await?;
+        if let Sending::Body(stream) = std::mem::replace(&mut self.state, Sending::Gone) {
+            self.state = Sending::Done(stream);
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, tapped: Tapped<'_>, end: bool) -> Result<(), SendError> {
+        self.flush()?;
         let stream = match &mut self.state {
             Sending::Body(stream) => stream,
             Sending::Head(_) => {
@@ -145,7 +219,7 @@ impl FrameSink {
                 }
             };
             let now = rest.split_to(window.min(rest.len()));
-            stream.send_data(now, false).map_err(refusal)?;
+            stream.send_data(now, end && rest.is_empty()).map_err(refusal)?;
         }
         Ok(())
     }
@@ -153,7 +227,11 @@ impl FrameSink {
     /// Whether trailers can follow.
     #[must_use]
     pub fn takes_trailers(&self) -> bool {
-        matches!(self.state, Sending::Body(_))
+        match &self.state {
+            Sending::Body(_) => true,
+            Sending::Head(head) => !head.alone,
+            Sending::Done(_) | Sending::Gone => false,
+        }
     }
 
     /// Sends END_STREAM, with the trailers where there are any.
@@ -162,9 +240,13 @@ impl FrameSink {
     ///
     /// [`SendError`].
     pub async fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), SendError> {
+        let trailers = trailers.filter(|fields| !fields.is_empty());
+        if trailers.is_some() {
+            self.flush()?;
+        }
         match std::mem::replace(&mut self.state, Sending::Gone) {
             Sending::Body(mut stream) => {
-                match trailers.filter(|fields| !fields.is_empty()) {
+                match trailers {
                     Some(fields) => {
                         let map = header_map(fields).map_err(|_| WriteError::Unsayable)?;
                         stream.send_trailers(map).map_err(refusal)?;
@@ -174,8 +256,8 @@ impl FrameSink {
                 self.state = Sending::Done(stream);
             }
             Sending::Head(head) => {
-                let (mut respond, head) = *head;
-                let stream = respond.send_response(head, true).map_err(refusal)?;
+                let Head { mut respond, response, .. } = *head;
+                let stream = respond.send_response(response, true).map_err(refusal)?;
                 self.state = Sending::Done(stream);
             }
             Sending::Done(_) | Sending::Gone => {}
@@ -186,6 +268,8 @@ impl FrameSink {
     /// Ends the stream with an error code once what was sent before is on its way: a reset drops
     /// every frame of its stream that `h2` still holds, and `h2` does not say when it holds none.
     pub async fn cut(&mut self, reason: Reason) {
+        // A stream that is gone needs no head.
+        let _ = self.flush();
         if matches!(self.state, Sending::Body(_)) {
             tokio::time::sleep(DELIVERY).await;
         }
@@ -196,7 +280,7 @@ impl FrameSink {
     pub fn reset(&mut self, reason: Reason) {
         match &mut self.state {
             Sending::Body(stream) | Sending::Done(stream) => stream.send_reset(reason),
-            Sending::Head(head) => head.0.send_reset(reason),
+            Sending::Head(head) => head.respond.send_reset(reason),
             Sending::Gone => {}
         }
     }
@@ -205,7 +289,7 @@ impl FrameSink {
     pub async fn refused(&mut self) -> Reason {
         let reset = match &mut self.state {
             Sending::Body(stream) => poll_fn(|context| stream.poll_reset(context)).await,
-            Sending::Head(head) => poll_fn(|context| head.0.poll_reset(context)).await,
+            Sending::Head(head) => poll_fn(|context| head.respond.poll_reset(context)).await,
             Sending::Done(_) | Sending::Gone => std::future::pending().await,
         };
         // Where the connection failed, whoever writes next learns how.

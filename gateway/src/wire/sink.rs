@@ -3,7 +3,7 @@
 //! A sink sends what it is given at once, except a message's end: with Content-Length that is the
 //! final byte, chunked the terminating chunk, over HTTP/2 the frame with END_STREAM, for anything
 //! close-delimited the close. [`Sink::finish`] sends it, and is called only when everything that
-//! was captured is on disk.
+//! was captured is on disk; so is [`Sink::last`], which sends a message's last bytes with its end.
 
 use std::io;
 use std::time::Duration;
@@ -109,18 +109,20 @@ impl Sink {
         }
     }
 
-    /// Sends `tapped` and the message's end together; everything must be on disk already.
+    /// Sends `tapped` and the message's end together, with the trailers where there are any;
+    /// everything must be on disk already.
     ///
     /// # Errors
     ///
     /// As for [`Sink::data`] and [`Sink::finish`].
-    pub async fn last(&mut self, tapped: Tapped<'_>) -> Result<(), SendError> {
+    pub async fn last(
+        &mut self,
+        tapped: Tapped<'_>,
+        trailers: Option<&Fields>,
+    ) -> Result<(), SendError> {
         match self {
-            Self::Http1(sink) => sink.last(tapped.bytes()).await,
-            Self::Http2(sink) => {
-                sink.data(tapped).await?;
-                sink.finish(None).await
-            }
+            Self::Http1(sink) => sink.last(tapped.bytes(), trailers).await,
+            Self::Http2(sink) => sink.last(tapped, trailers).await,
         }
     }
 
@@ -132,7 +134,7 @@ impl Sink {
     pub async fn flush(&mut self) -> Result<(), SendError> {
         match self {
             Self::Http1(sink) => sink.flush().await,
-            Self::Http2(_) => Ok(()),
+            Self::Http2(sink) => sink.flush(),
         }
     }
 
@@ -157,12 +159,12 @@ impl Sink {
         }
     }
 
-    /// Whether anything of the message may have been sent; over HTTP/2 its head always was.
+    /// Whether anything of the message may have been sent.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         match self {
             Self::Http1(sink) => sink.begun,
-            Self::Http2(_) => true,
+            Self::Http2(sink) => sink.has_begun(),
         }
     }
 
@@ -240,6 +242,8 @@ impl ByteSink {
             self.queued.extend_from_slice(&head);
         }
         self.framing = framing;
+        // Of this message, whatever interim answers went before it.
+        self.begun = false;
     }
 
     /// Sends a written interim head at once.
@@ -313,7 +317,7 @@ impl ByteSink {
         Ok(())
     }
 
-    async fn last(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+    async fn last(&mut self, bytes: &[u8], trailers: Option<&Fields>) -> Result<(), SendError> {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         match self.framing {
             Framing::Length(remaining) if remaining == count => {
@@ -322,14 +326,16 @@ impl ByteSink {
                 self.writer.write_all([&queued, bytes, &[], &[]]).await?;
             }
             Framing::Chunked => {
+                let mut end = LAST_CHUNK.to_vec();
+                write_trailers(&mut end, trailers.iter().flat_map(|fields| fields.iter()))?;
                 self.begun = true;
                 write_chunk_head(&mut self.queued, bytes.len());
                 let queued = std::mem::take(&mut self.queued);
-                self.writer.write_all([&queued, bytes, CHUNK_END, b"0\r\n\r\n"]).await?;
+                self.writer.write_all([&queued, bytes, CHUNK_END, &end]).await?;
             }
             _ => {
                 self.data(bytes).await?;
-                return self.finish(None).await;
+                return self.finish(trailers).await;
             }
         }
         self.framing = Framing::Length(0);

@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::buffer::Chunk;
+
 /// How long a reset waits for delivered bytes to be acknowledged.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -99,6 +101,22 @@ impl AsyncRead for Socket {
 }
 
 impl Socket {
+    /// What is there, in a pooled buffer that is taken only when something may be.
+    pub(super) fn poll_chunk(&self, context: &mut Context<'_>) -> Poll<io::Result<Chunk>> {
+        loop {
+            ready!(self.0.poll_read_ready(context))?;
+            let mut chunk = Chunk::take();
+            match self.try_read(chunk.storage_mut()) {
+                Ok(count) => {
+                    chunk.set(0..count);
+                    return Poll::Ready(Ok(chunk));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
     /// Reads what is there. A read that does not fill its buffer has emptied the socket: the next one
     /// waits to be told of more instead of asking for it, which would be a system call in vain for
     /// each piece of a stream.

@@ -97,12 +97,20 @@ impl Source {
         }
     }
 
+    /// Takes the trailers, where they were read together with the last data; the message is complete
+    /// then. An HTTP/2 stream brings them by themselves.
+    pub fn trailers_at_hand(&mut self) -> Option<Fields> {
+        match self {
+            Self::Http1(source) => source.ended.take().flatten(),
+            Self::Http2(_) => None,
+        }
+    }
+
     /// Whether the next event is at hand without waiting for the network.
-    #[must_use]
-    pub fn has_more(&self) -> bool {
+    pub async fn is_at_hand(&mut self) -> bool {
         match self {
             Self::Http1(source) => source.has_more(),
-            Self::Http2(source) => source.is_ended(),
+            Self::Http2(source) => source.is_at_hand().await,
         }
     }
 }

@@ -134,12 +134,13 @@ impl Reader {
     }
 
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Chunk>> {
+        let reader = match self {
+            Self::Plain(socket) => return socket.poll_chunk(context),
+            Self::Tls(reader) => reader,
+        };
         let mut chunk = Chunk::take();
         let mut buffer = ReadBuf::new(chunk.storage_mut());
-        let polled = match self {
-            Self::Plain(reader) => Pin::new(reader).poll_read(context, &mut buffer),
-            Self::Tls(reader) => Pin::new(reader).poll_read(context, &mut buffer),
-        };
+        let polled = Pin::new(reader).poll_read(context, &mut buffer);
         let length = buffer.filled().len();
         match polled {
             Poll::Pending => Poll::Pending,

@@ -15,7 +15,9 @@ use super::queue::Shared;
 use super::reserve::{Gap, Reserve};
 use super::spares::Spares;
 use super::writer::{Writer, begin_file};
-use super::{Batch, Down, Journal, JournalError, Options, Position, Reader, Stats, Ticket, Torn};
+use super::{
+    Batch, Down, Durability, Journal, JournalError, Options, Position, Reader, Stats, Ticket, Torn,
+};
 
 pub(super) const FILE_ENDING: &str = ".journal";
 const LOCK: &str = "lock";
@@ -201,6 +203,12 @@ impl Journal {
     /// Waits while more than [`Options::max_pending`] bytes are on their way.
     pub async fn room(&self) {
         self.shared.room().await;
+    }
+
+    /// Whether [`Journal::durable`] waits.
+    #[must_use]
+    pub fn is_strict(&self) -> bool {
+        self.shared.options.durability == Durability::Strict
     }
 
     /// Waits until everything up to `position` is on disk; relaxed, returns at once.

@@ -80,7 +80,7 @@ struct State {
 enum Activity {
     /// Waits for a first record.
     Idle,
-    /// Lets records gather.
+    /// Looks again by itself, soon enough for records that nobody waits for.
     Lingering,
     /// Looks again by itself.
     Busy,
@@ -239,6 +239,9 @@ impl Shared {
     }
 
     pub(super) async fn room(&self) {
+        if self.pool.has_room() {
+            return;
+        }
         loop {
             let mut told = pin!(self.pool.room.notified());
             // Listed before looking, so that room made in between is not missed.
@@ -334,6 +337,14 @@ struct Wait<'a> {
 impl Wait<'_> {
     fn poll(&mut self, position: Position, waker: &Waker) -> Poll<Result<(), Down>> {
         let shared = self.shared;
+        // The watermark first: it counts only as long as no outage has come behind it.
+        if shared.watermark.load(Ordering::Acquire) >= position.end
+            && shared.epoch.load(Ordering::Acquire) == position.epoch
+        {
+            // Whoever moved the watermark takes this one's place out, if there is one.
+            self.place = None;
+            return Poll::Ready(Ok(()));
+        }
         {
             let mut waiters = shared.waiters();
             // Both are set before the waiters are woken, so looking under the lock misses nothing.
@@ -363,11 +374,5 @@ impl Drop for Wait<'_> {
         if let Some(place) = self.place {
             self.shared.waiters().leave(place);
         }
-    }
-}
-
-fn wake(due: Vec<Waker>) {
-    for waker in due {
-        waker.wake();
     }
 }

@@ -5,6 +5,7 @@
 //! beside a running gateway: what is sealed and not stored yet is waited for. Reads no private key,
 //! changes nothing in the data directory, holds no body in memory.
 
+mod beside;
 mod disclose;
 mod gather;
 mod tree;
@@ -127,7 +128,7 @@ pub(crate) fn make(
     let disclosure = Disclosure::parse(disclose)?;
     let mut store = StoreReader::open(&data.store())?;
     let id = found(data, &store, text)?;
-    let gathered = gather::gather(&data.log(), &store, id)?;
+    let gathered = gather::gather(data, &store, id)?;
     let count = gathered.last_position();
     if let Some(wanted) = disclosure.beyond(count) {
         return Err(BundleError::Beyond { wanted, count });

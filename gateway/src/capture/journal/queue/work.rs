@@ -7,23 +7,26 @@ use std::time::{Duration, Instant};
 
 use super::super::Down;
 use super::super::buffer::Buffer;
-use super::{Activity, ENOUGH, Shared, State, Work, wake};
+use super::{Activity, ENOUGH, Shared, State, Work};
 
 /// Records nobody waits for are written after this long.
 const LINGER: Duration = Duration::from_millis(50);
 /// So many must wait before records are left to gather.
 const CROWD: usize = 3;
-/// Bounds of how long they gather.
+/// Bounds of how long they gather, the second over all pauses together.
 const SHORTEST: Duration = Duration::from_micros(100);
 const LONGEST: Duration = Duration::from_millis(1);
-/// After so long without records, memory that a burst has left is given back.
+/// After so long without records, memory that a burst has left is given back and the writer sleeps
+/// until a record comes.
 const IDLE: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// Blocks the writer until there is something to do.
     pub(in super::super) fn next(&self) -> Work {
         let linger = LINGER.min(self.options.sync_interval);
+        let began = Instant::now();
         let mut since = None;
+        let mut crowd = Crowd::default();
         let mut state = self.state();
         loop {
             #[cfg(test)]
@@ -41,8 +44,15 @@ impl Shared {
                 if state.closing {
                     return Work::Close;
                 }
-                state.writer = Activity::Idle;
-                state = self.idle(state);
+                (state, since) = match began.elapsed() < IDLE {
+                    // Traffic is about: the writer looks again by itself, so that the first record
+                    // of a batch wakes nobody, and only whoever waits for it does.
+                    true => {
+                        let dozed = Some(Instant::now());
+                        (self.doze(state, linger), dozed)
+                    }
+                    false => (self.idle(state), None),
+                };
                 continue;
             }
             let waited = since.get_or_insert_with(Instant::now).elapsed();
@@ -50,41 +60,34 @@ impl Shared {
                 return Work::Write(self.take(&mut state));
             }
             if state.urgent {
-                let gather = self.gather();
-                if waited >= gather {
+                let last = self.counters.last_sync_ns.load(Ordering::Relaxed);
+                let Some(pause) = crowd.pause(self.waiters().count(), last) else {
                     return Work::Write(self.take(&mut state));
-                }
+                };
                 // Still busy, so that nobody spends a system call on waking it.
-                let left = gather.saturating_sub(waited);
+                state.writer = Activity::Busy;
                 (state, _) =
-                    self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+                    self.work.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            state.writer = Activity::Lingering;
-            let left = linger.saturating_sub(waited);
-            (state, _) =
-                self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            state = self.doze(state, linger.saturating_sub(waited));
         }
     }
 
-    /// How long records that are waited for may gather before they are written. Nothing where few
-    /// wait, for it would only make them slower; where many do, about as long as a sync takes, so
-    /// that one sync serves more of them.
-    fn gather(&self) -> Duration {
-        if self.waiters().count() < CROWD {
-            return Duration::ZERO;
-        }
-        let last = self.counters.last_sync_ns.load(Ordering::Relaxed);
-        Duration::from_nanos(last).clamp(SHORTEST, LONGEST)
+    /// Waits until somebody waits for a record, or for `time`.
+    fn doze<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        time: Duration,
+    ) -> MutexGuard<'a, State> {
+        state.writer = Activity::Lingering;
+        let waited = self.work.wait_timeout(state, time);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Waits for a record; after a while, with less memory.
-    fn idle<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let waited = self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
-        let (mut state, timeout) = waited;
-        if !timeout.timed_out() || state.writer != Activity::Idle || state.closing {
-            return state;
-        }
+    /// Waits for a record, with less memory.
+    fn idle<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.writer = Activity::Idle;
         self.pool.shrink();
         if state.current.is_empty() {
             state.current = self.pool.take();
@@ -106,7 +109,7 @@ impl Shared {
     /// All records up to `end` are on disk: wakes those who waited for them.
     pub(in super::super) fn advance(&self, end: u64) {
         self.watermark.store(end, Ordering::Release);
-        wake(self.waiters().due(end));
+        self.wake(end);
     }
 
     /// Whether all up to `end` is on disk.
@@ -124,7 +127,7 @@ impl Shared {
         self.epoch.store(state.epoch, Ordering::Release);
         let gathered = self.take(&mut state);
         drop(state);
-        wake(self.waiters().due(u64::MAX));
+        self.wake(u64::MAX);
         self.pool.room.notify_waiters();
         gathered
     }
@@ -184,7 +187,41 @@ impl Shared {
         state.epoch = state.epoch.saturating_add(1);
         self.epoch.store(state.epoch, Ordering::Release);
         drop(state);
-        wake(self.waiters().due(u64::MAX));
+        self.wake(u64::MAX);
         self.pool.room.notify_waiters();
+    }
+
+    /// Wakes those who waited for `end` or less, once the lock is free: the first thing they do may be
+    /// to take it.
+    fn wake(&self, end: u64) {
+        let due = self.waiters().due(end);
+        for waker in due {
+            waker.wake();
+        }
+    }
+}
+
+/// Those who wait while records gather.
+#[derive(Default)]
+struct Crowd {
+    seen: usize,
+    paused: Duration,
+}
+
+impl Crowd {
+    /// How long records that `count` wait for may go on gathering; `None` when it is time to write.
+    /// Where few wait, at once, for a pause would only make them slower. Where many do, for about
+    /// as long as a sync takes (`last`, in nanoseconds), so that one sync serves more of them, and
+    /// again for as long as more have come meanwhile.
+    fn pause(&mut self, count: usize, last: u64) -> Option<Duration> {
+        let grown = count > self.seen;
+        self.seen = count;
+        if count < CROWD || !grown || self.paused >= LONGEST {
+            return None;
+        }
+        let pause = Duration::from_nanos(last).clamp(SHORTEST, LONGEST);
+        let pause = pause.min(LONGEST.saturating_sub(self.paused)).max(SHORTEST);
+        self.paused = self.paused.saturating_add(pause);
+        Some(pause)
     }
 }
