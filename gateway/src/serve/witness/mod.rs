@@ -11,6 +11,7 @@ mod server;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,8 +56,8 @@ enum WitnessError {
 /// What kept it from starting.
 pub fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
     let filter = EnvFilter::try_from_env("SEALTAP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let messages = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = messages.with_ansi(std::io::stderr().is_terminal()).try_init();
     let logs = logs(&arguments.logs)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
