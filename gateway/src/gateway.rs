@@ -32,7 +32,7 @@ use crate::clock::Timeline;
 use crate::config::{self, Apps, Config, Durability};
 use crate::data::{DataDir, Writer};
 use crate::forward::Summary;
-use crate::identify::Runs;
+use crate::identify::{Launch, Runs};
 use crate::journey::{Journey, Settings};
 use crate::route::Table;
 use crate::seal::keys::Keys;
@@ -98,6 +98,21 @@ impl Gateway {
         adopt: bool,
         told: Box<dyn Fn(Summary) + Send + Sync>,
     ) -> Result<Self, StartError> {
+        Self::open_for(config, table, adopt, told, None).await
+    }
+
+    /// The same; everything that comes to it belongs to the run of `launch`, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; whatever was wrong is as it was.
+    pub async fn open_for(
+        config: &Config,
+        table: Table,
+        adopt: bool,
+        told: Box<dyn Fn(Summary) + Send + Sync>,
+        launch: Option<Launch>,
+    ) -> Result<Self, StartError> {
         let settings = Settings::new(config, table)?;
         // The address first: a second gateway on it fails before it has touched anything.
         let listener = Listener::bind(config.listen).await?;
@@ -156,7 +171,12 @@ impl Gateway {
         let policy = if strict { Policy::Strict } else { Policy::Relaxed };
         let sealed = last_sealed(&log)?;
         let records = run::unstored(&log, store.watermark()?, &keys).map_err(RecoveryError::Log)?;
-        let runs = run::Runs::new(boot, Arc::clone(&keys), isolation(config), recovery.runs);
+        let runs = run::Runs::new(
+            boot,
+            Arc::clone(&keys),
+            isolation(config, launch.is_some()),
+            recovery.runs,
+        );
         let mut ledger = Ledger::new(boot, policy, timeline, sealed, log.size(), runs);
         let mut entries = Vec::new();
         for happening in recovery.happenings {
@@ -171,6 +191,8 @@ impl Gateway {
         if let Some(announcer) = &announcer {
             announcer.announce(log.checkpoint());
         }
+        // All that earlier boots left is sealed: what of it is not stored is held, the rest may go.
+        pins.reading(recovered.first_file, 0);
         store.begin_boot(&boot)?;
         journal.settle_gaps();
         let mut exchanges_to_store = recovery.sealed;
@@ -226,8 +248,10 @@ impl Gateway {
         let secrets = Secrets::new(keys.header(), &config.secrets.headers, &config.secrets.query);
         let journey = Arc::new(Journey {
             settings: ArcSwap::from_pointee(settings.bound_to(address)),
-            tap: Tap::new(journal.clone(), timeline, secrets, random, strict),
+            tap: Tap::new(journal.clone(), timeline, secrets, random, strict)
+                .for_launch(launch.as_ref()),
             runs: Runs::default(),
+            launch,
             random,
             observe: Arc::new(observe),
             report: told,
@@ -374,8 +398,10 @@ async fn wait_for_the_end(
 }
 
 /// What run records say of the gateway's keys: the worst, unless the operator says otherwise.
-fn isolation(config: &Config) -> Isolation {
+fn isolation(config: &Config, launched: bool) -> Isolation {
     let (basis, level) = match config.runs.apps {
+        // Whatever was declared: this process starts the app, and changes no user for it.
+        _ if launched => (IsolationBasis::Launched, IsolationLevel::SameUser),
         None => (IsolationBasis::Assumed, IsolationLevel::SameUser),
         Some(Apps::SameUser) => (IsolationBasis::Declared, IsolationLevel::SameUser),
         Some(Apps::OtherUser) => (IsolationBasis::Declared, IsolationLevel::OtherUser),

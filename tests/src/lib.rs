@@ -21,6 +21,7 @@ pub mod gate;
 pub mod gateway;
 pub mod http1;
 pub mod http2;
+pub mod launch;
 pub mod load;
 pub mod metrics;
 pub mod programs;

@@ -77,6 +77,8 @@ words! {
         Assumed = "assumed",
         /// The operator's configuration says so.
         Declared = "declared",
+        /// The gateway started the app itself.
+        Launched = "launched",
     }
 }
 

@@ -27,7 +27,7 @@ pub use self::recorder::{Recorder, Tapped};
 use self::secrets::Secrets;
 use crate::accept::Accepted;
 use crate::clock::Timeline;
-use crate::identify::{By, Identified, Identity};
+use crate::identify::{By, Identified, Identity, Launch, RunName};
 use crate::route::{Route, Routed, Upstream};
 use crate::wire::message::RequestHead;
 
@@ -69,6 +69,8 @@ pub struct Tap {
     heads: ArcSwap<Heads>,
     random: &'static dyn SecureRandom,
     strict: bool,
+    /// The run of what no stage could identify.
+    unnamed: RunName,
 }
 
 impl Tap {
@@ -87,12 +89,22 @@ impl Tap {
             heads: ArcSwap::from_pointee(Heads::new(secrets)),
             random,
             strict,
+            unnamed: RunName { by: By::Connection, name: None },
         }
     }
 
     /// What is secret of exchanges from now on.
     pub fn set_secrets(&self, secrets: Secrets) {
         self.heads.store(Arc::new(Heads::new(secrets)));
+    }
+
+    /// The same tap, where everything belongs to the run of a launch.
+    #[must_use]
+    pub fn for_launch(self, launch: Option<&Launch>) -> Self {
+        match launch {
+            Some(launch) => Self { unnamed: launch.run(), ..self },
+            None => self,
+        }
     }
 
     /// The timeline of this boot.
@@ -202,13 +214,14 @@ impl Tap {
     ) -> Result<Recorder, Down> {
         let url = upstream.map(Upstream::url);
         let id = random_id(self.random);
+        let named = identity.map_or(&self.unnamed, |identity| &identity.run);
         let opened = Opened {
             id,
             started_us,
             keys: self.keys(),
             run,
-            run_by: identity.map_or(By::Connection, |identity| identity.run.by).as_str().into(),
-            run_name: identity.and_then(|identity| identity.run.name.as_deref()).map(Into::into),
+            run_by: named.by.as_str().into(),
+            run_name: named.name.as_deref().map(Into::into),
             client: client.into(),
             upstream_name: upstream.map(|upstream| upstream.name.as_str().into()),
             upstream_url: url.as_deref().map(Into::into),
@@ -216,7 +229,7 @@ impl Tap {
         };
         let bytes = postcard::to_stdvec(&opened).unwrap_or_default();
         let (ticket, _) = self.journal.begin(kind::OPENED, &[&bytes])?;
-        let label = identity.and_then(|identity| identity.run.name.clone());
+        let label = named.name.clone();
         Ok(Recorder::new(
             id,
             label.unwrap_or_else(|| Id(run).to_string()),

@@ -76,6 +76,12 @@ impl Failure {
         self
     }
 
+    /// What went wrong, without where and what to do.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// How the process ends.
     #[must_use]
     pub fn exit(&self) -> Exit {

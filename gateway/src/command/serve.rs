@@ -1,5 +1,6 @@
 //! `sealtap serve`: the gateway.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -7,6 +8,9 @@ use clap::{Args, ValueEnum};
 use super::Failure;
 use crate::config::{Capture, Config, Flags, MessageForm};
 use crate::route::Table;
+
+/// Bytes in a journal file of a gateway that runs for one command, at most.
+const PRIVATE_JOURNAL: u64 = 4 << 20;
 
 /// Run the gateway: record, seal and forward until SIGTERM or Ctrl-C.
 #[derive(Debug, Args)]
@@ -102,6 +106,22 @@ impl Source {
 }
 
 impl Arguments {
+    /// The same for the gateway of one command: on a free port of the loopback unless `--listen` says
+    /// otherwise, in clear, and with nothing of its own to be asked for. Its journal is small, since
+    /// laying down files takes time.
+    pub(super) fn private(self) -> Result<Start, Failure> {
+        let listen = self.listen.is_some();
+        let mut start = self.start()?;
+        let config = &mut start.config;
+        if !listen {
+            config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        }
+        config.tls = None;
+        config.observe.enabled = false;
+        config.journal.file_size = config.journal.file_size.min(PRIVATE_JOURNAL);
+        Ok(start)
+    }
+
     /// Reads the configuration; nothing is opened but the config file.
     pub(super) fn start(self) -> Result<Start, Failure> {
         let flags = Flags {

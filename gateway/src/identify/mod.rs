@@ -14,6 +14,9 @@
 //!    that is not valid is ignored, as that specification asks;
 //! 4. nothing: the exchanges of one connection are a run.
 //!
+//! Where the gateway runs for one command, that launch is the run of everything; what the app says of
+//! a run is then read and taken off as always, and left to the record.
+//!
 //! ID is 1 to 128 letters, digits, `.`, `_`, `~` or `-`. A name from the app only subdivides what
 //! the connection already scopes: it is recorded together with how it was given.
 
@@ -27,7 +30,7 @@ mod tests;
 use std::borrow::Cow;
 use std::ops::Range;
 
-pub use run::{By, RunName};
+pub use run::{By, Launch, RunName};
 pub use runs::{Held, Runs, Told};
 
 use crate::route::absolute;
@@ -175,14 +178,22 @@ impl<R: Accepted> Identified<R> {
     }
 }
 
-/// Finds the run of `request`.
+/// Finds the run of `request`, which is that of `launch` where there is one.
 ///
 /// # Errors
 /// Why its run cannot be named, with the request handed back so that the refusal can be recorded.
-pub fn stage<R: Accepted>(request: R) -> Result<Identified<R>, (IdentifyError, R)> {
+pub fn stage<R: Accepted>(
+    request: R,
+    launch: Option<&Launch>,
+) -> Result<Identified<R>, (IdentifyError, R)> {
     let head = request.head();
     match identify(&head.target, &head.fields) {
-        Ok(identity) => Ok(Identified { request, identity }),
+        Ok(mut identity) => {
+            if let Some(launch) = launch {
+                identity.run = launch.run();
+            }
+            Ok(Identified { request, identity })
+        }
         Err(error) => Err((error, request)),
     }
 }

@@ -4,6 +4,7 @@ pub mod browse;
 pub mod bundle;
 pub mod demo;
 pub mod live;
+pub(crate) mod messages;
 pub mod observe;
 pub mod query;
 mod reload;

@@ -3,19 +3,14 @@
 use std::io::IsTerminal as _;
 use std::sync::{Arc, OnceLock};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::Level;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use super::live::{Finished, Lines, Live, Welcome};
-use super::reload;
+use super::{messages, reload};
 use crate::command::serve::Start;
 use crate::command::{Exit, Failure, Outcome};
-use crate::config::MessageForm;
 use crate::forward::Summary;
 use crate::gateway::{Gateway, ServeError, StartError};
 
@@ -25,37 +20,14 @@ use crate::gateway::{Gateway, ServeError, StartError};
 ///
 /// What kept it from starting, or from writing its last records.
 pub fn run(start: Start) -> Outcome {
-    messages(start.config.observe.messages);
+    let terminal = std::io::stderr().is_terminal();
+    messages::to(start.config.observe.messages, terminal, std::io::stderr);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::of(&error))?;
     runtime.block_on(serve(start))
-}
-
-/// Messages for the operator on standard error: those that `SEALTAP_LOG`, else `RUST_LOG`, asks for.
-fn messages(form: MessageForm) {
-    let filter = ["SEALTAP_LOG", "RUST_LOG"].into_iter().find_map(|name| {
-        // A filter that cannot be read hides nothing.
-        std::env::var(name)
-            .ok()
-            .filter(|text| !text.is_empty())
-            .map(|text| EnvFilter::try_new(&text).unwrap_or_else(|_| EnvFilter::new("info")))
-    });
-    let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
-    let layer = fmt::layer().with_writer(std::io::stderr);
-    let layer = match form {
-        MessageForm::Text => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
-        MessageForm::Json => layer.json().flatten_event(true).boxed(),
-    };
-    // What libraries say in detail may quote what passes through them, secrets too: whatever was
-    // asked for, only our own details are told.
-    let ours =
-        filter_fn(|told| *told.level() <= Level::INFO || told.target().starts_with("sealtap"));
-    let layer = layer.with_filter(ours).with_filter(filter);
-    // A second call, from a test in this process, keeps the first one's.
-    let _ = tracing_subscriber::registry().with(layer).try_init();
 }
 
 async fn serve(start: Start) -> Outcome {
@@ -160,11 +132,15 @@ fn hex(id: &[u8; 16]) -> String {
     sealtap_common::encoding::Id(*id).to_string()
 }
 
-/// Ten thousand streams are twenty thousand sockets: takes what the system allows.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
+/// Ten thousand streams are twenty thousand sockets: takes what the system allows. Gives what was.
+pub(crate) fn raise_descriptor_limit() -> Rlimit {
+    let was = getrlimit(Resource::Nofile);
+    restore_descriptor_limit(Rlimit { current: was.maximum, maximum: was.maximum });
+    was
+}
+
+/// Takes the limit back to what it was.
+pub(crate) fn restore_descriptor_limit(limit: Rlimit) {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::debug!(%error, "the limit of open files stays as it is");
     }
@@ -176,7 +152,7 @@ const WITNESSED_OTHERWISE: &str = "restore the latest copy of the data directory
      `on_conflict = \"warn\"` goes on with a log that this witness will never cosign";
 
 /// What a start error means to the person at the terminal.
-fn failure(error: StartError) -> Failure {
+pub(crate) fn failure(error: StartError) -> Failure {
     let failure = Failure::of(&error);
     match &error {
         StartError::Listen(_) => {

@@ -113,6 +113,8 @@ impl Storing {
             self.store(batch);
         }
         drop(recovered);
+        // Also of boots in which nothing came: their files would pile up otherwise.
+        self.give_back();
         loop {
             match sealed.recv_timeout(self.keeper.wait()) {
                 // Statements and records first: the watermark, which exchanges move, then never

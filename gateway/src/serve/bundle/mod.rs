@@ -118,6 +118,12 @@ pub fn run(arguments: &bundle::Arguments, output: &mut Output<'_>) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// Whether `disclose` can be understood.
+pub(crate) fn check(disclose: &[String]) -> Result<(), Failure> {
+    let read = Disclosure::parse(disclose);
+    read.map(drop).map_err(|error| Failure::of(&error).exit_with(Exit::Usage))
+}
+
 /// Writes the bundle of the run that `text` names to `path`; gives what there is to tell of it.
 pub(crate) fn make(
     data: &DataDir,
