@@ -245,9 +245,9 @@ impl Gateway {
         let journey = Arc::new(Journey {
             settings: ArcSwap::from_pointee(settings.bound_to(address)),
             tap: Tap::new(journal.clone(), timeline, secrets, random, strict)
-                .for_launch(launch.as_ref()),
-            runs: Runs::default(),
-            launch,
+                .for_launch(launch.clone()),
+            runs: Runs::of(launch.as_ref()),
+            launch: launch.map(|launch| launch.id),
             random,
             observe: Arc::new(observe),
             report: told,

@@ -27,7 +27,7 @@ use crate::forward::answer::Answer;
 use crate::forward::{
     Forwarded, Rest, Summary, forward, own, refuse, refuse_malformed, refuse_unseen, turn_away,
 };
-use crate::identify::{self, Held, Launch, Runs, Told};
+use crate::identify::{self, Held, Runs, Told};
 use crate::route::RouteError;
 use crate::serve::observe::{Observe, Row};
 use crate::wire::source::Source;
@@ -43,8 +43,8 @@ pub struct Journey {
     pub tap: Tap,
     /// Names of runs become ids.
     pub runs: Runs,
-    /// The one run of everything, where the gateway runs for one command.
-    pub launch: Option<Launch>,
+    /// The id of the one run of everything, where the gateway runs for one command.
+    pub launch: Option<[u8; 16]>,
     /// Where random ids come from.
     pub random: &'static dyn SecureRandom,
     /// Counts, and answers for the gateway itself.
@@ -62,7 +62,7 @@ impl Journey {
         }
         let _open = self.observe.traffic().begin();
         let own_run = accepted.client().run();
-        let identified = match identify::stage(accepted, self.launch.as_ref()) {
+        let identified = match identify::stage(accepted) {
             Ok(identified) => identified,
             Err((error, request)) => {
                 let answer =
@@ -71,7 +71,7 @@ impl Journey {
                 return self.refuse(refused, answer).await;
             }
         };
-        let named = identified.identity().run.name.as_deref().filter(|_| self.launch.is_none());
+        let named = identified.identity().run.name.as_deref();
         // Held until the exchange is over, so that its run does not end before it.
         let held = named.map(|name| self.runs.enter(name, self, || self.new_run()));
         let run = held.as_ref().map_or(own_run, Held::id);
@@ -140,7 +140,7 @@ impl Journey {
     /// A new run's id; where there is one run of everything, that one's.
     #[must_use]
     pub fn new_run(&self) -> [u8; 16] {
-        self.launch.as_ref().map_or_else(|| random_id(self.random), |launch| launch.id)
+        self.launch.unwrap_or_else(|| random_id(self.random))
     }
 
     /// The settings that count now.

@@ -27,7 +27,7 @@ pub use self::recorder::{Recorder, Tapped};
 use self::secrets::Secrets;
 use crate::accept::Accepted;
 use crate::clock::Timeline;
-use crate::identify::{By, Identified, Identity, Launch, RunName};
+use crate::identify::{By, Identified, Identity, Launch};
 use crate::route::{Route, Routed, Upstream};
 use crate::wire::message::RequestHead;
 
@@ -69,8 +69,8 @@ pub struct Tap {
     heads: ArcSwap<Heads>,
     random: &'static dyn SecureRandom,
     strict: bool,
-    /// The run of what no stage could identify.
-    unnamed: RunName,
+    /// The one run of everything, where the gateway runs for one command.
+    launch: Option<Launch>,
 }
 
 impl Tap {
@@ -89,7 +89,7 @@ impl Tap {
             heads: ArcSwap::from_pointee(Heads::new(secrets)),
             random,
             strict,
-            unnamed: RunName { by: By::Connection, name: None },
+            launch: None,
         }
     }
 
@@ -100,11 +100,8 @@ impl Tap {
 
     /// The same tap, where everything belongs to the run of a launch.
     #[must_use]
-    pub fn for_launch(self, launch: Option<&Launch>) -> Self {
-        match launch {
-            Some(launch) => Self { unnamed: launch.run(), ..self },
-            None => self,
-        }
+    pub fn for_launch(self, launch: Option<Launch>) -> Self {
+        Self { launch, ..self }
     }
 
     /// The timeline of this boot.
@@ -214,14 +211,15 @@ impl Tap {
     ) -> Result<Recorder, Down> {
         let url = upstream.map(Upstream::url);
         let id = random_id(self.random);
-        let named = identity.map_or(&self.unnamed, |identity| &identity.run);
+        let launched = self.launch.as_ref().map(Launch::run);
+        let named = launched.as_ref().or(identity.map(|identity| &identity.run));
         let opened = Opened {
             id,
             started_us,
             keys: self.keys(),
             run,
-            run_by: named.by.as_str().into(),
-            run_name: named.name.as_deref().map(Into::into),
+            run_by: named.map_or(By::Connection, |named| named.by).as_str().into(),
+            run_name: named.and_then(|named| named.name.as_deref()).map(Into::into),
             client: client.into(),
             upstream_name: upstream.map(|upstream| upstream.name.as_str().into()),
             upstream_url: url.as_deref().map(Into::into),
@@ -229,7 +227,7 @@ impl Tap {
         };
         let bytes = postcard::to_stdvec(&opened).unwrap_or_default();
         let (ticket, _) = self.journal.begin(kind::OPENED, &[&bytes])?;
-        let label = named.name.clone();
+        let label = named.and_then(|named| named.name.clone());
         Ok(Recorder::new(
             id,
             label.unwrap_or_else(|| Id(run).to_string()),

@@ -14,8 +14,8 @@
 //!    that is not valid is ignored, as that specification asks;
 //! 4. nothing: the exchanges of one connection are a run.
 //!
-//! Where the gateway runs for one command, that launch is the run of everything; what the app says of
-//! a run is then read and taken off as always, and left to the record.
+//! Where the gateway runs for one command, that launch is the run of everything ([`Runs::of`]); what
+//! the app says of a run is then read and taken off as always, and is left to the record of its head.
 //!
 //! ID is 1 to 128 letters, digits, `.`, `_`, `~` or `-`. A name from the app only subdivides what
 //! the connection already scopes: it is recorded together with how it was given.
@@ -178,22 +178,14 @@ impl<R: Accepted> Identified<R> {
     }
 }
 
-/// Finds the run of `request`, which is that of `launch` where there is one.
+/// Finds the run of `request`.
 ///
 /// # Errors
 /// Why its run cannot be named, with the request handed back so that the refusal can be recorded.
-pub fn stage<R: Accepted>(
-    request: R,
-    launch: Option<&Launch>,
-) -> Result<Identified<R>, (IdentifyError, R)> {
+pub fn stage<R: Accepted>(request: R) -> Result<Identified<R>, (IdentifyError, R)> {
     let head = request.head();
     match identify(&head.target, &head.fields) {
-        Ok(mut identity) => {
-            if let Some(launch) = launch {
-                identity.run = launch.run();
-            }
-            Ok(Identified { request, identity })
-        }
+        Ok(identity) => Ok(Identified { request, identity }),
         Err(error) => Err((error, request)),
     }
 }
