@@ -7,9 +7,24 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::gateway::Home;
+
 /// A certificate authority that exists for one test.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A client that trusts the gateway of this home, and nobody else, in the name of other hosts.
+///
+/// # Panics
+/// If the gateway has no authority.
+pub fn trusting(home: &Home, protocols: &[&str]) -> Arc<ClientConfig> {
+    use rustls_pki_types::pem::PemObject as _;
+    let path = home.data().join("keys").join("ca.pem");
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_file(&path).expect("the gateway has an authority");
+    roots.add(certificate).expect("it is a certificate");
+    client(roots, protocols)
 }
 
 /// A certificate for `localhost` and 127.0.0.1 with its key, in PEM.
@@ -68,14 +83,18 @@ impl Authority {
     pub fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("the authority is a certificate");
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("the provider speaks TLS")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn(protocols);
-        Arc::new(config)
+        client(roots, protocols)
     }
+}
+
+fn client(roots: RootCertStore, protocols: &[&str]) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("the provider speaks TLS")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn(protocols);
+    Arc::new(config)
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::accepted::{Accepted, BodyLength, ByteReply, Client, Reply};
+use super::door;
 use crate::forward::Rest;
 use crate::forward::answer::Answer;
 use crate::journey::Journey;
@@ -28,7 +29,7 @@ pub(super) async fn serve(
     stream: Stream,
     carry: Chunk,
     client: Arc<Client>,
-    journey: &Journey,
+    journey: &Arc<Journey>,
     mut stop: watch::Receiver<bool>,
 ) {
     let (mut reader, mut writer) = stream.split();
@@ -60,7 +61,16 @@ pub(super) async fn serve(
         let rest = match request {
             Ok(request) => {
                 let accepted = accept(request, reader, writer, carry, &client, journey);
-                journey.travel(accepted).await
+                if door::is_asked_for(&accepted, journey) {
+                    // In a box: what is in the tunnel is served by this very function.
+                    let tunnel = door::connect(accepted, journey, stop.clone());
+                    match Box::pin(tunnel).await {
+                        Some(rest) => rest,
+                        None => return,
+                    }
+                } else {
+                    journey.travel(accepted).await
+                }
             }
             Err(error) => {
                 let reply = ByteReply::new(writer, Version::Http11, false);

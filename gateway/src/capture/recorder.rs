@@ -8,13 +8,13 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use sealtap_common::leaf::{End, ErrorCode, Outcome};
+use sealtap_common::leaf::{End, ErrorCode, Outcome, Tunnel};
 use serde::Serialize;
 
 use super::heads::Heads;
 use super::journal::{Down, Journal, Position, Ticket};
 use super::record::{
-    Answered, Closed, Connected, Dialect, Direction, Ended, Marked, Requested, kind,
+    Answered, Closed, Connected, Dialect, Direction, Ended, Marked, Requested, Tunnelled, kind,
 };
 use crate::clock::Timeline;
 use crate::wire::buffer::Payload;
@@ -169,6 +169,17 @@ impl Recorder {
         let length = u64::try_from(length).unwrap_or(u64::MAX);
         let end = self.captured(direction).saturating_add(length);
         self.write(kind, &Marked { end, at_us: self.timeline.now_us() }).map(drop)
+    }
+
+    /// Records how much passed through a tunnel that is not captured, so far.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn tunnelled(&self, tunnel: &Tunnel) -> Result<Position, Down> {
+        let Tunnel { alert, from_client, reason, to_client } = *tunnel;
+        let reason = reason.as_str().into();
+        self.write(kind::TUNNELLED, &Tunnelled { from_client, to_client, reason, alert })
     }
 
     /// Records the request's head as it came and as it will leave.

@@ -9,6 +9,7 @@ use sealtap_common::leaf::End;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
+use super::connect::ConnectError;
 use super::pool::Facts;
 use super::relay::{Course, Ending, relay};
 use super::respond::Responding;
@@ -139,6 +140,14 @@ impl Exchange<'_> {
         let position = self.recorder.requested(&self.accepted, &sent)?;
         let link = match link {
             Ok(link) => link,
+            Err(failure @ (ConnectError::Tls { .. } | ConnectError::Http2 { .. })) => {
+                // It may speak something else by now: the next client asks.
+                self.forwarder.unlearn(&upstream);
+                return Err(Refusal::Answer(Answer::unreachable(&failure)));
+            }
+            Err(failure @ ConnectError::Forbidden { .. }) => {
+                return Err(Refusal::Refused(Answer::unreachable(&failure)));
+            }
             Err(failure) => return Err(Refusal::Answer(Answer::unreachable(&failure))),
         };
         match link {
@@ -155,7 +164,7 @@ impl Exchange<'_> {
                 );
                 if let Err(error) = written {
                     // The connection has seen nothing of it and serves the next one.
-                    self.forwarder.pool.put(&upstream.name, idle, &Chunk::empty());
+                    self.forwarder.pool.put(&upstream.key, idle, &Chunk::empty());
                     return Err(Refusal::Refused(Answer::malformed(error.to_string())));
                 }
                 let mut sink = ByteSink::new(idle.writer, queued, framing);
@@ -199,7 +208,7 @@ impl Exchange<'_> {
                     }
                     Err(SendHeadError::Closed(_)) if !fresh => {
                         // It said good-bye since the last exchange; nothing was sent.
-                        self.forwarder.pool.unshare(&upstream.name, &which);
+                        self.forwarder.pool.unshare(&upstream.key, &which);
                         Err(Refusal::Stale)
                     }
                     Err(error @ (SendHeadError::Unsayable(_) | SendHeadError::Altered)) => {
