@@ -75,9 +75,7 @@ impl Bench {
     pub fn new(path: Path, upstream: Upstream, options: Options) -> Self {
         let gateway = match path {
             Path::Direct => None,
-            Path::Gateway | Path::Connect => {
-                Some(options.upstream(NAME, upstream.url()).start())
-            }
+            Path::Gateway | Path::Connect => Some(options.upstream(NAME, upstream.url()).start()),
         };
         Self { upstream, gateway, path }
     }

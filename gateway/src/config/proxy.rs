@@ -120,10 +120,13 @@ impl FromStr for HostPattern {
             None => (false, lower.as_str()),
         };
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(plain);
+        let label =
+            |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(plain);
         if name.len() > 253 || !name.split('.').all(label) {
             let example = "such as \"api.example.com\" or \"*.example.com\", without a port";
-            return Err(format!("wants a host name, all names below a domain, or an address, {example}"));
+            return Err(format!(
+                "wants a host name, all names below a domain, or an address, {example}"
+            ));
         }
         Ok(if below { Self::Below(name.to_owned()) } else { Self::Exactly(name.to_owned()) })
     }
@@ -193,7 +196,9 @@ mod tests {
         assert!(!pattern("*.example.com").matches("example.com"));
         assert!(!pattern("*.example.com").matches("badexample.com"));
         assert!(pattern("[::1]").matches("::1"));
-        for wrong in ["", "*", "*.", "a b", "http://example.com", "example.com:443", "a..b", "*.*.a"] {
+        for wrong in
+            ["", "*", "*.", "a b", "http://example.com", "example.com:443", "a..b", "*.*.a"]
+        {
             assert!(wrong.parse::<HostPattern>().is_err(), "{wrong}");
         }
     }

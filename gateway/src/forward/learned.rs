@@ -186,8 +186,5 @@ impl Forwarder {
 /// Whether TLS failed since the upstream speaks none of the protocols that were offered.
 fn speaks_other(error: &io::Error) -> bool {
     let source = error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>());
-    matches!(
-        source,
-        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol))
-    )
+    matches!(source, Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
 }

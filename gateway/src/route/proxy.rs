@@ -255,7 +255,16 @@ mod tests {
         assert_eq!(parse("[::1]:8443", None), to("::1", 8443));
         assert_eq!(parse("example.com", Some(80)), to("example.com", 80));
         assert_eq!(parse("[::1]", Some(80)), to("::1", 80));
-        for wrong in ["example.com", ":443", "a:0", "a:65536", "[::1", "a@b:1", "[::1]x:1", "[fe80::1%eth0]:1"] {
+        for wrong in [
+            "example.com",
+            ":443",
+            "a:0",
+            "a:65536",
+            "[::1",
+            "a@b:1",
+            "[::1]x:1",
+            "[fe80::1%eth0]:1",
+        ] {
             assert_eq!(parse(wrong, None), None, "{wrong}");
         }
     }

@@ -208,9 +208,8 @@ mod tests {
 
     #[test]
     fn the_gateway_does_not_dial_itself() {
-        let dials = |own: &str, address: &str| {
-            reach(own).configured(address.parse().unwrap()).is_err()
-        };
+        let dials =
+            |own: &str, address: &str| reach(own).configured(address.parse().unwrap()).is_err();
         assert!(dials("127.0.0.1:4141", "127.0.0.1:4141"));
         assert!(dials("127.0.0.1:4141", "[::ffff:127.0.0.1]:4141"));
         assert!(dials("127.0.0.1:4141", "0.0.0.0:4141"));

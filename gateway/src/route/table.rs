@@ -8,9 +8,7 @@ use sealtap_common::unit::Ingress;
 
 use super::builtin::{NAMED, PATTERNS, Pattern};
 use super::{Destination, Fate, ProxyRules, Route, RouteError, Upstream};
-use crate::config::{
-    Config, NameError, Protocol, Scheme, UpstreamConfig, UrlError, check_name,
-};
+use crate::config::{Config, NameError, Protocol, Scheme, UpstreamConfig, UrlError, check_name};
 use crate::wire::message::RequestHead;
 
 /// Bytes of a client's that an error repeats at most.

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use sealtap_common::commit::{Body, Unit};
 use sealtap_common::leaf::{
-    ClosedReason, End, ErrorCode, GapReason, Outcome, Policy, ProgressEntry, Ranges, Source,
-    Tunnel,
+    ClosedReason, End, ErrorCode, GapReason, Outcome, Policy, ProgressEntry, Ranges, Source, Tunnel,
 };
 use sealtap_common::unit::RunNamedBy;
 

@@ -5,9 +5,7 @@ use std::time::Instant;
 
 use sealtap_common::commit::{self, BodyKey};
 use sealtap_common::encoding::Id;
-use sealtap_common::leaf::{
-    End, ErrorCode, Outcome, ProgressEntry, Source, Tunnel, TunnelReason,
-};
+use sealtap_common::leaf::{End, ErrorCode, Outcome, ProgressEntry, Source, Tunnel, TunnelReason};
 use sealtap_common::unit::{Context, Interim};
 
 use super::digest::Digested;
@@ -101,8 +99,8 @@ impl Exchange {
                 if let Ok(tunnelled) = postcard::from_bytes::<Tunnelled<'_>>(payload) {
                     let Tunnelled { from_client, to_client, reason, alert } = tunnelled;
                     let reason = TunnelReason::parse(&reason);
-                    self.tunnel = reason
-                        .map(|reason| Tunnel { alert, from_client, reason, to_client });
+                    self.tunnel =
+                        reason.map(|reason| Tunnel { alert, from_client, reason, to_client });
                 }
             }
             kind::INTERIM => self.interim.push(payload.to_vec()),

@@ -105,9 +105,9 @@ impl Tunnel<'_> {
             First::Gone(_) => {}
             First::Tls(hello, seen) => {
                 let named = hello.client_hello().server_name().map(str::to_ascii_lowercase);
-                let by_name = named.as_deref().is_some_and(|name| {
-                    settings.table.captures(&settings.rules, name)
-                });
+                let by_name = named
+                    .as_deref()
+                    .is_some_and(|name| settings.table.captures(&settings.rules, name));
                 match (listed || by_name, client) {
                     (true, Stream::Plain(socket)) => {
                         self.open(*hello, named, socket, dialled).await;

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use rustls::server::Accepted;
 use sealtap_common::leaf::TunnelReason;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::server::StartHandshake;
 use tokio_rustls::TlsStream;
+use tokio_rustls::server::StartHandshake;
 
 use super::Tunnel;
 use super::first::{First, Patience, first, stopped};
 use crate::accept::authority::LeafName;
-use crate::forward::connect::{Connection, Dialled};
 use crate::forward::Alpn;
+use crate::forward::connect::{Connection, Dialled};
 use crate::route::{Protocol, Scheme, Upstream};
 use crate::wire::http1::Opening;
 use crate::wire::socket::Socket;
@@ -38,7 +38,8 @@ impl Tunnel<'_> {
         let (journey, settings) = (self.journey, Arc::clone(&self.asked.settings));
         let destination = self.asked.destination.clone();
         let at = |protocol| {
-            let upstream = settings.table.at(Scheme::Https, &destination, named.as_deref(), protocol);
+            let upstream =
+                settings.table.at(Scheme::Https, &destination, named.as_deref(), protocol);
             Arc::new(upstream)
         };
         let offered: Vec<Vec<u8>> = hello
@@ -64,9 +65,9 @@ impl Tunnel<'_> {
             None => Protocol::Auto,
         });
         let name = LeafName::parse(named.as_deref().unwrap_or(&destination.host));
-        let shown = name.map_err(Into::into).and_then(|name| {
-            journey.minter.settings(name, agreeable(&offered, chosen.as_ref()))
-        });
+        let shown = name
+            .map_err(Into::into)
+            .and_then(|name| journey.minter.settings(name, agreeable(&offered, chosen.as_ref())));
         let shown = match shown {
             Ok(shown) => shown,
             Err(error) => {
@@ -173,7 +174,11 @@ fn agreeable(offered: &[Vec<u8>], chosen: Option<&Alpn>) -> Vec<Vec<u8>> {
         Some(Some(name)) if has(name) => vec![name.to_vec()],
         // It is left to HTTP/1.1 as its upstream would have left it.
         Some(None) if has(HTTP1) => Vec::new(),
-        _ => offered.iter().filter(|name| [HTTP1, HTTP2].contains(&name.as_slice())).cloned().collect(),
+        _ => offered
+            .iter()
+            .filter(|name| [HTTP1, HTTP2].contains(&name.as_slice()))
+            .cloned()
+            .collect(),
     }
 }
 

@@ -99,7 +99,10 @@ impl Page<'_> {
         self.line("started", &took)?;
         if let Some(tunnel) = &view.tunnel {
             let (sent, got) = (size(tunnel.from_client), size(tunnel.to_client));
-            self.line("tunnel", &format!("{}; {sent} from the client, {got} to it", tunnel.said()))?;
+            self.line(
+                "tunnel",
+                &format!("{}; {sent} from the client, {got} to it", tunnel.said()),
+            )?;
             if let Some(hint) = tunnel.hint {
                 self.line("hint", hint)?;
             }
