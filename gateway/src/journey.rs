@@ -121,8 +121,7 @@ impl Journey {
         body: Source,
     ) -> Rest {
         let _open = self.observe.traffic().begin();
-        let address = client.address().to_string();
-        let recorder = self.tap.malformed(&address, client.run());
+        let recorder = self.tap.malformed(client.label(), client.run());
         let row = self.observe.traffic().row(None);
         self.arrive(refuse_malformed(recorder, reply, body, answer).await, &row)
     }
@@ -130,9 +129,8 @@ impl Journey {
     /// Records a request that the HTTP/2 library refused before anybody saw it: with a reset, or
     /// where it was `too_large` with a 431.
     pub fn refused_unseen(&self, client: &Arc<Client>, too_large: bool) {
-        let address = client.address().to_string();
         // Where the journal is down, it has counted the refusal.
-        if let Ok(recorder) = self.tap.malformed(&address, client.run()) {
+        if let Ok(recorder) = self.tap.malformed(client.label(), client.run()) {
             let summary = refuse_unseen(recorder, too_large);
             let traffic = self.observe.traffic();
             traffic.end(&traffic.row(None), &summary);

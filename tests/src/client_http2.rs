@@ -96,6 +96,23 @@ impl Client {
         request.body(()).expect("the head is sound")
     }
 
+    /// The head of an extended CONNECT (RFC 8441) for `protocol`.
+    pub fn extended(&self, protocol: &str, target: &str, fields: &[(&str, &str)]) -> Request<()> {
+        let mut request = self.head("CONNECT", target, fields);
+        request.extensions_mut().insert(h2::ext::Protocol::from(protocol));
+        request
+    }
+
+    /// Waits until the server has said that it allows extended CONNECT.
+    pub async fn allowed_extended(&self) {
+        let allowed = async {
+            while !self.send.is_extended_connect_protocol_enabled() {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, allowed).await.expect("extended CONNECT is allowed");
+    }
+
     /// Starts a request; with `end`, it has no body.
     pub async fn start(
         &mut self,

@@ -55,8 +55,14 @@ impl Authority {
 
     /// A certificate for `localhost` and 127.0.0.1.
     pub fn identity(&self) -> Identity {
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let params = CertificateParams::new(names).expect("the names are valid");
+        self.identity_for(&["localhost", "127.0.0.1"], 4096)
+    }
+
+    /// A certificate for these names that is good until this year ends.
+    fn identity_for(&self, names: &[&str], until: i32) -> Identity {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("the names are valid");
+        params.not_after = rcgen::date_time_ymd(until, 12, 31);
         let key = KeyPair::generate().expect("a key can be drawn");
         let certificate = params.signed_by(&key, &self.issuer).expect("an authority signs");
         Identity {
@@ -66,17 +72,19 @@ impl Authority {
         }
     }
 
+    /// A server whose certificate is out of date.
+    pub fn expired_server(&self) -> Arc<ServerConfig> {
+        server(self.identity_for(&["localhost", "127.0.0.1"], 2020), &["h2", "http/1.1"])
+    }
+
+    /// A server whose certificate is for another name.
+    pub fn server_for(&self, name: &str) -> Arc<ServerConfig> {
+        server(self.identity_for(&[name], 4096), &["h2", "http/1.1"])
+    }
+
     /// A server that offers these protocols by ALPN.
     pub fn server(&self, protocols: &[&str]) -> Arc<ServerConfig> {
-        let (certificate, key) = self.identity().der;
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("the provider speaks TLS")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], PrivateKeyDer::Pkcs8(key))
-            .expect("the key fits the certificate");
-        config.alpn_protocols = alpn(protocols);
-        Arc::new(config)
+        server(self.identity(), protocols)
     }
 
     /// A client that trusts this authority only and offers these protocols by ALPN.
@@ -85,6 +93,18 @@ impl Authority {
         roots.add(self.issuer.der().clone()).expect("the authority is a certificate");
         client(roots, protocols)
     }
+}
+
+fn server(identity: Identity, protocols: &[&str]) -> Arc<ServerConfig> {
+    let (certificate, key) = identity.der;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("the provider speaks TLS")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], PrivateKeyDer::Pkcs8(key))
+        .expect("the key fits the certificate");
+    config.alpn_protocols = alpn(protocols);
+    Arc::new(config)
 }
 
 fn client(roots: RootCertStore, protocols: &[&str]) -> Arc<ClientConfig> {

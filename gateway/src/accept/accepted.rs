@@ -17,9 +17,11 @@ use crate::wire::stream::Writer;
 /// A client's connection, shared by the requests that come over it.
 #[derive(Debug)]
 pub struct Client {
-    pub(super) address: SocketAddr,
-    pub(super) run: [u8; 16],
-    pub(super) door: Door,
+    address: SocketAddr,
+    /// The address as records have it.
+    label: String,
+    run: [u8; 16],
+    door: Door,
 }
 
 /// By which way requests of a connection came.
@@ -38,6 +40,21 @@ pub enum Door {
 }
 
 impl Client {
+    pub(super) fn new(address: SocketAddr, run: [u8; 16], door: Door) -> Self {
+        Self { address, label: address.to_string(), run, door }
+    }
+
+    /// The same client by another door.
+    pub(super) fn through(&self, door: Door) -> Self {
+        Self { address: self.address, label: self.label.clone(), run: self.run, door }
+    }
+
+    /// The client's address as text.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// The client's address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

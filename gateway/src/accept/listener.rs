@@ -137,8 +137,8 @@ async fn connection(
 ) {
     let _connected = journey.observe.traffic().connect();
     tracing::debug!(client.address = %address, "connection accepted");
-    let client = Arc::new(Client { address, run: journey.new_run(), door: Door::Front });
-    let run = client.run;
+    let client = Arc::new(Client::new(address, journey.new_run(), Door::Front));
+    let run = client.run();
     let settings = journey.settings();
     let limit = settings.timeouts.client_head;
     let stream = match &settings.tls {

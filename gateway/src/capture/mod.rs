@@ -188,10 +188,10 @@ impl Tap {
         identity: &Identity,
         upstream: &Upstream,
     ) -> Result<Recorder, Down> {
-        let address = client.address().to_string();
         let way = (Some(upstream), Ingress::Connect);
         let authority = Bytes::copy_from_slice(upstream.authority.as_bytes());
-        let recorder = self.write((started_us, &address, run), Some(identity), way, authority)?;
+        let recorder =
+            self.write((started_us, client.label(), run), Some(identity), way, authority)?;
         recorder.requested(head, head)?;
         Ok(recorder)
     }
@@ -214,13 +214,13 @@ impl Tap {
         run: [u8; 16],
         way: (Option<&Upstream>, Ingress),
     ) -> Result<Recorder, Down> {
-        let client = request.client().address().to_string();
         let authority = match way.0 {
             Some(upstream) => Bytes::copy_from_slice(upstream.authority.as_bytes()),
             // Nobody but the gateway itself, by the name it was called.
             None => authority(request.head()),
         };
-        self.write((request.started_us(), &client, run), identity, way, authority)
+        let client = request.client().label();
+        self.write((request.started_us(), client, run), identity, way, authority)
     }
 
     fn write(
@@ -231,13 +231,13 @@ impl Tap {
         authority: Bytes,
     ) -> Result<Recorder, Down> {
         let url = upstream.map(Upstream::url);
-        let id = random_id(self.random);
+        let (id, keys) = self.draw();
         let launched = self.launch.as_ref().map(Launch::run);
         let named = launched.as_ref().or(identity.map(|identity| &identity.run));
         let opened = Opened {
             id,
             started_us,
-            keys: self.keys(),
+            keys,
             run,
             run_by: named.map_or(By::Connection, |named| named.by).as_str().into(),
             run_name: named.and_then(|named| named.name.as_deref()).map(Into::into),
@@ -260,14 +260,16 @@ impl Tap {
         ))
     }
 
-    /// Keys of one exchange, drawn at once: each draw costs as much as several hundred bytes of it.
-    fn keys(&self) -> ExchangeKeys {
-        let mut drawn = [0; 8 * 32];
+    /// Id and keys of one exchange, drawn at once: each draw costs as much as several hundred bytes
+    /// of it.
+    fn draw(&self) -> ([u8; 16], ExchangeKeys) {
+        let mut drawn = [0; 16 + 8 * 32];
         fill(self.random, &mut drawn);
+        let (id, drawn) = drawn.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         let (keys, _) = drawn.as_chunks::<32>();
         let mut keys = keys.iter().copied();
         let mut next = || keys.next().unwrap_or_default();
-        ExchangeKeys {
+        let keys = ExchangeKeys {
             request_head: next(),
             request_body: next(),
             request_trailers: next(),
@@ -276,7 +278,8 @@ impl Tap {
             response_body: next(),
             response_trailers: next(),
             context: next(),
-        }
+        };
+        (*id, keys)
     }
 }
 

@@ -61,6 +61,7 @@ impl Answer {
             | AnswerError::Malformed(_)
             | AnswerError::Unsayable(_)
             | AnswerError::Unasked
+            | AnswerError::Misleading(_)
             | AnswerError::Endless => ErrorCode::UpstreamProtocol,
         };
         Self::new(502, code, error.to_string())
@@ -83,6 +84,13 @@ impl Answer {
             return Self::new(414, ErrorCode::HeadTooLarge, why);
         }
         Self::malformed(why)
+    }
+
+    /// The upstream speaks HTTP/2 and has no words for a change of protocol.
+    pub(super) fn no_extended_connect() -> Self {
+        let message = "the upstream speaks HTTP/2 and does not allow extended CONNECT (RFC 8441); \
+                       `protocol = \"http1\"` asks it over HTTP/1.1, if it speaks that too";
+        Self::new(502, ErrorCode::UpstreamProtocol, message)
     }
 
     /// The connection to the upstream broke while the head was sent.

@@ -267,6 +267,7 @@ impl Exchange<'_> {
             body: self.body,
             response: self.response,
             sink: outgoing.sink,
+            held: outgoing.incoming,
             switched,
             summary,
         }

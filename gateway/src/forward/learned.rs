@@ -136,7 +136,7 @@ impl Forwarder {
     }
 
     /// Offers `upstream` what a client `offered`, over `dialled` if that is there; where it takes
-    /// none of it, what this gateway speaks.
+    /// none of it, what this gateway speaks, and at last nothing.
     ///
     /// # Errors
     ///
@@ -147,19 +147,23 @@ impl Forwarder {
         offered: &[Vec<u8>],
         dialled: Option<Dialled>,
     ) -> Result<Probed, ConnectError> {
-        let limit = self.timeouts.connect;
-        let dialled = match dialled {
-            Some(dialled) => dialled,
-            None => self.dial(upstream).await?,
-        };
-        let settings = self.trust.offering(upstream, offered)?;
-        let connection = match secure(upstream, Some(&settings), limit, dialled).await {
-            Err(ConnectError::Tls { source, .. }) if speaks_other(&source) => {
-                let settings = self.trust.settings(upstream, false)?;
-                let dialled = self.dial(upstream).await?;
-                secure(upstream, Some(&settings), limit, dialled).await?
+        // A client that says nothing speaks HTTP/1.1, and a host that has only HTTP/2 says so now.
+        let first = if offered.is_empty() { vec![b"http/1.1".to_vec()] } else { offered.to_vec() };
+        let own = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let mut dialled = dialled;
+        let mut offers = [first, own].into_iter();
+        let connection = loop {
+            let protocols = offers.next();
+            let last = protocols.is_none();
+            let settings = self.trust.offering(upstream, &protocols.unwrap_or_default())?;
+            let dialled = match dialled.take() {
+                Some(dialled) => dialled,
+                None => self.dial(upstream).await?,
+            };
+            match secure(upstream, Some(&settings), self.timeouts.connect, dialled).await {
+                Err(ConnectError::Tls { source, .. }) if !last && speaks_other(&source) => {}
+                connection => break connection?,
             }
-            connection => connection?,
         };
         let alpn = match &connection.stream {
             Stream::Tls(stream, _) => Alpn::of(stream.get_ref().1.alpn_protocol()),

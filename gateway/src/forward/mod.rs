@@ -21,6 +21,7 @@ mod relay;
 mod respond;
 mod response;
 mod summary;
+mod switching;
 mod tls;
 mod upgrade;
 mod upstream;
@@ -112,7 +113,7 @@ pub struct Forwarder {
     timeouts: Timeouts,
     via: bool,
     forwarded: bool,
-    dropped: [&'static str; 1],
+    dropped: [&'static str; 2],
 }
 
 /// How long an idle connection to an upstream is kept. Below the 5 s of the shortest-lived common
@@ -126,6 +127,9 @@ const STREAM_WINDOW: u32 = 1 << 17;
 
 /// How long an exchange waits for one of the sockets to upstreams when all are taken.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often it looks whether an upstream's settings have come.
+const SETTINGS: Duration = Duration::from_millis(2);
 
 /// How often it looks for one that waits in the pool.
 const LOOK: Duration = Duration::from_millis(50);
@@ -149,7 +153,7 @@ impl Forwarder {
             timeouts: config.timeouts.clone(),
             via: config.forwarded.via,
             forwarded: config.forwarded.forwarded,
-            dropped: [RUN_HEADER],
+            dropped: [RUN_HEADER, "proxy-authorization"],
         })
     }
 
@@ -184,6 +188,8 @@ impl Forwarder {
         upgrade: bool,
         fresh: bool,
     ) -> Result<Link, ConnectError> {
+        // What speaks HTTP/2 alone is asked in its words (RFC 8441).
+        let upgrade = upgrade && upstream.protocol != Protocol::Http2;
         // An upgrade is not sent twice, so it does not take a chance on a connection that has waited.
         if !fresh && !upgrade {
             if let Some(lease) = self.pool.lease(&upstream.key) {
@@ -237,6 +243,19 @@ impl Forwarder {
         }
         let (host, port) = (upstream.host.clone(), upstream.port);
         Err(ConnectError::Exhausted { host, port, most: self.most })
+    }
+
+    /// Whether the upstream allows extended CONNECT. Its settings are the first that it says, and may
+    /// still be on their way.
+    async fn takes_extended_connect(&self, lease: &Lease) -> bool {
+        let deadline = Instant::now() + PATIENCE.min(self.timeouts.connect);
+        while !lease.sender.is_extended_connect_protocol_enabled() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(SETTINGS).await;
+        }
+        true
     }
 
     async fn share(

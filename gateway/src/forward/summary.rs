@@ -68,7 +68,7 @@ impl Summary {
             http.request.body.size = self.request_bytes,
             http.response.body.size = self.response_bytes,
             outcome = self.outcome.as_str(),
-            error.r#type = self.error.map(|error| error.as_str()),
+            "error.type" = self.error.map(|error| error.as_str()),
             duration_us = self.duration_us,
             "exchange ended"
         );

@@ -18,6 +18,10 @@ use crate::route::{Destination, Fate, Protocol, RouteError, Scheme, Upstream};
 use crate::wire::message::RequestHead;
 use crate::wire::source::Source;
 
+/// What a client hears that asks for a tunnel over TLS.
+const OVER_TLS: &str = "this listener speaks TLS, and opens no tunnels in it: give the proxy's clients \
+     a listener without [tls], by a second gateway if need be";
+
 /// A CONNECT that may have its tunnel.
 pub struct Asked {
     head: RequestHead,
@@ -55,12 +59,13 @@ impl Asked {
 type Granted = Box<(Asked, Source, Reply)>;
 
 impl Journey {
-    /// Decides whether a CONNECT may have its tunnel, and connects to where it leads.
+    /// Decides whether a CONNECT may have its tunnel, and connects to where it leads; `over_tls` says
+    /// whether it came over TLS, in which this gateway opens no other.
     ///
     /// # Errors
     ///
     /// What is left of the connection once it was refused, and the refusal recorded.
-    pub async fn ask(&self, accepted: Accepted) -> Result<Granted, Rest> {
+    pub async fn ask(&self, accepted: Accepted, over_tls: bool) -> Result<Granted, Rest> {
         let own_run = accepted.client().run();
         let identified = match identify::stage_beside(accepted) {
             Ok(identified) => identified,
@@ -72,7 +77,11 @@ impl Journey {
             }
         };
         let settings = self.settings();
-        match destination(&settings, identified.request()).await {
+        let found = match over_tls {
+            true => Err(Answer::new(501, ErrorCode::DestinationRefused, OVER_TLS)),
+            false => destination(&settings, identified.request()).await,
+        };
+        match found {
             Ok((destination, fate, upstream, dialled)) => {
                 let (accepted, identity) = identified.into_parts();
                 let (head, started_us) = (accepted.head().clone(), accepted.started_us());

@@ -163,13 +163,17 @@ impl Table {
         let Destination { host, port } = destination;
         let url = Url { scheme, host: host.clone(), port: *port, prefix: String::new() };
         let server_name = server_name.filter(|name| name != host);
-        let name = match server_name {
+        let known = self.configured(host, *port);
+        let place = match server_name {
             Some(name) => format!("{name} at {}", url.authority()),
             None => url.authority(),
         };
-        let known = self.configured(host, *port);
         // Blanks are in no configured name, so that these connections are kept apart from those.
-        let key = format!("{} {name} {protocol:?}", scheme.as_str());
+        let key = format!("{} {place} {protocol:?}", scheme.as_str());
+        let name = match (known, server_name) {
+            (Some(known), None) => known.name.clone(),
+            _ => place,
+        };
         Upstream {
             key,
             server_name: server_name.map(str::to_owned),

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use self::first::{First, Patience, first};
 pub use self::minter::Minter;
-use super::accepted::{Accepted, Client, Door};
+use super::accepted::{Accepted, Door};
 use super::{http1, http2};
 use crate::forward::connect::{Connection, Dialled};
 use crate::forward::{Rest, Side};
@@ -33,17 +33,18 @@ const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// Whether a request is a CONNECT to the forward proxy.
 pub(super) fn is_asked_for(accepted: &Accepted, journey: &Journey) -> bool {
-    let front = matches!(accepted.client.door, Door::Front);
+    let front = matches!(accepted.client.door(), Door::Front);
     front && &*accepted.head.method == b"CONNECT" && journey.settings.load().rules.enabled()
 }
 
 /// Serves a CONNECT; gives what is left of the connection where it was refused.
 pub(super) async fn connect(
     accepted: Accepted,
+    over_tls: bool,
     journey: &Arc<Journey>,
     stop: watch::Receiver<bool>,
 ) -> Option<Rest> {
-    let (mut asked, body, reply) = match journey.ask(accepted).await {
+    let (mut asked, body, reply) = match journey.ask(accepted, over_tls).await {
         Ok(asked) => *asked,
         Err(rest) => return Some(rest),
     };
@@ -151,8 +152,7 @@ impl Tunnel<'_> {
         let Self { asked, journey, stop } = self;
         let named = asked.named();
         let door = Door::Opened { upstream, named };
-        let outer = asked.client();
-        let client = Arc::new(Client { address: outer.address, run: outer.run, door });
+        let client = Arc::new(asked.client().through(door));
         if over_http2 {
             http2::serve(stream, seen, client, Arc::clone(journey), stop).await;
         } else {
