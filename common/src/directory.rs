@@ -19,6 +19,9 @@ use crate::verify::{
 /// Where a data directory has its cosigned checkpoint.
 pub const COSIGNED: &str = "witness/checkpoint";
 
+/// Where a data directory has the checkpoint that was dated last, and the token that dates it.
+pub const DATED: [&str; 2] = ["witness/timestamp.checkpoint", "witness/timestamp.tsr"];
+
 /// How often a log that looks wrong is looked at again while a gateway may be writing to it.
 const ATTEMPTS: u32 = 6;
 
@@ -152,6 +155,15 @@ fn look(root: &Path, trust: &Trust<'_>, inspector: &mut impl Inspector) -> (Repo
 /// [`FileError`] when it is there but cannot be read.
 pub fn cosigned(data: &Path) -> Result<Option<Vec<u8>>, FileError> {
     read(data, COSIGNED)
+}
+
+/// The timestamp of a data directory, if there is one: the dated checkpoint, and the reply.
+///
+/// # Errors
+/// [`FileError`] when one of the two is there but cannot be read.
+pub fn dated(data: &Path) -> Result<Option<(Vec<u8>, Vec<u8>)>, FileError> {
+    let [checkpoint, reply] = DATED;
+    Ok(read(data, checkpoint)?.zip(read(data, reply)?))
 }
 
 /// Whether all that is wrong could be tiles that lie ready for the next checkpoint, or old ones

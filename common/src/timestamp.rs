@@ -16,6 +16,9 @@ pub const QUERY_TYPE: &str = "application/timestamp-query";
 /// The media type of a reply.
 pub const REPLY_TYPE: &str = "application/timestamp-reply";
 
+/// Bytes of a reply, at most: a token with its certificates has a few thousand.
+pub const REPLY_LENGTH: u64 = 256 << 10;
+
 /// The request up to the imprint: version 1, and SHA-256 as the algorithm (RFC 3161, section 2.4.1).
 const BEFORE_HASH: [u8; 24] = [
     0x30, 0x43, 0x02, 0x01, 0x01, 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65,

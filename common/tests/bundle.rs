@@ -160,13 +160,13 @@ fn leaves_may_be_left_out_only_where_that_shows() {
 }
 
 #[test]
-fn what_is_reserved_is_not_checked_and_says_so() {
+fn what_others_vouch_for_is_there_whole_or_not_at_all() {
     let (bytes, keys) = (read("bundle.tar"), keys());
-    for name in ["checkpoint.cosigned", "timestamp.tsr"] {
+    for name in ["checkpoint.cosigned", "timestamp.checkpoint", "timestamp.tsr"] {
         let mut with = entries(&bytes);
         with.insert(2, (name.to_owned(), b"anything".to_vec()));
         let report = verify(&*archive(&with), &keys);
-        assert_eq!(report.verdict(), Verdict::Undecided, "{name}");
+        assert_eq!(report.verdict(), Verdict::Invalid, "{name}");
         assert!(report.lines().iter().any(|line| line.contains(name)), "{name}");
         with.swap(1, 2);
         assert_eq!(verify(&*archive(&with), &keys).verdict(), Verdict::Invalid, "{name}");

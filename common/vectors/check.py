@@ -2,9 +2,10 @@
 """Verifies a log directory or a bundle with the second implementation.
 
     python3 check.py DIRECTORY VKEY [COSIGNED WITNESS-VKEY]
-    python3 check.py BUNDLE VKEY RUN-RECORD-VKEY
+    python3 check.py BUNDLE VKEY RUN-RECORD-VKEY [WITNESS-VKEY]
 
-COSIGNED is a cosigned checkpoint, which the log must have grown out of.
+COSIGNED is a cosigned checkpoint, which the log must have grown out of. A witness whose key is given
+must have cosigned all of a bundle's leaves.
 
 Exit 0 when everything holds, 1 when something does not. The steps are those of FORMAT.md.
 """
@@ -17,8 +18,9 @@ import run_format
 import sealtap_format as form
 
 RUNS = {"run-opened", "run-closed", "run-record"}
-CHECKED = {"exchange", "refused", "interrupted", "restart", "heartbeat", "gap", "adopted",
+CHECKED = {"exchange", "refused", "interrupted", "opaque", "restart", "heartbeat", "gap", "adopted",
            "retention", "progress", "key-change"} | RUNS
+EXCHANGES = ("exchange", "refused", "interrupted", "opaque")
 KNOWN_EXTENSIONS = {kind: {"websocket-messages"} for kind in ("exchange", "interrupted")}
 
 
@@ -130,6 +132,15 @@ def record_holds(origin, index, closed, record):
     require(form.b64(form.sha256(signed)) == record["record"], "not the record of its run")
 
 
+def tunnel_holds(value):
+    tunnel = value["tunnel"]
+    require(set(tunnel) == {"alert", "from_client", "reason", "to_client"}, "members of a tunnel")
+    require(tunnel["reason"] in ("not_listed", "not_http", "client_rejected"), "reason of a tunnel")
+    require(tunnel["alert"] is None or tunnel["reason"] == "client_rejected", "alert of a tunnel")
+    bodies = [value[way]["body"]["length"] for way in ("request", "response") if value[way]]
+    require(not any(bodies) and value["outcome"] != "refused", "a tunnel with bodies, or refused")
+
+
 class History:
     """Step 9."""
 
@@ -162,7 +173,7 @@ class History:
             self.restart(value)
         elif kind == "key-change":
             self.key_change(index, value)
-        elif kind in ("exchange", "refused", "interrupted"):
+        elif kind in EXCHANGES:
             self.exchange(value, form.b64(form.leaf_hash(entry)))
             self.own.setdefault(value["run"]["id"], []).append((index, value, entry))
         else:
@@ -231,6 +242,8 @@ class History:
             require(ed25519.verify(key, message, form.unb64(value[which])), "a key change")
 
     def exchange(self, value, leaf_hash):
+        if value["kind"] == "opaque":
+            tunnel_holds(value)
         require(value["started"] <= value["ended"] <= value["sealed"], "times")
         boot, number = self.boots[value["boot"]], value["number"]
         require(number not in boot["sealed"] and not boot["closed"], "number or closed boot")
@@ -243,7 +256,7 @@ class History:
         if boot["ended"]:
             require(number <= boot["ended"]["highest"], "number above the highest")
             if number in covered(number, boot["ended"]["open"]):
-                require(value["kind"] == "interrupted", "open at a crash, so interrupted")
+                require(value["outcome"] == "interrupted", "open at a crash, so interrupted")
         run = value["run"]
         require(run["id"] not in self.closed, "the run was closed")
         position, previous = self.runs.get(run["id"], (0, None))
@@ -302,16 +315,110 @@ def check(directory, key, cosigned=None, witness=None):
     return size
 
 
-def check_bundle(data, key, record_key):
+def key_changes(leaves, origin):
+    """The keys that changes lead to, by role: each change's old and new key."""
+    found = {"log": [], "run-record": []}
+    for index, value in leaves:
+        name = origin if value["role"] == "log" else run_format.key_name(origin)
+        keys = [form.unb64(value[which]) for which in ("old", "new")]
+        vkeys = [form.vkey(name, key) for key in keys]
+        require(value["size"] == index and keys[0] != keys[1], "a key change in another place")
+        message = (f"sealtap/v1/key-change\n{value['role']}\n{vkeys[0]}\n{vkeys[1]}\n"
+                   f"{index}\n").encode()
+        for key, which in zip(keys, ("old_signature", "new_signature")):
+            require(ed25519.verify(key, message, form.unb64(value[which])), "a key change")
+        before = found[value["role"]]
+        require(not before or before[-1][1] == vkeys[0], "a key replaced twice")
+        before.append(vkeys)
+    return found
+
+
+def linked(key, changes, back):
+    """Every key that changes lead to from this one."""
+    keys = [key]
+    for old, new in changes:
+        keys += [new] if old in keys else []
+    for old, new in reversed(changes) if back else []:
+        keys += [old] if new in keys else []
+    return keys
+
+
+def signed_by(data, keys):
+    """Steps 1 to 3 under any of several keys."""
+    for key in keys:
+        try:
+            return read_checkpoint(data, key)
+        except (Invalid, ValueError):
+            pass
+    raise Invalid("checkpoint: signed by none of the keys")
+
+
+def check_beside(files, keys, witness, wanted, size, root_hash):
+    """Steps 8 and 9 of verifying a bundle; gives the names of the entries."""
+    names = []
+    for name in ["checkpoint.cosigned", "timestamp.checkpoint"]:
+        if name not in files:
+            continue
+        names += [name, f"{name}.proof"]
+        if name == "checkpoint.cosigned":
+            head, _, lines = files[name].decode("utf-8").rpartition("\n\n")
+            lines = lines.splitlines(keepends=True)
+            old, old_root = signed_by(f"{head}\n\n{lines[0]}".encode(), keys)
+            require(len(lines) > 1, "cosigned: nobody did")
+            if witness:
+                signer = next(key for key in keys if holds(read_cosigned, files[name], key, witness))
+                read_cosigned(files[name], signer, witness)
+                require(old >= wanted, "cosigned: not all of the leaves")
+        else:
+            old, old_root = signed_by(files[name], keys)
+            digest, _ = run_format.imprint_of(files["timestamp.tsr"])
+            require(digest == form.sha256(files[name]), "the token dates something else")
+            names.append("timestamp.tsr")
+        proof = run_format.parse_consistency(files[f"{name}.proof"])
+        both = run_format.grew(old, size, old_root, proof)
+        require(old <= size and both == (old_root, root_hash), f"{name}: another history")
+    require(not witness or "checkpoint.cosigned" in names, "cosigned: nobody did")
+    return names
+
+
+def holds(check, *arguments):
+    try:
+        check(*arguments)
+        return True
+    except (Invalid, ValueError):
+        return False
+
+
+def check_session(files, folder, leaf):
+    """A message index that is disclosed says what both bodies do, where they are disclosed too."""
+    name = f"{folder}/websocket-messages"
+    index = files.get(name, files.get(f"{name}.0"))
+    sides = [files.get(f"{folder}/{way}-body") for way in ("request", "response")]
+    if index is None or None in sides:
+        return
+    said = form.parse(index)
+    times = [[message[3] for message in said[way]["messages"]] for way in ("request", "response")]
+    require(form.message_index(*sides, times) == index, f"{name}: the bodies have other messages")
+
+
+def check_bundle(data, key, record_key, witness=None):
     """The steps of verifying a bundle."""
     entries = run_format.unarchive(data)
     names = [name for name, _ in entries]
     files = dict(entries)
     require(len(files) == len(entries), "an entry twice")
     require(files["VERIFY"] == run_format.verify_text(), "VERIFY")
-    size, root_hash = read_checkpoint(files["checkpoint"], key)
     indices = sorted({int(name.split("/")[1]) for name in names if name.startswith("leaves/")})
-    expected = ["VERIFY", "checkpoint"] + ["record.dsse.json"] * ("record.dsse.json" in files)
+    every = [(index, form.parse(files[f"leaves/{index:012}/leaf"])) for index in indices]
+    changed = key_changes([one for one in every if one[1]["kind"] == "key-change"],
+                          form.parse_vkey(key)[0])
+    keys = linked(key, changed["log"], back=False)
+    size, root_hash = read_checkpoint(files["checkpoint"], keys[-1])
+    keys = linked(key, changed["log"], back=True)
+    wanted = 1 + max(index for index, leaf in every if leaf["kind"] != "key-change")
+    beside = check_beside(files, keys, witness, wanted, size, root_hash)
+    expected = ["VERIFY", "checkpoint", *beside]
+    expected += ["record.dsse.json"] * ("record.dsse.json" in files)
     leaves, own = {}, []
     for index in indices:
         folder = f"leaves/{index:012}"
@@ -322,10 +429,11 @@ def check_bundle(data, key, record_key):
         found = run_format.root_from(index, size, form.leaf_hash(entry), proof)
         require(found == root_hash, f"{folder}: not in the tree")
         leaf = form.parse(entry)
-        if leaf["kind"] in ("exchange", "refused", "interrupted"):
+        if leaf["kind"] in EXCHANGES:
             own.append((index, leaf, entry))
             for part, bound in parts_of(leaf):
                 expected += check_part(files, f"{folder}/{part}", *bound)
+            check_session(files, folder, leaf)
         else:
             leaves.setdefault(leaf["kind"], []).append((index, leaf))
     require(names == expected, "entries out of place")
@@ -337,7 +445,9 @@ def check_bundle(data, key, record_key):
         (at, record), = leaves["run-record"]
         require(at == index + 1, "the record does not follow the closing")
         record_holds(form.parse_vkey(key)[0], index, closed, record)
-        check_envelope(files["record.dsse.json"], key, record_key, index, closed)
+        records = linked(record_key, changed["run-record"], back=True)
+        require(any(holds(check_envelope, files["record.dsse.json"], key, one, index, closed)
+                    for one in records), "the record's envelope")
     return len(own)
 
 
@@ -348,14 +458,19 @@ def parts_of(leaf):
              "interim": (response.get("interim"), 4), "response-head": (response.get("head"), 2),
              "response-body": (response.get("body"), None),
              "response-trailers": (response.get("trailers"), 3)}
+    index = leaf["ext"].get("websocket-messages")
+    # Of an index the leaf has the root alone; its length is in the tuple.
+    named["websocket-messages"] = (index and {"root": index, "length": None}, 7)
     return [(part, named[part]) for part in run_format.PARTS
-            if named[part][0] and named[part][0]["length"]]
+            if named[part][0] and named[part][0]["length"] != 0]
 
 
 def check_part(files, name, bound, kind):
     """Step 4; gives the names of the part's entries."""
     data = files[f"{name}.tuples"]
     rows = [data[at:at + 55] for at in range(0, len(data), 55)]
+    if bound["length"] is None:
+        bound = {**bound, "length": int.from_bytes(data[13:21], "big")}
     require(len(rows) == bound.get("segments", 1), f"{name}: tuples")
     require(form.b64(form.root([form.leaf_hash(row) for row in rows])) == bound["root"],
             f"{name}: another root")
@@ -415,7 +530,7 @@ def main():
     path = pathlib.Path(sys.argv[1])
     try:
         if path.is_file():
-            said = f"{check_bundle(path.read_bytes(), *sys.argv[2:4])} exchanges"
+            said = f"{check_bundle(path.read_bytes(), *sys.argv[2:5])} exchanges"
         else:
             cosigned = pathlib.Path(sys.argv[3]) if sys.argv[3:] else None
             said = f"{check(path, sys.argv[2], cosigned, *sys.argv[4:])} leaves"

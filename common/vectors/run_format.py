@@ -10,7 +10,7 @@ NOT_ASSERTED = ["that an answer is true", "that no traffic went around the gatew
                 "that the gateway's clock was right", "that what left the gateway arrived",
                 "that the run's name means what it says"]
 PARTS = ["context", "request-head", "request-body", "request-trailers", "interim",
-         "response-head", "response-body", "response-trailers"]
+         "response-head", "response-body", "response-trailers", "websocket-messages"]
 
 
 def verify_text():
@@ -116,11 +116,109 @@ def root_from(index, size, leaf, proof):
     return form.node_hash(proof[-1], root_from(index - middle, size - middle, leaf, proof[:-1]))
 
 
-def bundle(note, leaves, record, parts, disclosed):
+def consistency_text(hashes):
+    return "".join(form.b64(one) + "\n" for one in hashes).encode()
+
+
+def parse_consistency(data):
+    hashes = [form.unb64(line) for line in data.decode("ascii").splitlines()]
+    if consistency_text(hashes) != data or any(len(one) != 32 for one in hashes):
+        raise ValueError("not a list of hashes")
+    return hashes
+
+
+def grew(old, new, old_root, proof, whole=True):
+    """RFC 6962, section 2.1.2, turned around: both roots that a consistency proof leads to."""
+    if old == new:
+        if len(proof) != (0 if whole else 1):
+            raise ValueError("a consistency proof of another length")
+        return (old_root, old_root) if whole else (proof[0], proof[0])
+    middle, last = form.split(new), proof[-1]
+    if old <= middle:
+        left, now = grew(old, middle, old_root, proof[:-1], whole)
+        return left, form.node_hash(now, last)
+    right, now = grew(old - middle, new - middle, old_root, proof[:-1], False)
+    return form.node_hash(last, right), form.node_hash(last, now)
+
+
+def beside(hashes, cosigned, dated, reply):
+    """What others vouch for: notes of earlier trees, proven to be beginnings of this one."""
+    def both(name, note):
+        size = int(note.split("\n")[1])
+        proof = consistency_text(form.consistency(size, hashes))
+        return [(name, note.encode()), (f"{name}.proof", proof)]
+
+    entries = both("checkpoint.cosigned", cosigned) + both("timestamp.checkpoint", dated)
+    return entries + [("timestamp.tsr", reply)]
+
+
+# --- RFC 3161, as far as what is dated ------------------------------------------------------------
+
+OIDS = {"signed-data": "2a864886f70d010702", "tst-info": "2a864886f70d0109100104",
+        "sha256": "608648016503040201", "policy": "2a030401"}
+
+
+def der(tag, *parts):
+    data = b"".join(parts)
+    long = len(data).to_bytes((len(data).bit_length() + 7) // 8, "big")
+    length = bytes([len(data)]) if len(data) < 128 else bytes([0x80 | len(long)]) + long
+    return bytes([tag]) + length + data
+
+
+def oid(name):
+    return der(6, bytes.fromhex(OIDS[name]))
+
+
+def reply(dated, time):
+    """A granted reply whose token nobody signed: only good to be read."""
+    imprint = der(0x30, der(0x30, oid("sha256"), der(5)), der(4, form.sha256(dated)))
+    info = der(0x30, der(2, b"\1"), oid("policy"), imprint, der(2, b"\1"), der(0x18, time))
+    content = der(0x30, oid("tst-info"), der(0xA0, der(4, info)))
+    signed = der(0x30, der(2, b"\3"), der(0x31), content, der(0x31))
+    token = der(0x30, oid("signed-data"), der(0xA0, signed))
+    return der(0x30, der(0x30, der(2, b"\0")), token)
+
+
+def items(data):
+    """The items of a DER value: (tag, value) pairs."""
+    found = []
+    while data:
+        tag, length, at = data[0], data[1], 2
+        if length >= 0x80:
+            at += length & 0x7F
+            length = int.from_bytes(data[2:at], "big")
+        if len(data) < at + length:
+            raise ValueError("not DER")
+        found.append((tag, data[at:at + length]))
+        data = data[at + length:]
+    return found
+
+
+def imprint_of(data):
+    """What a reply dates, and when; its signature is not looked at."""
+    (_, whole), = items(data)
+    (_, status), (_, token) = items(whole)
+    if items(status)[0][1] not in (b"\0", b"\1"):
+        raise ValueError("not granted")
+    (_, kind), (_, signed) = items(token)
+    (_, signed), = items(signed)
+    (_, kind_of_content), (_, content) = items(items(signed)[2][1])
+    if (kind.hex(), kind_of_content.hex()) != (OIDS["signed-data"], OIDS["tst-info"]):
+        raise ValueError("not a timestamp")
+    (_, octets), = items(content)
+    (_, info), = items(octets)
+    parts = items(info)
+    (_, algorithm), (_, digest) = items(parts[2][1])
+    if items(algorithm)[0][1].hex() != OIDS["sha256"]:
+        raise ValueError("another digest than SHA-256")
+    return digest, parts[4][1].decode("ascii")
+
+
+def bundle(note, leaves, record, parts, disclosed, beside=()):
     """`leaves` by index; `parts` by index and name, each (key, segments, kind); `disclosed` by the
-    same, "all" or a list of segments."""
+    same, "all" or a list of segments; `beside` are entries behind the checkpoint."""
     hashes = [form.leaf_hash(leaf) for leaf in leaves["all"]]
-    entries = [("VERIFY", verify_text()), ("checkpoint", note.encode())]
+    entries = [("VERIFY", verify_text()), ("checkpoint", note.encode()), *beside]
     if record:
         entries.append(("record.dsse.json", record))
     for index in leaves["picked"]:

@@ -3,6 +3,7 @@
 Everything is derived from counters, so the same log comes out each time.
 """
 
+import ed25519
 import run_format
 import sealtap_format as form
 
@@ -10,6 +11,29 @@ ORIGIN = "sealtap.example/vectors"
 SEED = bytes(range(32))
 RECORD_SEED = bytes(range(32, 64))
 START = 1_790_000_000_000_000
+
+
+WITNESS_NAME, WITNESS_SEED = "witness.example/w", bytes(range(1, 33))
+
+
+def witness_key(name, seed):
+    """The id of a witness's key, and its vkey."""
+    key = bytes([4]) + ed25519.public_key(seed)
+    identity = form.sha256(name.encode() + b"\n" + key)[:4]
+    return identity, f"{name}+{identity.hex()}+{form.b64(key)}"
+
+
+def cosignature_line(text, name, seed, time):
+    message = f"cosignature/v1\ntime {time}\n{text}"
+    signature = time.to_bytes(8, "big") + ed25519.sign(seed, message.encode())
+    return f"\u2014 {name} {form.b64(witness_key(name, seed)[0] + signature)}\n"
+
+
+def key_change_message(role, old, new, size):
+    """What both keys of a change sign."""
+    name = ORIGIN if role == "log" else run_format.key_name(ORIGIN)
+    vkeys = [form.vkey(name, ed25519.public_key(seed)) for seed in (old, new)]
+    return f"sealtap/v1/key-change\n{role}\n{vkeys[0]}\n{vkeys[1]}\n{size}\n"
 
 
 def random_bytes(label, length):
@@ -102,8 +126,9 @@ class Log:
         name = self.names[boot]
         return random_bytes(f"run {'' if name == 'one' else name}{number % 3}", 16).hex()
 
-    def exchange(self, number, boot=None, outcome="complete", websocket=False, run=None):
-        """One exchange; its outcome decides which parts it has."""
+    def exchange(self, number, boot=None, outcome="complete", websocket=False, run=None,
+                 talk=None):
+        """One exchange; its outcome decides which parts it has. `talk` are its raw bodies."""
         boot = boot or self.id
         key = random_bytes(f"key {boot} {number}", 32)
         run = run or self.run(number, boot)
@@ -111,8 +136,11 @@ class Log:
         kind = {"refused": "refused", "interrupted": "interrupted"}.get(outcome, "exchange")
         end = {"complete": "complete", "refused": "gateway_refused"}.get(outcome, outcome)
         question, answer = form.pieces(b"ask " * number), [b"data: a\n\n" * 3, b"data: b\n\n"]
+        cut = (0, "bytes/1") if talk else (6, "event-stream/1")
+        if talk:
+            question, answer = form.pieces(talk[0]), form.pieces(talk[1])
         _, asked = form.body(key, question, 0, "bytes/1")
-        _, answered = form.body(key, answer, 6, "event-stream/1")
+        _, answered = form.body(key, answer, *cut)
         response = None if outcome == "interrupted" else {
             "body": answered, "end": "trailers" if number % 2 else "complete",
             "head": form.unit(key, 2, response_head()),
@@ -139,8 +167,9 @@ class Log:
         self.parts[len(self.entries) - 1] = {
             "context": (key, [context(number)], 5), "request-head": (key, [head(number)], 1),
             "request-body": (key, question, 0), "response-head": (key, [response_head()], 2),
-            "response-body": (key, answer, 6),
-            **({"response-trailers": (key, [trailers()], 3)} if number % 2 else {})}
+            "response-body": (key, answer, cut[0]),
+            **({"response-trailers": (key, [trailers()], 3)} if number % 2 else {}),
+            **({"websocket-messages": (key, [messages()], 7)} if websocket else {})}
 
     def close(self, run, reason, record=True):
         """Closes a run from its leaves alone."""
@@ -159,6 +188,20 @@ class Log:
         if record:
             signed = run_format.pae(self.payload(len(self.entries) - 1))
             self.add("run-record", boot=self.id, record=form.b64(form.sha256(signed)), run=run)
+
+    def change_key(self, role, old, new):
+        """One key takes the place of another, and both sign."""
+        size = len(self.entries)
+        message = key_change_message(role, old, new, size).encode()
+        self.add("key-change", new=form.b64(ed25519.public_key(new)),
+                 new_signature=form.b64(ed25519.sign(new, message)),
+                 old=form.b64(ed25519.public_key(old)),
+                 old_signature=form.b64(ed25519.sign(old, message)), role=role, size=size)
+
+    def checkpoint(self, seed):
+        """The tree as it is now, signed."""
+        hashes = [form.leaf_hash(entry) for entry in self.entries]
+        return form.sign_note(form.checkpoint(ORIGIN, len(hashes), form.root(hashes)), ORIGIN, seed)
 
     def payload(self, index):
         return run_format.payload(ORIGIN, index, form.parse(self.entries[index]))
@@ -224,6 +267,32 @@ def sample_bundle():
     disclosed = {(exchange, "context"): "all", (exchange, "request-body"): "all",
                  (exchange, "response-body"): [1], (exchange, "response-trailers"): [0]}
     return made, closed, signed, run_format.bundle(note, leaves, signed, made.parts, disclosed)
+
+
+def witnessed_bundle():
+    """A run that all vouch for: witnessed and dated under a key that gave way to another since, with
+    a WebSocket session in it of which everything is disclosed."""
+    made, run = Log(), random_bytes("run witnessed", 16).hex()
+    made.boot("three", None)
+    made.exchange(1, run=run, websocket=True, talk=session())
+    made.exchange(2, run=run)
+    made.close(run, "stopped")
+    dated = made.checkpoint(SEED)
+    made.heartbeat(2, [], closing=True)
+    cosigned = made.checkpoint(SEED)
+    text = cosigned[:cosigned.index("\n\n") + 1]
+    cosigned += cosignature_line(text, WITNESS_NAME, WITNESS_SEED, 1_790_000_100)
+    made.change_key("run-record", RECORD_SEED, bytes(range(96, 128)))
+    made.change_key("log", SEED, bytes(range(64, 96)))
+    made.boot("four", {"boot": made.id, "clean": True, "highest": 2, "open": [], "torn": 0})
+    note = made.checkpoint(bytes(range(64, 96)))
+    hashes = [form.leaf_hash(entry) for entry in made.entries]
+    token = run_format.reply(dated.encode(), b"20260921154640Z")
+    signed = run_format.envelope(ORIGIN, made.payload(3), RECORD_SEED)
+    leaves = {"all": made.entries, "picked": [0, 1, 2, 3, 4, 5, 6, 7]}
+    disclosed = {**{(1, part): "all" for part in made.parts[1]}, (2, "response-body"): [0]}
+    beside = run_format.beside(hashes, cosigned, dated, token)
+    return run_format.bundle(note, leaves, signed, made.parts, disclosed, beside)
 
 
 def files():

@@ -102,6 +102,12 @@ impl DataDir {
         self.root.join("keys")
     }
 
+    /// `ca/`: what clients are to trust: the authority's certificate, and the system's roots with it.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.root.join("ca")
+    }
+
     /// `lock-path`: one line that says where the checkpoint's lock lives.
     #[must_use]
     pub fn lock_path(&self) -> PathBuf {

@@ -6,30 +6,34 @@
 //! 4. The threads behind the traffic, then the listener.
 
 mod error;
+mod reload;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rustls::crypto::SecureRandom;
 use sealtap_common::leaf::{Isolation, IsolationBasis, IsolationLevel, Policy};
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
 pub use self::error::{ServeError, StartError};
-use crate::accept::{Listener, server_config};
+pub use self::reload::{ReloadError, Reloaded, Reloader};
+use crate::accept::authority::Authority;
+use crate::accept::{Listener, Minter};
 use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::capture::secrets::Secrets;
 use crate::capture::{Tap, random_id};
 use crate::clock::Timeline;
 use crate::config::{self, Apps, Config, Durability};
 use crate::data::{DataDir, Writer};
-use crate::forward::{Forwarder, Summary};
-use crate::identify::Runs;
-use crate::journey::Journey;
+use crate::forward::Summary;
+use crate::identify::{Launch, Runs};
+use crate::journey::{Journey, Settings};
 use crate::route::Table;
 use crate::seal::keys::Keys;
 use crate::seal::ledger::{Happening, Ledger};
@@ -40,6 +44,7 @@ use crate::seal::progress::Progress;
 use crate::seal::recovery::{RecoveryError, last_sealed, recover};
 use crate::seal::rotation;
 use crate::seal::timestamp::Timestamps;
+use crate::seal::vouching::{Voucher, Vouching};
 use crate::seal::witness::{Testimony, Witnesses};
 use crate::seal::{Pace, Parts, Sealed, Sealer, run};
 use crate::serve::observe::{Bounds, Observe, ObserveListener, watch};
@@ -76,6 +81,7 @@ pub struct Gateway {
     witnesses: Option<Witnesses>,
     timestamps: Option<Timestamps>,
     idle_runs: Duration,
+    reloader: Option<Reloader>,
     /// Held until everything is sealed.
     writer: Writer,
 }
@@ -92,11 +98,24 @@ impl Gateway {
         adopt: bool,
         told: Box<dyn Fn(Summary) + Send + Sync>,
     ) -> Result<Self, StartError> {
-        let tls =
-            config.tls.as_ref().map(|tls| server_config(&tls.certificate, &tls.key)).transpose()?;
-        let forwarder = Forwarder::new(config)?;
+        Self::open_for(config, table, adopt, told, None).await
+    }
+
+    /// The same; everything that comes to it belongs to the run of `launch`, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; whatever was wrong is as it was.
+    pub async fn open_for(
+        config: &Config,
+        table: Table,
+        adopt: bool,
+        told: Box<dyn Fn(Summary) + Send + Sync>,
+        launch: Option<Launch>,
+    ) -> Result<Self, StartError> {
+        let settings = Settings::new(config, table)?;
         // The address first: a second gateway on it fails before it has touched anything.
-        let listener = Listener::bind(config.listen, tls).await?;
+        let listener = Listener::bind(config.listen).await?;
         let address = listener.address()?;
         let observing = &config.observe;
         let observe_listener = match observing.listen.filter(|_| observing.enabled) {
@@ -109,6 +128,7 @@ impl Gateway {
         let lock = LockPlace::new(config.lock.clone());
         rotation::resume(&data, lock.clone())?;
         let keys = Arc::new(Keys::load_or_create(&data.keys(), config.origin.as_deref())?);
+        let authority = Arc::new(Authority::open(&data.keys(), &config.ca)?);
         let options = Options { data: &data, keys: Arc::clone(&keys), lock, adopt };
         let (mut log, opened_log) = Log::open(&options)?;
         // Before anything is signed: on an old copy, the next leaf would be a fork.
@@ -147,7 +167,12 @@ impl Gateway {
         let policy = if strict { Policy::Strict } else { Policy::Relaxed };
         let sealed = last_sealed(&log)?;
         let records = run::unstored(&log, store.watermark()?, &keys).map_err(RecoveryError::Log)?;
-        let runs = run::Runs::new(boot, Arc::clone(&keys), isolation(config), recovery.runs);
+        let runs = run::Runs::new(
+            boot,
+            Arc::clone(&keys),
+            isolation(config, launch.is_some()),
+            recovery.runs,
+        );
         let mut ledger = Ledger::new(boot, policy, timeline, sealed, log.size(), runs);
         let mut entries = Vec::new();
         for happening in recovery.happenings {
@@ -162,6 +187,8 @@ impl Gateway {
         if let Some(announcer) = &announcer {
             announcer.announce(log.checkpoint());
         }
+        // All that earlier boots left is sealed: what of it is not stored is held, the rest may go.
+        pins.reading(recovered.first_file, 0);
         store.begin_boot(&boot)?;
         journal.settle_gaps();
         let mut exchanges_to_store = recovery.sealed;
@@ -181,6 +208,7 @@ impl Gateway {
             torn: recovered.torn.iter().map(|torn| torn.bytes).sum(),
         };
         let progress = Arc::new(Progress::default());
+        let retention = Arc::new(ArcSwap::from_pointee(retention_policy(config)));
         let sealer = Sealer::start(Parts {
             batches,
             journal: journal.clone(),
@@ -197,32 +225,46 @@ impl Gateway {
                 progress: config.log.progress,
             },
             progress: Arc::clone(&progress),
-            retention: (retention_policy(config), timeline),
+            retention: (Arc::clone(&retention), timeline),
             announcer,
         })?;
+        let timestamp = config.timestamp.as_ref().map(|tsa| (tsa, Voucher::new(&tsa.url.host)));
+        let vouching = Vouching {
+            witnesses: witnesses.as_ref().map(|it| it.vouchers().to_vec()).unwrap_or_default(),
+            authority: timestamp.as_ref().map(|(_, voucher)| Arc::clone(voucher)),
+        };
         let observe = Observe::new(
-            &table.names(),
+            &settings.table.names(),
             journal.clone(),
-            progress,
+            (progress, vouching),
             vec![("data", data.root().to_owned()), ("lock", lock_directory(&data))],
             Bounds { log_late: observing.log_late, disk_left: observing.disk_left },
             observing.enabled && observe_listener.is_none(),
         );
         let secrets = Secrets::new(keys.header(), &config.secrets.headers, &config.secrets.query);
         let journey = Arc::new(Journey {
-            table: table.bound_to(address),
-            tap: Tap::new(journal.clone(), timeline, secrets, random, strict),
-            forwarder,
-            runs: Runs::default(),
+            settings: ArcSwap::from_pointee(settings.bound_to(address)),
+            tap: Tap::new(journal.clone(), timeline, secrets, random, strict)
+                .for_launch(launch.clone()),
+            runs: Runs::of(launch.as_ref()),
+            launch: launch.map(|launch| launch.id),
             random,
-            timeouts: config.timeouts.clone(),
-            limits: config.limits.clone(),
             observe: Arc::new(observe),
+            minter: Minter::new(Arc::clone(&authority)),
             report: told,
         });
+        authority.prepare(journey.settings.load().opened_hosts());
+        let reloader = Reloader {
+            journey: Arc::clone(&journey),
+            keys,
+            authority,
+            retention,
+            address,
+            present: Mutex::new(config.clone()),
+        };
         let idle_runs = config.runs.idle;
-        let timestamps = config.timestamp.as_ref();
-        let timestamps = timestamps.map(|tsa| Timestamps::start(tsa, &data)).transpose()?;
+        let timestamps = timestamp.map(|(tsa, voucher)| Timestamps::start(tsa, &data, voucher));
+        let timestamps = timestamps.transpose()?;
         Ok(Self {
             journal,
             sealer,
@@ -231,6 +273,7 @@ impl Gateway {
             observe_listener,
             report,
             idle_runs,
+            reloader: Some(reloader),
             witnesses,
             timestamps,
             writer,
@@ -243,6 +286,12 @@ impl Gateway {
         &self.report
     }
 
+    /// What puts another configuration in place, for whoever asks first. It must be dropped before
+    /// [`Self::serve`] can end.
+    pub fn reloader(&mut self) -> Option<Reloader> {
+        self.reloader.take()
+    }
+
     /// Serves until `stop` turns true, then seals what is pending. Stops by itself when nothing can
     /// be captured or sealed any more, or when a witness speaks against the log: then nothing more
     /// is sealed.
@@ -253,6 +302,7 @@ impl Gateway {
     /// ended before its time, and the next start seals what it left; or nothing may be sealed.
     pub async fn serve(self, stop: Receiver<bool>) -> Result<(), ServeError> {
         let Self { journal, sealer, journey, listener, observe_listener, writer, .. } = self;
+        drop(self.reloader);
         let (witnesses, timestamps, idle_runs) = (self.witnesses, self.timestamps, self.idle_runs);
         let testimony = witnesses.as_ref().map(Witnesses::testimony);
         let mut observers = JoinSet::new();
@@ -345,8 +395,10 @@ async fn wait_for_the_end(
 }
 
 /// What run records say of the gateway's keys: the worst, unless the operator says otherwise.
-fn isolation(config: &Config) -> Isolation {
+fn isolation(config: &Config, launched: bool) -> Isolation {
     let (basis, level) = match config.runs.apps {
+        // Whatever was declared: this process starts the app, and changes no user for it.
+        _ if launched => (IsolationBasis::Launched, IsolationLevel::SameUser),
         None => (IsolationBasis::Assumed, IsolationLevel::SameUser),
         Some(Apps::SameUser) => (IsolationBasis::Declared, IsolationLevel::SameUser),
         Some(Apps::OtherUser) => (IsolationBasis::Declared, IsolationLevel::OtherUser),

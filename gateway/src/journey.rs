@@ -9,24 +9,28 @@
 //! Each stage takes what only the stage before it can make. What was captured reaches `seal` and
 //! `store` through the journal, behind the traffic's back.
 
+mod settings;
+mod tunnel;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rustls::crypto::SecureRandom;
 use sealtap_common::leaf::ClosedReason;
 
-use crate::accept::{Accepted, Client, Reply};
+pub use self::settings::{Settings, SettingsError};
+pub use self::tunnel::Asked;
+use crate::accept::{Accepted, Client, Door, Minter, Reply};
 use crate::capture::journal::Down;
 use crate::capture::{ErrorCode, Refused, Tap, random_id};
-use crate::config::{Limits, Timeouts};
 use crate::forward::answer::Answer;
 use crate::forward::{
-    Forwarded, Forwarder, Rest, Summary, forward, own, refuse, refuse_malformed, refuse_unseen,
-    turn_away,
+    Forwarded, Rest, Summary, forward, own, refuse, refuse_malformed, refuse_unseen, turn_away,
 };
 use crate::identify::{self, Held, Runs, Told};
-use crate::route::{RouteError, Table};
+use crate::route::{RouteError, Routed};
 use crate::serve::observe::{Observe, Row};
 use crate::wire::source::Source;
 
@@ -35,22 +39,20 @@ const SWEEP: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// What every exchange passes through.
 pub struct Journey {
-    /// Names become upstreams.
-    pub table: Table,
+    /// What a reload can change; taken once by each exchange.
+    pub settings: ArcSwap<Settings>,
     /// Requests become records.
     pub tap: Tap,
-    /// Records go on their way.
-    pub forwarder: Forwarder,
     /// Names of runs become ids.
     pub runs: Runs,
+    /// The id of the one run of everything, where the gateway runs for one command.
+    pub launch: Option<[u8; 16]>,
     /// Where random ids come from.
     pub random: &'static dyn SecureRandom,
-    /// How long to wait for what.
-    pub timeouts: Timeouts,
-    /// How much clients may hold at once.
-    pub limits: Limits,
     /// Counts, and answers for the gateway itself.
     pub observe: Arc<Observe>,
+    /// Speaks TLS in the name of captured hosts.
+    pub minter: Minter,
     /// Told of each exchange that is over.
     pub report: Box<dyn Fn(Summary) + Send + Sync>,
 }
@@ -59,12 +61,21 @@ impl Journey {
     /// Takes one request to its end, and gives back what is left of its connection.
     pub async fn travel(&self, accepted: Accepted) -> Rest {
         let head = accepted.head();
-        if let Some(page) = self.observe.own_page(&head.method, &head.target) {
+        let client = Arc::clone(accepted.client());
+        let front = matches!(client.door(), Door::Front);
+        if let Some(page) = self.observe.own_page(&head.method, &head.target).filter(|_| front) {
             return own(accepted, page).await;
         }
         let _open = self.observe.traffic().begin();
-        let own_run = accepted.client().run();
-        let identified = match identify::stage(accepted) {
+        let own_run = client.run();
+        let settings = self.settings();
+        let proxied = settings.rules.enabled() && settings.table.is_forward(&head.target);
+        let own_target = front && !proxied;
+        let identified = match own_target {
+            true => identify::stage(accepted),
+            false => identify::stage_beside(accepted),
+        };
+        let identified = match identified {
             Ok(identified) => identified,
             Err((error, request)) => {
                 let answer =
@@ -73,11 +84,20 @@ impl Journey {
                 return self.refuse(refused, answer).await;
             }
         };
+        let identified = match client.door() {
+            Door::Opened { named: Some(named), .. } => identified.or_named(named),
+            _ => identified,
+        };
         let named = identified.identity().run.name.as_deref();
         // Held until the exchange is over, so that its run does not end before it.
         let held = named.map(|name| self.runs.enter(name, self, || self.new_run()));
         let run = held.as_ref().map_or(own_run, Held::id);
-        let routed = match self.table.route(identified) {
+        let routed = match client.door() {
+            Door::Opened { upstream, .. } => Routed::through(identified, upstream),
+            Door::Front if proxied => settings.table.forward(&settings.rules, identified),
+            Door::Front => settings.table.route(identified),
+        };
+        let routed = match routed {
             Ok(routed) => routed,
             Err((error, identified)) => {
                 let refused = self.tap.refuse(identified, run);
@@ -86,10 +106,10 @@ impl Journey {
         };
         let row = self.observe.traffic().row(Some(&routed.upstream().name));
         let forwarded = match self.tap.open(routed, run) {
-            Ok(captured) => forward(&self.forwarder, captured).await,
+            Ok(captured) => forward(&settings.forwarder, captured).await,
             Err(down) => turn_away(down).await,
         };
-        self.arrive(forwarded, row)
+        self.arrive(forwarded, &row)
     }
 
     /// Records and answers bytes that were no request.
@@ -103,7 +123,7 @@ impl Journey {
         let _open = self.observe.traffic().begin();
         let recorder = self.tap.malformed(client.label(), client.run());
         let row = self.observe.traffic().row(None);
-        self.arrive(refuse_malformed(recorder, reply, body, answer).await, row)
+        self.arrive(refuse_malformed(recorder, reply, body, answer).await, &row)
     }
 
     /// Records a request that the HTTP/2 library refused before anybody saw it: with a reset, or
@@ -113,13 +133,16 @@ impl Journey {
         if let Ok(recorder) = self.tap.malformed(client.label(), client.run()) {
             let summary = refuse_unseen(recorder, too_large);
             let traffic = self.observe.traffic();
-            traffic.end(traffic.row(None), &summary);
+            traffic.end(&traffic.row(None), &summary);
             (self.report)(summary);
         }
     }
 
     /// Records that a client's connection is over.
     pub fn connection_ended(&self, run: [u8; 16]) {
+        if self.launch.is_some() {
+            return;
+        }
         // Where the journal is down the run is closed when the gateway stops.
         self.tap.run_ended(run, ClosedReason::ConnectionEnded);
     }
@@ -133,22 +156,16 @@ impl Journey {
         }
     }
 
-    /// A new run's id.
+    /// A new run's id; where there is one run of everything, that one's.
     #[must_use]
     pub fn new_run(&self) -> [u8; 16] {
-        random_id(self.random)
+        self.launch.unwrap_or_else(|| random_id(self.random))
     }
 
-    /// How long to wait for what.
+    /// The settings that count now.
     #[must_use]
-    pub fn timeouts(&self) -> &Timeouts {
-        &self.timeouts
-    }
-
-    /// How much clients may hold at once.
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
     /// Now, in microseconds since the Unix epoch.
@@ -166,12 +183,13 @@ impl Journey {
             Ok(refused) => refuse(refused, answer).await,
             Err(down) => turn_away(down).await,
         };
-        self.arrive(forwarded, self.observe.traffic().row(None))
+        self.arrive(forwarded, &self.observe.traffic().row(None))
     }
 
     fn arrive(&self, forwarded: Forwarded, row: &Row) -> Rest {
         let (rest, summary) = forwarded.into_parts();
         self.observe.traffic().end(row, &summary);
+        summary.tell();
         (self.report)(summary);
         rest
     }

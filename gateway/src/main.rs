@@ -6,6 +6,7 @@ use sealtap::command::Parts;
 
 const PARTS: Parts = Parts {
     serve: sealtap::serve::run::run,
+    run: sealtap::launch::run,
     demo: sealtap::serve::demo::run,
     ls: sealtap::serve::browse::list,
     show: sealtap::serve::browse::show,

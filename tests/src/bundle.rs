@@ -1,5 +1,6 @@
 //! Bundle: `sealtap runs` and `sealtap bundle`, and both verifiers over what they give.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -71,4 +72,22 @@ pub fn report(home: &Home, bundle: &Path) -> Value {
         .expect("sealtap can be run");
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("verify --json: {error}: {}", text(&output)))
+}
+
+/// Unpacks a bundle, and pastes every indented block of its VERIFY text behind `tar xf` into a shell.
+/// Beside the keys lie the files of `more`, under these names. What the shell said.
+pub fn by_hand(bundle: &Path, keys: &Path, more: &[(&str, &Path)]) -> String {
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let run =
+        |command: &mut Command| command.current_dir(folder.path()).output().expect("it can be run");
+    let unpacked = run(Command::new("tar").arg("xf").arg(bundle));
+    assert!(unpacked.status.success(), "{}", text(&unpacked));
+    for (name, file) in [("keys.txt", keys)].iter().chain(more) {
+        fs::copy(file, folder.path().join(name)).expect("copied");
+    }
+    let verify = fs::read_to_string(folder.path().join("VERIFY")).expect("VERIFY is text");
+    let (_, blocks) = verify.split_once("    tar xf BUNDLE\n").expect("the first thing to do");
+    let lines: Vec<_> = blocks.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let output = run(Command::new("sh").arg("-c").arg(lines.join("\n")));
+    text(&output)
 }

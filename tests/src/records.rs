@@ -38,6 +38,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// Where it was recorded.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// The exchange's id.
     pub fn id(&self) -> &str {
         self.json["id"].as_str().unwrap_or_else(|| panic!("no id in {}", self.json))

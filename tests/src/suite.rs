@@ -2,11 +2,12 @@
 //!
 //! Where it is missing, their tests are listed as ignored with the reason, and never count as passed.
 
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::Instant;
 
 /// Runs the tests, speaking as libtest does; where something is missing, none.
-pub fn main(tests: &[(&str, fn())], missing: Option<String>) -> ExitCode {
+pub fn main<T: Fn()>(tests: &[(&str, T)], missing: Option<String>) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let exact = has("--exact");
@@ -17,7 +18,7 @@ pub fn main(tests: &[(&str, fn())], missing: Option<String>) -> ExitCode {
         let hit = |filter: &&String| if exact { *filter == name } else { name.contains(*filter) };
         wanted.is_empty() || wanted.iter().any(hit)
     };
-    let chosen: Vec<&(&str, fn())> = tests.iter().filter(|(name, _)| chosen(name)).collect();
+    let chosen: Vec<&(&str, T)> = tests.iter().filter(|(name, _)| chosen(name)).collect();
     if has("--list") {
         // With `--ignored`, only those that are: all or none.
         if missing.is_some() || !has("--ignored") {
@@ -33,7 +34,7 @@ pub fn main(tests: &[(&str, fn())], missing: Option<String>) -> ExitCode {
             println!("test {name} ... ignored, SKIPPED: {reason}");
             continue;
         }
-        let passed = std::panic::catch_unwind(test).is_ok();
+        let passed = std::panic::catch_unwind(AssertUnwindSafe(test)).is_ok();
         println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
         if !passed {
             failed.push(name);

@@ -54,6 +54,13 @@ pub fn verify_small(path: &Path, keys: &Path) -> (Verdict, String) {
     (verdict(&output), text(&output))
 }
 
+/// Only `sealtap verify`, which alone opens a data directory's store and journal.
+pub fn verify_product(path: &Path, keys: &Path) -> (Verdict, String) {
+    let mut product = Command::new(programs::sealtap());
+    let output = run(product.arg("verify").arg(path).arg("--key").arg(keys));
+    (verdict(&output), text(&output))
+}
+
 fn verdict(output: &Output) -> Verdict {
     match output.status.code() {
         Some(0) => Verdict::Valid,

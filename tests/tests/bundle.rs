@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-use sealtap_tests::bundle::{bundle, report, try_bundle, wait_closed};
+use sealtap_tests::bundle::{bundle, by_hand, report, try_bundle, wait_closed};
 use sealtap_tests::content::Pattern;
 use sealtap_tests::gateway::{Home, Options};
 use sealtap_tests::http1::head;
@@ -91,7 +91,7 @@ fn the_same_question_gives_the_same_bytes() {
 fn a_bundle_checks_with_tar_and_openssl_alone() {
     let home = home();
     let path = bundle(home, "r", &["1/request-body/0", "2/response-body/1-3", "1/request-head/0"]);
-    let said = by_hand(&path, home);
+    let said = by_hand(&path, &home.keys(), &[]);
     assert_eq!(said.matches("Signature Verified Successfully").count(), 2, "{said}");
     assert_eq!(said.matches("\nincluded leaves/").count(), 6, "{said}");
     assert_eq!(said.matches("opens leaves/").count(), 5, "{said}");
@@ -112,24 +112,9 @@ fn a_bundle_checks_with_tar_and_openssl_alone() {
         bytes[at + needle.len() - 1] ^= 1;
         let changed = home.path().join("by-hand.tar");
         fs::write(&changed, bytes).expect("written");
-        let said = by_hand(&changed, home);
+        let said = by_hand(&changed, &home.keys(), &[]);
         assert!(said.contains(wanted), "{needle}: {said}");
     }
-}
-
-/// Unpacks a bundle, and pastes every indented block of its VERIFY text behind `tar xf` into a shell.
-fn by_hand(bundle: &Path, home: &Home) -> String {
-    let folder = tempfile::tempdir().expect("a temporary directory can be made");
-    let run =
-        |command: &mut Command| command.current_dir(folder.path()).output().expect("it can be run");
-    let unpacked = run(Command::new("tar").arg("xf").arg(bundle));
-    assert!(unpacked.status.success(), "{}", text(&unpacked));
-    fs::copy(home.keys(), folder.path().join("keys.txt")).expect("copied");
-    let verify = fs::read_to_string(folder.path().join("VERIFY")).expect("VERIFY is text");
-    let (_, blocks) = verify.split_once("    tar xf BUNDLE\n").expect("the first thing to do");
-    let lines: Vec<_> = blocks.lines().filter_map(|line| line.strip_prefix("    ")).collect();
-    let output = run(Command::new("sh").arg("-c").arg(lines.join("\n")));
-    text(&output)
 }
 
 #[test]

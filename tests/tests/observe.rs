@@ -1,14 +1,14 @@
 //! Observe: what the gateway says of itself adds up, has nothing of its clients in it, and turns when
 //! capture does.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 
 use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::{Home, Options};
-use sealtap_tests::http1::{End, Message, head};
+use sealtap_tests::http1::{End, head};
+use sealtap_tests::metrics::{ask, metrics};
 use sealtap_tests::programs;
 use sealtap_tests::upstream_http1::Upstream;
 use sealtap_tests::verify::text;
@@ -19,81 +19,6 @@ fn ok() -> Upstream {
         session.send(head("HTTP/1.1 200 OK", &[("Content-Length", "2")]));
         session.send("ok");
     })
-}
-
-fn ask(address: SocketAddr, method: &str, target: &str) -> Message {
-    let mut client = Wire::connect(address);
-    client.send(head(format!("{method} {target} HTTP/1.1"), &[("Host", "gateway")]));
-    client.response(method)
-}
-
-/// Every sample by its name and labels.
-type Samples = BTreeMap<String, f64>;
-
-/// Reads OpenMetrics strictly: each sample belongs to the family before it, whose HELP, TYPE and,
-/// where the name ends in one, UNIT are given once.
-fn read(page: &str) -> Samples {
-    let body = page.strip_suffix("# EOF\n").expect("the page has its end");
-    let (mut samples, mut families) = (Samples::new(), Vec::<String>::new());
-    let (mut help, mut kind) = (String::new(), String::new());
-    for line in body.lines() {
-        let mut words = line.splitn(4, ' ');
-        if line.starts_with("# ") {
-            let (what, name, said) = (words.nth(1).unwrap(), words.next().unwrap(), words.next());
-            let said = said.expect("a family has words");
-            match what {
-                "HELP" => {
-                    assert!(!families.iter().any(|family| family == name), "{name} twice");
-                    assert!(said.len() > 6, "{line}");
-                    families.push(name.to_owned());
-                    help = name.to_owned();
-                }
-                "TYPE" => {
-                    assert_eq!(name, help, "a TYPE stands behind its HELP");
-                    kind = said.to_owned();
-                }
-                "UNIT" => assert!(name == help && name.ends_with(&format!("_{said}")), "{line}"),
-                other => panic!("{other} in {line}"),
-            }
-            continue;
-        }
-        let (name, value) = line.rsplit_once(' ').expect("a sample has a value");
-        let plain = name.split('{').next().unwrap();
-        let suffix =
-            plain.strip_prefix(help.as_str()).unwrap_or_else(|| panic!("{line} in {help}"));
-        let allowed: &[&str] = match kind.as_str() {
-            "counter" => &["_total"],
-            "gauge" => &[""],
-            "histogram" => &["_bucket", "_sum", "_count"],
-            "info" => &["_info"],
-            other => panic!("a family of type {other}"),
-        };
-        assert!(allowed.contains(&suffix), "{line} in a {kind}");
-        let value = value.parse().unwrap_or_else(|_| panic!("{line} has no number"));
-        assert!(samples.insert(name.to_owned(), value).is_none(), "{name} twice");
-    }
-    // Every histogram has a bucket for all there is, which holds as many as were counted.
-    for (name, count) in samples.iter().filter(|(name, _)| name.contains("_count")) {
-        let bucket = match name.split_once('{') {
-            None => format!("{}{{le=\"+Inf\"}}", name.replace("_count", "_bucket")),
-            Some((name, labels)) => {
-                format!("{}{{le=\"+Inf\",{labels}", name.replace("_count", "_bucket"))
-            }
-        };
-        assert_eq!(samples.get(&bucket), Some(count), "{bucket}");
-    }
-    for family in families {
-        assert!(samples.keys().any(|name| name.starts_with(&family)), "{family} has no sample");
-    }
-    samples
-}
-
-fn metrics(address: SocketAddr) -> Samples {
-    let page = ask(address, "GET", "/metrics");
-    assert_eq!(page.status(), 200);
-    let kind = page.head.one("content-type").unwrap();
-    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
-    read(std::str::from_utf8(page.bytes()).unwrap())
 }
 
 fn exchanges(upstream: &str, outcome: &str) -> String {
@@ -158,7 +83,7 @@ fn the_numbers_add_up() {
     assert!(after["sealtap_disk_left_bytes{directory=\"data\"}"] > 0.0);
     assert!(after["process_resident_memory_bytes"] > 1e6 && after["process_open_fds"] > 5.0);
     assert!(after["process_cpu_seconds_total"] > 0.0);
-    for check in ["journal", "log", "disk"] {
+    for check in ["journal", "log", "disk", "store"] {
         assert_eq!(after[&format!("sealtap_healthy{{check=\"{check}\"}}")], 1.0, "{check}");
     }
     // Nothing that a client chose, and none of these pages is an exchange.
@@ -275,6 +200,59 @@ fn health_turns_with_the_journal() {
     }
     let list = gateway.finish();
     assert!(list.iter().any(|exchange| exchange.text("/outcome") == "complete"));
+    upstream.finish();
+}
+
+/// Another process holds the store's database: nothing can be stored, and all else goes on.
+#[test]
+fn a_store_that_fails_is_told_and_keeps_no_traffic_back() {
+    let upstream = ok();
+    let gateway = Options::default().upstream("up", upstream.url()).start();
+    let address = gateway.address();
+    let stored = |count: f64| {
+        poll("everything stored", || {
+            (metrics(address)["sealtap_stored_exchanges_total"] == count).then_some(())
+        });
+    };
+    assert_eq!(ask(address, "GET", "/up/x").status(), 200);
+    stored(1.0);
+    let held = "import sqlite3, sys
+store = sqlite3.connect(sys.argv[1], isolation_level=None)
+store.execute('BEGIN IMMEDIATE')
+print('held', flush=True)
+sys.stdin.read()";
+    let mut holder = Command::new("python3")
+        .args(["-c", held])
+        .arg(gateway.home().data().join("store/exchanges.db"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("python3 can be run");
+    let mut said = String::new();
+    let out = holder.stdout.as_mut().expect("stdout is piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut said).expect("it says so");
+    assert_eq!(said, "held\n");
+    assert_eq!(ask(address, "GET", "/up/x").status(), 200);
+    let told = poll("the store's failure", || {
+        let health = ask(address, "GET", "/healthz");
+        assert_eq!(health.status(), 200, "capture goes on");
+        serde_json::from_slice::<serde_json::Value>(health.bytes()).ok()
+    });
+    assert_eq!(told["status"], "degraded", "{told}");
+    let reason = told["store"].as_str().expect("a reason");
+    assert!(reason.starts_with("failing: ") && !reason.contains('/'), "{told}");
+    let numbers = metrics(address);
+    let healthy = |check| numbers[&format!("sealtap_healthy{{check=\"{check}\"}}")];
+    assert_eq!((healthy("store"), healthy("journal"), healthy("log")), (0.0, 1.0, 1.0));
+    assert_eq!(numbers["sealtap_store_failing"], 1.0);
+    // Traffic goes on, and is sealed.
+    assert_eq!(ask(address, "GET", "/up/x").status(), 200);
+    gateway.wait_sealed(3);
+    drop(holder.stdin.take());
+    assert!(holder.wait().expect("it can be waited for").success());
+    stored(3.0);
+    assert_eq!(ask(address, "GET", "/healthz").bytes(), b"ok\n");
+    assert_eq!(gateway.finish().len(), 3);
     upstream.finish();
 }
 

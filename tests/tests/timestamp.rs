@@ -9,10 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sealtap_common::timestamp::Token;
+use sealtap_tests::bundle::{bundle, by_hand, report, wait_closed};
 use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::Options;
 use sealtap_tests::http1::head;
+use sealtap_tests::metrics::metrics;
 use sealtap_tests::upstream_http1::Upstream;
+use sealtap_tests::verify::{Verdict, verify as verdict, verify_small as verdict_small};
 use sealtap_tests::wire::Wire;
 use tempfile::TempDir;
 
@@ -125,7 +128,10 @@ fn a_real_authority_dates_checkpoints_and_openssl_verifies_them() {
     let upstream = Upstream::answering(|session, _| {
         session.send(head("HTTP/1.1 200 OK", &[("Content-Length", "0")]));
     });
-    let config = format!("[timestamp]\nurl = \"{}\"\ninterval = \"1s\"\n", authority.url);
+    let config = format!(
+        "[timestamp]\nurl = \"{}\"\ninterval = \"1s\"\n[runs]\nidle = \"200ms\"\n",
+        authority.url
+    );
     let gateway = Options::default().upstream("up", upstream.url()).config(config).start();
     let witness = gateway.home().data().join("witness");
     let files: [PathBuf; 2] = ["timestamp.checkpoint", "timestamp.tsr"].map(|f| witness.join(f));
@@ -136,11 +142,17 @@ fn a_real_authority_dates_checkpoints_and_openssl_verifies_them() {
     };
     let first = poll("a first token", dated);
     let mut client = Wire::connect(gateway.address());
-    client.send(head("GET /up/x HTTP/1.1", &[("Host", "x")]));
+    client.send(head("GET /run/dated/up/x HTTP/1.1", &[("Host", "x")]));
     assert_eq!(client.response("GET").status(), 200);
     drop(client);
-    gateway.wait_sealed(1);
-    poll("a token of a later checkpoint", || dated().filter(|dated| *dated != first));
+    wait_closed(gateway.home(), "dated");
+    let of_all = || dated().filter(|dated| *dated != first && size(dated) >= 4);
+    poll("a token of a later checkpoint", of_all);
+    let metrics = metrics(gateway.address());
+    assert!(metrics["sealtap_timestamp_size"] >= 4.0, "{metrics:?}");
+    assert!(metrics["sealtap_timestamps_total"] >= 2.0, "{metrics:?}");
+    assert_eq!(metrics["sealtap_timestamp_failures_total"], 1.0, "{metrics:?}");
+    assert!(metrics["sealtap_timestamp_age_seconds"] < 600.0, "{metrics:?}");
     assert!(authority.answered.load(Ordering::SeqCst) >= 3, "refused once, granted twice");
     let home = gateway.terminate();
 
@@ -165,4 +177,58 @@ fn a_real_authority_dates_checkpoints_and_openssl_verifies_them() {
     assert!(dated.starts_with("sealtap.local/") && dated.matches('\u{2014}').count() == 1);
     home.assert_valid();
     upstream.finish();
+
+    // The verifiers say which tree was dated, and when, and leave the signature to openssl.
+    let (_, said) = verdict(&home.data(), Some(&home.keys()));
+    let leaves = format!("timestamp: {} leaves, dated 20", size(dated.as_bytes()));
+    assert!(said.contains(&leaves) && said.contains("openssl ts -verify"), "{said}");
+    // The token travels with the run, and its bundle says the same.
+    let path = bundle(&home, "dated", &["none"]);
+    let told = report(&home, &path);
+    assert_eq!(told["verdict"], "valid", "{told}");
+    assert_eq!(told["timestamp"]["size"], size(dated.as_bytes()), "{told}");
+    assert_eq!(told["timestamp"]["signature"], "not checked", "{told}");
+    let ca = authority.folder.path().join("CA.pem");
+    let said = by_hand(&path, &home.keys(), &[("ca.pem", &ca)]);
+    assert!(said.contains("Verification: OK") && said.contains("grown from timestamp"), "{said}");
+    assert!(!said.contains("NOT"), "{said}");
+    // What our verifiers let pass of a changed token, openssl finds.
+    let token = std::fs::read(&files[1]).unwrap();
+    let mut left = 0;
+    // What it says: imprint, serial number and time; and its signature, which ends it. Between the two
+    // lie certificates, of which openssl needs no copy where it trusts the original.
+    let imprint = openssl_sha256(&files[0]);
+    let said_at = memchr::memmem::find(&token, &imprint).unwrap();
+    let says = said_at..said_at + 32 + 24;
+    for at in says.step_by(3).chain(token.len() - 60..token.len()) {
+        let mut changed = token.clone();
+        changed[at] ^= 1;
+        std::fs::write(&files[1], &changed).unwrap();
+        let (verdict, said) = verdict_small(&home.data(), &home.keys());
+        assert_eq!(verdict, Verdict::Valid, "{said}");
+        if said.contains("timestamp: none") {
+            continue;
+        }
+        left += 1;
+        assert!(said.contains("not checked here"), "{said}");
+        assert!(!verify(&files[0]).status.success(), "byte {at} of the token");
+    }
+    assert!(left > 5, "{left} changes are left to openssl");
+    std::fs::write(&files[1], &token).unwrap();
+    // A log that lacks what was dated is not that log any more.
+    let text = dated.replacen(&format!("\n{}\n", size(dated.as_bytes())), "\n9\n", 1);
+    std::fs::write(&files[0], text).unwrap();
+    let (verdict, said) = verdict_small(&home.data(), &home.keys());
+    assert_eq!(verdict, Verdict::NotValid, "{said}");
+}
+
+fn openssl_sha256(file: &Path) -> Vec<u8> {
+    let output = Command::new("openssl").args(["dgst", "-sha256", "-binary"]).arg(file).output();
+    output.unwrap().stdout
+}
+
+/// The leaves that a checkpoint covers.
+fn size(checkpoint: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(checkpoint);
+    text.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or_default()
 }

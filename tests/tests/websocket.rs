@@ -1,6 +1,7 @@
 //! WebSocket in full: compression, fragments, control frames between them, and the sealed index.
 
 use sealtap_tests::bench::{Bench, Path};
+use sealtap_tests::bundle::{bundle, report};
 use sealtap_tests::content::{Content, Pattern};
 use sealtap_tests::gateway::Options;
 use sealtap_tests::http1::{Framing, head};
@@ -112,6 +113,30 @@ fn fragments_and_control_frames_are_indexed_and_verified() {
         }
         assert_eq!(listed(&exchange), expected, "pieces of {piece}");
     }
+}
+
+/// The run of a session, in one file: the index is disclosed, and derived again from what both said.
+#[test]
+fn a_bundle_shows_the_index_and_it_is_what_the_bodies_say() {
+    let sent = [Frame::text("asked").masked(), Frame::close(1000, "").masked()].concat();
+    let answers = [Frame::text("answered").bytes(), Frame::ping(b"still there").bytes()].concat();
+    let exchange = session("", &sent, &answers, 4);
+    let (home, run) = (exchange.home(), exchange.text("/run").to_owned());
+    let all = report(home, &bundle(home, &run, &["all"]));
+    assert_eq!((&all["verdict"], &all["derived"]), (&"valid".into(), &1.into()), "{all}");
+    let index = bundle(home, &run, &["1/websocket-messages"]);
+    let said = report(home, &index);
+    assert_eq!((&said["verdict"], &said["derived"]), (&"valid".into(), &0.into()), "{said}");
+    assert_eq!(said["parts"]["websocket-messages"], json!({ "disclosed": 1, "segments": 1 }));
+    let bytes = std::fs::read(&index).expect("a bundle can be read");
+    let holds = |text: &str| memchr::memmem::find(&bytes, text.as_bytes()).is_some();
+    assert!(holds("\"messages\":[[0,") && !holds("answered"), "only the index is disclosed");
+    // Another index under the same commitment is none.
+    let at = memchr::memmem::find(&bytes, b"\"messages\":[[0,").expect("the index");
+    let mut changed = bytes.clone();
+    changed[at + 14] ^= 1;
+    std::fs::write(&index, changed).expect("written");
+    assert_eq!(report(home, &index)["verdict"], "invalid");
 }
 
 /// What two compressors made, one of which begins anew with each message.

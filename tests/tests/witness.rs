@@ -11,6 +11,7 @@ use sealtap_common::encoding::base64_decode;
 use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::head;
+use sealtap_tests::metrics::metrics;
 use sealtap_tests::programs;
 use sealtap_tests::upstream_http1::Upstream;
 use sealtap_tests::verify::text as said_by;
@@ -144,6 +145,14 @@ fn a_log_that_grows_is_cosigned_and_both_verifiers_say_by_whom() {
     exchange(&gateway, 3);
     gateway.wait_sealed(3);
     poll("a cosigned checkpoint of all leaves", || (cosigned_size(&scene.home) >= 6).then_some(()));
+    let of = |name: &str| format!("{name}{{witness=\"{}\"}}", scene.witness.name());
+    let numbers = poll("the count of it", || {
+        let numbers = metrics(gateway.address());
+        (numbers[&of("sealtap_witness_size")] >= 6.0).then_some(numbers)
+    });
+    assert!(numbers[&of("sealtap_witness_cosignatures_total")] >= 1.0, "{numbers:?}");
+    assert_eq!(numbers[&of("sealtap_witness_failures_total")], 0.0, "{numbers:?}");
+    assert!(numbers[&of("sealtap_witness_age_seconds")] < 600.0, "{numbers:?}");
     gateway.finish();
 
     let (code, said) = verify(&scene.home, &["--policy".as_ref(), &scene.policy()]);
@@ -375,6 +384,11 @@ fn two_of_five_make_the_quorum_while_the_others_lie_or_are_gone() {
     poll("a cosigned checkpoint of all leaves", || (cosigned_size(&scene.home) >= 6).then_some(()));
     let said = gateway.stderr();
     assert_eq!(said.matches("not cosigned; trying again").count(), 3, "said once each: {said}");
+    let numbers = metrics(gateway.address());
+    let failing = numbers.iter().filter(|(name, count)| {
+        name.starts_with("sealtap_witness_failures_total{") && **count >= 1.0
+    });
+    assert_eq!(failing.count(), 3, "{numbers:?}");
     gateway.finish();
     let (code, said) = verify(&scene.home, &["--policy".as_ref(), &scene.policy()]);
     assert_eq!(code, 0, "{said}");

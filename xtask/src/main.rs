@@ -6,6 +6,7 @@
 
 mod bench;
 mod ci;
+mod clients;
 mod deny;
 mod foreign;
 mod fuzz;
@@ -29,7 +30,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Chore {
     /// All that must hold before a change goes in: format, rules, lint, docs, tests, foreign
-    /// verifiers, dependencies
+    /// verifiers, real clients, dependencies
     Ci,
     /// rustfmt, checking only
     Format,
@@ -55,6 +56,11 @@ enum Chore {
         /// Its key: a vkey, or a file with what `sealtap keys` prints
         #[arg(long)]
         key: Option<String>,
+    },
+    /// Real clients of model and tool APIs through every door (installs them with pip and npm)
+    Clients {
+        /// Only tests whose names hold one of these, such as pypi_openai or _reverse
+        names: Vec<String>,
     },
     /// What recording costs beside nginx, plain hyper and mitmdump (installs them); prints a table
     Bench {
@@ -91,6 +97,9 @@ enum Chore {
         /// How long each one runs
         #[arg(long, default_value_t = 600)]
         seconds: u64,
+        /// How many run at a time
+        #[arg(long, default_value_t = 1)]
+        jobs: usize,
     },
 }
 
@@ -105,11 +114,12 @@ fn main() -> ExitCode {
         Chore::Test => ci::tests(),
         Chore::Deny { offline } => deny::steps(&root, offline),
         Chore::Foreign { log, key } => foreign::steps(&root, log.as_deref(), key.as_deref()),
+        Chore::Clients { names } => clients::steps(&root, &names),
         Chore::Bench { rounds, rows, quick } => bench::steps(&root, rounds, &rows, quick),
         Chore::Suite { names, release } => suite::steps(&root, &names, release),
         Chore::Disk => suite::one(&root, "disk"),
         Chore::BesideNginx { cases } => suite::beside_nginx(&root, cases),
-        Chore::Fuzz { targets, seconds } => fuzz::steps(&root, &targets, seconds),
+        Chore::Fuzz { targets, seconds, jobs } => fuzz::steps(&root, &targets, seconds, jobs),
     };
     step::run(&root, steps)
 }

@@ -1,10 +1,13 @@
 //! Steps: run one after the other, tallied, summed up in one true line.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader, Write, stderr, stdout};
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write, stderr, stdout};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What is wrong in the workspace at a root, one line each.
 type Rule = Box<dyn FnOnce(&Path) -> Vec<String>>;
@@ -18,13 +21,29 @@ pub(crate) struct Step {
 enum Action {
     /// A program; what it prints is passed on, and test results in it are counted.
     Program { program: OsString, arguments: Vec<OsString>, variables: Vec<(String, OsString)> },
+    /// Programs that write into a file each, so many at a time; each one counts.
+    Beside { at_a_time: usize, programs: Vec<Logged> },
     /// A rule of ours; what it finds wrong, one line each.
     Rule(Rule),
     /// Nothing: what it needs is not there. Counts neither as passed nor as failed.
     Nothing(String),
 }
 
+/// A program whose output, both streams, goes into a file of its own.
+pub(crate) struct Logged {
+    pub(crate) name: String,
+    pub(crate) command: Command,
+    pub(crate) log: PathBuf,
+    /// What to tell of it in one line, from what it wrote.
+    pub(crate) told: fn(&str) -> String,
+}
+
 impl Step {
+    /// Runs programs, so many at a time.
+    pub(crate) fn beside(name: impl Into<String>, at_a_time: usize, programs: Vec<Logged>) -> Self {
+        Self { name: name.into(), action: Action::Beside { at_a_time, programs } }
+    }
+
     /// Runs a program with arguments.
     pub(crate) fn program<A: AsRef<OsStr>>(
         name: impl Into<String>,
@@ -111,6 +130,17 @@ pub(crate) fn run(root: &Path, steps: Vec<Step>) -> ExitCode {
                 say(&format!("== {name}: {}", shown(&command)));
                 program_step(&mut command, say)
             }
+            Action::Beside { at_a_time, programs } => {
+                say(&format!("== {name}: {} programs, {at_a_time} at a time", programs.len()));
+                let runs = beside(root, at_a_time, programs);
+                let row = |(name, good, took): &(String, bool, Duration)| {
+                    row(name, Tally::of(*good), *took)
+                };
+                table.extend(runs.iter().map(row));
+                sum.passed += runs.iter().map(|(_, good, _)| u64::from(*good)).sum::<u64>();
+                sum.failed += runs.iter().map(|(_, good, _)| u64::from(!*good)).sum::<u64>();
+                continue;
+            }
             Action::Rule(check) => {
                 say(&format!("== {name}"));
                 let wrong = check(root);
@@ -125,16 +155,56 @@ pub(crate) fn run(root: &Path, steps: Vec<Step>) -> ExitCode {
         };
         sum.passed += tally.passed;
         sum.failed += tally.failed;
-        let word = if tally.failed == 0 { "ok  " } else { "FAIL" };
-        let Tally { passed, failed } = tally;
-        let took = began.elapsed().as_secs_f32();
-        table
-            .push(format!("{word} {name:<30} {passed:>5} passed {failed:>3} failed {took:>7.1} s"));
+        table.push(row(&name, tally, began.elapsed()));
     }
     say("== summary");
     table.iter().for_each(|line| say(line));
     say(&format!("{} passed, {} failed", sum.passed, sum.failed));
     ExitCode::from(u8::from(sum.failed > 0))
+}
+
+/// A line of the table at the end.
+fn row(name: &str, tally: Tally, took: Duration) -> String {
+    let Tally { passed, failed } = tally;
+    let word = if failed == 0 { "ok  " } else { "FAIL" };
+    let took = took.as_secs_f32();
+    format!("{word} {name:<30} {passed:>5} passed {failed:>3} failed {took:>7.1} s")
+}
+
+/// Runs programs, so many at a time, and tells of each when it has ended: its name, whether that was
+/// well, and how long it took.
+fn beside(root: &Path, at_a_time: usize, programs: Vec<Logged>) -> Vec<(String, bool, Duration)> {
+    let (waiting, ended) = (Mutex::new(programs.into_iter()), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(program) = waiting.lock().ok().and_then(|mut waiting| waiting.next()) {
+            let began = Instant::now();
+            let Logged { name, mut command, log, told } = program;
+            let good = logged(command.current_dir(root), &log).unwrap_or_else(|error| {
+                say(&format!("cannot run {name}: {error}"));
+                false
+            });
+            let text = std::fs::read(&log).unwrap_or_default();
+            let told = told(&String::from_utf8_lossy(&text));
+            let word = if good { "ok  " } else { "FAIL" };
+            say(&format!("{word} {name}: {told} ({})", log.display()));
+            if let Ok(mut ended) = ended.lock() {
+                ended.push((name, good, began.elapsed()));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..at_a_time.max(1) {
+            scope.spawn(work);
+        }
+    });
+    ended.into_inner().unwrap_or_default()
+}
+
+/// Runs a program with both streams in a file; whether it ended well.
+fn logged(command: &mut Command, log: &Path) -> io::Result<bool> {
+    let file = File::create(log)?;
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    Ok(command.status()?.success())
 }
 
 /// Runs a program, reads its standard output and passes each line on to `say`.
@@ -196,6 +266,28 @@ mod tests {
         let tests = Tally { passed: 9, failed: 0 };
         assert_eq!(tests.ended(false), Tally { passed: 9, failed: 1 });
         assert_eq!(tests.ended(true), tests);
+    }
+
+    #[test]
+    fn programs_beside_each_other_keep_their_output_apart() {
+        let folder = std::env::temp_dir().join(format!("xtask-beside-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let program = |name: &str, script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            let (name, log) = (name.to_owned(), folder.join(name));
+            Logged { name, command, log, told: |text| text.trim().replace('\n', " ") }
+        };
+        // The first ends only when the second has begun.
+        let wait = "while [ ! -s second ]; do sleep 0.01; done; echo one >&2";
+        let programs = vec![program("first", wait), program("second", "echo two; exit 1")];
+        let mut runs = beside(&folder, 2, programs);
+        runs.sort();
+        let ends: Vec<(&str, bool)> = runs.iter().map(|run| (run.0.as_str(), run.1)).collect();
+        assert_eq!(ends, [("first", true), ("second", false)]);
+        let read = |name| std::fs::read_to_string(folder.join(name)).unwrap();
+        assert_eq!((read("first"), read("second")), ("one\n".into(), "two\n".into()));
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use sealtap_common::bundle::{self, TrustedKeys};
-use sealtap_common::directory::{cosigned, verify_directory_under};
+use sealtap_common::directory::{cosigned, dated, verify_directory_under};
 use sealtap_common::keyring::trusted;
 use sealtap_common::policy::Policy;
-use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Trust};
+use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Timestamp, Trust};
 
 const HELP: &str = "\
 Verify a sealtap bundle or log offline.
@@ -92,13 +92,11 @@ fn answer(arguments: &[OsString]) -> Result<(String, u8), String> {
     let path = path.ok_or("say which bundle or directory to verify; --help tells more")?;
     let policy = policy.map(|file| read_policy(Path::new(file))).transpose()?;
     if path.is_file() {
-        if policy.is_some() || beside.is_some() {
-            return Err(
-                "--policy and --cosigned are for a log; a bundle is checked under keys".into()
-            );
+        if beside.is_some() {
+            return Err("--cosigned is for a log; a bundle has its own".into());
         }
         let file = fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let report = bundle::verify(BufReader::new(file), &keys);
+        let report = bundle::verify_under(BufReader::new(file), &keys, policy.as_ref());
         let text = if json { report.to_json() } else { report.lines().join("\n") };
         return Ok((format!("{text}\n"), report.verdict().exit_code()));
     }
@@ -133,7 +131,12 @@ fn report(
         }
         None => None,
     };
-    let trust = Trust { keys: &keys.log, policy, cosigned: beside.as_deref() };
+    let token = match bodies {
+        Bodies::NotChecked => dated(path).map_err(|error| error.to_string())?,
+        _ => None,
+    };
+    let dated = token.as_ref().map(|(checkpoint, reply)| Timestamp { checkpoint, reply });
+    let trust = Trust { keys: &keys.log, policy, cosigned: beside.as_deref(), dated };
     let (mut report, ()) = verify_directory_under(&log, &trust, || ());
     report.bodies = bodies;
     Ok(report)

@@ -1,7 +1,10 @@
-//! What the leaves of a bundle say of the run, and whether they agree.
+//! What the leaves of a bundle say of the run, and of the keys, and whether they agree.
 
 use super::leaf_folder;
-use crate::leaf::{Exchange, Heartbeat, Leaf, Restart, RunClosed, RunOpened, RunRecord};
+use crate::leaf::{
+    Exchange, Heartbeat, KeyChange, KeyRole, Leaf, Restart, RunClosed, RunOpened, RunRecord,
+};
+use crate::note::PublicKey;
 use crate::record::{Tally, record_hash, statement};
 use crate::tree::Hash;
 use crate::unit::RunNamedBy;
@@ -157,5 +160,58 @@ impl Run {
             (None, _) => {}
         }
         wrong
+    }
+}
+
+/// The key changes of a bundle.
+#[derive(Default)]
+pub(super) struct KeyChain(Vec<(u64, KeyChange)>);
+
+impl KeyChain {
+    pub(super) fn push(&mut self, index: u64, leaf: KeyChange) {
+        self.0.push((index, leaf));
+    }
+
+    /// What does not hold of them by themselves: rule 9.13, as far as it asks for one key role.
+    pub(super) fn wrong(&self, origin: &str) -> Vec<(u64, String)> {
+        let mut wrong = Vec::new();
+        for (at, (index, leaf)) in self.0.iter().enumerate() {
+            let mut before = self.0.iter().take(at).rev();
+            let before = before.find(|(_, before)| before.role == leaf.role);
+            if let Err(error) = leaf.verify(origin) {
+                wrong.push((*index, error.to_string()));
+            } else if leaf.size != *index {
+                wrong.push((*index, format!("was signed as leaf {}", leaf.size)));
+            } else if before.is_some_and(|(_, before)| before.new != leaf.old) {
+                wrong.push((*index, "replaces a key that had been replaced".to_owned()));
+            }
+        }
+        wrong
+    }
+
+    /// Those that hold by themselves.
+    pub(super) fn holding(&self, origin: &str) -> Vec<(u64, KeyChange)> {
+        let holds =
+            |(index, leaf): &&(u64, KeyChange)| leaf.size == *index && leaf.verify(origin).is_ok();
+        self.0.iter().filter(holds).cloned().collect()
+    }
+
+    /// The keys that may have signed run records: those given, and those that changes lead to from
+    /// them, in either direction, since both keys sign a change.
+    pub(super) fn run_record(&self, origin: &str, given: Vec<PublicKey>) -> Vec<PublicKey> {
+        let mut keys = given;
+        let changes = || self.0.iter().filter(|(_, leaf)| leaf.role == KeyRole::RunRecord);
+        let ends = |leaf: &KeyChange| leaf.verify(origin).ok();
+        for (_, leaf) in changes() {
+            if let Some((_, new)) = ends(leaf).filter(|(old, _)| keys.contains(old)) {
+                keys.push(new);
+            }
+        }
+        for (_, leaf) in changes().rev() {
+            if let Some((old, _)) = ends(leaf).filter(|(_, new)| keys.contains(new)) {
+                keys.push(old);
+            }
+        }
+        keys
     }
 }

@@ -4,22 +4,25 @@
 use std::io::Read;
 
 use super::archive::{ArchiveError, Reader};
-use super::chain::Run;
+use super::beside::{Beside, Under};
+use super::chain::{KeyChain, Run};
 use super::content::{Refused, Shown, is_next, read};
 use super::part::Part;
 use super::proof::TlogProof;
 use super::report::{BundleReport, RunState};
-use super::{CHECKPOINT, COSIGNED, RECORD, TIMESTAMP, VERIFY, VERIFY_TEXT, leaf_folder};
+use super::session::Session;
+use super::{CHECKPOINT, RECORD, VERIFY, VERIFY_TEXT, leaf_folder};
 use crate::checkpoint::Checkpoint;
 use crate::leaf::{Exchange, Leaf};
 use crate::note::PublicKey;
+use crate::policy::Policy;
 use crate::record::{Envelope, key_name, statement};
 use crate::tile::MAX_ENTRY;
 use crate::tree::{Hash, leaf_hash, verify_inclusion};
 use crate::unit::Context;
-use crate::verify::{Check, What, checkpoint};
+use crate::verify::{Check, Signed, Trust, What, ask_for_quorum, signed};
 
-/// The longest text that is read: a checkpoint, a proof, an envelope, a token.
+/// The longest text that is read: a checkpoint, a proof, an envelope.
 const TEXT: u64 = 64 << 10;
 
 /// The keys that a verifier's user trusts.
@@ -33,12 +36,24 @@ pub struct TrustedKeys {
 
 /// Verifies a bundle under the given keys. With no key the best verdict is undecided.
 pub fn verify(source: impl Read, keys: &TrustedKeys) -> BundleReport {
+    verify_under(source, keys, None)
+}
+
+/// Verifies a bundle under the given keys, and those and the witnesses of a policy.
+pub fn verify_under(
+    source: impl Read,
+    keys: &TrustedKeys,
+    policy: Option<&Policy>,
+) -> BundleReport {
     let mut report = BundleReport::default();
     let mut walk = Walk {
         reader: Reader::new(source),
         keys,
+        trust: Trust { keys: &keys.log, policy, ..Trust::default() },
         report: &mut report,
         run: Run::default(),
+        chain: KeyChain::default(),
+        beside: Beside::default(),
         record: None,
     };
     match walk.all() {
@@ -69,8 +84,11 @@ impl From<ArchiveError> for Stop {
 struct Walk<'a, R> {
     reader: Reader<R>,
     keys: &'a TrustedKeys,
+    trust: Trust<'a>,
     report: &'a mut BundleReport,
     run: Run,
+    chain: KeyChain,
+    beside: Beside,
     record: Option<Envelope>,
 }
 
@@ -80,31 +98,53 @@ impl<R: Read> Walk<'_, R> {
         if text != VERIFY_TEXT.as_bytes() {
             self.report.find(What::Archive, VERIFY, "not the text of this version".to_owned());
         }
-        let signed = self.wanted(CHECKPOINT)?;
-        let Some(checkpoint) = checkpoint(&signed, &self.keys.log, &mut self.report.log) else {
+        let bytes = self.wanted(CHECKPOINT)?;
+        let Some(signed) = signed(&bytes, &self.trust, &mut self.report.log) else {
             return Ok(());
         };
-        for name in [COSIGNED, TIMESTAMP] {
-            if is_next(&mut self.reader, name)? {
-                self.reader.content(TEXT)?;
-                self.report.log.undecided(format!("{name} is not checked"));
-            }
-        }
+        self.beside = Beside::read(&mut self.reader)?
+            .map_err(|name| Stop::Entry(name, "belongs here".to_owned()))?;
         if is_next(&mut self.reader, RECORD)? {
             match Envelope::decode(&self.reader.content(TEXT)?) {
                 Ok(envelope) => self.record = Some(envelope),
                 Err(error) => self.report.find(What::Record, RECORD, error.to_string()),
             }
         }
-        let signed = String::from_utf8_lossy(&signed).into_owned();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let mut from = 0;
         while let Some(index) = self.next_leaf(from)? {
-            self.leaf(index, &checkpoint, &signed)?;
+            self.leaf(index, &signed.checkpoint, &text)?;
             from = index.saturating_add(1);
         }
         self.report.ran(Check::Tree);
-        self.relations(&checkpoint);
+        self.signatures(&signed);
+        self.relations(&signed.checkpoint);
         Ok(())
+    }
+
+    /// Whose signatures the checkpoint bears, and who else vouches for the log: once the leaves are
+    /// known, of which some may say that a key changed.
+    fn signatures(&mut self, signed: &Signed) {
+        let tree = &signed.checkpoint;
+        for (index, detail) in self.chain.wrong(&tree.origin) {
+            self.report.find(What::Key, &leaf_folder(index), detail);
+        }
+        let changes = self.chain.holding(&tree.origin);
+        let keys = signed.check(&self.trust, &changes, &mut self.report.log);
+        self.report.log.key_changes = changes;
+        let policy = self.trust.policy;
+        let under = Under { tree, keys: &keys, policy };
+        let own = signed.own_cosignatures(policy, &mut self.report.log);
+        match self.beside.witnessed(&under) {
+            Ok(found) => self.report.log.witnessed = own.or(found),
+            Err((entry, detail)) => self.report.find(What::Cosignature, &entry, detail),
+        }
+        match self.beside.dated(&under) {
+            Ok(found) => self.report.log.dated = found,
+            Err((entry, detail)) => self.report.find(What::Timestamp, &entry, detail),
+        }
+        let witnessed = self.report.log.witnessed.clone();
+        ask_for_quorum(policy, witnessed.as_ref(), self.report.leaves, &mut self.report.log);
     }
 
     /// The content of an entry that must be next.
@@ -149,12 +189,17 @@ impl<R: Read> Walk<'_, R> {
             Ok(leaf) => {
                 self.report.log.count(&leaf);
                 match leaf {
+                    Leaf::KeyChange(leaf) => {
+                        self.chain.push(index, *leaf);
+                        return Ok(());
+                    }
                     Leaf::Exchange(leaf) => self.exchange(index, &folder, &leaf, hash)?,
                     other => self.context(index, &folder, other),
                 }
             }
             Err(error) => return Err(Stop::Entry(format!("{folder}/leaf"), error.to_string())),
         }
+        self.report.leaves = index.saturating_add(1);
         Ok(())
     }
 
@@ -168,9 +213,11 @@ impl<R: Read> Walk<'_, R> {
         if let Some(detail) = self.run.push(leaf, hash, index) {
             self.report.find(What::Run, folder, detail);
         }
+        let mut session = Session::of(leaf);
         for part in Part::ALL {
             let Some(bound) = part.bound_by(leaf) else { continue };
-            let shown = match read(&mut self.reader, folder, *part, &bound) {
+            let mut follow = |bytes: &[u8]| session.push(*part, bytes);
+            let shown = match read(&mut self.reader, folder, *part, &bound, &mut follow) {
                 Ok(shown) => shown,
                 Err(Refused::Archive(error)) => return Err(error.into()),
                 Err(Refused::Wrong(name, detail)) => {
@@ -178,18 +225,28 @@ impl<R: Read> Walk<'_, R> {
                     return Err(Stop::Entry(folder.to_owned(), "ends the check".to_owned()));
                 }
             };
-            self.look(index, folder, *part, &shown);
+            session.ended(*part, shown.disclosed == shown.segments);
+            self.look(index, folder, *part, &shown, &session);
             self.report.disclosed(*part, shown.segments, shown.disclosed);
         }
         Ok(())
     }
 
-    /// A context that is shown says how the run was delimited.
-    fn look(&mut self, index: u64, folder: &str, part: Part, shown: &Shown) {
-        let Some(bytes) = shown.unit.as_deref().filter(|_| part == Part::Context) else { return };
-        match Context::decode(bytes) {
-            Ok(context) => self.run.by = self.run.by.or(Some((index, context.run_by))),
-            Err(error) => self.report.find(What::Content, folder, error.to_string()),
+    /// A context that is shown says how the run was delimited; a message index, what its bodies do.
+    fn look(&mut self, index: u64, folder: &str, part: Part, shown: &Shown, session: &Session) {
+        let Some(bytes) = shown.unit.as_deref() else { return };
+        match part {
+            Part::Context => match Context::decode(bytes) {
+                Ok(context) => self.run.by = self.run.by.or(Some((index, context.run_by))),
+                Err(error) => self.report.find(What::Content, folder, error.to_string()),
+            },
+            Part::Messages => match session.check(bytes) {
+                Ok(derived) => self.report.derived += u64::from(derived),
+                Err(detail) => {
+                    self.report.find(What::Content, &format!("{folder}/{part}"), detail);
+                }
+            },
+            _ => {}
         }
     }
 
@@ -248,8 +305,9 @@ impl<R: Read> Walk<'_, R> {
             return find(self.report, "is not what the run's closing leaf says");
         }
         let name = key_name(origin);
-        let mut named = self.keys.run_record.iter().filter(|key| key.name() == name).peekable();
-        if named.peek().is_none() {
+        let named = self.keys.run_record.iter().filter(|key| key.name() == name).cloned();
+        let named = self.chain.run_record(origin, named.collect());
+        if named.is_empty() {
             // Without any key that is one reason, told already.
             if !self.keys.log.is_empty() {
                 let reason =
@@ -258,7 +316,7 @@ impl<R: Read> Walk<'_, R> {
             }
             return;
         }
-        if named.any(|key| envelope.holds_under(key)) {
+        if named.iter().any(|key| envelope.holds_under(key)) {
             self.report.ran(Check::Record);
         } else {
             find(self.report, "its signature does not hold under the key that was given");

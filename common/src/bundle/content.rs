@@ -18,8 +18,8 @@ const TUPLES: u64 = 256 << 20;
 /// Bytes of a key's or a salt's text.
 const SECRET: u64 = 65;
 
-/// The longest unit whose bytes are kept to be looked at.
-const KEPT: u64 = 1 << 20;
+/// The longest unit whose bytes are kept to be looked at: a full message index has some 9 MB.
+const KEPT: u64 = 16 << 20;
 
 /// What was found of one part.
 #[derive(Debug, Default)]
@@ -49,18 +49,20 @@ impl From<ArchiveError> for Refused {
     }
 }
 
-/// Reads the entries of `part` in `folder` and holds them against what the leaf binds.
+/// Reads the entries of `part` in `folder` and holds them against what the leaf binds. `follow` sees
+/// the bytes that are disclosed, in order.
 pub(super) fn read(
     reader: &mut Reader<impl Read>,
     folder: &str,
     part: Part,
     bound: &Bound,
+    follow: &mut impl FnMut(&[u8]),
 ) -> Result<Shown, Refused> {
     let name = format!("{folder}/{part}");
     let tuples = tuples(reader, &name, bound)?;
     let mut shown = Shown { segments: u64::from(bound.segments()), ..Shown::default() };
     if is_next(reader, &format!("{name}.key"))? {
-        whole(reader, &name, bound, &tuples, &mut shown)?;
+        whole(reader, &name, bound, &tuples, &mut shown, follow)?;
         return Ok(shown);
     }
     for tuple in &tuples {
@@ -76,7 +78,8 @@ pub(super) fn read(
             return wrong(&segment, "the bytes and the salt do not open the commitment");
         }
         shown.disclosed += 1;
-        shown.unit = matches!(bound, Bound::Unit(..)).then_some(bytes);
+        follow(&bytes);
+        shown.unit = bound.is_unit().then_some(bytes);
     }
     Ok(shown)
 }
@@ -90,7 +93,6 @@ fn tuples(
     let name = format!("{name}.tuples");
     expect(reader, &name, TUPLE * u64::from(bound.segments()))?;
     let bytes = reader.content(TUPLES)?;
-    let body = bound.as_body();
     let mut root = BodyRoot::new();
     let mut tuples = Vec::with_capacity(bytes.len() / 55);
     for chunk in bytes.as_chunks::<55>().0 {
@@ -102,14 +104,16 @@ fn tuples(
         }
         let cut = match bound {
             Bound::Body(body) => cut_as_said(body, &tuple),
-            Bound::Unit(_, kind) => UnitKind::from_number(tuple.kind) == Some(*kind),
+            Bound::Unit(_, kind) | Bound::Root(_, kind) => {
+                UnitKind::from_number(tuple.kind) == Some(*kind)
+            }
         };
         if !cut {
             return wrong(&name, &format!("segment {} is not cut as the leaf says", tuple.index));
         }
         tuples.push(tuple);
     }
-    if root.finish(body.dialect) != body {
+    if !bound.is(&root.finish(bound.dialect())) {
         return wrong(&name, "the tuples lead to another root than the leaf's");
     }
     Ok(tuples)
@@ -122,16 +126,18 @@ fn whole(
     bound: &Bound,
     tuples: &[Tuple],
     shown: &mut Shown,
+    follow: &mut impl FnMut(&[u8]),
 ) -> Result<(), Refused> {
     let key = BodyKey::new(secret(reader, &format!("{name}.key"))?);
-    let length = bound.as_body().length;
+    let length = tuples.iter().map(|tuple| tuple.length).fold(0, u64::saturating_add);
     expect(reader, name, length)?;
-    let mut kept = matches!(bound, Bound::Unit(..)).then(Vec::new).filter(|_| length <= KEPT);
+    let mut kept = bound.is_unit().then(Vec::new).filter(|_| length <= KEPT);
     let mut opened = Opened { key, tuples: tuples.iter(), under_way: None, wrong: None };
     reader.stream(|piece| {
         if let Some(kept) = &mut kept {
             kept.extend_from_slice(piece);
         }
+        follow(piece);
         opened.take(piece);
     })?;
     if let Some(segment) = opened.wrong {

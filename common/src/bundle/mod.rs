@@ -6,17 +6,19 @@
 //! is never held as a whole. FORMAT.md, section "Bundles", is the normative text.
 
 mod archive;
+mod beside;
 mod chain;
 mod check;
 mod content;
 mod part;
 mod proof;
 mod report;
+mod session;
 
 pub use archive::{ArchiveError, Entry, Reader, Writer};
-pub use check::{TrustedKeys, verify};
+pub use check::{TrustedKeys, verify, verify_under};
 pub use part::Part;
-pub use proof::{ProofTextError, TlogProof};
+pub use proof::{ProofTextError, TlogProof, consistency_text};
 pub use report::{BundleReport, Disclosed, RunState};
 
 use crate::commit::{BodyKey, Salt};
@@ -27,12 +29,20 @@ pub const VERIFY_TEXT: &str = include_str!("verify.txt");
 pub const VERIFY: &str = "VERIFY";
 /// Name of the log's signed checkpoint.
 pub const CHECKPOINT: &str = "checkpoint";
-/// Name of a checkpoint with cosignatures; reserved.
+/// Name of a checkpoint of the log with cosignatures.
 pub const COSIGNED: &str = "checkpoint.cosigned";
-/// Name of an RFC 3161 token over the checkpoint; reserved.
+/// Name of a checkpoint of the log that was dated.
+pub const DATED: &str = "timestamp.checkpoint";
+/// Name of the RFC 3161 reply that dates it.
 pub const TIMESTAMP: &str = "timestamp.tsr";
 /// Name of the run record's envelope.
 pub const RECORD: &str = "record.dsse.json";
+
+/// Name of the proof that the checkpoint in the entry `name` is of an earlier tree of the same log.
+#[must_use]
+pub fn consistency(name: &str) -> String {
+    format!("{name}.proof")
+}
 
 /// The folder of the leaf with this index.
 #[must_use]

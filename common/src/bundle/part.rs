@@ -3,6 +3,8 @@
 
 use crate::commit::{Body, Dialect, Unit, UnitKind};
 use crate::leaf::Exchange;
+use crate::tree::Hash;
+use crate::websocket::EXTENSION;
 use crate::words::words;
 
 words! {
@@ -24,6 +26,8 @@ words! {
         ResponseBody = "response-body",
         /// The response's trailers.
         ResponseTrailers = "response-trailers",
+        /// The index of a WebSocket session's messages.
+        Messages = "websocket-messages",
     }
 }
 
@@ -34,25 +38,38 @@ pub(super) enum Bound {
     Body(Body),
     /// A unit of this kind.
     Unit(Unit, UnitKind),
+    /// The root of a unit of this kind, whose length only its tuple says.
+    Root(Hash, UnitKind),
 }
 
 impl Bound {
     pub(super) fn segments(&self) -> u32 {
         match self {
             Self::Body(body) => body.segments,
-            Self::Unit(..) => 1,
+            Self::Unit(..) | Self::Root(..) => 1,
         }
     }
 
-    /// The part as a body; the dialect of a unit means nothing.
-    pub(super) fn as_body(&self) -> Body {
+    /// The dialect by which it is cut; that of a unit means nothing.
+    pub(super) fn dialect(&self) -> Dialect {
         match self {
-            Self::Body(body) => *body,
-            Self::Unit(unit, _) => {
-                let (length, root) = (unit.length, unit.root);
-                Body { dialect: Dialect::Bytes, length, root, segments: 1 }
-            }
+            Self::Body(body) => body.dialect,
+            Self::Unit(..) | Self::Root(..) => Dialect::Bytes,
         }
+    }
+
+    /// Whether tuples that give this body are those of the part.
+    pub(super) fn is(&self, found: &Body) -> bool {
+        match self {
+            Self::Body(body) => body == found,
+            Self::Unit(unit, _) => (unit.length, unit.root) == (found.length, found.root),
+            Self::Root(root, _) => *root == found.root,
+        }
+    }
+
+    /// Whether it is one segment that is looked into when it is disclosed.
+    pub(super) fn is_unit(&self) -> bool {
+        !matches!(self, Self::Body(_))
     }
 }
 
@@ -73,6 +90,9 @@ impl Part {
             Self::ResponseBody => response.map(|r| Bound::Body(r.body)),
             Self::ResponseTrailers => {
                 unit(response.and_then(|r| r.trailers.as_ref()), UnitKind::Trailers)
+            }
+            Self::Messages => {
+                leaf.ext.get(EXTENSION).map(|root| Bound::Root(*root, UnitKind::Messages))
             }
         };
         bound.filter(|bound| bound.segments() > 0)

@@ -1,4 +1,5 @@
-//! C2SP tlog-proof: that a leaf is in the tree of a checkpoint, as one text.
+//! C2SP tlog-proof: that a leaf is in the tree of a checkpoint, as one text; and the text of a proof
+//! that one tree grew out of another.
 
 use crate::encoding::{base64, base64_array};
 use crate::tree::Hash;
@@ -58,4 +59,17 @@ impl TlogProof {
         let proof: Self = parse().ok_or(ProofTextError)?;
         if proof.emit().as_bytes() == bytes { Ok(proof) } else { Err(ProofTextError) }
     }
+}
+
+/// The text of a consistency proof: its hashes in base64, a line each; none for a tree and itself.
+#[must_use]
+pub fn consistency_text(hashes: &[Hash]) -> String {
+    hashes.iter().flat_map(|hash| [base64(hash), "\n".to_owned()]).collect()
+}
+
+/// Reads the text of a consistency proof; `None` for any that [`consistency_text`] would not give.
+pub(super) fn parse_consistency(bytes: &[u8]) -> Option<Vec<Hash>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let hashes: Option<Vec<Hash>> = text.lines().map(|line| base64_array(line).ok()).collect();
+    hashes.filter(|hashes| consistency_text(hashes).as_bytes() == bytes)
 }

@@ -6,7 +6,10 @@ use super::part::Part;
 use crate::encoding::Id;
 use crate::json::Value;
 use crate::leaf::{IsolationLevel, RunClosed};
-use crate::verify::{Check, Finding, Place, Report, Verdict, What, object, plural, text, utc};
+use crate::verify::{
+    Check, Finding, Place, Report, Verdict, What, object, plural, text, utc, witness_lines,
+    witnesses_json,
+};
 
 /// How a run stands, as far as a bundle shows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,6 +64,10 @@ pub struct BundleReport {
     pub outside: u64,
     /// What is disclosed, by part.
     pub parts: BTreeMap<Part, Disclosed>,
+    /// Leaves up to the last one that says something of the run: what witnesses should have seen.
+    pub leaves: u64,
+    /// WebSocket sessions whose message index was made anew from both bodies.
+    pub derived: u64,
 }
 
 impl BundleReport {
@@ -107,6 +114,12 @@ impl BundleReport {
             let Disclosed { segments, disclosed } = shown;
             lines.push(format!("  {part}: {disclosed} of {segments} segments disclosed"));
         }
+        if self.derived > 0 {
+            let sessions = plural(self.derived, "session", "sessions");
+            lines.push(format!(
+                "  websocket-messages: of {sessions}, derived again from both bodies and equal"
+            ));
+        }
         lines.push(format!("  withheld: {}", plural(self.withheld(), "segment", "segments")));
         lines.push(format!(
             "  outside: {} of the same boot are known and not in this bundle",
@@ -114,7 +127,9 @@ impl BundleReport {
         ));
         lines.extend(self.isolation().map(|line| format!("  {line}")));
         lines.push("  coverage: none; nothing here says that no traffic went around".to_owned());
-        lines.push(format!("  {}", crate::verify::UNWITNESSED));
+        lines.extend(log.key_change_lines());
+        lines.extend(witness_lines(log.witnessed.as_ref(), self.leaves));
+        lines.extend(log.timestamp_line());
         lines
     }
 
@@ -207,10 +222,12 @@ impl BundleReport {
         let report = object([
             ("checks", Value::Array(self.log.checks.iter().map(|c| text(c.as_str())).collect())),
             ("coverage", text("none")),
+            ("derived", number(self.derived)),
             ("exchanges", number(self.exchanges)),
             ("findings", Value::Array(findings.collect())),
             ("isolation", isolation),
             ("key", self.log.key.as_deref().map_or(Value::Null, text)),
+            ("key_changes", Value::Array(self.log.key_changes_json())),
             ("leaf", index.map_or(Value::Null, number)),
             ("missing", Value::Array(missing.collect())),
             ("origin", self.log.origin.as_deref().map_or(Value::Null, text)),
@@ -219,10 +236,12 @@ impl BundleReport {
             ("run", self.run.map_or(Value::Null, |run| text(run.to_string()))),
             ("size", number(self.log.size)),
             ("state", text(state)),
+            ("timestamp", self.log.timestamp_json()),
             ("undecided", Value::Array(self.log.undecided.iter().map(text).collect())),
             ("verdict", text(self.verdict().as_str())),
             ("withheld", number(self.withheld())),
-            ("witnessed", Value::Bool(false)),
+            ("witnessed", Value::Bool(self.log.is_witnessed(self.leaves))),
+            ("witnesses", witnesses_json(self.log.witnessed.as_ref())),
         ]);
         String::from_utf8_lossy(&report.encode()).into_owned()
     }

@@ -39,5 +39,7 @@ words! {
         Traceparent = "traceparent",
         /// The client's connection.
         Connection = "connection",
+        /// The launch of one command, for which the gateway ran.
+        Launch = "launch",
     }
 }

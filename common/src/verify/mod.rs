@@ -6,6 +6,7 @@
 //! inside what it verifies. The steps are those of FORMAT.md, section "Verifying", by number.
 
 mod content;
+mod dated;
 mod files;
 mod history;
 mod names;
@@ -19,13 +20,15 @@ mod tests;
 mod walk;
 mod witnessed;
 
+pub(crate) use content::cut_as_said;
 pub(crate) use runs::as_its_leaves_say;
 
-pub(crate) use content::cut_as_said;
 pub use content::{ContentError, check_body, check_prefix, check_unit};
+pub use dated::{Dated, DatedError, Timestamp};
 pub use files::{FileError, LogFiles};
-pub(crate) use render::{UNWITNESSED, object, plural, text, utc};
+pub(crate) use render::{object, plural, text, utc, witness_lines, witnesses_json};
 pub use report::{Bodies, Check, Counts, Finding, Place, Report, Verdict, What};
+pub(crate) use signatures::{Signed, ask_for_quorum};
 pub use witnessed::{Cosignature, Witnessed, WitnessedError};
 
 use crate::checkpoint::Checkpoint;
@@ -33,7 +36,6 @@ use crate::leaf::Leaf;
 use crate::note::{Note, PublicKey};
 use crate::policy::Policy;
 use history::History as Leaves;
-use signatures::Signed;
 
 /// The name of the checkpoint's file below the log's root.
 pub const CHECKPOINT: &str = "checkpoint";
@@ -60,6 +62,8 @@ pub struct Trust<'a> {
     pub policy: Option<&'a Policy>,
     /// A cosigned checkpoint of this log, to be held against it; nothing in it is trusted.
     pub cosigned: Option<&'a [u8]>,
+    /// A timestamp of this log, to be held against it; nothing in it is trusted.
+    pub dated: Option<Timestamp<'a>>,
 }
 
 impl<'a> Trust<'a> {
@@ -100,37 +104,26 @@ fn run(
     };
     let Some(signed) = signed(&bytes, trust, report) else { return Ok(()) };
     let mut leaves = Leaves::new(&signed.checkpoint.origin);
-    // Where witnesses saw the log, the root is taken on the way.
-    let mark = trust.cosigned.and_then(|bytes| {
+    // Where witnesses saw the log, and where it was dated, the root is taken on the way.
+    let beside = [trust.cosigned, trust.dated.map(|dated| dated.checkpoint)];
+    let sizes = beside.into_iter().flatten().filter_map(|bytes| {
         let note = Note::parse(bytes).ok()?;
-        Some(Checkpoint::parse(&note.text).ok()?.size)
+        Some((Checkpoint::parse(&note.text).ok()?.size, None))
     });
+    let mut marks = sizes.collect();
     let listed = names::check(&files.list()?, signed.checkpoint.size, report);
     let walked =
-        walk::check(files, &signed.checkpoint, mark, &listed, &mut leaves, inspector, report);
+        walk::check(files, &signed.checkpoint, &mut marks, &listed, &mut leaves, inspector, report);
     // Step 3, whose keys may be found on the way through the leaves.
     let keys = signed.check(trust, &leaves.key_changes, report);
-    let root = walked.as_ref().ok().copied().flatten();
-    signed.witnesses(trust, &keys, root, report);
+    signed.witnesses(trust, &keys, &marks, report);
+    signed.dated(trust, &keys, &marks, report);
     report.key_changes = leaves.key_changes;
-    walked.map(drop)
-}
-
-/// Steps 1 to 3 of a checkpoint that stands without its log: the note, the checkpoint in it, the
-/// signatures on it.
-pub(crate) fn checkpoint(
-    bytes: &[u8],
-    keys: &[PublicKey],
-    report: &mut Report,
-) -> Option<Checkpoint> {
-    let trust = Trust { keys, ..Trust::default() };
-    let signed = signed(bytes, &trust, report)?;
-    signed.check(&trust, &[], report);
-    Some(signed.checkpoint)
+    walked
 }
 
 /// Steps 1 and 2: the note, and the checkpoint in it.
-fn signed(bytes: &[u8], trust: &Trust<'_>, report: &mut Report) -> Option<Signed> {
+pub(crate) fn signed(bytes: &[u8], trust: &Trust<'_>, report: &mut Report) -> Option<Signed> {
     let place = || Place::file(CHECKPOINT);
     // Step 1.
     let note = match Note::parse(bytes) {

@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::{Bodies, Report, Verdict, Witnessed};
+use super::{Bodies, Dated, Report, Verdict, Witnessed};
 use crate::encoding::base64;
 use crate::json::Value;
 use crate::leaf::{KeyChange, KeyRole};
 
 /// Nobody but the log's own key vouches for a log without cosignatures.
-pub(crate) const UNWITNESSED: &str =
-    "unwitnessed: the holder of the log key could have rewritten this";
+const UNWITNESSED: &str = "unwitnessed: the holder of the log key could have rewritten this";
 
 impl Report {
     /// Plain lines; the first one is the verdict. Colour is the caller's affair.
@@ -33,8 +32,9 @@ impl Report {
         if let Some((first, last)) = self.span {
             lines.push(format!("  sealed: {} to {}", utc(first), utc(last)));
         }
-        lines.extend(self.key_changes());
-        lines.extend(self.witnesses());
+        lines.extend(self.key_change_lines());
+        lines.extend(witness_lines(self.witnessed.as_ref(), self.size));
+        lines.extend(self.timestamp_line());
         lines.push(format!("  {}", self.bodies_statement()));
         lines
     }
@@ -69,7 +69,7 @@ impl Report {
     }
 
     /// Where a key gave way to another.
-    fn key_changes(&self) -> Vec<String> {
+    pub(crate) fn key_change_lines(&self) -> Vec<String> {
         let changes = self.key_changes.iter().filter_map(|(index, change)| {
             let (old, new) = change.verify(self.origin.as_deref()?).ok()?;
             let what = match change.role {
@@ -82,29 +82,18 @@ impl Report {
         changes.collect()
     }
 
-    /// Who vouches that this is the only history, and of how much of it.
-    fn witnesses(&self) -> Vec<String> {
-        let Some(found) = &self.witnessed else { return vec![format!("  {UNWITNESSED}")] };
-        if found.by.is_empty() {
-            let lines = plural(to_u64(found.unknown), "cosignature", "cosignatures");
-            return vec![
-                format!("  {UNWITNESSED}"),
-                format!("  {lines} not checked: name the witnesses you trust with --policy"),
-            ];
+    /// What a token dates, if there is one.
+    pub(crate) fn timestamp_line(&self) -> Option<String> {
+        if let Some(found) = &self.dated {
+            let first = plural(found.size, "leaf", "leaves");
+            let time = found.time();
+            return Some(format!(
+                "  timestamp: {first}, dated {time} by a token whose imprint is that checkpoint's; \
+                 its signature is not checked here: openssl ts -verify does that"
+            ));
         }
-        let mut lines = Vec::new();
-        let first = plural(found.size, "leaf", "leaves");
-        for by in &found.by {
-            let time = utc(by.time.saturating_mul(1_000_000));
-            lines.push(format!("  witnessed: {first}, by {} at {time}", by.witness));
-        }
-        let quorum = if found.quorum { "reached" } else { "not reached" };
-        lines.push(format!("  quorum of the policy: {quorum}"));
-        if found.size < self.size {
-            let rest = plural(self.size.saturating_sub(found.size), "leaf", "leaves");
-            lines.push(format!("  the last {rest}: {UNWITNESSED}"));
-        }
-        lines
+        let why = self.undated.as_ref()?;
+        Some(format!("  timestamp: none, {why}"))
     }
 
     fn bodies_statement(&self) -> String {
@@ -115,6 +104,9 @@ impl Report {
             Bodies::NotChecked => {
                 "bodies: not checked against the log here; sealtap verify opens the store"
                     .to_owned()
+            }
+            Bodies::Differ => {
+                "bodies: held against the log; the findings say which are not as sealed".to_owned()
             }
             Bodies::Checked { opened, bytes, pruned, waiting } => {
                 let mut held = format!(
@@ -151,7 +143,7 @@ impl Report {
             Bodies::Checked { opened, bytes, pruned, waiting } => {
                 [opened, bytes, pruned, waiting].map(number)
             }
-            Bodies::Absent | Bodies::NotChecked => [const { Value::Null }; 4],
+            Bodies::Absent | Bodies::NotChecked | Bodies::Differ => [const { Value::Null }; 4],
         };
         let [opened, opened_bytes, pruned, waiting] = bodies;
         let bodies = object([
@@ -178,35 +170,33 @@ impl Report {
             ("runs", number(self.counts.runs)),
             ("sealed", span),
             ("size", number(self.size)),
+            ("timestamp", self.timestamp_json()),
             ("undecided", Value::Array(self.undecided.iter().map(text).collect())),
             ("verdict", text(self.verdict().as_str())),
-            ("witnessed", Value::Bool(self.is_witnessed())),
-            ("witnesses", self.witnesses_json()),
+            ("witnessed", Value::Bool(self.is_witnessed(self.size))),
+            ("witnesses", witnesses_json(self.witnessed.as_ref())),
         ]);
         String::from_utf8_lossy(&report.encode()).into_owned()
     }
 
-    /// Whether the quorum of a policy that asks for one saw all of this log.
-    fn is_witnessed(&self) -> bool {
+    /// Whether the quorum of a policy that asks for one saw the first `wanted` leaves.
+    pub(crate) fn is_witnessed(&self, wanted: u64) -> bool {
         let all = |found: &Witnessed| found.quorum && !found.by.is_empty();
-        self.witnessed.as_ref().is_some_and(|found| all(found) && found.size == self.size)
+        self.witnessed.as_ref().is_some_and(|found| all(found) && found.size >= wanted)
     }
 
-    fn witnesses_json(&self) -> Value<'_> {
-        let Some(found) = &self.witnessed else { return Value::Null };
-        let by = found
-            .by
-            .iter()
-            .map(|by| object([("name", text(&by.witness)), ("time", number(by.time))]));
-        object([
-            ("by", Value::Array(by.collect())),
-            ("quorum", Value::Bool(found.quorum)),
-            ("size", number(found.size)),
-            ("unknown", number(to_u64(found.unknown))),
-        ])
+    pub(crate) fn timestamp_json(&self) -> Value<'_> {
+        let dated = |found: &Dated| {
+            object([
+                ("signature", text("not checked")),
+                ("size", number(found.size)),
+                ("time", text(found.time())),
+            ])
+        };
+        self.dated.as_ref().map_or(Value::Null, dated)
     }
 
-    fn key_changes_json(&self) -> Vec<Value<'static>> {
+    pub(crate) fn key_changes_json(&self) -> Vec<Value<'static>> {
         let change = |(index, change): &(u64, KeyChange)| {
             object([
                 ("leaf", number(*index)),
@@ -217,6 +207,43 @@ impl Report {
         };
         self.key_changes.iter().map(change).collect()
     }
+}
+
+/// Who vouches that this is the only history, and for how much of the first `wanted` leaves.
+pub(crate) fn witness_lines(witnessed: Option<&Witnessed>, wanted: u64) -> Vec<String> {
+    let Some(found) = witnessed else { return vec![format!("  {UNWITNESSED}")] };
+    if found.by.is_empty() {
+        let lines = plural(to_u64(found.unknown), "cosignature", "cosignatures");
+        return vec![
+            format!("  {UNWITNESSED}"),
+            format!("  {lines} not checked: name the witnesses you trust with --policy"),
+        ];
+    }
+    let mut lines = Vec::new();
+    let first = plural(found.size, "leaf", "leaves");
+    for by in &found.by {
+        let time = utc(by.time.saturating_mul(1_000_000));
+        lines.push(format!("  witnessed: {first}, by {} at {time}", by.witness));
+    }
+    let quorum = if found.quorum { "reached" } else { "not reached" };
+    lines.push(format!("  quorum of the policy: {quorum}"));
+    if found.size < wanted {
+        let rest = plural(wanted.saturating_sub(found.size), "leaf", "leaves");
+        lines.push(format!("  the last {rest}: {UNWITNESSED}"));
+    }
+    lines
+}
+
+pub(crate) fn witnesses_json(witnessed: Option<&Witnessed>) -> Value<'_> {
+    let Some(found) = witnessed else { return Value::Null };
+    let by =
+        found.by.iter().map(|by| object([("name", text(&by.witness)), ("time", number(by.time))]));
+    object([
+        ("by", Value::Array(by.collect())),
+        ("quorum", Value::Bool(found.quorum)),
+        ("size", number(found.size)),
+        ("unknown", number(to_u64(found.unknown))),
+    ])
 }
 
 pub(crate) fn object<'a, const N: usize>(members: [(&'a str, Value<'a>); N]) -> Value<'a> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::dated::Dated;
 use super::witnessed::Witnessed;
 use crate::leaf::{KeyChange, Leaf};
 use crate::tree::Hash;
@@ -54,6 +55,8 @@ words! {
         Key = "key",
         /// A witness saw another tree, or did not cosign what bears its name.
         Cosignature = "cosignature",
+        /// A token dates another tree.
+        Timestamp = "timestamp",
     }
 }
 
@@ -159,6 +162,8 @@ pub enum Bodies {
     Absent,
     /// They are there, but this verification did not open them.
     NotChecked,
+    /// They were held against the log, and some differ: the findings say which.
+    Differ,
     /// Each stored one was opened against its leaf.
     Checked {
         /// Exchanges whose bodies and heads were opened.
@@ -212,6 +217,10 @@ pub struct Report {
     pub bodies: Bodies,
     /// Who saw which tree of this log, as far as that was shown and holds.
     pub witnessed: Option<Witnessed>,
+    /// Which tree of this log a token dates, and when.
+    pub dated: Option<Dated>,
+    /// Why a token that is there dates nothing of this log.
+    pub undated: Option<String>,
     /// Key changes that hold, with their indices.
     pub key_changes: Vec<(u64, KeyChange)>,
 }

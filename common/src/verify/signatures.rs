@@ -1,16 +1,19 @@
 //! Step 3: whose signatures the checkpoint bears. The log's own is checked under a given key, or under
 //! one that key changes in the log itself lead to from a given one.
 
+use super::dated::{Dated, DatedError};
+use super::walk::Marks;
 use super::witnessed::Witnessed;
-use super::{Check, Place, Report, Trust, What};
+use super::{Check, Place, Report, Trust, What, WitnessedError};
 use crate::checkpoint::Checkpoint;
 use crate::leaf::{KeyChange, KeyRole};
 use crate::note::{COSIGNATURE_LENGTH, Note, NoteError, PublicKey, SignatureLine};
+use crate::policy::Policy;
 
 /// The checkpoint's note with its one line by the log's key.
-pub(super) struct Signed {
-    pub(super) note: Note,
-    pub(super) checkpoint: Checkpoint,
+pub(crate) struct Signed {
+    pub(crate) note: Note,
+    pub(crate) checkpoint: Checkpoint,
     /// The line that bears the origin as its name; nothing if that was reported as wrong.
     line: Option<SignatureLine>,
 }
@@ -55,7 +58,7 @@ impl Signed {
 
     /// Checks the log's signature, once the leaves are known. `changes` are the key changes whose
     /// own signatures hold, in the order of the log. Gives the keys to trust for this log.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         trust: &Trust<'_>,
         changes: &[(u64, KeyChange)],
@@ -120,28 +123,24 @@ impl Signed {
     }
 
     /// The cosignatures: those on the published checkpoint, else those on the note given beside it.
-    /// `root` is what the entries give at the size of that note, if they reach so far.
+    /// `marks` are what the entries give at the size of that note, if they reach so far.
     pub(super) fn witnesses(
         &self,
         trust: &Trust<'_>,
         keys: &[PublicKey],
-        root: Option<[u8; 32]>,
+        marks: &Marks,
         report: &mut Report,
     ) {
         let Checkpoint { origin, size, .. } = &self.checkpoint;
-        let mut witnessed = match Witnessed::of(&self.note, &self.checkpoint, trust.policy) {
-            Ok(found) => Some(found).filter(|found| !found.by.is_empty()),
-            Err(error) => {
-                report.find(What::Cosignature, place(), error.to_string());
-                None
-            }
-        };
+        let mut witnessed = self.own_cosignatures(trust.policy, report);
         if let Some(bytes) = trust.cosigned
             && witnessed.is_none()
         {
             let beside = || Place::File("the cosigned checkpoint".to_owned());
             // Without a key that is trusted, the one that signed the log must have signed this too.
-            match Witnessed::read(bytes, origin, keys, trust.policy) {
+            let found = Witnessed::read(bytes, origin, keys, trust.policy);
+            let root = found.as_ref().ok().and_then(|found| *marks.get(&found.size)?);
+            match found {
                 Ok(found) if found.size > *size => {
                     let detail = format!(
                         "witnesses saw {} leaves, the log has {size}: it was rolled back",
@@ -160,28 +159,89 @@ impl Signed {
                 // The leaves could not be read that far, which has been said.
                 Ok(_) => {}
                 Err(_) if keys.is_empty() => {}
-                Err(super::WitnessedError::Note(NoteError::Unsigned(_)))
-                    if report.key.is_none() => {}
+                Err(WitnessedError::Note(NoteError::Unsigned(_))) if report.key.is_none() => {}
                 Err(error) => report.find(What::Cosignature, beside(), error.to_string()),
             }
         }
-        if let Some(policy) = trust.policy.filter(|policy| policy.asks_for_witnesses()) {
-            match &witnessed {
-                Some(found) if found.quorum && found.size == *size => report.ran(Check::Witnesses),
-                Some(found) if found.quorum => {
-                    let rest = size.saturating_sub(found.size);
-                    report.undecided(format!("the last {rest} leaves are not witnessed yet"));
-                }
-                found => {
-                    let there = found.as_ref().map_or(0, |found| found.by.len());
-                    let all = policy.witnesses.len();
-                    report.undecided(format!(
-                        "no quorum: {there} of {all} witnesses of the policy cosigned this log"
-                    ));
-                }
+        ask_for_quorum(trust.policy, witnessed.as_ref(), *size, report);
+        report.witnessed = witnessed;
+    }
+
+    /// The cosignatures on the published checkpoint itself, if a policy knows any of them.
+    pub(crate) fn own_cosignatures(
+        &self,
+        policy: Option<&Policy>,
+        report: &mut Report,
+    ) -> Option<Witnessed> {
+        match Witnessed::of(&self.note, &self.checkpoint, policy) {
+            Ok(found) => Some(found).filter(|found| !found.by.is_empty()),
+            Err(error) => {
+                report.find(What::Cosignature, place(), error.to_string());
+                None
             }
         }
-        report.witnessed = witnessed;
+    }
+
+    /// The timestamp beside the log. A checkpoint that was dated is one that the log had: a log that
+    /// lacks it is not the log any more. A token that dates nothing here says nothing.
+    pub(super) fn dated(
+        &self,
+        trust: &Trust<'_>,
+        keys: &[PublicKey],
+        marks: &Marks,
+        report: &mut Report,
+    ) {
+        let Some(given) = trust.dated else { return };
+        let Checkpoint { origin, size, .. } = &self.checkpoint;
+        let beside = || Place::File("the dated checkpoint".to_owned());
+        let found = Dated::read(given, origin, keys);
+        let root = found.as_ref().ok().and_then(|found| *marks.get(&found.size)?);
+        match found {
+            Ok(found) if found.size > *size => {
+                let there = found.size;
+                let detail =
+                    format!("{there} leaves were dated, the log has {size}: it was rolled back");
+                report.find(What::Timestamp, beside(), detail);
+            }
+            Ok(found) if root.is_some_and(|root| root != found.root) => {
+                let there = found.size;
+                let detail =
+                    format!("another tree of {there} leaves was dated: the log was rewritten");
+                report.find(What::Timestamp, beside(), detail);
+            }
+            Ok(found) if root.is_some() => report.dated = Some(found),
+            // The leaves could not be read that far, which has been said.
+            Ok(_) => {}
+            Err(DatedError::Checkpoint(WitnessedError::Note(NoteError::Unsigned(_))))
+                if report.key.is_none() => {}
+            // A crash between the two files leaves a token that is not of this checkpoint.
+            Err(error @ DatedError::Token(_)) => report.undated = Some(error.to_string()),
+            Err(error) => report.find(What::Timestamp, beside(), error.to_string()),
+        }
+    }
+}
+
+/// What a policy asks of the first `wanted` leaves: that a quorum of its witnesses saw them.
+pub(crate) fn ask_for_quorum(
+    policy: Option<&Policy>,
+    witnessed: Option<&Witnessed>,
+    wanted: u64,
+    report: &mut Report,
+) {
+    let Some(policy) = policy.filter(|policy| policy.asks_for_witnesses()) else { return };
+    match witnessed {
+        Some(found) if found.quorum && found.size >= wanted => report.ran(Check::Witnesses),
+        Some(found) if found.quorum => {
+            let rest = wanted.saturating_sub(found.size);
+            report.undecided(format!("the last {rest} leaves are not witnessed yet"));
+        }
+        found => {
+            let there = found.map_or(0, |found| found.by.len());
+            let all = policy.witnesses.len();
+            report.undecided(format!(
+                "no quorum: {there} of {all} witnesses of the policy cosigned this log"
+            ));
+        }
     }
 }
 

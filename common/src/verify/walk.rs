@@ -1,6 +1,8 @@
 //! Steps 5 to 8: one pass over the entry bundles that rebuilds every hash tile and the root, and
 //! hands each leaf on. Holds one bundle and the tree's right edge, however long the log.
 
+use std::collections::BTreeMap;
+
 use super::history::History;
 use super::names::Listed;
 use super::{Check, FileError, Inspector, LogFiles, Place, Report, What};
@@ -9,29 +11,34 @@ use crate::leaf::Leaf;
 use crate::tile::{Edge, Level, TilePath, entries, entry_tiles};
 use crate::tree::{Hash, leaf_hash};
 
-/// Runs the pass. Gives the root of the first `mark` leaves, if it came so far.
+/// Roots of the log's first leaves by their number, as far as the pass came.
+pub(super) type Marks = BTreeMap<u64, Option<Hash>>;
+
+/// Runs the pass. Fills in the root of the first leaves at each of `marks`.
 pub(super) fn check(
     files: &impl LogFiles,
     checkpoint: &Checkpoint,
-    mark: Option<u64>,
+    marks: &mut Marks,
     listed: &Listed,
     history: &mut History,
     inspector: &mut impl Inspector,
     report: &mut Report,
-) -> Result<Option<Hash>, FileError> {
+) -> Result<(), FileError> {
     let mut walk = Walk { files, listed, edge: Edge::new(), failure: None };
-    let mut marked = (mark == Some(0)).then(|| walk.edge.root());
+    if let Some(root) = marks.get_mut(&0) {
+        *root = Some(walk.edge.root());
+    }
     for tile in entry_tiles(checkpoint.size) {
         // Without its entries the tree cannot be rebuilt any further.
         let Some(hashes) = bundle(files, listed, tile, history, inspector, report)? else {
             let rest = checkpoint.size - walk.edge.size();
             report.undecided(format!("{rest} leaves from {tile} on could not be checked"));
-            return Ok(marked);
+            return Ok(());
         };
         for hash in hashes {
             walk.push(hash, report);
-            if mark == Some(walk.edge.size()) {
-                marked = Some(walk.edge.root());
+            if let Some(root) = marks.get_mut(&walk.edge.size()) {
+                *root = Some(walk.edge.root());
             }
         }
         if let Some(error) = walk.failure.take() {
@@ -47,7 +54,7 @@ pub(super) fn check(
     report.ran(Check::Root);
     history.finish(report);
     report.ran(Check::Leaves);
-    Ok(marked)
+    Ok(())
 }
 
 /// Step 5: one entry bundle; gives its leaf hashes, or `None` when it cannot be read as one.

@@ -62,11 +62,7 @@ impl Witnessed {
         log_keys: &[PublicKey],
         policy: Option<&Policy>,
     ) -> Result<Self, WitnessedError> {
-        let note = Note::parse(bytes)?;
-        let checkpoint = Checkpoint::parse(&note.text)?;
-        if checkpoint.origin != origin {
-            return Err(WitnessedError::Origin(checkpoint.origin));
-        }
+        let (note, checkpoint) = checkpoint_of(bytes, origin)?;
         // Exactly the line that one of the keys made; without any line of theirs, none is trusted.
         let made = |line: &SignatureLine| log_keys.iter().find(|key| key.made(line));
         match note.signatures.iter().find_map(made) {
@@ -76,8 +72,23 @@ impl Witnessed {
         Self::of(&note, &checkpoint, policy)
     }
 
+    /// As [`Witnessed::read`] where no key is given: that the log's key signed is then not checked,
+    /// which is one reason why nothing is decided.
+    pub(crate) fn read_under(
+        bytes: &[u8],
+        origin: &str,
+        log_keys: &[PublicKey],
+        policy: Option<&Policy>,
+    ) -> Result<Self, WitnessedError> {
+        if log_keys.is_empty() {
+            let (note, checkpoint) = checkpoint_of(bytes, origin)?;
+            return Self::of(&note, &checkpoint, policy);
+        }
+        Self::read(bytes, origin, log_keys, policy)
+    }
+
     /// The cosignatures on a note whose own signature was checked.
-    pub(super) fn of(
+    pub(crate) fn of(
         note: &Note,
         checkpoint: &Checkpoint,
         policy: Option<&Policy>,
@@ -99,4 +110,14 @@ impl Witnessed {
         let unknown = others.saturating_sub(by.len());
         Ok(Self { size: *size, root: *root, by, quorum, unknown })
     }
+}
+
+/// The note in `bytes`, and the checkpoint of `origin` in it.
+fn checkpoint_of(bytes: &[u8], origin: &str) -> Result<(Note, Checkpoint), WitnessedError> {
+    let note = Note::parse(bytes)?;
+    let checkpoint = Checkpoint::parse(&note.text)?;
+    if checkpoint.origin != origin {
+        return Err(WitnessedError::Origin(checkpoint.origin));
+    }
+    Ok((note, checkpoint))
 }

@@ -5,16 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::{TlsAcceptor, TlsStream};
+use tokio_rustls::TlsStream;
 
-use super::accepted::Client;
+use super::accepted::{Client, Door};
 use super::{http1, http2};
-use crate::descriptors::Sockets;
 use crate::journey::Journey;
 use crate::wire::buffer::Chunk;
 use crate::wire::http1::{Opening, opening};
@@ -34,7 +32,6 @@ pub struct ListenError {
 /// A bound listener.
 pub struct Listener {
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
 }
 
 impl Listener {
@@ -43,13 +40,10 @@ impl Listener {
     /// # Errors
     ///
     /// [`ListenError`].
-    pub async fn bind(
-        address: SocketAddr,
-        tls: Option<Arc<ServerConfig>>,
-    ) -> Result<Self, ListenError> {
+    pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
         let listener =
             TcpListener::bind(address).await.map_err(|source| ListenError { address, source })?;
-        Ok(Self { listener, tls: tls.map(TlsAcceptor::from) })
+        Ok(Self { listener })
     }
 
     /// The address bound, with the port the system chose where 0 was asked for.
@@ -69,19 +63,14 @@ impl Listener {
         grace: Duration,
     ) {
         let mut connections = JoinSet::new();
-        let most = Sockets::of_process(journey.limits().connections).clients;
-        if let Some(said) = journey.limits().connections
-            && usize::try_from(said).is_ok_and(|said| said > most)
-        {
-            tracing::warn!(
-                connections = said,
-                most,
-                "the limit of open files has no room for so many connections of clients: raise it \
-                 (LimitNOFILE, ulimit -n)"
-            );
-        }
         let mut failing = false;
+        let mut said = None;
         loop {
+            let most = journey.settings.load().clients;
+            let wanted = journey.settings.load().limits.connections;
+            if std::mem::replace(&mut said, wanted) != wanted {
+                say_whether_there_is_room(wanted, most);
+            }
             let accepted = tokio::select! {
                 // Beyond the limit clients wait in the system's queue.
                 accepted = self.listener.accept(), if connections.len() < most => accepted,
@@ -90,12 +79,11 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let (journey, tls, stop) =
-                        (Arc::clone(&journey), self.tls.clone(), stop.clone());
+                    let (journey, stop) = (Arc::clone(&journey), stop.clone());
                     failing = false;
                     notice_the_vanished(&stream);
                     connections.spawn(async move {
-                        connection(Socket::new(stream), address, tls, journey, stop).await;
+                        connection(Socket::new(stream), address, journey, stop).await;
                     });
                 }
                 Err(error) => {
@@ -116,6 +104,18 @@ impl Listener {
     }
 }
 
+fn say_whether_there_is_room(wanted: Option<u32>, most: usize) {
+    let Some(connections) = wanted else { return };
+    if usize::try_from(connections).is_ok_and(|wanted| wanted > most) {
+        tracing::warn!(
+            connections,
+            most,
+            "the limit of open files has no room for so many connections of clients: raise it \
+             (LimitNOFILE, ulimit -n)"
+        );
+    }
+}
+
 /// Has the system find out when a client is gone without a word, so that what waits for an answer
 /// does not wait for nobody.
 fn notice_the_vanished(stream: &TcpStream) {
@@ -132,25 +132,28 @@ fn notice_the_vanished(stream: &TcpStream) {
 async fn connection(
     socket: Socket,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
     journey: Arc<Journey>,
     stop: watch::Receiver<bool>,
 ) {
     let _connected = journey.observe.traffic().connect();
-    let client = Arc::new(Client::new(address, journey.new_run()));
+    tracing::debug!(client.address = %address, "connection accepted");
+    let client = Arc::new(Client::new(address, journey.new_run(), Door::Front));
     let run = client.run();
-    let limit = journey.timeouts().client_head;
-    let stream = match tls {
+    let settings = journey.settings();
+    let limit = settings.timeouts.client_head;
+    let stream = match &settings.tls {
         None => Stream::Plain(socket),
         Some(acceptor) => match timeout(limit, acceptor.accept(socket.clone())).await {
             Ok(Ok(stream)) => Stream::Tls(Box::new(TlsStream::Server(stream)), socket),
             Ok(Err(error)) => {
-                tracing::debug!(client = %address, %error, "TLS handshake failed");
+                tracing::debug!(client.address = %address, %error, "TLS handshake failed");
                 return;
             }
             Err(_) => return,
         },
     };
+    // Not held as long as the connection: one that was put in its place is not needed any more.
+    drop(settings);
     let by_alpn = match &stream {
         Stream::Tls(stream, _) => Some(stream.get_ref().1.alpn_protocol() == Some(b"h2")),
         Stream::Plain(_) => None,
@@ -161,6 +164,7 @@ async fn connection(
         None => prior_knowledge(stream, client, &journey, stop).await,
     }
     journey.connection_ended(run);
+    tracing::debug!(client.address = %address, "connection ended");
 }
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1 by the first bytes.
@@ -174,7 +178,7 @@ async fn prior_knowledge(
     let (mut reader, writer) = stream.split();
     drop(writer);
     let mut seen = Chunk::empty();
-    let mut deadline = Instant::now() + journey.timeouts().client_idle;
+    let mut deadline = Instant::now() + journey.settings.load().timeouts.client_idle;
     loop {
         let chunk = tokio::select! {
             chunk = timeout_at(deadline, reader.read()) => chunk,
@@ -183,7 +187,7 @@ async fn prior_knowledge(
         let Ok(Ok(chunk)) = chunk else { return };
         let ended = chunk.is_empty();
         if seen.is_empty() {
-            deadline = Instant::now() + journey.timeouts().client_head;
+            deadline = Instant::now() + journey.settings.load().timeouts.client_head;
         }
         seen = if seen.is_empty() { chunk } else { Chunk::copy_of(&[&*seen, &*chunk].concat()) };
         match opening(&seen) {

@@ -215,11 +215,13 @@ fn ends_in(name: &[u8], endings: &[&str]) -> bool {
 /// in front of what ends an authority. Browsers take a backslash for a slash.
 fn holds_userinfo(value: &[u8]) -> bool {
     let slash = |byte: &u8| matches!(byte, b'/' | b'\\');
-    value.windows(2).enumerate().filter(|(_, pair)| pair.iter().all(slash)).any(|(at, _)| {
-        let authority = value.get(at + 2..).unwrap_or_default();
-        let end =
-            authority.iter().position(|byte| slash(byte) || matches!(byte, b'?' | b'#' | b'@'));
-        end.is_some_and(|end| authority.get(end) == Some(&b'@'))
+    let ends = |byte: &u8| slash(byte) || matches!(byte, b'?' | b'#' | b'@');
+    // Each look for an end stops at the next slash at the latest, so no byte is looked at often.
+    value.windows(2).enumerate().any(|(at, pair)| {
+        pair.iter().all(slash) && {
+            let authority = value.get(at + 2..).unwrap_or_default();
+            authority.iter().find(|byte| ends(byte)) == Some(&b'@')
+        }
     })
 }
 

@@ -15,7 +15,7 @@ What is disclosed, by --disclose; the rest is there as commitments only:
   EXCHANGE                 every part of one exchange: its position in the run, from 1, or *
   EXCHANGE/PART            one part: context, request-head, request-body, request-trailers,
                            interim, response-head, response-body, response-trailers,
-                           or request, response for all of one side
+                           websocket-messages, or request, response for all of one side
   EXCHANGE/PART/SEGMENTS   single segments, counted from 0: 3, or 0-3
 
   sealtap bundle nightly-7 -o nightly-7.tar
@@ -23,7 +23,9 @@ What is disclosed, by --disclose; the rest is there as commitments only:
   sealtap bundle 3f9a -o one.tar --disclose 1/request-body/0 2/response
   sealtap verify nightly-7.tar --key keys.txt
 
-Works at any moment, also of a run that is still open; such a bundle has no record of the run.")]
+Works at any moment, also of a run that is still open; such a bundle has no record of the run. The
+cosigned checkpoint and the timestamp go with it, where the gateway has them, and every change of
+its keys.")]
 pub struct Arguments {
     /// The run: its id, a unique prefix, or its name
     #[arg(value_name = "RUN")]

@@ -14,6 +14,9 @@ pub enum Exit {
     /// 64: the command line or the config was not understood (`EX_USAGE` of sysexits.h); 2 would
     /// look like a verdict.
     Usage,
+    /// Of `run`: the exit code of the command it ran; 125 where the gateway failed, 126 where the
+    /// command cannot be run, 127 where there is none, as `env` and `timeout` have it.
+    Command(u8),
 }
 
 impl Exit {
@@ -25,6 +28,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Undecided => 2,
             Self::Usage => 64,
+            Self::Command(code) => code,
         }
     }
 }

@@ -76,10 +76,28 @@ impl Failure {
         self
     }
 
+    /// What went wrong, without where and what to do.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// How the process ends.
     #[must_use]
     pub fn exit(&self) -> Exit {
         self.exit
+    }
+
+    /// All of it in one line, for a log of messages.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        let mut line = self.what.trim_end().to_owned();
+        for (label, text) in [("where", &self.place), ("fix", &self.fix)] {
+            if let Some(text) = text {
+                line.push_str(&format!("; {label}: {}", text.trim_end()));
+            }
+        }
+        line.replace('\n', "; ")
     }
 
     /// Writes it as up to three labelled parts; further lines of a part are indented.

@@ -5,12 +5,14 @@
 //! inside the gateway is handed in as [`Parts`], so that this folder depends on no stage.
 
 pub mod bundle;
+pub mod ca;
 pub mod demo;
 mod exit;
 mod failure;
 pub mod keys;
 pub mod ls;
 mod output;
+pub mod run;
 pub mod runs;
 pub mod serve;
 pub mod show;
@@ -38,6 +40,8 @@ pub type Outcome = Result<Exit, Failure>;
 pub struct Parts {
     /// Runs the gateway until it is told to stop.
     pub serve: fn(serve::Start) -> Outcome,
+    /// Runs one command under a gateway of its own.
+    pub run: fn(run::Start) -> Outcome,
     /// Runs the demonstration.
     pub demo: fn(&demo::Arguments, &mut Output<'_>) -> Outcome,
     /// Lists exchanges.
@@ -62,6 +66,7 @@ pub struct Parts {
     after_help = concat!(
         "Examples:\n",
         "  sealtap demo                      see the whole story, with no key and no network\n",
+        "  sealtap run -- python agent.py    run one command and record its model traffic\n",
         "  sealtap serve                     listen on 127.0.0.1:4141 and record\n",
         "  sealtap ls                        what was recorded\n",
         "  sealtap bundle RUN -o run.tar     one run in one file, to hand on\n",
@@ -71,7 +76,8 @@ pub struct Parts {
         "   0  done; verify: valid under a key that was given\n",
         "   1  failed, and the error says why; verify: not valid\n",
         "   2  verify: could not be decided (no key was given, or a file could not be read)\n",
-        "  64  the command line or the config file was not understood; nothing was started",
+        "  64  the command line or the config file was not understood; nothing was started\n",
+        "  run: the command's own; 125 the gateway failed, 126 and 127 the command could not be run",
     )
 )]
 struct Cli {
@@ -82,12 +88,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    Run(Box<run::Arguments>),
     Serve(serve::Arguments),
     Ls(ls::Arguments),
     Show(show::Arguments),
     Runs(runs::Arguments),
     Bundle(bundle::Arguments),
     Keys(keys::Arguments),
+    Ca(ca::Arguments),
     Verify(verify::Arguments),
     Witness(witness::Arguments),
 }
@@ -130,12 +138,14 @@ impl Command {
     fn run(self, parts: &Parts, output: &mut Output<'_>) -> Outcome {
         match self {
             Self::Demo(arguments) => (parts.demo)(&arguments, output),
+            Self::Run(arguments) => (parts.run)(arguments.start()?),
             Self::Serve(arguments) => (parts.serve)(arguments.start()?),
             Self::Ls(arguments) => (parts.ls)(&arguments, output),
             Self::Show(arguments) => (parts.show)(&arguments, output),
             Self::Runs(arguments) => (parts.runs)(&arguments, output),
             Self::Bundle(arguments) => (parts.bundle)(&arguments, output),
             Self::Keys(arguments) => keys::run(&arguments, output),
+            Self::Ca(arguments) => ca::run(&arguments, output),
             Self::Verify(arguments) => verify::run(&arguments, output),
             Self::Witness(arguments) => (parts.witness)(&arguments, output),
         }

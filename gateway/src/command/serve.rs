@@ -1,5 +1,6 @@
 //! `sealtap serve`: the gateway.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -7,6 +8,9 @@ use clap::{Args, ValueEnum};
 use super::Failure;
 use crate::config::{Capture, Config, Flags, MessageForm};
 use crate::route::Table;
+
+/// Bytes in a journal file of a gateway that runs for one command, at most.
+const PRIVATE_JOURNAL: u64 = 4 << 20;
 
 /// Run the gateway: record, seal and forward until SIGTERM or Ctrl-C.
 #[derive(Debug, Args)]
@@ -75,9 +79,46 @@ pub struct Start {
     pub table: Table,
     /// Whether a log without its lock may be adopted.
     pub adopt: bool,
+    /// Where the configuration can be read again.
+    pub source: Source,
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file, if one was given.
+    pub file: Option<PathBuf>,
+    /// What was given on the command line, which wins over the file.
+    pub flags: Flags,
+}
+
+impl Source {
+    /// Reads the configuration as it is now.
+    ///
+    /// # Errors
+    /// What is wrong with it, where, and what to do.
+    pub fn load(&self) -> Result<Config, Failure> {
+        Ok(Config::load(self.file.as_deref(), &self.flags)?)
+    }
 }
 
 impl Arguments {
+    /// The same for the gateway of one command: on a free port of the loopback unless `--listen` says
+    /// otherwise, in clear, and with nothing of its own to be asked for. Its journal is small, since
+    /// laying down files takes time.
+    pub(super) fn private(self) -> Result<Start, Failure> {
+        let listen = self.listen.is_some();
+        let mut start = self.start()?;
+        let config = &mut start.config;
+        if !listen {
+            config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        }
+        config.tls = None;
+        config.observe.enabled = false;
+        config.journal.file_size = config.journal.file_size.min(PRIVATE_JOURNAL);
+        Ok(start)
+    }
+
     /// Reads the configuration; nothing is opened but the config file.
     pub(super) fn start(self) -> Result<Start, Failure> {
         let flags = Flags {
@@ -95,8 +136,9 @@ impl Arguments {
                 LogFormat::Json => MessageForm::Json,
             }),
         };
-        let config = Config::load(self.config.as_deref(), &flags)?;
+        let source = Source { file: self.config, flags };
+        let config = source.load()?;
         let table = Table::new(&config)?;
-        Ok(Start { config, table, adopt: self.adopt })
+        Ok(Start { config, table, adopt: self.adopt, source })
     }
 }

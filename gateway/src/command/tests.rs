@@ -1,4 +1,5 @@
 use clap::CommandFactory;
+use serde_json::Value;
 
 use super::*;
 use crate::config::Config;
@@ -112,7 +113,7 @@ fn only_the_commands_that_exist_are_offered() {
     let mut names: Vec<String> =
         Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
     names.sort();
-    let all = ["bundle", "demo", "keys", "ls", "runs", "serve", "show", "verify", "witness"];
+    let all = ["bundle", "ca", "demo", "keys", "ls", "runs", "serve", "show", "verify", "witness"];
     assert_eq!(names, all);
     for line in [
         "sealtap run",
@@ -166,7 +167,7 @@ fn verify(line: &str) -> (Outcome, String) {
 #[test]
 fn verify_ends_with_the_verdict() {
     let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../common/vectors");
-    let note: serde_json::Value =
+    let note: Value =
         serde_json::from_slice(&std::fs::read(format!("{vectors}/note.json")).unwrap()).unwrap();
     let key = note["vkey"].as_str().unwrap();
     let (outcome, text) = verify(&format!("sealtap verify {vectors}/log --key {key}"));
@@ -174,7 +175,7 @@ fn verify_ends_with_the_verdict() {
     assert!(text.starts_with("valid: "), "{text}");
     let (outcome, text) = verify(&format!("sealtap verify {vectors}/log --json"));
     assert_eq!(outcome, Ok(Exit::Undecided), "{text}");
-    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(report["verdict"], "undecided");
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("tile")).unwrap();
@@ -223,4 +224,48 @@ fn a_verdict_that_nobody_reads_is_still_the_exit_code() {
     assert_eq!(verdict(ErrorKind::BrokenPipe), Ok(Exit::Failed));
     let full = verdict(ErrorKind::StorageFull).unwrap_err();
     assert_eq!(full.exit(), Exit::Undecided);
+}
+
+fn ca(line: &str) -> (Outcome, String) {
+    let Command::Ca(arguments) = parse(line).unwrap().command else { panic!("{line}") };
+    let mut raw = Vec::new();
+    let outcome = ca::run(&arguments, &mut Output::new(&mut raw, false));
+    (outcome, String::from_utf8(raw).unwrap())
+}
+
+#[test]
+fn ca_makes_the_authority_and_says_how_clients_find_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let line = format!("sealtap ca --data {}", data.display());
+    let (outcome, text) = ca(&line);
+    assert_eq!(outcome, Ok(Exit::Done));
+    assert!(text.starts_with("-----BEGIN CERTIFICATE-----\n"), "{text}");
+    let bundle = data.join("ca/bundle.pem");
+    for part in [
+        format!("export SSL_CERT_FILE={}\n", bundle.display()),
+        "export HTTPS_PROXY=http://127.0.0.1:4141\n".to_owned(),
+        "SHA-256 fingerprint: ".to_owned(),
+        "keytool -importcert".to_owned(),
+    ] {
+        assert!(text.contains(&part), "{part}: {text}");
+    }
+    assert!(bundle.exists() && data.join("ca/ca.pem").exists());
+    let (_, pem) = ca(&format!("{line} --pem"));
+    assert!(text.starts_with(pem.trim_end()));
+    let (_, json) = ca(&format!("{line} --json --proxy http://gateway:1"));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let fingerprint = json["fingerprint_sha256"].as_str().unwrap();
+    assert!(text.contains(fingerprint));
+    assert_eq!(
+        (json["certificate"].as_str(), &json["previous"]),
+        (Some(&*pem), &serde_json::Value::Null)
+    );
+    assert_eq!(json["environment"][0]["value"], "http://gateway:1");
+    let (outcome, _) = ca(&format!("{line} --rotate --pem"));
+    assert_eq!(outcome, Ok(Exit::Done));
+    let (_, json) = ca(&format!("{line} --json"));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_ne!(json["fingerprint_sha256"], fingerprint);
+    assert_eq!(json["previous"]["fingerprint_sha256"], fingerprint);
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anstyle::AnsiColor;
 use clap::Args;
 use sealtap_common::bundle::{self, TrustedKeys};
-use sealtap_common::directory::{cosigned, verify_directory_under};
+use sealtap_common::directory::{cosigned, dated, verify_directory_under};
 use sealtap_common::keyring::trusted;
 use sealtap_common::policy::Policy;
-use sealtap_common::verify::{Bodies, CHECKPOINT, Report, Trust, Verdict};
+use sealtap_common::verify::{Bodies, CHECKPOINT, FileError, Report, Timestamp, Trust, Verdict};
 
 use super::{Exit, Failure, Outcome, Output};
 use crate::data::DataDir;
@@ -54,10 +54,10 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
     arguments.keys.iter().try_for_each(|given| key(given, &mut keys))?;
     let policy = arguments.policy.as_deref().map(policy).transpose()?;
     let (verdict, json, lines) = if arguments.path.is_file() {
-        if policy.is_some() || arguments.cosigned.is_some() {
-            return Err(Failure::new("--policy and --cosigned are for a log, and this is a file")
+        if arguments.cosigned.is_some() {
+            return Err(Failure::new("--cosigned is for a log, and this is a file")
                 .at(arguments.path.display().to_string())
-                .fix("give a bundle with --key alone, or the log's directory")
+                .fix("leave it out: a bundle has its own cosigned checkpoint")
                 .exit_with(Exit::Undecided));
         }
         let file = File::open(&arguments.path).map_err(|error| {
@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
                 .at(arguments.path.display().to_string())
                 .exit_with(Exit::Undecided)
         })?;
-        let report = bundle::verify(BufReader::new(file), &keys);
+        let report = bundle::verify_under(BufReader::new(file), &keys, policy.as_ref());
         (report.verdict(), report.to_json(), report.lines())
     } else {
         let report = report(arguments, &keys, policy.as_ref())?;
@@ -113,12 +113,15 @@ fn report(
     // Before the log, which may grow meanwhile.
     let beside = match &arguments.cosigned {
         Some(path) => Some(std::fs::read(path).map_err(|error| unreadable(path, &error))?),
-        None if bodies == Bodies::NotChecked => cosigned(path).map_err(|error| {
-            Failure::of(&error).at(path.display().to_string()).exit_with(Exit::Undecided)
-        })?,
+        None if bodies == Bodies::NotChecked => cosigned(path).map_err(|e| broken(path, &e))?,
         None => None,
     };
-    let trust = Trust { keys: &keys.log, policy, cosigned: beside.as_deref() };
+    let token = match bodies {
+        Bodies::NotChecked => dated(path).map_err(|error| broken(path, &error))?,
+        _ => None,
+    };
+    let dated = token.as_ref().map(|(checkpoint, reply)| Timestamp { checkpoint, reply });
+    let trust = Trust { keys: &keys.log, policy, cosigned: beside.as_deref(), dated };
     let (mut report, ()) = verify_directory_under(&log, &trust, || ());
     report.bodies = bodies;
     // A log that does not hold says nothing of the store.
@@ -154,6 +157,10 @@ fn policy(path: &Path) -> Result<Policy, Failure> {
             .fix("write it as C2SP tlog-policy says")
             .exit_with(Exit::Undecided)
     })
+}
+
+fn broken(path: &Path, error: &FileError) -> Failure {
+    Failure::of(error).at(path.display().to_string()).exit_with(Exit::Undecided)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

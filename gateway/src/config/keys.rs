@@ -22,6 +22,7 @@ pub const TOP: Keys = Keys {
         "capture",
         "upstream_ca",
         "tls",
+        "ca",
         "upstreams",
         "timeouts",
         "limits",
@@ -34,11 +35,15 @@ pub const TOP: Keys = Keys {
         "witness",
         "timestamp",
         "runs",
+        "proxy",
     ],
 };
 
 /// `[tls]`
 pub const TLS: Keys = Keys { section: "tls", keys: &["certificate", "key"] };
+
+/// `[ca]`
+pub const CA: Keys = Keys { section: "ca", keys: &["domains", "networks", "lifetime"] };
 
 /// `[upstreams.NAME]`
 pub const UPSTREAM: Keys =
@@ -67,6 +72,12 @@ pub const JOURNAL: Keys = Keys { section: "journal", keys: &["file_size", "pendi
 /// `[runs]`
 pub const RUNS: Keys = Keys { section: "runs", keys: &["idle", "apps"] };
 
+/// `[proxy]`
+pub const PROXY: Keys = Keys {
+    section: "proxy",
+    keys: &["enabled", "capture", "other", "credentials", "open", "detect", "allow", "deny"],
+};
+
 /// `[observe]`
 pub const OBSERVE: Keys =
     Keys { section: "observe", keys: &["enabled", "listen", "log_late", "disk_left", "messages"] };
@@ -83,8 +94,8 @@ pub const TIMESTAMP: Keys = Keys { section: "timestamp", keys: &["url", "ca", "i
 
 /// Every section.
 pub const KEYS: &[Keys] = &[
-    TOP, TLS, UPSTREAM, TIMEOUTS, LIMITS, SECRETS, FORWARDED, LOG, JOURNAL, OBSERVE, RETENTION,
-    WITNESS, TIMESTAMP, RUNS,
+    TOP, TLS, CA, UPSTREAM, TIMEOUTS, LIMITS, SECRETS, FORWARDED, LOG, JOURNAL, OBSERVE, RETENTION,
+    WITNESS, TIMESTAMP, RUNS, PROXY,
 ];
 
 impl Keys {

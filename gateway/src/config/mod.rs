@@ -7,9 +7,11 @@
 //! Relative paths in the file start at the file's own folder, those in flags at the working
 //! directory. `sealtap.example.toml` shows every key; a test holds it to [`keys::KEYS`].
 
+mod ca;
 mod error;
 mod flags;
 pub mod keys;
+mod proxy;
 mod read;
 mod section;
 mod upstream;
@@ -23,8 +25,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use ca::{Ca, Network};
 pub use error::{ConfigError, Problem, ProblemKind};
 pub use flags::Flags;
+pub use proxy::{AddressRange, Credentials, HostPattern, Other, Proxy};
 pub use upstream::{
     NameError, Protocol, RESERVED_NAMES, Scheme, UpstreamConfig, Url, UrlError, check_name,
 };
@@ -48,6 +52,8 @@ pub struct Config {
     pub capture: Capture,
     /// PEM files with certificate authorities trusted for every upstream, beside the system's own.
     pub upstream_ca: Vec<PathBuf>,
+    /// What sealtap's own certificate authority may vouch for.
+    pub ca: Ca,
     /// Upstreams by name, added to the built-in ones or in their place.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     /// How long to wait for what.
@@ -72,6 +78,8 @@ pub struct Config {
     pub timestamp: Option<Timestamp>,
     /// When runs are over, and what their records say of the keys.
     pub runs: Runs,
+    /// The forward proxy.
+    pub proxy: Proxy,
 }
 
 /// PEM files of the listener.
@@ -106,7 +114,7 @@ impl Durability {
 
 /// What is captured where the gateway sees traffic that names no upstream (proxy modes).
 ///
-/// Reverse mode, the only way in so far, captures everything that it forwards under either value.
+/// Reverse mode, and requests to the proxy that are not in a tunnel, are captured under either value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Capture {
     /// Traffic of the upstreams in the table.
@@ -335,6 +343,7 @@ impl Default for Config {
             durability: Durability::default(),
             capture: Capture::default(),
             upstream_ca: Vec::new(),
+            ca: Ca::default(),
             upstreams: BTreeMap::new(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -347,6 +356,7 @@ impl Default for Config {
             witness: None,
             timestamp: None,
             runs: Runs::default(),
+            proxy: Proxy::default(),
         }
     }
 }

@@ -52,6 +52,11 @@ impl TlsRoots {
         Ok(Self { extra, system: OnceLock::new(), settings: Mutex::default() })
     }
 
+    /// Reads the machine's roots now.
+    pub(super) fn prepare(&self) {
+        self.system.get_or_init(system_roots);
+    }
+
     /// The settings for `upstream`; with `http1_only` no other version is offered.
     ///
     /// # Errors
@@ -84,6 +89,23 @@ impl TlsRoots {
         let config = Arc::new(config);
         settings.insert(key, Arc::clone(&config));
         Ok(config)
+    }
+}
+
+impl TlsRoots {
+    /// The settings for `upstream` that offer `protocols` by ALPN, as some client did.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Trust`].
+    pub(super) fn offering(
+        &self,
+        upstream: &Upstream,
+        protocols: &[Vec<u8>],
+    ) -> Result<Arc<ClientConfig>, ConnectError> {
+        let mut settings = ClientConfig::clone(&*self.settings(upstream, false)?);
+        settings.alpn_protocols = protocols.to_vec();
+        Ok(Arc::new(settings))
     }
 }
 

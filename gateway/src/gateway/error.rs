@@ -2,10 +2,11 @@
 
 use sealtap_common::leaf::EncodeError;
 
-use crate::accept::{ListenError, TlsError};
+use crate::accept::ListenError;
+use crate::accept::authority::AuthorityError;
 use crate::capture::journal::JournalError;
 use crate::data::DataError;
-use crate::forward::TrustError;
+use crate::journey::SettingsError;
 use crate::seal::keys::KeysError;
 use crate::seal::log::LogError;
 use crate::seal::recovery::RecoveryError;
@@ -41,12 +42,12 @@ pub enum StartError {
     /// The listener's address.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The listener's certificate.
+    /// A file that the configuration names.
     #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// Certificate authorities of upstreams.
+    Settings(#[from] SettingsError),
+    /// The authority that vouches for opened hosts.
     #[error(transparent)]
-    Trust(#[from] TrustError),
+    Authority(#[from] AuthorityError),
     /// A rotation that a crash cut off.
     #[error(transparent)]
     Rotation(#[from] RotationError),

@@ -16,6 +16,8 @@ pub enum By {
     Traceparent,
     /// Not at all: the connection is the run.
     Connection,
+    /// The launch of the command for which the gateway runs.
+    Launch,
 }
 
 impl By {
@@ -27,6 +29,7 @@ impl By {
             Self::Header => "header",
             Self::Traceparent => "traceparent",
             Self::Connection => "connection",
+            Self::Launch => "launch",
         }
     }
 }
@@ -44,6 +47,36 @@ pub struct RunName {
     pub by: By,
     /// The name; `None` exactly when the connection is the run.
     pub name: Option<String>,
+}
+
+/// The one run of a gateway that runs for one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Its id, random as every run's.
+    pub id: [u8; 16],
+    name: String,
+}
+
+impl Launch {
+    /// The run `id` called `name`.
+    ///
+    /// # Errors
+    /// The name cannot be a run's.
+    pub fn new(id: [u8; 16], text: &str) -> Result<Self, IdentifyError> {
+        Ok(Self { id, name: name(text.as_bytes(), By::Launch)? })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As each of its exchanges is recorded.
+    #[must_use]
+    pub fn run(&self) -> RunName {
+        RunName { by: By::Launch, name: Some(self.name.clone()) }
+    }
 }
 
 /// `bytes` as a run's name given by `by`.

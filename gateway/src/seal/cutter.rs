@@ -4,12 +4,25 @@
 //! a group of events has [`GROUP`] bytes; events too long for a piece are cut like plain bytes.
 //! The same bytes give the same segments however they arrive.
 
+use std::cell::RefCell;
+
 use sealtap_common::commit::{
     Body, BodyKey, BodyRoot, Dialect, PIECE, UnitKind, commit, commit_parts,
 };
 use sealtap_common::leaf::Prefix;
 
 use super::sealed::Segment;
+
+/// A segment that outgrows this gathers in memory for a whole piece, which is used again afterwards:
+/// growing step by step, and the pages of fresh memory, cost more than the copy itself.
+const SMALL: usize = 16 * 1024;
+
+/// How many such pieces of memory a thread keeps for the next segments.
+const SPARE: usize = 32;
+
+thread_local! {
+    static PIECES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Bytes from which on a group of events is closed at the next event's end.
 pub const GROUP: usize = 4096;
@@ -74,15 +87,25 @@ impl Cutter {
         (self.root.finish(self.dialect), self.segments)
     }
 
-    /// Cuts when more comes than a piece holds: a full one stays open until then, because an event
-    /// may end right there.
+    /// Cuts when a piece is full; in an event stream when more comes than a piece holds, because an
+    /// event may end right there. What comes whole is not copied.
     fn pieces(&mut self, mut bytes: &[u8]) {
         let piece = usize::try_from(PIECE).unwrap_or(usize::MAX);
-        while self.partial.len() + bytes.len() > piece {
+        let most = match self.dialect {
+            Dialect::Bytes => piece.saturating_sub(1),
+            Dialect::EventStream => piece,
+        };
+        while self.partial.len() + bytes.len() > most {
             let room = piece.saturating_sub(self.partial.len());
             let (head, tail) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
             self.close(head, UnitKind::Bytes);
             bytes = tail;
+        }
+        if self.partial.len() + bytes.len() > SMALL && self.partial.capacity() < piece {
+            let spare = PIECES.with_borrow_mut(Vec::pop);
+            let mut whole = spare.unwrap_or_else(|| Vec::with_capacity(piece));
+            whole.extend_from_slice(&self.partial);
+            self.partial = whole;
         }
         self.partial.extend_from_slice(bytes);
     }
@@ -114,7 +137,15 @@ impl Cutter {
         if let Ok(tuple) = self.root.push(length, kind, commitment) {
             self.segments.push(Segment { offset: tuple.offset, length, kind: tuple.kind });
         }
-        self.partial = Vec::new();
+        let mut used = std::mem::take(&mut self.partial);
+        if u64::try_from(used.capacity()).is_ok_and(|capacity| capacity >= PIECE) {
+            used.clear();
+            PIECES.with_borrow_mut(|pieces| {
+                if pieces.len() < SPARE {
+                    pieces.push(used);
+                }
+            });
+        }
     }
 }
 

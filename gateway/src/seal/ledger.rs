@@ -260,6 +260,7 @@ impl Ledger {
             run: self.runs.link(digested.run),
             sealed,
             started: digested.started_us,
+            tunnel: digested.tunnel,
         };
         let bytes = leaf.encode()?;
         let index = self.next.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX));

@@ -24,6 +24,7 @@ pub mod sealed;
 mod sealer;
 pub mod timestamp;
 mod under_way;
+pub mod vouching;
 mod websocket;
 pub mod witness;
 

@@ -108,6 +108,11 @@ impl Progress {
         self.lock().store_failing.get_or_insert_with(Instant::now);
     }
 
+    /// The store can be written again.
+    pub(super) fn store_works(&self) {
+        self.lock().store_failing = None;
+    }
+
     /// A batch is in the store, or was given up on.
     pub(super) fn stored(&self, batch: &[SealedExchange], stored: Option<Stored>) {
         let mut standing = self.lock();

@@ -37,6 +37,7 @@ use crate::capture::journal::{Batch, Extents, Journal, JournalError};
 use crate::clock::Timeline;
 use crate::store::Store;
 use crate::store::retention::{Keeper, Policy};
+use arc_swap::ArcSwap;
 
 /// How long to wait before a failed step is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -100,7 +101,7 @@ pub struct Parts {
     /// Told how far each thread is.
     pub progress: Arc<Progress>,
     /// How long the store holds what, and the clock it goes by.
-    pub retention: (Policy, Timeline),
+    pub retention: (Arc<ArcSwap<Policy>>, Timeline),
     /// Who hears of each checkpoint.
     pub announcer: Option<Announcer>,
 }
@@ -140,7 +141,7 @@ impl Sealer {
             journal: journal.clone(),
             pins: Arc::clone(&pins),
             backlog: Arc::clone(&backlog),
-            keeper: Keeper::new(policy),
+            keeper: Keeper::following(policy),
             asking: Arc::clone(&asking),
             timeline,
             progress: Arc::clone(&progress),

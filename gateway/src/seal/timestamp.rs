@@ -6,11 +6,14 @@
 //! signature is left to whoever trusts it. Failures are said once and tried again. One thread.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sealtap_common::timestamp::{QUERY_TYPE, REPLY_TYPE, Token, TokenError, query};
+use sealtap_common::checkpoint::Checkpoint;
+use sealtap_common::note::Note;
+use sealtap_common::timestamp::{QUERY_TYPE, REPLY_LENGTH, REPLY_TYPE, Token, TokenError, query};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -19,9 +22,7 @@ use crate::data::DataDir;
 use crate::forward::{TrustError, client_settings};
 use crate::seal::log::disk::{Access, Disk as _, RealDisk, settle_directories};
 use crate::seal::post::{Endpoint, PostError};
-
-/// Bytes of a reply, at most: a token with its certificates has a few thousand.
-const REPLY: usize = 256 * 1024;
+use crate::seal::vouching::Voucher;
 
 /// How long an authority may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,7 +72,11 @@ impl Timestamps {
     ///
     /// # Errors
     /// [`TimestampError`].
-    pub fn start(config: &config::Timestamp, data: &DataDir) -> Result<Self, TimestampError> {
+    pub fn start(
+        config: &config::Timestamp,
+        data: &DataDir,
+        voucher: Arc<Voucher>,
+    ) -> Result<Self, TimestampError> {
         let secure = config.url.scheme == config::Scheme::Https;
         let tls = secure.then(|| client_settings(&config.ca)).transpose()?;
         settle_directories(&RealDisk, &data.witness(), Access::Public)?;
@@ -80,7 +85,9 @@ impl Timestamps {
             checkpoint: data.log().join("checkpoint"),
             directory: data.witness(),
             interval: config.interval,
+            voucher,
         };
+        dating.recall();
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = Builder::new()
@@ -103,9 +110,27 @@ struct Dating {
     /// Where tokens go.
     directory: PathBuf,
     interval: Duration,
+    voucher: Arc<Voucher>,
+}
+
+/// The leaves that a checkpoint covers.
+fn size_of(signed: &[u8]) -> Option<u64> {
+    let note = Note::parse(signed).ok()?;
+    Some(Checkpoint::parse(&note.text).ok()?.size)
 }
 
 impl Dating {
+    /// Tells of the token that an earlier start left.
+    fn recall(&self) {
+        let (reply, dated) =
+            ["timestamp.tsr", "timestamp.checkpoint"].map(|name| self.directory.join(name)).into();
+        let last = std::fs::metadata(reply).and_then(|found| found.modified()).ok();
+        let size = std::fs::read(dated).ok().and_then(|signed| size_of(&signed));
+        if let Some((size, last)) = size.zip(last) {
+            self.voucher.found(size, last);
+        }
+    }
+
     async fn run(self, mut stopped: watch::Receiver<bool>) {
         let mut failing = false;
         loop {
@@ -130,11 +155,14 @@ impl Dating {
         match self.date(&signed).await {
             Ok(token) => {
                 let time = token.time;
-                tracing::debug!(time, "the checkpoint was dated");
+                let size = size_of(&signed).unwrap_or_default();
+                tracing::debug!(time, size, "the checkpoint was dated");
+                self.voucher.vouched(size);
                 *failing = false;
                 self.interval
             }
             Err(error) => {
+                self.voucher.failed();
                 if !*failing {
                     tracing::warn!(%error, "no timestamp; trying again");
                     *failing = true;
@@ -148,7 +176,8 @@ impl Dating {
         let mut nonce = [0; 8];
         getrandom::fill(&mut nonce).map_err(DateError::Random)?;
         let request = Bytes::from(query(signed, nonce));
-        let posted = self.endpoint.post("", QUERY_TYPE, request, REPLY);
+        let limit = usize::try_from(REPLY_LENGTH).unwrap_or(usize::MAX);
+        let posted = self.endpoint.post("", QUERY_TYPE, request, limit);
         let answer = timeout(PATIENCE, posted).await.map_err(|_| DateError::Timeout)??;
         if answer.status != 200 || answer.content_type != REPLY_TYPE {
             let (status, content_type) = (answer.status, answer.content_type);

@@ -3,14 +3,14 @@
 use std::io::IsTerminal as _;
 use std::sync::{Arc, OnceLock};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
 
 use super::live::{Finished, Lines, Live, Welcome};
+use super::{messages, reload};
 use crate::command::serve::Start;
 use crate::command::{Exit, Failure, Outcome};
-use crate::config::MessageForm;
 use crate::forward::Summary;
 use crate::gateway::{Gateway, ServeError, StartError};
 
@@ -20,7 +20,8 @@ use crate::gateway::{Gateway, ServeError, StartError};
 ///
 /// What kept it from starting, or from writing its last records.
 pub fn run(start: Start) -> Outcome {
-    messages(start.config.observe.messages);
+    let terminal = std::io::stderr().is_terminal();
+    messages::to(start.config.observe.messages, terminal, std::io::stderr);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -29,29 +30,8 @@ pub fn run(start: Start) -> Outcome {
     runtime.block_on(serve(start))
 }
 
-/// Messages for the operator on standard error: those that `SEALTAP_LOG`, else `RUST_LOG`, asks for.
-fn messages(form: MessageForm) {
-    let filter = ["SEALTAP_LOG", "RUST_LOG"].into_iter().find_map(|name| {
-        // A filter that cannot be read hides nothing.
-        std::env::var(name)
-            .ok()
-            .filter(|text| !text.is_empty())
-            .map(|text| EnvFilter::try_new(&text).unwrap_or_else(|_| EnvFilter::new("info")))
-    });
-    let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second call, from a test in this process, keeps the first one's.
-    let _ = match form {
-        MessageForm::Text => {
-            let styled = std::io::stderr().is_terminal();
-            subscriber.with_ansi(styled).try_init()
-        }
-        MessageForm::Json => subscriber.json().flatten_event(true).try_init(),
-    };
-}
-
 async fn serve(start: Start) -> Outcome {
-    let Start { config, table, adopt } = start;
+    let Start { config, table, adopt, source } = start;
     let lines: Arc<OnceLock<Lines>> = Arc::default();
     let told = {
         let lines = Arc::clone(&lines);
@@ -62,7 +42,7 @@ async fn serve(start: Start) -> Outcome {
         })
     };
     let upstreams = table.names();
-    let gateway = Gateway::open(&config, table, adopt, told).await.map_err(failure)?;
+    let mut gateway = Gateway::open(&config, table, adopt, told).await.map_err(failure)?;
     let report = gateway.report().clone();
     if report.torn > 0 {
         tracing::warn!(
@@ -87,9 +67,19 @@ async fn serve(start: Start) -> Outcome {
     };
     // Before anybody is told that it runs: who is told may stop it at once.
     let stop = stop_signal().map_err(|error| Failure::of(&error))?;
+    let hangups = reload::hangups().map_err(|error| Failure::of(&error))?;
     let live = Live::start(welcome).map_err(|error| Failure::of(&error))?;
     let _ = lines.set(live.lines());
+    let reloading = gateway.reloader().map(|reloader| {
+        // It ends with the gateway, which waits for whoever may still change it.
+        tokio::spawn(reload::follow(source, reloader, hangups))
+    });
     let served = gateway.serve(stop).await;
+    if let Some(reloading) = reloading {
+        reloading.abort();
+        // It holds what the last lines are told by.
+        let _ = reloading.await;
+    }
     drop(lines);
     live.finish();
     served.map_err(|error| match &error {
@@ -135,6 +125,8 @@ fn finished(summary: Summary) -> Finished {
         duration_ns: summary.duration_us.saturating_mul(1_000),
         ttfb_ns: summary.ttfb_us.map(|us| us.saturating_mul(1_000)),
         leaf: None,
+        ingress: summary.ingress.as_str(),
+        tunnel: summary.tunnel,
     }
 }
 
@@ -142,11 +134,15 @@ fn hex(id: &[u8; 16]) -> String {
     sealtap_common::encoding::Id(*id).to_string()
 }
 
-/// Ten thousand streams are twenty thousand sockets: takes what the system allows.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
+/// Ten thousand streams are twenty thousand sockets: takes what the system allows. Gives what was.
+pub(crate) fn raise_descriptor_limit() -> Rlimit {
+    let was = getrlimit(Resource::Nofile);
+    restore_descriptor_limit(Rlimit { current: was.maximum, maximum: was.maximum });
+    was
+}
+
+/// Takes the limit back to what it was.
+pub(crate) fn restore_descriptor_limit(limit: Rlimit) {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::debug!(%error, "the limit of open files stays as it is");
     }
@@ -158,7 +154,7 @@ const WITNESSED_OTHERWISE: &str = "restore the latest copy of the data directory
      `on_conflict = \"warn\"` goes on with a log that this witness will never cosign";
 
 /// What a start error means to the person at the terminal.
-fn failure(error: StartError) -> Failure {
+pub(crate) fn failure(error: StartError) -> Failure {
     let failure = Failure::of(&error);
     match &error {
         StartError::Listen(_) => {

@@ -55,6 +55,9 @@ pub fn audit(data: &DataDir, report: &mut Report) {
     }
     let sound = found.is_empty();
     found.into_iter().for_each(|finding| report.add(finding));
+    if !sound {
+        report.bodies = Bodies::Differ;
+    }
     match checked {
         Ok(check) => {
             let Check { exchanges: opened, bytes, pruned, pending: waiting, absent, .. } = check;

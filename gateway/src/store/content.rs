@@ -12,8 +12,8 @@ use super::error::{Fault, Outcome};
 pub(super) const LONGEST: u64 = 64 * 1024 * 1024;
 /// zstd's fastest regular level: compaction competes with traffic for the processor.
 const LEVEL: i32 = 1;
-/// Shorter contents do not repay a zstd frame.
-const WORTH_COMPRESSING: usize = 48;
+/// Shorter contents save less room than making a frame's tables costs in time.
+const WORTH_COMPRESSING: usize = 512;
 
 const RAW: i64 = 0;
 const ZSTD: i64 = 1;
@@ -158,7 +158,7 @@ mod tests {
         let connection = schema::open_writer(directory.path()).unwrap();
         let mut contents = Contents::new(&[1; 32]).unwrap();
         let mut unpacker = Unpacker::new().unwrap();
-        for length in [1, 47, 48, 49, 65_536, 4 << 20, 9 << 20] {
+        for length in [1, 511, 512, 513, 65_536, 4 << 20, 9 << 20] {
             for bytes in [text_bytes(1, length), noise_bytes(1, length), vec![0; length]] {
                 let placed = contents.place(&connection, &bytes).unwrap();
                 let again = contents.place(&connection, &bytes).unwrap();

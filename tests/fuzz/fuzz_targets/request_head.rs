@@ -5,26 +5,15 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use sealtap::wire::http1::{
-    Filter, HeadScanner, MAX_FIELDS, MAX_HEAD, is_host, is_token, parse_request, write_request_head,
+    Filter, HeadScanner, MAX_FIELDS, is_host, is_token, parse_request, write_request_head,
 };
 use sealtap::wire::message::Version;
-use sealtap_fuzz::{cut, same};
+use sealtap_fuzz::{cut, head, same};
 
 fuzz_target!(|data: &[u8]| {
     let Some((bytes, piece)) = cut(data) else { return };
-    let mut whole = HeadScanner::new();
-    let found = whole.scan(bytes);
-    let mut scanner = HeadScanner::new();
-    let mut fed = 0;
-    let mut again = Ok(None);
-    while fed < bytes.len() && matches!(again, Ok(None)) {
-        fed = bytes.len().min(fed + piece);
-        again = scanner.scan(&bytes[..fed]);
-    }
-    same(&found, &again);
-    let Ok(Some(end)) = found else { return };
-    assert!(end <= MAX_HEAD);
-    let head = Bytes::copy_from_slice(&bytes[whole.leading()..end]);
+    let Some((start, end)) = head(bytes, piece, HeadScanner::new) else { return };
+    let head = Bytes::copy_from_slice(&bytes[start..end]);
     let Ok(request) = parse_request(head.clone()) else { return };
     // Nothing was mended: every field stands in the head as it was read.
     let text = head.to_vec();

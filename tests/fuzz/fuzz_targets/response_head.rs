@@ -4,22 +4,12 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use sealtap::wire::http1::{HeadScanner, MAX_HEAD, ResponseFraming, parse_response};
-use sealtap_fuzz::{cut, same};
+use sealtap::wire::http1::{HeadScanner, ResponseFraming, parse_response};
+use sealtap_fuzz::{cut, head, same};
 
 fuzz_target!(|data: &[u8]| {
     let Some((bytes, piece)) = cut(data) else { return };
-    let found = HeadScanner::for_response().scan(bytes);
-    let mut scanner = HeadScanner::for_response();
-    let mut fed = 0;
-    let mut again = Ok(None);
-    while fed < bytes.len() && matches!(again, Ok(None)) {
-        fed = bytes.len().min(fed + piece);
-        again = scanner.scan(&bytes[..fed]);
-    }
-    same(&found, &again);
-    let Ok(Some(end)) = found else { return };
-    assert!(end <= MAX_HEAD);
+    let Some((_, end)) = head(bytes, piece, HeadScanner::for_response) else { return };
     for method in [&b"GET"[..], b"HEAD", b"CONNECT"] {
         let head = Bytes::copy_from_slice(&bytes[..end]);
         let Ok(response) = parse_response(head, method) else { continue };

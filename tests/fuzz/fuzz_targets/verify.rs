@@ -3,34 +3,38 @@
 #![no_main]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use sealtap_common::note::PublicKey;
 use sealtap_common::verify::{Verdict, verify};
-
-const KEY: &str = "sealtap.example/vectors+7f5ff85c+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4";
+use sealtap_fuzz::{LOG_KEY, vectors};
 
 static LOG: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
-    let log = concat!(env!("CARGO_MANIFEST_DIR"), "/../../common/vectors/log");
     let mut files = BTreeMap::new();
-    let names = [
-        "checkpoint",
-        "tile/entries/000",
-        "tile/entries/001.p/12",
-        "tile/0/000",
-        "tile/0/001.p/12",
-        "tile/1/000.p/1",
-    ];
-    for name in names {
-        let bytes = std::fs::read(format!("{log}/{name}")).expect("the vectors are there");
-        files.insert(name.to_owned(), bytes);
-    }
+    read(&vectors("log"), "", &mut files);
+    assert!(files.len() > 5, "the vectors are there");
     files
 });
 
+/// Every file below a folder, by its path there.
+fn read(folder: &Path, under: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name().into_string().expect("a name");
+        match entry.file_type().expect("a type").is_dir() {
+            true => read(&entry.path(), &format!("{under}{name}/"), files),
+            false => {
+                let bytes = std::fs::read(entry.path()).expect("a file");
+                files.insert(format!("{under}{name}"), bytes);
+            }
+        }
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
-    let key = PublicKey::parse(KEY).expect("a key");
+    let key = PublicKey::parse(LOG_KEY).expect("a key");
     let mut files = LOG.clone();
     let names: Vec<String> = files.keys().cloned().collect();
     for edit in data.chunks_exact(5) {

@@ -36,7 +36,7 @@ fn cosigned(files: &Files, by: &[u8]) -> Vec<u8> {
 }
 
 fn report(files: &Files, policy: &Policy, cosigned: Option<&[u8]>) -> Report {
-    let trust = Trust { keys: &[], policy: Some(policy), cosigned };
+    let trust = Trust { policy: Some(policy), cosigned, ..Trust::default() };
     verify_under(files, &trust, &mut ())
 }
 
@@ -86,7 +86,7 @@ fn what_witnesses_saw_must_be_the_beginning_of_the_log() {
     let found = report(&whole, &policy, Some(&cosigned(&other, &[1, 2])));
     assert!(found.findings[0].detail.contains("the log was rewritten"), "{:?}", found.findings);
     // The finding needs no policy: the log's own signature under two trees is enough.
-    let trust = Trust { keys: &[key()], policy: None, cosigned: Some(&other[CHECKPOINT]) };
+    let trust = Trust { keys: &[key()], cosigned: Some(&other[CHECKPOINT]), ..Trust::default() };
     assert_eq!(verify_under(&whole, &trust, &mut ()).verdict(), Verdict::Invalid);
 }
 
@@ -149,8 +149,8 @@ fn any_key_of_the_chain_leads_to_the_one_that_signs() {
     let before = log_of(&history(5));
     let trust = Trust {
         keys: &[signer(3).public().clone()],
-        policy: None,
         cosigned: Some(&before[CHECKPOINT]),
+        ..Trust::default()
     };
     assert_eq!(verify_under(&log, &trust, &mut ()).findings, []);
 }

@@ -41,8 +41,9 @@ pub(super) trait Disk: Send + Sync {
 pub(super) trait File: Send + Sync {
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Makes sure of room for a file of `length` bytes, without writing them.
-    fn reserve(&self, length: u64) -> io::Result<()>;
+    /// Makes sure of room for a file of `length` bytes, without writing them; whether the file is as
+    /// long now, and reads as zeros.
+    fn reserve(&self, length: u64) -> io::Result<bool>;
     /// Reads until `bytes` is full or the file ends; how many bytes were read.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Makes the content durable (`fdatasync`).
@@ -149,10 +150,11 @@ impl File for StdFile {
         self.write_all_at(bytes, offset)
     }
 
-    fn reserve(&self, length: u64) -> io::Result<()> {
+    fn reserve(&self, length: u64) -> io::Result<bool> {
         match fallocate(self, FallocateFlags::empty(), 0, length) {
+            Ok(()) => Ok(true),
             // Writing zeros will tell.
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -15,7 +15,21 @@ use super::{Extent, JournalError};
 const OPEN: usize = 8;
 
 /// Bytes read at once by [`Extents::read_part`]: many small records lie in them.
-const WINDOW: usize = 256 * 1024;
+const CHUNK: usize = 64 * 1024;
+/// [`CHUNK`] as a file offset.
+const CHUNK_U64: u64 = 64 * 1024;
+/// So many are kept: the records of exchanges that ran side by side lie among each other.
+const CHUNKS: usize = 24;
+/// A part of so many bytes is read by itself.
+const LARGE: usize = 16 * 1024;
+
+/// Bytes of a file, read ahead.
+struct Chunk {
+    /// Its sequence; 0, which no file has, where the bytes are of no use any more.
+    file: u64,
+    offset: u64,
+    bytes: Vec<u8>,
+}
 
 /// Reads payloads of records back, keeping the files it used last open.
 ///
@@ -24,8 +38,8 @@ pub struct Extents {
     disk: Arc<dyn Disk>,
     /// The one used last is at the end.
     open: Vec<(u64, Arc<dyn File>)>,
-    /// What was read last for parts: file, offset, bytes.
-    window: (u64, u64, Vec<u8>),
+    /// What was read for parts; the one used last is at the end.
+    chunks: Vec<Chunk>,
     /// Where records are that were carried over, once one was looked for in vain.
     carried: Option<Index>,
 }
@@ -38,7 +52,7 @@ impl Extents {
     }
 
     pub(super) fn on(disk: Arc<dyn Disk>) -> Self {
-        Self { disk, open: Vec::new(), window: (0, 0, Vec::new()), carried: None }
+        Self { disk, open: Vec::new(), chunks: Vec::new(), carried: None }
     }
 
     /// Adds the bytes at `extent` to the end of `bytes`.
@@ -85,38 +99,102 @@ impl Extents {
     /// When the file cannot be read or ends before.
     pub fn read_part(&mut self, part: Extent, bytes: &mut Vec<u8>) -> Result<(), JournalError> {
         let length = usize::try_from(part.length).unwrap_or(usize::MAX);
-        if self.in_window(part, length).is_none() {
-            let name = file_name(part.file);
-            if self.read_carried(part, length, bytes)? {
-                return Ok(());
-            }
-            let file = match self.file(part.file, &name) {
-                Err(JournalError::Disk { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                    self.carried = Index::open(&self.disk)?;
-                    if self.read_carried(part, length, bytes)? {
-                        return Ok(());
-                    }
-                    self.file(part.file, &name)?
+        let start = bytes.len();
+        if length >= LARGE {
+            if let Some(file) = self.open_part(part, length, bytes)? {
+                bytes.resize(start.saturating_add(length), 0);
+                let name = file_name(part.file);
+                let read = file.read_at(bytes.get_mut(start..).unwrap_or_default(), part.offset);
+                if read.as_ref().ok() != Some(&length) {
+                    bytes.truncate(start);
+                    read.map_err(on("read", self.disk.path(&name)))?;
+                    return Err(self.absent(part));
                 }
-                file => file?,
-            };
-            let mut window = std::mem::take(&mut self.window.2);
-            window.resize(length.max(WINDOW), 0);
-            let count = file
-                .read_at(&mut window, part.offset)
-                .map_err(on("read", self.disk.path(&name)))?;
-            window.truncate(count);
-            self.window = (part.file, part.offset, window);
+            }
+            return Ok(());
         }
-        let Some(found) = self.in_window(part, length) else {
-            return Err(JournalError::NoSuchExtent {
-                path: self.disk.path(&file_name(part.file)),
-                offset: part.offset,
-                length: part.length,
-            });
-        };
-        bytes.extend_from_slice(found);
+        let end = part.offset.saturating_add(u64::from(part.length));
+        let mut at = part.offset;
+        while at < end {
+            let Some(found) = self.in_chunks(part.file, at) else {
+                bytes.truncate(start);
+                let Some(file) = self.open_part(part, length, bytes)? else { return Ok(()) };
+                at = part.offset;
+                self.read_ahead(file.as_ref(), part, end)?;
+                continue;
+            };
+            let wanted = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
+            let found = found.get(..wanted).unwrap_or(found);
+            bytes.extend_from_slice(found);
+            at = at.saturating_add(u64::try_from(found.len()).unwrap_or(u64::MAX));
+        }
         Ok(())
+    }
+
+    /// The file that `part` is in; nothing where `part` was carried over, and has been read from there.
+    fn open_part(
+        &mut self,
+        part: Extent,
+        length: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Option<Arc<dyn File>>, JournalError> {
+        if self.read_carried(part, length, bytes)? {
+            return Ok(None);
+        }
+        let name = file_name(part.file);
+        match self.file(part.file, &name) {
+            Err(JournalError::Disk { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                self.carried = Index::open(&self.disk)?;
+                if self.read_carried(part, length, bytes)? {
+                    return Ok(None);
+                }
+                self.file(part.file, &name).map(Some)
+            }
+            file => file.map(Some),
+        }
+    }
+
+    /// Reads the chunks that `part`, which ends at `end`, lies in; all of it is in them then.
+    fn read_ahead(&mut self, file: &dyn File, part: Extent, end: u64) -> Result<(), JournalError> {
+        let mut offset = part.offset - part.offset % CHUNK_U64;
+        while offset < end {
+            let known = |chunk: &Chunk| chunk.file == part.file && chunk.offset == offset;
+            let mut chunk = match self.chunks.iter().position(known) {
+                Some(index) => self.chunks.remove(index),
+                None if self.chunks.len() >= CHUNKS => self.chunks.remove(0),
+                None => Chunk { file: 0, offset: 0, bytes: Vec::new() },
+            };
+            chunk.bytes.resize(CHUNK, 0);
+            let path = || self.disk.path(&file_name(part.file));
+            let read = file.read_at(&mut chunk.bytes, offset);
+            let count = read.map_err(|error| on("read", path())(error))?;
+            chunk.bytes.truncate(count);
+            (chunk.file, chunk.offset) = (part.file, offset);
+            self.chunks.push(chunk);
+            let wanted = end.saturating_sub(offset).min(CHUNK_U64);
+            if u64::try_from(count).unwrap_or(u64::MAX) < wanted {
+                return Err(self.absent(part));
+            }
+            offset = offset.saturating_add(CHUNK_U64);
+        }
+        Ok(())
+    }
+
+    /// What was read ahead of `file` from `at` on, if anything.
+    fn in_chunks(&self, file: u64, at: u64) -> Option<&[u8]> {
+        let offset = at - at % CHUNK_U64;
+        let known = |chunk: &&Chunk| chunk.file == file && chunk.offset == offset;
+        let chunk = self.chunks.iter().rev().find(known)?;
+        let from = usize::try_from(at.checked_sub(offset)?).ok()?;
+        chunk.bytes.get(from..).filter(|bytes| !bytes.is_empty())
+    }
+
+    fn absent(&self, part: Extent) -> JournalError {
+        JournalError::NoSuchExtent {
+            path: self.disk.path(&file_name(part.file)),
+            offset: part.offset,
+            length: part.length,
+        }
     }
 
     fn read_carried(
@@ -135,24 +213,18 @@ impl Extents {
         read.map_err(on("read", self.disk.path("carried")))
     }
 
-    fn in_window(&self, part: Extent, length: usize) -> Option<&[u8]> {
-        let (file, offset, bytes) = &self.window;
-        let from = part.offset.checked_sub(*offset).filter(|_| *file == part.file)?;
-        let from = usize::try_from(from).ok()?;
-        bytes.get(from..from.checked_add(length)?)
-    }
-
     /// Forgets what was read ahead: where records have been written since, it is out of date.
     pub fn refresh(&mut self) {
-        self.window.2.clear();
+        // Their memory is used again.
+        for chunk in &mut self.chunks {
+            chunk.file = 0;
+        }
     }
 
     /// Closes files below `file`, which are no longer needed.
     pub fn forget_below(&mut self, file: u64) {
         self.open.retain(|(sequence, _)| *sequence >= file);
-        if self.window.0 < file {
-            self.window.2.clear();
-        }
+        self.chunks.retain(|chunk| chunk.file >= file);
     }
 
     /// Lets go of what was carried over, where that is not needed any more.

@@ -342,7 +342,7 @@ impl File for Open {
         }
     }
 
-    fn reserve(&self, length: u64) -> io::Result<()> {
+    fn reserve(&self, length: u64) -> io::Result<bool> {
         let mut inner = self.disk.inner();
         inner.plain()?;
         let length = size(length);
@@ -350,7 +350,7 @@ impl File for Open {
         let content = &mut inner.files[self.file];
         let longer = content.now.len().max(length);
         content.now.resize(longer, 0);
-        Ok(())
+        Ok(true)
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -71,6 +71,9 @@ struct State {
     /// A test wants the writer to panic.
     #[cfg(test)]
     panic: bool,
+    /// A test wants the writer to try again at once.
+    #[cfg(test)]
+    retry: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,6 +117,8 @@ impl Shared {
             settle_gaps: false,
             #[cfg(test)]
             panic: false,
+            #[cfg(test)]
+            retry: false,
         };
         Self {
             options,
@@ -298,6 +303,13 @@ impl Shared {
         let mut state = self.state();
         state.panic = true;
         self.nudge(state);
+    }
+
+    /// Ends the pause between two attempts to come back.
+    #[cfg(test)]
+    pub(super) fn retry(&self) {
+        self.state().retry = true;
+        self.work.notify_one();
     }
 
     #[cfg(test)]

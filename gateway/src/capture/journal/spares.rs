@@ -1,12 +1,16 @@
-//! Files filled ahead of need, and files taken back: the helper thread's work.
+//! Files made ahead of need, and files taken back: the helper thread's work.
 //!
 //! Comes in: a wish for a file, and the lowest file still needed. Goes out: spare files of full
-//! size, all zeros or of an earlier life, never with metadata left to write. The writer waits only
-//! when it needs a file faster than the disk can fill one.
+//! size, all zeros or of an earlier life. One with time ahead is filled with zeros, so that no sync
+//! has metadata to write. Where files are used up fast that would double all writing: there a file is
+//! only reserved, which reads as zeros as well, and its batches are large enough to bear the little
+//! that the file system then adds to each sync. The writer waits only when it needs a file faster
+//! than the disk can make one.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::JournalError;
 use super::disk::Disk;
@@ -19,7 +23,9 @@ const FILLING: &str = "spare-new";
 /// Bytes of zeros written at a time.
 const STRIDE: usize = 1024 * 1024;
 /// How many spare files are kept of those taken back.
-const KEPT: usize = 2;
+const KEPT: usize = 4;
+/// Where a file is full sooner than this, the next one is not filled ahead.
+const FAST: Duration = Duration::from_secs(20);
 
 /// A file of full size without a place in the journal yet.
 pub(super) struct Spare {
@@ -44,6 +50,10 @@ pub(super) struct Spares {
 struct State {
     ready: Vec<Spare>,
     wanted: bool,
+    /// When a file was taken last.
+    taken: Option<Instant>,
+    /// Whether files are used up faster than they should be filled.
+    fast: bool,
     /// The file that is wanted is taken however little room there is.
     pressing: bool,
     failed: Option<JournalError>,
@@ -137,6 +147,9 @@ impl Spares {
             state.pressing = pressing;
             if let Some(spare) = state.ready.pop() {
                 state.pressing = false;
+                let now = Instant::now();
+                let before = state.taken.replace(now);
+                state.fast = before.is_some_and(|before| now.duration_since(before) < FAST);
                 self.changed.notify_all();
                 return Ok(spare);
             }
@@ -199,10 +212,10 @@ impl Spares {
                 }
             } else if state.wanted && state.ready.is_empty() && state.failed.is_none() {
                 let name = state.next_name();
-                let pressing = state.pressing;
+                let (pressing, fast) = (state.pressing, state.fast);
                 drop(state);
                 let enough = if pressing { Ok(()) } else { self.check_room(self.file_size) };
-                let made = enough.and_then(|()| self.fill(&name));
+                let made = enough.and_then(|()| self.make(&name, fast));
                 state = self.state();
                 match made {
                     Ok(()) => state.ready.push(Spare { name, cleared: true }),
@@ -216,11 +229,11 @@ impl Spares {
         }
     }
 
-    /// Makes a file of zeros. A crash leaves it short, or whole under either name; the content
-    /// is synced before it is a spare, so using it later leaves no metadata to write.
-    fn fill(&self, name: &str) -> Result<(), JournalError> {
+    /// Makes a file of zeros, written or only reserved. A crash leaves it short, or whole under either
+    /// name; size and content are synced before it is a spare.
+    fn make(&self, name: &str, fast: bool) -> Result<(), JournalError> {
         let path = self.disk.path(FILLING);
-        let filled = self.write_zeros().map_err(on("allocate", path));
+        let filled = self.write_zeros(fast).map_err(on("allocate", path));
         if filled.is_err() {
             // The room it took may be what others need; if it stays, the next start removes it.
             let _left = self.disk.remove(FILLING);
@@ -229,10 +242,13 @@ impl Spares {
         self.disk.rename(FILLING, name).map_err(on("rename", self.disk.path(FILLING)))
     }
 
-    fn write_zeros(&self) -> io::Result<()> {
+    fn write_zeros(&self, fast: bool) -> io::Result<()> {
         let file = self.disk.create(FILLING)?;
         // A full disk says so here, at once, and is not filled to the brim again and again.
-        file.reserve(self.file_size)?;
+        let reads_as_zeros = file.reserve(self.file_size)?;
+        if fast && reads_as_zeros {
+            return file.sync();
+        }
         let zeros = vec![0; STRIDE];
         let stride = u64::try_from(STRIDE).unwrap_or(u64::MAX);
         let mut offset = 0;

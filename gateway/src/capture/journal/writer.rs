@@ -200,6 +200,8 @@ impl Writer {
         counters.last_sync_ns.store(took, Ordering::Relaxed);
         counters.sync_ns.fetch_add(took, Ordering::Relaxed);
         counters.sync_times.add(started.elapsed());
+        let batches = self.written.len();
+        tracing::debug!(batches, bytes, duration_us = took / 1_000, "batches synced");
     }
 
     /// What was written but not synced is to be written again.

@@ -121,6 +121,13 @@ impl LogThread {
             }
             std::thread::sleep(RETRY);
         };
+        let took = duration_us(began);
+        tracing::debug!(
+            leaves = leaves.len(),
+            size = range.end,
+            duration_us = took,
+            "checkpoint published"
+        );
         if let Some(announcer) = &self.announcer {
             announcer.announce(self.log.checkpoint());
         }
@@ -149,4 +156,9 @@ impl LogThread {
         // Without a store the journal would only grow: the log ends with it.
         published.is_empty() || self.sealed.send(published).is_ok()
     }
+}
+
+/// Microseconds since `began`, as messages have them.
+fn duration_us(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

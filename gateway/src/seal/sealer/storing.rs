@@ -113,12 +113,10 @@ impl Storing {
             self.store(batch);
         }
         drop(recovered);
+        // Also of boots in which nothing came: their files would pile up otherwise.
+        self.give_back();
         loop {
-            let published = match self.keeper.wait() {
-                Some(wait) => sealed.recv_timeout(wait),
-                None => sealed.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            match published {
+            match sealed.recv_timeout(self.keeper.wait()) {
                 // Statements and records first: the watermark, which exchanges move, then never
                 // stands behind what is not in the store.
                 Ok(Published { stated, sealed }) => {
@@ -129,7 +127,8 @@ impl Storing {
                         self.backlog.remove(batch.iter().map(|exchange| exchange.weight).sum());
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) if self.keeper.is_on() => {}
+                Err(RecvTimeoutError::Timeout) => continue,
                 // What is stated and not destroyed yet is so after the next start.
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -150,11 +149,15 @@ impl Storing {
             if tries == 0 {
                 tracing::error!(%error, "cannot note what retention stated; trying again");
             }
+            self.progress.store_fails();
             tries = tries.saturating_add(1);
             if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
                 return;
             }
             std::thread::sleep(RETRY);
+        }
+        if tries > 0 {
+            self.progress.store_works();
         }
         if !stated.is_empty() {
             self.keeper.stated();
@@ -173,7 +176,11 @@ impl Storing {
             if !error.is_passing() || stopping {
                 return;
             }
+            self.progress.store_fails();
             std::thread::sleep(RETRY);
+        }
+        if tries > 0 {
+            self.progress.store_works();
         }
     }
 

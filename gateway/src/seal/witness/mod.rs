@@ -31,6 +31,7 @@ use crate::data::DataDir;
 use crate::forward::{TrustError, client_settings};
 use crate::seal::keys::Keys;
 use crate::seal::post::Endpoint;
+use crate::seal::vouching::Voucher;
 
 /// How long the others may still answer once there is a quorum.
 const GRACE: Duration = Duration::from_millis(100);
@@ -112,6 +113,7 @@ impl Announcer {
 pub struct Witnesses {
     thread: JoinHandle<()>,
     testimony: watch::Receiver<Option<Testimony>>,
+    vouchers: Vec<Arc<Voucher>>,
 }
 
 impl Witnesses {
@@ -131,8 +133,11 @@ impl Witnesses {
         let (targets, newest) = watch::channel(published.map(<[u8]>::to_vec));
         let (testify, testimony) = watch::channel(None);
         let halted = Arc::new(AtomicBool::new(false));
+        let vouchers: Vec<_> =
+            witnesses.iter().map(|witness| Voucher::new(witness.key.name())).collect();
         let circle = Circle {
             states: witnesses.iter().map(|_| State::default()).collect(),
+            vouchers: vouchers.clone(),
             witnesses,
             gathering,
             flying: JoinSet::new(),
@@ -148,7 +153,13 @@ impl Witnesses {
             .spawn(move || runtime.block_on(circle.run(newest, greeted)))?;
         // A thread that is gone has said why.
         let _ = greeting.await;
-        Ok((Self { thread, testimony }, Announcer { targets, halted }))
+        Ok((Self { thread, testimony, vouchers }, Announcer { targets, halted }))
+    }
+
+    /// How each witness fares.
+    #[must_use]
+    pub fn vouchers(&self) -> &[Arc<Voucher>] {
+        &self.vouchers
     }
 
     /// What a witness said against this log, once one has and the configuration wants to stop.
@@ -209,6 +220,7 @@ struct State {
 struct Circle {
     witnesses: Vec<Arc<Witness>>,
     states: Vec<State>,
+    vouchers: Vec<Arc<Voucher>>,
     gathering: Gathering,
     flying: JoinSet<Said>,
     /// How long one witness may take.
@@ -303,6 +315,7 @@ impl Circle {
             return;
         };
         let name = witness.key.name().to_owned();
+        let voucher = self.vouchers.get(index);
         state.asked = false;
         match answer {
             Ok(line) => {
@@ -311,10 +324,13 @@ impl Circle {
                 }
                 let cosigned = state.cosigned.max(target.size);
                 *state = State { cosigned, ..State::default() };
+                tracing::debug!(witness = name, size = target.size, "cosigned");
+                voucher.inspect(|voucher| voucher.vouched(target.size));
                 self.gathering.add(target, line);
             }
             Err(AskError::Stale) => {}
             Err(error) => {
+                voucher.inspect(|voucher| voucher.failed());
                 if let AskError::Conflict(conflict) = &error {
                     let testimony = Testimony { witness: name.clone(), conflict: conflict.clone() };
                     self.conflict(testimony);

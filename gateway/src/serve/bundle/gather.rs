@@ -1,20 +1,25 @@
 //! What goes into a run's bundle: its leaves, and those that say how it began and ended.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use sealtap_common::leaf::Leaf;
+use sealtap_common::leaf::{KeyRole, Leaf};
 use sealtap_common::record::{Envelope, statement};
 
 use super::BundleError;
+use super::beside::Beside;
 use super::tree::Tree;
+use crate::data::DataDir;
 use crate::store::{RunFilter, RunSummary, StoreReader, StoredExchange};
 
 /// How long to wait for what is sealed and not stored yet: `TRIES` times `PAUSE`.
 pub(super) const TRIES: u32 = 100;
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long to wait for witnesses to see all of the run, in `PAUSE`; without them it is all the same
+/// a bundle.
+const WITNESS_TRIES: u32 = 20;
 
 /// Leaves read at a time while looking for one.
 const STRIDE: u64 = 1_024;
@@ -31,6 +36,8 @@ pub(super) struct Gathered {
     pub(super) context: BTreeMap<u64, Vec<u8>>,
     /// The run record, if the run is closed.
     pub(super) record: Option<Vec<u8>>,
+    /// What others vouch for.
+    pub(super) beside: Beside,
 }
 
 impl Gathered {
@@ -41,14 +48,15 @@ impl Gathered {
 
 /// Gathers the leaves of the run `id` under the newest checkpoint.
 pub(super) fn gather(
-    log: &Path,
+    data: &DataDir,
     store: &StoreReader,
     id: [u8; 16],
 ) -> Result<Gathered, BundleError> {
-    let (tree, summary) = settled(log, store, id)?;
+    let (tree, summary, beside) = settled(data, store, id)?;
     let origin = origin(&tree);
-    let mut gathered =
-        Gathered { tree, exchanges: BTreeMap::new(), context: BTreeMap::new(), record: None };
+    let beside = beside.about(summary.first);
+    let (exchanges, context) = (BTreeMap::new(), BTreeMap::new());
+    let mut gathered = Gathered { tree, exchanges, context, record: None, beside };
     let size = gathered.tree.size;
     let mut next = 0;
     loop {
@@ -79,17 +87,47 @@ pub(super) fn gather(
     }
     behind(&mut gathered, &summary, (first, end))?;
     before(&mut gathered, &summary, first)?;
+    if let Some(seen) = gathered.beside.seen_beyond(end) {
+        // Nothing needs the heartbeat: all that is shown of the run is then witnessed.
+        gathered.context.retain(|index, leaf| *index < seen || !holds(leaf, HEARTBEAT));
+    }
+    key_changes(&mut gathered)?;
     Ok(gathered)
 }
 
-/// The newest tree of which every exchange and record of the run is in the store.
+/// Every change of the log's key, and those of the run-record key where there is a record: so that
+/// whoever holds any key of the chain can follow it.
+fn key_changes(gathered: &mut Gathered) -> Result<(), BundleError> {
+    let (size, mut at) = (gathered.tree.size, 0);
+    while at < size {
+        let stop = at.saturating_add(STRIDE).min(size);
+        for (index, bytes) in (at..stop).zip(gathered.tree.leaves(at..stop)?) {
+            if !holds(&bytes, b"\"kind\":\"key-change\"") {
+                continue;
+            }
+            let Ok(Leaf::KeyChange(leaf)) = Leaf::decode(&bytes) else {
+                return Err(BundleError::Leaf { index });
+            };
+            if leaf.role == KeyRole::Log || gathered.record.is_some() {
+                gathered.context.insert(index, bytes);
+            }
+        }
+        at = stop;
+    }
+    Ok(())
+}
+
+/// The newest tree of which every exchange and record of the run is in the store, and what others
+/// vouch for of it.
 fn settled(
-    log: &Path,
+    data: &DataDir,
     store: &StoreReader,
     id: [u8; 16],
-) -> Result<(Tree, RunSummary), BundleError> {
+) -> Result<(Tree, RunSummary, Beside), BundleError> {
+    let mut unseen = 0;
     for _ in 0..TRIES {
-        let tree = Tree::open(log)?;
+        let beside = Beside::read(data);
+        let tree = Tree::open(&data.log())?;
         let watermark = store.watermark()?;
         let mut waiting = false;
         let mut at = watermark;
@@ -108,9 +146,11 @@ fn settled(
         let summary = store.run(&id)?;
         if let Some(summary) = summary.filter(|_| !waiting) {
             let record = summary.record.as_ref().map_or(0, |record| record.record_index);
-            if record < tree.size {
-                return Ok((tree, summary));
+            let last = record.max(summary.last.min(tree.size.saturating_sub(1)));
+            if record < tree.size && (unseen == WITNESS_TRIES || !beside.lags(last)) {
+                return Ok((tree, summary, beside));
             }
+            unseen += u32::from(record < tree.size);
         }
         sleep(PAUSE);
     }
@@ -203,9 +243,10 @@ fn behind(
     Ok(())
 }
 
+const HEARTBEAT: &[u8] = b"\"kind\":\"heartbeat\"";
+
 /// Kinds that say how a run ended.
-const WORTH_READING: [&[u8]; 3] =
-    [b"\"kind\":\"heartbeat\"", b"\"kind\":\"restart\"", b"\"kind\":\"run-closed\""];
+const WORTH_READING: [&[u8]; 3] = [HEARTBEAT, b"\"kind\":\"restart\"", b"\"kind\":\"run-closed\""];
 
 fn holds(leaf: &[u8], text: &[u8]) -> bool {
     memchr::memmem::find(leaf, text).is_some()

@@ -5,6 +5,7 @@
 //! beside a running gateway: what is sealed and not stored yet is waited for. Reads no private key,
 //! changes nothing in the data directory, holds no body in memory.
 
+mod beside;
 mod disclose;
 mod gather;
 mod tree;
@@ -117,6 +118,12 @@ pub fn run(arguments: &bundle::Arguments, output: &mut Output<'_>) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// Whether `disclose` can be understood.
+pub(crate) fn check(disclose: &[String]) -> Result<(), Failure> {
+    let read = Disclosure::parse(disclose);
+    read.map(drop).map_err(|error| Failure::of(&error).exit_with(Exit::Usage))
+}
+
 /// Writes the bundle of the run that `text` names to `path`; gives what there is to tell of it.
 pub(crate) fn make(
     data: &DataDir,
@@ -127,7 +134,7 @@ pub(crate) fn make(
     let disclosure = Disclosure::parse(disclose)?;
     let mut store = StoreReader::open(&data.store())?;
     let id = found(data, &store, text)?;
-    let gathered = gather::gather(&data.log(), &store, id)?;
+    let gathered = gather::gather(data, &store, id)?;
     let count = gathered.last_position();
     if let Some(wanted) = disclosure.beyond(count) {
         return Err(BundleError::Beyond { wanted, count });

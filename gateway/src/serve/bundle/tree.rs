@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use sealtap_common::checkpoint::Checkpoint;
 use sealtap_common::note::Note;
 use sealtap_common::tile::{Level, TilePath};
-use sealtap_common::tree::{Hash, HashSource, MissingHash, inclusion_proof, node_hash};
+use sealtap_common::tree::{
+    Hash, HashSource, MissingHash, consistency_proof, inclusion_proof, node_hash,
+};
 
 use crate::seal::log::{ReadError, read_entries};
 
@@ -93,6 +95,11 @@ impl Tree {
     /// The inclusion proof of a leaf.
     pub(super) fn proof(&self, index: u64) -> Result<Vec<Hash>, TreeError> {
         Ok(inclusion_proof(self, index, self.size)?)
+    }
+
+    /// The proof that this tree grew out of its first `size` leaves.
+    pub(super) fn consistency(&self, size: u64) -> Result<Vec<Hash>, TreeError> {
+        Ok(consistency_proof(self, size, self.size)?)
     }
 
     /// The hashes of a tile.

@@ -25,8 +25,9 @@ pub(super) fn write<W: Write>(
     let mut entry = |name: &str, bytes: &[u8]| writer.entry(name, bytes).map_err(failed);
     entry(VERIFY, VERIFY_TEXT.as_bytes())?;
     entry(CHECKPOINT, &gathered.tree.signed)?;
+    gathered.beside.write(&mut writer, &gathered.tree, failed)?;
     if let Some(record) = &gathered.record {
-        entry(RECORD, record)?;
+        writer.entry(RECORD, record).map_err(failed)?;
     }
     let mut indices: Vec<u64> =
         gathered.exchanges.keys().chain(gathered.context.keys()).copied().collect();
@@ -90,6 +91,7 @@ impl<'a> Source<'a> {
             Part::ResponseHead => (Some(Slot::ResponseHead), Direction::Response),
             Part::ResponseTrailers => (Some(Slot::ResponseTrailers), Direction::Response),
             Part::ResponseBody => (None, Direction::Response),
+            Part::Messages => (Some(Slot::Messages), Direction::Response),
         };
         let (key, place) = match slot {
             Some(slot) => {

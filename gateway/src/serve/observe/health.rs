@@ -1,5 +1,10 @@
 //! Health: whether capture works, and what does not.
 //!
+//! What stops capture is *unavailable*: traffic should go elsewhere, or stop. What only keeps what is
+//! captured and sealed from being put away is *degraded*: traffic goes on and is as well recorded as
+//! ever, so nobody is better served by a gateway that was taken out or started again, but somebody
+//! should look, since the journal's disk fills up.
+//!
 //! In: how the journal fares, how far the threads behind it are, how much disk is left. Out: one
 //! [`Check`] for each thing that capture needs. It changes nothing and asks nobody that could block.
 
@@ -27,6 +32,20 @@ pub struct Check {
     pub name: &'static str,
     /// What is wrong with it; none if nothing is.
     pub wrong: Option<String>,
+    /// Whether capture goes on without it.
+    pub bearable: bool,
+}
+
+impl Check {
+    fn vital(name: &'static str, wrong: Option<String>) -> Self {
+        Self { name, wrong, bearable: false }
+    }
+
+    /// Whether something is wrong that capture cannot go on with.
+    #[must_use]
+    pub fn stops_capture(&self) -> bool {
+        self.wrong.is_some() && !self.bearable
+    }
 }
 
 /// All checks, in the order of the way that a record takes.
@@ -45,9 +64,10 @@ pub(super) fn checks(
         _ => None,
     });
     vec![
-        Check { name: "journal", wrong: journal.down.as_ref().map(reason) },
-        Check { name: "log", wrong: log(standing, bounds.log_late) },
-        Check { name: "disk", wrong: disk },
+        Check::vital("journal", journal.down.as_ref().map(reason)),
+        Check::vital("log", log(standing, bounds.log_late)),
+        Check::vital("disk", disk),
+        Check { name: "store", wrong: store(standing), bearable: true },
     ]
 }
 
@@ -69,6 +89,14 @@ fn log(standing: &Standing, late: Duration) -> Option<String> {
     (lag > late).then(|| format!("an exchange waits for its leaf for {} s", lag.as_secs()))
 }
 
+fn store(standing: &Standing) -> Option<String> {
+    let failing = standing.store_failing?.elapsed().as_secs();
+    let waiting = standing.unstored;
+    Some(format!(
+        "failing: it cannot be written for {failing} s; {waiting} sealed exchanges wait in the journal"
+    ))
+}
+
 /// The checks as a JSON document.
 #[must_use]
 pub(super) fn document(checks: &[Check]) -> String {
@@ -79,7 +107,14 @@ pub(super) fn document(checks: &[Check]) -> String {
             Some(wrong) => json!({ "name": check.name, "ok": false, "reason": wrong }),
         })
         .collect();
-    let healthy = checks.iter().all(|check| check.wrong.is_none());
-    let status = if healthy { "ok" } else { "unavailable" };
-    format!("{}\n", json!({ "status": status, "checks": listed }))
+    if checks.iter().any(Check::stops_capture) {
+        return format!("{}\n", json!({ "status": "unavailable", "checks": listed }));
+    }
+    let mut document = json!({ "status": "degraded", "checks": listed });
+    for check in checks {
+        if let Some(wrong) = &check.wrong {
+            document[check.name] = json!(wrong);
+        }
+    }
+    format!("{document}\n")
 }

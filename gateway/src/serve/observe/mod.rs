@@ -24,6 +24,7 @@ use bytes::Bytes;
 
 use crate::capture::journal::Journal;
 use crate::seal::progress::Progress;
+use crate::seal::vouching::Vouching;
 
 pub use self::health::{Bounds, Check};
 pub use self::listener::ObserveListener;
@@ -60,6 +61,7 @@ pub struct Observe {
     traffic: Traffic,
     journal: Journal,
     progress: Arc<Progress>,
+    vouching: Vouching,
     disks: Mutex<Vec<Disk>>,
     bounds: Bounds,
     /// Whether the gateway's own listener answers for it.
@@ -73,7 +75,7 @@ impl Observe {
     pub fn new(
         upstreams: &[String],
         journal: Journal,
-        progress: Arc<Progress>,
+        (progress, vouching): (Arc<Progress>, Vouching),
         disks: Vec<(&'static str, PathBuf)>,
         bounds: Bounds,
         on_main: bool,
@@ -83,6 +85,7 @@ impl Observe {
             traffic: Traffic::new(upstreams),
             journal,
             progress,
+            vouching,
             disks: Mutex::new(disks.into_iter().map(disk).collect()),
             bounds,
             on_main,
@@ -121,7 +124,8 @@ impl Observe {
             return Page { status: 200, content_type: "text/plain; charset=utf-8", body };
         }
         let body = health::document(&checks).into();
-        Page { status: 503, content_type: "application/json", body }
+        let status = if checks.iter().any(Check::stops_capture) { 503 } else { 200 };
+        Page { status, content_type: "application/json", body }
     }
 
     /// Every check as it is now.

@@ -33,6 +33,13 @@ fn each_check_fails_by_itself() {
     assert_eq!(wrong(&well, &failing(31), &disk(1_000)), ["log"]);
     let late = Standing { unsealed: 1, unsealed_since: since(31), ..Standing::default() };
     assert_eq!(wrong(&well, &late, &disk(1_000)), ["log"]);
+    let stuck = Standing { store_failing: since(5), unstored: 3, ..Standing::default() };
+    assert_eq!(wrong(&well, &stuck, &disk(1_000)), ["store"]);
+    let checks = health::checks(&well, &stuck, &disk(1_000), bounds());
+    assert!(!checks.iter().any(Check::stops_capture), "traffic goes on");
+    let said = health::document(&checks);
+    let begins = "\"store\":\"failing: it cannot be written for 5 s; 3 sealed";
+    assert!(said.contains("\"status\":\"degraded\"") && said.contains(begins), "{said}");
     // What clients may read has no path of the machine.
     let said = health::document(&health::checks(&down, &standing, &disk(1_000), bounds()));
     assert!(said.contains("\"status\":\"unavailable\"") && !said.contains("/some/path"), "{said}");
@@ -42,7 +49,7 @@ fn each_check_fails_by_itself() {
 fn labels_are_names_of_the_table_only() {
     let names = ["azure/RESOURCE", "openai", "bedrock/REGION"].map(str::to_owned);
     let traffic = Traffic::new(&names);
-    let labels: Vec<&str> = traffic.rows().map(|(label, _)| label).collect();
+    let labels: Vec<String> = traffic.rows().map(|(label, _)| label).collect();
     assert_eq!(labels, ["azure", "bedrock", "openai", "-"]);
     // What stands behind the slash was chosen by a client.
     traffic.row(Some("azure/chosen")).request_bytes.fetch_add(7, Ordering::Relaxed);

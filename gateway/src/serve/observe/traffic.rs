@@ -4,9 +4,11 @@
 //! `families`. Counting is relaxed atomic addition into rows that are made at the start, one for each
 //! name of the table of upstreams: no lock, no allocation, and no label that a client could choose.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use sealtap_common::leaf::{ErrorCode, Outcome};
 
 use crate::forward::Summary;
@@ -25,7 +27,7 @@ pub(super) const OUTCOMES: [Outcome; 5] = [
 ];
 
 /// Every error, in the order of its counters.
-pub(super) const ERRORS: [ErrorCode; 10] = [
+pub(super) const ERRORS: [ErrorCode; 13] = [
     ErrorCode::UnknownUpstream,
     ErrorCode::MalformedRequest,
     ErrorCode::HeadTooLarge,
@@ -36,6 +38,9 @@ pub(super) const ERRORS: [ErrorCode; 10] = [
     ErrorCode::UpstreamClosed,
     ErrorCode::JournalFailed,
     ErrorCode::ShuttingDown,
+    ErrorCode::ProxyCredentials,
+    ErrorCode::DestinationRefused,
+    ErrorCode::ClientTls,
 ];
 
 /// What is counted for one upstream.
@@ -53,14 +58,16 @@ pub struct Row {
     pub first_byte: Histogram,
 }
 
+/// Rows by the names of upstreams.
+type Rows = BTreeMap<String, Arc<Row>>;
+
 /// Everything that traffic counts.
 #[derive(Debug)]
 pub struct Traffic {
     /// Each name of the table to its row; a pattern stands under its own name.
-    by_name: HashMap<String, usize>,
-    rows: Vec<(String, Row)>,
+    rows: ArcSwap<Rows>,
     /// Exchanges that no upstream was found for.
-    unrouted: Row,
+    unrouted: Arc<Row>,
     /// Exchanges that ended with an error, by error code.
     pub errors: [AtomicU64; ERRORS.len()],
     /// Requests that were turned away and have no number, because the journal was down.
@@ -77,38 +84,46 @@ impl Traffic {
     /// Counters for the upstreams called `names`, where a pattern is `NAME/LABEL`.
     #[must_use]
     pub fn new(names: &[String]) -> Self {
-        let mut plain: Vec<&str> = names.iter().filter_map(|name| name.split('/').next()).collect();
-        plain.sort_unstable();
-        plain.dedup();
-        let rows: Vec<_> =
-            plain.into_iter().map(|name| (name.to_owned(), Row::default())).collect();
-        let by_name =
-            rows.iter().enumerate().map(|(index, (name, _))| (name.clone(), index)).collect();
-        Self {
-            by_name,
-            rows,
-            unrouted: Row::default(),
+        let traffic = Self {
+            rows: ArcSwap::default(),
+            unrouted: Arc::default(),
             errors: Default::default(),
             turned_away: AtomicU64::new(0),
             open: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
+        };
+        traffic.add(names);
+        traffic
+    }
+
+    /// Adds rows for those of `names` that have none; what was counted stays, also of names that are
+    /// not among them.
+    pub fn add(&self, names: &[String]) {
+        let mut rows = Rows::clone(&self.rows.load());
+        for name in names.iter().filter_map(|name| name.split('/').next()) {
+            rows.entry(name.to_owned()).or_default();
         }
+        self.rows.store(Arc::new(rows));
     }
 
     /// The row of an upstream by its name in a record, where the label of a pattern, which a client
     /// chose, stands behind a slash.
     #[must_use]
-    pub fn row(&self, upstream: Option<&str>) -> &Row {
+    pub fn row(&self, upstream: Option<&str>) -> Arc<Row> {
         let name = upstream.and_then(|name| name.split('/').next());
-        let index = name.and_then(|name| self.by_name.get(name));
-        index.and_then(|index| self.rows.get(*index)).map_or(&self.unrouted, |(_, row)| row)
+        let rows = self.rows.load();
+        Arc::clone(name.and_then(|name| rows.get(name)).unwrap_or(&self.unrouted))
     }
 
     /// Every row under its label.
-    pub fn rows(&self) -> impl Iterator<Item = (&str, &Row)> {
-        let named = self.rows.iter().map(|(name, row)| (name.as_str(), row));
-        named.chain(std::iter::once((NO_UPSTREAM, &self.unrouted)))
+    pub fn rows(&self) -> impl Iterator<Item = (String, Arc<Row>)> {
+        let rows = self.rows.load();
+        let named = rows.iter().map(|(name, row)| (name.clone(), Arc::clone(row)));
+        named
+            .chain([(NO_UPSTREAM.to_owned(), Arc::clone(&self.unrouted))])
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     /// An exchange begins; it is under way until what comes back is dropped.

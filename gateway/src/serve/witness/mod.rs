@@ -11,6 +11,7 @@ mod server;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,12 +20,13 @@ use sealtap_common::keyring::log_key;
 use sealtap_common::note::PublicKey;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::command::{Exit, Failure, Outcome, Output, witness::Arguments};
+use crate::config::MessageForm;
 use crate::data::{DataDir, DataError};
 use crate::seal::keys::KeysError;
 use crate::seal::log::disk::RealDisk;
+use crate::serve::messages;
 use memory::Memory;
 
 /// Why a witness cannot start.
@@ -54,9 +56,8 @@ enum WitnessError {
 /// # Errors
 /// What kept it from starting.
 pub fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
-    let filter = EnvFilter::try_from_env("SEALTAP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let terminal = std::io::stderr().is_terminal();
+    messages::to(MessageForm::Text, terminal, std::io::stderr);
     let logs = logs(&arguments.logs)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

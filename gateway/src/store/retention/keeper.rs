@@ -4,8 +4,10 @@
 //! time it is asked, so that compaction, which shares the thread, never waits long. It fails by
 //! saying so once, and tries again later.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use sealtap_common::leaf::{Limit, Ranges};
 
 use super::{Policy, PrunedNow};
@@ -25,6 +27,8 @@ pub type Ask<'a> = dyn FnMut(Ranges, Limit) -> bool + 'a;
 #[derive(Debug)]
 pub struct Keeper {
     policy: Policy,
+    /// Where another policy appears.
+    wanted: Arc<ArcSwap<Policy>>,
     /// Not before this.
     next: Instant,
     /// Ages are looked at not before this.
@@ -36,19 +40,37 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// A keeper of `policy`, which first finishes what was stated before.
+    /// A keeper of whatever policy is `wanted`, which first finishes what was stated before.
     #[must_use]
-    pub fn new(policy: Policy) -> Self {
+    pub fn following(wanted: Arc<ArcSwap<Policy>>) -> Self {
         let now = Instant::now();
+        let policy = **wanted.load();
         let (tidy, complained, exhausted) = (policy.is_on(), false, false);
-        Self { policy, next: now, next_age: now, tidy, complained, exhausted }
+        Self { policy, wanted, next: now, next_age: now, tidy, complained, exhausted }
     }
 
-    /// How long until there may be something to do; `None` for ever.
+    /// How long until there may be something to do, or another policy to be found.
     #[must_use]
-    pub fn wait(&self) -> Option<Duration> {
-        let waiting = self.policy.is_on() || self.tidy;
-        waiting.then(|| self.next.saturating_duration_since(Instant::now()))
+    pub fn wait(&self) -> Duration {
+        match self.policy.is_on() || self.tidy {
+            true => self.next.saturating_duration_since(Instant::now()),
+            false => SOON,
+        }
+    }
+
+    /// Whether there may be something to do although nothing was published.
+    pub fn is_on(&mut self) -> bool {
+        self.follow();
+        self.policy.is_on() || self.tidy
+    }
+
+    /// Takes over the policy that is wanted by now.
+    fn follow(&mut self) {
+        let wanted = **self.wanted.load();
+        if wanted != self.policy {
+            let now = Instant::now();
+            (self.policy, self.next, self.next_age, self.exhausted) = (wanted, now, now, false);
+        }
     }
 
     /// Something was stated: it is to be destroyed at once.
@@ -59,6 +81,7 @@ impl Keeper {
     /// Does the next step, if one is due; `ask` has a statement sealed, or gives false where the log
     /// takes no more.
     pub fn step(&mut self, store: &mut Store, now_us: u64, ask: &mut Ask<'_>) -> PrunedNow {
+        self.follow();
         if Instant::now() < self.next {
             return PrunedNow::default();
         }

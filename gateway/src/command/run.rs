@@ -1,0 +1,134 @@
+//! `sealtap run`: one command under a gateway of its own.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Exit, Failure, serve};
+
+/// Run one command with its model and tool traffic recorded; no key, no account, no change to it.
+#[derive(Debug, Args)]
+#[group(id = "run")]
+#[command(
+    about = "Run one command with its model and tool traffic recorded; no change to it, no privileges",
+    long_about = None,
+    override_usage = "sealtap run [OPTIONS] -- COMMAND [ARGUMENT]...",
+    after_help = "\
+  sealtap run -- python agent.py
+  sealtap run --name nightly-7 -- sh -c 'node fetch.mjs && python report.py'
+  sealtap run --base-urls -- ./agent        also sets OPENAI_BASE_URL, ANTHROPIC_BASE_URL, ...
+
+COMMAND keeps the terminal, its own output and its exit code, and gets the signals sent to sealtap. A
+gateway runs beside it on a free port of the loopback; proxy variables point COMMAND there. All that it
+records is one run, sealed when COMMAND ends, and written into a bundle. A short account goes to standard
+error at the end; messages of the gateway go to messages.log in the data directory.
+
+Coverage is observed only: a program can ignore proxy variables, and nothing here would notice.
+NO_PROXY is left as it is; with --capture all it is taken away. Proxies that the caller's environment
+names are not used: the gateway connects by itself.
+
+Exit codes: COMMAND's own; if it was ended by a signal, sealtap ends by the same (a shell shows 128+N).
+  125  the gateway could not start, or could not seal what was recorded by a COMMAND that exited 0
+  126  COMMAND cannot be run     127  there is no such COMMAND     64  wrong usage"
+)]
+pub struct Arguments {
+    /// Name of the run [default: COMMAND's name and part of the run's id]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Also set the variables by which SDKs take a base URL, so that they need no proxy
+    #[arg(long)]
+    base_urls: bool,
+    /// Write the bundle here [default: bundles/NAME.tar in the data directory]
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    /// What the bundle discloses: all, none, or pointers, as of `sealtap bundle`
+    #[arg(long, value_name = "POINTER", default_value = "none")]
+    disclose: Vec<String>,
+    /// Seconds to wait for processes that COMMAND leaves behind
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    linger: u64,
+    /// Say the closing account as one JSON object, on standard error or into FILE
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    json: Option<Option<PathBuf>>,
+    /// Refuse traffic that goes around the gateway
+    #[arg(long)]
+    enforce: bool,
+    #[command(flatten)]
+    serve: serve::Arguments,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// What is to be run, and how.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The program.
+    pub program: OsString,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// The run's name, if one was given.
+    pub name: Option<String>,
+    /// Whether base URLs of SDKs are set.
+    pub base_urls: bool,
+    /// Where the bundle goes, if that was said.
+    pub bundle: Option<PathBuf>,
+    /// What the bundle discloses.
+    pub disclose: Vec<String>,
+    /// How long to wait for what the command leaves behind.
+    pub linger: Duration,
+    /// How the closing account is given.
+    pub account: Account,
+    /// The gateway. Its address is free of any that the configuration names for `serve`.
+    pub gateway: serve::Start,
+}
+
+/// How the closing account is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// As text on standard error.
+    Text,
+    /// As JSON on standard error.
+    Json,
+    /// As JSON in a file.
+    JsonFile(PathBuf),
+}
+
+impl Arguments {
+    /// Reads the configuration; nothing is opened but the config file.
+    pub(super) fn start(self) -> Result<Start, Failure> {
+        if self.enforce {
+            return Err(Failure::new("--enforce cannot be had here: without privileges a program that ignores the proxy variables can be neither seen nor stopped")
+                .fix("leave --enforce out for a run that is observed only; COMMAND was not started")
+                .exit_with(Exit::Command(GATEWAY_FAILED)));
+        }
+        let mut command = self.command.into_iter();
+        let program = command.next().unwrap_or_default();
+        Ok(Start {
+            program,
+            arguments: command.collect(),
+            name: self.name,
+            base_urls: self.base_urls,
+            bundle: self.bundle,
+            disclose: self.disclose,
+            linger: Duration::from_secs(self.linger),
+            account: match self.json {
+                None => Account::Text,
+                Some(None) => Account::Json,
+                Some(Some(file)) => Account::JsonFile(file),
+            },
+            gateway: self.serve.private()?,
+        })
+    }
+}
+
+/// The exit code where it is the gateway that failed.
+pub const GATEWAY_FAILED: u8 = 125;
+
+/// The exit code where the command is there and cannot be run.
+pub const CANNOT_RUN: u8 = 126;
+
+/// The exit code where there is no such command.
+pub const NOT_FOUND: u8 = 127;

@@ -1,0 +1,202 @@
+//! The closing account: what passed, what did not, and where the record is.
+//!
+//! In: everything that is known at the end. Out: a few lines or one JSON object, on standard error or
+//! in a file; standard output is the command's. What comes from outside is shown escaped.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sealtap_common::Id;
+use serde_json::{Value, json};
+
+use super::calls::Counted;
+use super::child::Ended;
+use super::descendants::Process;
+use super::models::{Models, Pair};
+use crate::command::{Failure, run};
+use crate::data::DataDir;
+use crate::identify::Launch;
+use crate::serve::live::{duration, shown, size};
+
+/// How far the gateway saw, in this mode.
+const COVERAGE: &str = "observed only: a program can ignore proxy variables, and nothing here would \
+                        notice";
+
+/// What there is to say.
+pub(super) struct Account<'a> {
+    /// The run.
+    pub(super) launch: &'a Launch,
+    /// Where its record is.
+    pub(super) data: &'a DataDir,
+    /// What passed.
+    pub(super) calls: Counted,
+    /// Which models were asked for and answered.
+    pub(super) models: Models,
+    /// How the command ended.
+    pub(super) ended: Ended,
+    /// How long it took.
+    pub(super) lasted: Duration,
+    /// What it left running.
+    pub(super) left: Vec<Process>,
+    /// Its bundle, if anything came; or why the record is not whole.
+    pub(super) record: Result<Option<PathBuf>, Failure>,
+    /// What was not covered, and why, beyond what holds of every run.
+    pub(super) notes: Vec<String>,
+}
+
+impl Account<'_> {
+    /// Gives it in the form that was asked for.
+    pub(super) fn give(&self, form: &run::Account) -> Result<(), Failure> {
+        let failed = match &self.record {
+            Err(failure) => Some(failure),
+            Ok(_) => None,
+        };
+        let mut error = anstream::stderr().lock();
+        // Where standard error is gone there is nobody to tell; the record is there all the same.
+        match form {
+            run::Account::Text => {
+                let _ = error.write_all(self.text().as_bytes());
+            }
+            run::Account::Json => {
+                let _ = writeln!(error, "{}", self.json());
+            }
+            run::Account::JsonFile(path) => {
+                let written = std::fs::write(path, format!("{}\n", self.json()));
+                written.map_err(|error| {
+                    Failure::new(format!("cannot write the account: {error}"))
+                        .at(path.display().to_string())
+                })?;
+            }
+        }
+        if let Some(failure) = failed
+            && *form != run::Account::Json
+        {
+            failure.print(&mut error);
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let total = self.calls.total();
+        let calls = if total == 1 { "call" } else { "calls" };
+        let lasted = duration(u64::try_from(self.lasted.as_nanos()).unwrap_or(u64::MAX));
+        let end = match self.ended {
+            Ended::Exited(0) => String::new(),
+            Ended::Exited(code) => format!(", exit code {code}"),
+            Ended::Signalled(signal) => format!(", ended by {}", signal_name(signal)),
+        };
+        let mut line = |line: std::fmt::Arguments<'_>| {
+            let _ = writeln!(text, "{line}");
+        };
+        line(format_args!(
+            "sealtap: run {}: {total} {calls} captured in {lasted}{end}",
+            self.launch.name()
+        ));
+        if total > 0 {
+            line(format_args!(
+                "  {:<40} {:>6} {:>6} {:>10} {:>10}",
+                "UPSTREAM", "CALLS", "FAILED", "SENT", "RECEIVED"
+            ));
+        }
+        for (origin, passed) in &self.calls.upstreams {
+            line(format_args!(
+                "  {:<40} {:>6} {:>6} {:>10} {:>10}",
+                shown(origin),
+                passed.calls,
+                passed.failed,
+                size(passed.sent),
+                size(passed.received)
+            ));
+            for ((asked, answered), count) in self.models.get(origin).into_iter().flatten() {
+                let name =
+                    |name: &Option<String>| name.as_deref().map_or_else(|| "-".to_owned(), shown);
+                let (asked, answered) = (name(asked), name(answered));
+                line(format_args!("    asked {asked}, answered {answered}: {count}"));
+            }
+        }
+        for (why, count) in &self.calls.refused {
+            line(format_args!("  refused        {count} with {why}"));
+        }
+        for process in &self.left {
+            line(format_args!(
+                "  still running  {process}: what it sends from now on is not recorded"
+            ));
+        }
+        line(format_args!("  coverage       {COVERAGE}"));
+        for note in &self.notes {
+            line(format_args!("  not covered    {}", shown(note)));
+        }
+        match &self.record {
+            Ok(Some(path)) => {
+                let (path, data) = (path.display(), self.data.root().display());
+                line(format_args!("  bundle         {path}"));
+                line(format_args!(
+                    "  look           sealtap ls --data {data} --run {}",
+                    self.launch.name()
+                ));
+            }
+            Ok(None) => line(format_args!(
+                "  bundle         none: nothing came through the gateway; the command made no call, or \
+                 ignores the proxy variables"
+            )),
+            Err(_) => line(format_args!("  bundle         none: the record is not whole")),
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let (code, signal) = match self.ended {
+            Ended::Exited(code) => (Some(code), None),
+            Ended::Signalled(signal) => (None, Some(signal_name(signal))),
+        };
+        let upstreams: Vec<_> = self
+            .calls
+            .upstreams
+            .iter()
+            .map(|(origin, passed)| {
+                json!({
+                    "origin": origin,
+                    "calls": passed.calls,
+                    "failed": passed.failed,
+                    "sent": passed.sent,
+                    "received": passed.received,
+                    "models": self.models.get(origin).into_iter().flatten().map(model).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        let left: Vec<_> = self
+            .left
+            .iter()
+            .map(|process| json!({ "id": process.id, "name": process.name }))
+            .collect();
+        let (bundle, failure) = match &self.record {
+            Ok(path) => (path.as_ref().map(|path| path.display().to_string()), None),
+            Err(failure) => (None, Some(failure.what())),
+        };
+        json!({
+            "run": { "id": Id(self.launch.id).to_string(), "name": self.launch.name() },
+            "exit": { "code": code, "signal": signal },
+            "duration_ns": u64::try_from(self.lasted.as_nanos()).unwrap_or(u64::MAX),
+            "calls": self.calls.total(),
+            "upstreams": upstreams,
+            "refused": self.calls.refused,
+            "still_running": left,
+            "coverage": { "level": "observed_only", "not_covered": self.notes },
+            "data": self.data.root().display().to_string(),
+            "bundle": bundle,
+            "failure": failure,
+        })
+    }
+}
+
+fn model(((asked, answered), calls): (&Pair, &u64)) -> Value {
+    json!({ "asked": asked, "answered": answered, "calls": calls })
+}
+
+fn signal_name(signal: i32) -> String {
+    let name = signal_hook::low_level::signal_name(signal);
+    name.map_or_else(|| format!("signal {signal}"), str::to_owned)
+}

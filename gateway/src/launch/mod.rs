@@ -1,0 +1,195 @@
+//! Launch: one command with a gateway of its own (`sealtap run`).
+//!
+//! In: a command line and a configuration. Out: the command's own exit code or the signal that ended
+//! it, a run in the log that holds everything it sent through the gateway, the run's bundle, and a
+//! short account on standard error. Fails before the command starts, with 125, where the gateway
+//! cannot start; afterwards the command's own end counts, unless it was 0 and the record is not whole.
+//! Never writes to standard output, never stands between the command and its terminal, never sends a
+//! signal that the command has from the terminal already.
+//!
+//! The command stays in the caller's process group, so that the terminal, job control and Ctrl-C work
+//! as without it. Orphans become children of this process, so that what the command leaves behind is
+//! known by name.
+
+mod account;
+mod calls;
+mod child;
+mod descendants;
+mod environment;
+mod messages;
+mod models;
+mod signals;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::process::Rlimit;
+use sealtap_common::Id;
+use tokio::sync::watch;
+
+use self::account::Account;
+use self::calls::Calls;
+use self::child::{Child, Ended, Variable};
+use self::descendants::Process;
+use self::environment::Trust;
+use self::signals::Signals;
+use crate::capture::random_id;
+use crate::command::run::{GATEWAY_FAILED, Start};
+use crate::command::{Exit, Failure, Outcome};
+use crate::data::DataDir;
+use crate::gateway::{Gateway, secure_random};
+use crate::identify::Launch;
+use crate::serve::bundle::{self, BundleError};
+use crate::serve::run::{failure, raise_descriptor_limit, restore_descriptor_limit};
+
+/// Hexadecimal digits of the run's id in the name that it has by itself.
+const DIGITS: usize = 8;
+
+/// The folder of bundles in the data directory.
+const BUNDLES: &str = "bundles";
+
+/// Runs the command; ends by the signal that ended it, if one did.
+///
+/// # Errors
+///
+/// The gateway cannot start, or the command cannot be run.
+pub fn run(start: Start) -> Outcome {
+    let ended = launch(start).map_err(|failure| match failure.exit() {
+        Exit::Failed => failure.exit_with(Exit::Command(GATEWAY_FAILED)),
+        _ => failure,
+    })?;
+    Ok(Exit::Command(ended.pass_on()))
+}
+
+fn launch(start: Start) -> Result<Ended, Failure> {
+    let launch = name(&start)?;
+    // Before the command runs: afterwards it could not be asked for again.
+    bundle::check(&start.disclose)?;
+    let config = &start.gateway.config;
+    let data = DataDir::new(&config.data);
+    messages::to_file(&data, config.observe.messages);
+    let limit = raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::of(&error))?;
+
+    let calls = Arc::new(Calls::default());
+    let told = {
+        let calls = Arc::clone(&calls);
+        Box::new(move |summary| calls.add(&summary))
+    };
+    let environment = environment::Plan::new(&start)?;
+    let (table, adopt) = (environment.table.clone(), start.gateway.adopt);
+    let opened = Gateway::open_for(config, table, adopt, told, Some(launch.clone()));
+    let gateway = runtime.block_on(opened).map_err(failure)?;
+    let address = gateway.report().address;
+    let (stop, stopped) = watch::channel(false);
+    let serving = runtime.spawn(gateway.serve(stopped));
+
+    let began = Instant::now();
+    let ended =
+        Trust::write(&data, &config.ca).map_err(|error| Failure::of(&error)).and_then(|trust| {
+            accompany(&start, environment.variables(address, &launch, &trust), limit)
+        });
+    let lasted = began.elapsed();
+
+    let _ = stop.send(true);
+    let served = runtime.block_on(serving).map_err(|error| Failure::of(&error))?;
+    // The command was not run: that is all there is to say.
+    let (ended, left) = ended?;
+    let record = match served {
+        Ok(()) => bundled(&data, &launch, &start),
+        Err(error) => Err(Failure::of(&error)),
+    };
+    let failed = record.is_err();
+    let calls = calls.counted();
+    let account = Account {
+        launch: &launch,
+        data: &data,
+        models: models::read(&data, &calls.first),
+        calls,
+        ended,
+        lasted,
+        left,
+        record,
+        notes: environment.notes(),
+    };
+    account.give(&start.account)?;
+    Ok(if failed { ended.or_failed() } else { ended })
+}
+
+/// Runs the command and waits for it and what it leaves behind, which is given by name.
+fn accompany(
+    start: &Start,
+    variables: Vec<Variable>,
+    limit: Rlimit,
+) -> Result<(Ended, Vec<Process>), Failure> {
+    let signals = Signals::catch().map_err(|error| Failure::of(&error))?;
+    // The command gets the caller's limit: programs rely on a low one.
+    restore_descriptor_limit(limit);
+    let child = Child::spawn(&start.program, &start.arguments, variables);
+    raise_descriptor_limit();
+    let child = child?;
+    let watching = signals.pass_to(child.descriptor());
+    let ended = child.wait().map_err(|error| Failure::of(&error))?;
+    watching.child_has_ended();
+    Ok((ended, descendants::wait_for(start.linger, &watching)))
+}
+
+/// Writes the run's bundle; there is none of a run in which nothing came.
+fn bundled(data: &DataDir, launch: &Launch, start: &Start) -> Result<Option<PathBuf>, Failure> {
+    let path = match &start.bundle {
+        Some(path) => path.clone(),
+        None => {
+            let folder = data.root().join(BUNDLES);
+            let id = Id(launch.id).to_string();
+            let digits = id.get(..DIGITS).unwrap_or_default();
+            let name = match launch.name().ends_with(digits) {
+                true => launch.name().to_owned(),
+                // A name may come again; what was written before stays.
+                false => format!("{}-{digits}", launch.name()),
+            };
+            folder.join(format!("{name}.tar"))
+        }
+    };
+    if let Some(folder) = path.parent() {
+        let made = std::fs::create_dir_all(folder);
+        made.map_err(|error| Failure::of(&error).at(folder.display().to_string()))?;
+    }
+    let made = bundle::make(data, &Id(launch.id).to_string(), &start.disclose, &path);
+    match made {
+        Ok(_) => Ok(Some(path)),
+        Err(BundleError::NotFound { .. }) => {
+            // Only where it is empty, so where nobody else put anything.
+            let _ = std::fs::remove_dir(data.root().join(BUNDLES));
+            Ok(None)
+        }
+        Err(error) => Err(Failure::of(&error)),
+    }
+}
+
+/// The run: the name given, or one by the program's name.
+fn name(start: &Start) -> Result<Launch, Failure> {
+    let id = random_id(secure_random());
+    let text = match &start.name {
+        Some(name) => name.clone(),
+        None => {
+            let program = PathBuf::from(&start.program);
+            let program = program.file_name().unwrap_or_default().to_string_lossy();
+            let plain = |c: &char| c.is_ascii_alphanumeric() || "._~-".contains(*c);
+            let program: String = program.chars().filter(plain).take(64).collect();
+            let digits: String = Id(id).to_string().chars().take(DIGITS).collect();
+            let program = if program.is_empty() { "run" } else { &program };
+            format!("{program}-{digits}")
+        }
+    };
+    Launch::new(id, &text).map_err(|_| {
+        Failure::new(format!("{text:?} cannot be the name of a run"))
+            .at("--name")
+            .fix("take 1 to 128 letters, digits, `.`, `_`, `~` or `-`")
+            .exit_with(Exit::Usage)
+    })
+}

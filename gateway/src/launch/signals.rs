@@ -1,0 +1,130 @@
+//! Signals: passed to the command, once each.
+//!
+//! What the kernel sends (Ctrl-C, Ctrl-\, a hang-up of the terminal) goes to the whole foreground
+//! group: the command has it already, and this process only must not die of it. What a process sends
+//! to this one alone is sent on. A signal that the caller had ignored (`nohup`, a job in the
+//! background of a script) stays ignored, here and in the command. Stop signals are left alone, so
+//! that Ctrl-Z stops both and `fg` goes on with both.
+//!
+//! Once the command has ended, the first signal ends all waiting, and the second ends this process;
+//! the journal has everything then, and the next start seals it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use rustix::process::{Signal, pidfd_send_signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::origin::WithOrigin;
+use signal_hook::low_level::emulate_default_handler;
+use signal_hook::low_level::siginfo::{Cause, Origin};
+
+/// What is passed on.
+const PASSED: [(i32, Signal); 6] = [
+    (SIGHUP, Signal::HUP),
+    (SIGINT, Signal::INT),
+    (SIGQUIT, Signal::QUIT),
+    (SIGTERM, Signal::TERM),
+    (SIGUSR1, Signal::USR1),
+    (SIGUSR2, Signal::USR2),
+];
+
+/// Signals that no longer end this process, and wait for whom they are for.
+pub(super) struct Signals(SignalsInfo<WithOrigin>);
+
+/// Signals on their way to the command.
+pub(super) struct Watching {
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ended: AtomicBool,
+    hurried: AtomicBool,
+}
+
+impl Signals {
+    /// Catches what is to be passed on. The command, started afterwards, has the defaults again.
+    pub(super) fn catch() -> io::Result<Self> {
+        let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+        let caught = PASSED.iter().map(|(number, _)| *number);
+        SignalsInfo::new(caught.filter(|number| !is_in(ignored, *number))).map(Self)
+    }
+
+    /// Passes signals to the process behind `child` until it has ended.
+    pub(super) fn pass_to(self, child: Arc<OwnedFd>) -> Watching {
+        let state = Arc::<State>::default();
+        let watched = Arc::clone(&state);
+        let mut signals = self.0;
+        let passing = thread::Builder::new().name("signals".to_owned());
+        let started = passing.spawn(move || {
+            for origin in signals.forever() {
+                watched.take(&origin, &child);
+            }
+        });
+        if let Err(error) = started {
+            tracing::warn!(%error, "signals will not reach the command");
+        }
+        Watching { state }
+    }
+}
+
+impl State {
+    fn take(&self, origin: &Origin, child: &OwnedFd) {
+        if self.ended.load(Ordering::Acquire) {
+            if self.hurried.swap(true, Ordering::AcqRel) {
+                let _ = emulate_default_handler(origin.signal);
+            }
+            return;
+        }
+        if matches!(origin.cause, Cause::Kernel) {
+            return;
+        }
+        let passed = PASSED.iter().find(|(number, _)| *number == origin.signal);
+        if let Some((_, signal)) = passed
+            && let Err(error) = pidfd_send_signal(child, *signal)
+        {
+            tracing::debug!(%error, ?signal, "the command is gone");
+        }
+    }
+}
+
+impl Watching {
+    /// From now on signals are for this process.
+    pub(super) fn child_has_ended(&self) {
+        self.state.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody asked not to be kept waiting.
+    pub(super) fn is_hurried(&self) -> bool {
+        self.state.hurried.load(Ordering::Acquire)
+    }
+}
+
+/// The mask of ignored signals in a process's status (`SigIgn`, proc_pid_status(5)).
+fn ignored(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
+}
+
+fn is_in(mask: u64, signal: i32) -> bool {
+    let bit = u32::try_from(signal).ok().and_then(|signal| signal.checked_sub(1));
+    bit.and_then(|bit| mask.checked_shr(bit)).is_some_and(|shifted| shifted & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_ignored_signals_is_read() {
+        let status = "Name:\tx\nSigBlk:\tffffffffffffffff\nSigIgn:\t0000000000001003\nSigCgt:\t0\n";
+        let mask = ignored(status);
+        assert!(is_in(mask, SIGHUP) && is_in(mask, SIGINT) && is_in(mask, 13));
+        assert!(!is_in(mask, SIGQUIT) && !is_in(mask, SIGTERM) && !is_in(mask, 64));
+        assert_eq!(ignored(""), 0);
+    }
+}

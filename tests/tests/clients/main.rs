@@ -1,0 +1,101 @@
+//! Real, unmodified clients through every door.
+//!
+//! Each client runs twice per door: straight to its server, and through sealtap. Then four things
+//! must hold: its own results are the same; the upstream received the same requests (but for what
+//! `compare.rs` names); every captured body equals what the upstream received and sent; the log
+//! verifies. `cargo xtask clients` installs the clients, at the versions pinned in `tests/clients`,
+//! and runs this; without it every test says so and none passes.
+
+mod client;
+mod compare;
+mod door;
+mod recorder;
+mod servers;
+mod streams;
+mod table;
+mod transcript;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use sealtap_tests::suite;
+
+use crate::client::{Client, Installed, Outcome};
+use crate::door::{DOORS, Door};
+use crate::recorder::Recorder;
+use crate::servers::Servers;
+use crate::table::CLIENTS;
+use crate::transcript::Seen;
+
+/// What a client did without sealtap, and the recorder that saw it.
+struct Direct {
+    recorder: Recorder,
+    results: Vec<Outcome>,
+    seen: Vec<Seen>,
+}
+
+/// Everything that the tests share.
+struct World {
+    installed: Installed,
+    servers: Servers,
+    direct: Mutex<BTreeMap<(&'static str, bool), Arc<Direct>>>,
+}
+
+impl World {
+    /// The client's direct calls, made once per scheme.
+    fn direct(&self, client: &'static Client, tls: bool) -> Arc<Direct> {
+        let mut known = self.direct.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let made = known.entry((client.name, tls)).or_insert_with(|| {
+            let recorder = self.servers.recorder(&self.installed, client.server, tls);
+            let base = recorder.base();
+            let variables = self.servers.trust().variables();
+            let results = client::run(client, &self.installed, &base, &[], &variables);
+            let seen = recorder.take();
+            Arc::new(Direct { recorder, results, seen })
+        });
+        Arc::clone(made)
+    }
+
+    fn test(&self, client: &'static Client, door: Door) {
+        let direct = self.direct(client, door.tls());
+        let upstream = direct.recorder.base();
+        let opened = door.open(&upstream, self.servers.trust());
+        let results =
+            client::run(client, &self.installed, &opened.base, &opened.before, &opened.variables);
+        let exchanges = opened.close();
+        let seen = direct.recorder.take();
+        compare::results(&direct.results, &results);
+        compare::requests(client, &direct.seen, &seen);
+        compare::captured(&upstream, &seen, &exchanges);
+    }
+}
+
+fn main() -> ExitCode {
+    let (world, missing) = match Installed::find() {
+        Ok(installed) => {
+            let servers = Servers::default();
+            (Some(World { installed, servers, direct: Mutex::default() }), None)
+        }
+        Err(missing) => (None, Some(missing)),
+    };
+    let mut names = Vec::new();
+    for client in &CLIENTS {
+        for door in DOORS {
+            let name = format!("{}_{}", client.name, door.word());
+            match client.unable.iter().find(|(unable, _)| *unable == door) {
+                Some((_, reason)) => println!("{name}: this client is not able to: {reason}"),
+                None => names.push((name, client, door)),
+            }
+        }
+    }
+    let tests: Vec<_> = names
+        .iter()
+        .map(|(name, client, door)| {
+            let world = world.as_ref();
+            let test = move || world.expect("nothing is missing").test(client, *door);
+            (name.as_str(), test)
+        })
+        .collect();
+    suite::main(&tests, missing)
+}
