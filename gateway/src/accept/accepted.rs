@@ -44,6 +44,11 @@ impl Client {
         Self { address, label: address.to_string(), run, door }
     }
 
+    /// The same client by another door.
+    pub(super) fn through(&self, door: Door) -> Self {
+        Self { address: self.address, label: self.label.clone(), run: self.run, door }
+    }
+
     /// The client's address as text.
     #[must_use]
     pub fn label(&self) -> &str {

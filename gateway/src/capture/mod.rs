@@ -188,10 +188,10 @@ impl Tap {
         identity: &Identity,
         upstream: &Upstream,
     ) -> Result<Recorder, Down> {
-        let address = client.address().to_string();
         let way = (Some(upstream), Ingress::Connect);
         let authority = Bytes::copy_from_slice(upstream.authority.as_bytes());
-        let recorder = self.write((started_us, &address, run), Some(identity), way, authority)?;
+        let recorder =
+            self.write((started_us, client.label(), run), Some(identity), way, authority)?;
         recorder.requested(head, head)?;
         Ok(recorder)
     }

@@ -21,6 +21,7 @@ use sealtap_common::unit::Ingress;
 
 pub use crate::config::{Protocol, Scheme};
 use crate::identify::{Accepted, Identified};
+use crate::wire::http2::PROTOCOL;
 pub use error::RouteError;
 pub use proxy::{Destination, Fate, ProxyRules};
 pub use reach::{Forbidden, Reach};
@@ -80,7 +81,8 @@ impl<R: Accepted> Routed<R> {
         upstream: &Arc<Upstream>,
     ) -> Result<Self, (RouteError, Identified<R>)> {
         let head = request.request().head();
-        if &*head.method == b"CONNECT" {
+        // With a protocol it is no tunnel (RFC 8441).
+        if &*head.method == b"CONNECT" && head.fields.first(PROTOCOL).is_none() {
             let authority = shown(&head.target);
             return Err((RouteError::Connect { authority }, request));
         }

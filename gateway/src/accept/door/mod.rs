@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use self::first::{First, Patience, first};
 pub use self::minter::Minter;
-use super::accepted::{Accepted, Client, Door};
+use super::accepted::{Accepted, Door};
 use super::{http1, http2};
 use crate::forward::connect::{Connection, Dialled};
 use crate::forward::{Rest, Side};
@@ -152,8 +152,7 @@ impl Tunnel<'_> {
         let Self { asked, journey, stop } = self;
         let named = asked.named();
         let door = Door::Opened { upstream, named };
-        let outer = asked.client();
-        let client = Arc::new(Client::new(outer.address(), outer.run(), door));
+        let client = Arc::new(asked.client().through(door));
         if over_http2 {
             http2::serve(stream, seen, client, Arc::clone(journey), stop).await;
         } else {
