@@ -163,7 +163,7 @@ fn the_account_is_text_for_people_on_standard_error() {
 #[test]
 fn signals_reach_the_command_once() {
     let home = home();
-    let script = "n=0; for s in HUP INT QUIT USR1 USR2; do trap \"echo $s; n=\\$((n+1))\" $s; done; \
+    let script = "n=0; for s in HUP INT QUIT USR1 USR2; do trap \"n=\\$((n+1)); echo $s\" $s; done; \
                   trap 'echo TERM after $n; exit 3' TERM; echo ready; \
                   while :; do sleep 60 & wait $!; kill $! 2>/dev/null; done";
     let (mut child, mut stdout) = start(Launch::new(&home, &[]).command(["sh", "-c", script]));
