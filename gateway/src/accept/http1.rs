@@ -35,8 +35,8 @@ pub(super) async fn serve(
 ) {
     let (mut reader, mut writer) = stream.split();
     let mut carry = carry;
-    let told = stop.clone();
     // One timer and one place among those who are told to stop, for all requests.
+    let told = stop.clone();
     let mut stopped = pin!(stop.wait_for(|stop| *stop));
     let mut idle = pin!(sleep(journey.settings.load().timeouts.client_idle));
     loop {

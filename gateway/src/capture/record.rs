@@ -217,7 +217,7 @@ pub struct Tunnelled<'a> {
 #[must_use]
 pub fn opening(opened: &Opened<'_>, ingress: Ingress) -> Vec<u8> {
     // Serialising to memory fails only where a length is unknown, which no record has.
-    let mut bytes = postcard::to_stdvec(opened).unwrap_or_default();
+    let mut bytes = postcard::to_extend(opened, Vec::with_capacity(512)).unwrap_or_default();
     if ingress != Ingress::Reverse {
         bytes.extend_from_slice(ingress.as_str().as_bytes());
     }
