@@ -11,6 +11,7 @@ use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::{Home, Options};
 use sealtap_tests::http1::head;
 use sealtap_tests::launch::{Launch, Launched};
+use sealtap_tests::tls::Authority;
 use sealtap_tests::upstream_http1::Upstream;
 use serde_json::json;
 
@@ -162,7 +163,7 @@ fn the_account_is_text_for_people_on_standard_error() {
 #[test]
 fn signals_reach_the_command_once() {
     let home = home();
-    let script = "n=0; for s in HUP INT QUIT USR1 USR2; do trap \"echo $s; n=\\$((n+1))\" $s; done; \
+    let script = "n=0; for s in HUP INT QUIT USR1 USR2; do trap \"n=\\$((n+1)); echo $s\" $s; done; \
                   trap 'echo TERM after $n; exit 3' TERM; echo ready; \
                   while :; do sleep 60 & wait $!; kill $! 2>/dev/null; done";
     let (mut child, mut stdout) = start(Launch::new(&home, &[]).command(["sh", "-c", script]));
@@ -279,6 +280,75 @@ fn what_goes_around_is_not_captured_and_not_claimed() {
     );
     assert_eq!(launched.account["coverage"]["level"], "observed_only");
     assert_eq!(upstream.finish().len(), 1);
+}
+
+/// A client in Python that reads the proxy variables and the system's roots, as most do.
+const PYTHON: &str = "import json, sys, urllib.request as r\n\
+    q = r.Request(sys.argv[1], json.dumps({'model': 'echo-1'}).encode(), {'Content-Type': 'application/json'})\n\
+    print(json.load(r.urlopen(q))['model'])";
+
+#[test]
+fn proxy_variables_lead_through_the_gateway() {
+    let upstream = upstream();
+    let home = home();
+    let url = format!("{}/v1/chat", upstream.url());
+    let flags = ["--capture", "all"];
+    let script = format!("curl -sS -d '{{\"model\":\"echo-1\"}}' {url} && python3 -c \"$0\" {url}");
+    let launched = Launch::new(&home, &flags).run(["sh", "-c", &script, PYTHON]).expect(0);
+    assert_eq!(launched.stdout(), format!("{ANSWER}echo-1-0613\n"));
+    for exchange in launched.captured(2) {
+        assert_eq!((exchange.text("/ingress"), exchange.text("/url")), ("forward", url.as_str()));
+    }
+    // What the caller exempts goes around and is said, unless all is asked for.
+    let call = format!("curl -sS -o /dev/null {url}");
+    let direct = |flags: &[&str]| {
+        let launch = Launch::new(&home, flags).env("NO_PROXY", "127.0.0.1");
+        launch.shell(&call).expect(0).account
+    };
+    let account = direct(&[]);
+    assert_eq!(account["calls"], 0, "{account}");
+    assert!(
+        account["coverage"]["not_covered"][0]
+            .as_str()
+            .is_some_and(|note| note.contains("NO_PROXY"))
+    );
+    assert_eq!(direct(&flags)["calls"], 1);
+    home.assert_valid();
+    upstream.finish();
+}
+
+#[test]
+fn tls_is_opened_for_clients_that_read_the_variables() {
+    let home = home();
+    let authority = Authority::new();
+    let roots = home.path().join("upstream-ca.pem");
+    authority.write(&roots);
+    let upstream = Upstream::start_tls(authority.server(&["http/1.1"]), |mut session| {
+        while session.next_request().is_some() {
+            let length = ANSWER.len().to_string();
+            session.send(head("HTTP/1.1 200 OK", &[("Content-Length", &length)]));
+            session.send(ANSWER);
+        }
+    });
+    let url = format!("{}/v1/chat", upstream.url());
+    let flags = ["--capture", "all", "--upstream-ca", roots.to_str().expect("a path")];
+    let script = format!("curl -sS -d '{{\"model\":\"echo-1\"}}' {url} && python3 -c \"$0\" {url}");
+    let launched = Launch::new(&home, &flags).run(["sh", "-c", &script, PYTHON]).expect(0);
+    assert_eq!(launched.stdout(), format!("{ANSWER}echo-1-0613\n"));
+    for exchange in launched.captured(2) {
+        assert_eq!((exchange.text("/ingress"), exchange.text("/url")), ("connect", url.as_str()));
+    }
+    let models = &launched.account["upstreams"][0]["models"];
+    assert_eq!(models, &json!([{ "asked": "echo-1", "answered": "echo-1-0613", "calls": 2 }]));
+    // A client that trusts another authority only is named.
+    let pinned = format!("curl -s -o /dev/null --cacert {} {url}", roots.display());
+    let launched = Launch::new(&home, &flags).shell(&pinned).expect(60);
+    let opaque = &launched.account["opaque"][0];
+    assert_eq!(opaque["authority"], upstream.authority(), "{}", launched.account);
+    let why = opaque["why"].as_str().expect("a reason");
+    assert!(why.starts_with("client_rejected"), "{why}");
+    home.assert_valid();
+    upstream.finish();
 }
 
 #[test]
