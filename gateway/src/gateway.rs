@@ -23,8 +23,8 @@ use tokio::task::JoinSet;
 
 pub use self::error::{ServeError, StartError};
 pub use self::reload::{ReloadError, Reloaded, Reloader};
-use crate::accept::Listener;
 use crate::accept::authority::Authority;
+use crate::accept::{Listener, Minter};
 use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::capture::secrets::Secrets;
 use crate::capture::{Tap, random_id};
@@ -245,11 +245,12 @@ impl Gateway {
         let journey = Arc::new(Journey {
             settings: ArcSwap::from_pointee(settings.bound_to(address)),
             tap: Tap::new(journal.clone(), timeline, secrets, random, strict)
-                .for_launch(launch.as_ref()),
-            runs: Runs::default(),
-            launch,
+                .for_launch(launch.clone()),
+            runs: Runs::of(launch.as_ref()),
+            launch: launch.map(|launch| launch.id),
             random,
             observe: Arc::new(observe),
+            minter: Minter::new(Arc::clone(&authority)),
             report: told,
         });
         authority.prepare(journey.settings.load().opened_hosts());

@@ -32,6 +32,8 @@ struct Shared {
     requests: Mutex<Vec<(Parts, Body)>>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     connections: AtomicUsize,
+    /// Whether it allows extended CONNECT.
+    extended: bool,
 }
 
 /// A running upstream.
@@ -63,12 +65,24 @@ impl Upstream {
         F: Fn(Exchange) -> T + Send + Sync + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
-        let script: Arc<Script> = Arc::new(move |exchange| Box::pin(script(exchange)));
+        Self::listen(config, Arc::new(move |exchange| Box::pin(script(exchange))), false)
+    }
+
+    /// The same, and it allows extended CONNECT (RFC 8441).
+    pub fn start_extended<F, T>(config: Option<Arc<ServerConfig>>, script: F) -> Self
+    where
+        F: Fn(Exchange) -> T + Send + Sync + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        Self::listen(config, Arc::new(move |exchange| Box::pin(script(exchange))), true)
+    }
+
+    fn listen(config: Option<Arc<ServerConfig>>, script: Arc<Script>, extended: bool) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port can be had");
         listener.set_nonblocking(true).expect("a listener can be made non-blocking");
         let address = listener.local_addr().expect("a listener has an address");
         let (stop, stopped) = oneshot::channel();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { extended, ..Shared::default() });
         let tls = config.is_some();
         let thread = {
             let shared = Arc::clone(&shared);
@@ -168,6 +182,9 @@ async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
 ) {
     let mut builder = h2::server::Builder::new();
     builder.initial_window_size(1 << 20).initial_connection_window_size(4 << 20);
+    if shared.extended {
+        builder.enable_connect_protocol();
+    }
     let Ok(mut connection) = builder.handshake(stream).await else { return };
     let go_away = Arc::new(Notify::new());
     loop {

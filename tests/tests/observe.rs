@@ -83,7 +83,7 @@ fn the_numbers_add_up() {
     assert!(after["sealtap_disk_left_bytes{directory=\"data\"}"] > 0.0);
     assert!(after["process_resident_memory_bytes"] > 1e6 && after["process_open_fds"] > 5.0);
     assert!(after["process_cpu_seconds_total"] > 0.0);
-    for check in ["journal", "log", "disk"] {
+    for check in ["journal", "log", "disk", "store"] {
         assert_eq!(after[&format!("sealtap_healthy{{check=\"{check}\"}}")], 1.0, "{check}");
     }
     // Nothing that a client chose, and none of these pages is an exchange.
@@ -200,6 +200,59 @@ fn health_turns_with_the_journal() {
     }
     let list = gateway.finish();
     assert!(list.iter().any(|exchange| exchange.text("/outcome") == "complete"));
+    upstream.finish();
+}
+
+/// Another process holds the store's database: nothing can be stored, and all else goes on.
+#[test]
+fn a_store_that_fails_is_told_and_keeps_no_traffic_back() {
+    let upstream = ok();
+    let gateway = Options::default().upstream("up", upstream.url()).start();
+    let address = gateway.address();
+    let stored = |count: f64| {
+        poll("everything stored", || {
+            (metrics(address)["sealtap_stored_exchanges_total"] == count).then_some(())
+        });
+    };
+    assert_eq!(ask(address, "GET", "/up/x").status(), 200);
+    stored(1.0);
+    let held = "import sqlite3, sys
+store = sqlite3.connect(sys.argv[1], isolation_level=None)
+store.execute('BEGIN IMMEDIATE')
+print('held', flush=True)
+sys.stdin.read()";
+    let mut holder = Command::new("python3")
+        .args(["-c", held])
+        .arg(gateway.home().data().join("store/exchanges.db"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("python3 can be run");
+    let mut said = String::new();
+    let out = holder.stdout.as_mut().expect("stdout is piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(out), &mut said).expect("it says so");
+    assert_eq!(said, "held\n");
+    assert_eq!(ask(address, "GET", "/up/x").status(), 200);
+    let told = poll("the store's failure", || {
+        let health = ask(address, "GET", "/healthz");
+        assert_eq!(health.status(), 200, "capture goes on");
+        serde_json::from_slice::<serde_json::Value>(health.bytes()).ok()
+    });
+    assert_eq!(told["status"], "degraded", "{told}");
+    let reason = told["store"].as_str().expect("a reason");
+    assert!(reason.starts_with("failing: ") && !reason.contains('/'), "{told}");
+    let numbers = metrics(address);
+    let healthy = |check| numbers[&format!("sealtap_healthy{{check=\"{check}\"}}")];
+    assert_eq!((healthy("store"), healthy("journal"), healthy("log")), (0.0, 1.0, 1.0));
+    assert_eq!(numbers["sealtap_store_failing"], 1.0);
+    // Traffic goes on, and is sealed.
+    assert_eq!(ask(address, "GET", "/up/x").status(), 200);
+    gateway.wait_sealed(3);
+    drop(holder.stdin.take());
+    assert!(holder.wait().expect("it can be waited for").success());
+    stored(3.0);
+    assert_eq!(ask(address, "GET", "/healthz").bytes(), b"ok\n");
+    assert_eq!(gateway.finish().len(), 3);
     upstream.finish();
 }
 

@@ -116,6 +116,90 @@ fn no_file_holds_a_secret() {
     upstream.finish();
 }
 
+/// Whatever messages are asked for, the libraries' included: no line has a secret or a body in it, and
+/// those of our own are there.
+#[test]
+fn no_message_holds_a_secret_at_any_level() {
+    let body = "body-of-a-request-8e2a4c6f";
+    let upstream = Upstream::answering(move |session, _| {
+        session.send(head(
+            "HTTP/1.1 200 OK",
+            &[("Set-Cookie", &format!("id={}", SECRETS[4])), ("Content-Length", "26")],
+        ));
+        session.send(body);
+    });
+    let gateway = Options::default()
+        .upstream("up", upstream.url())
+        .argument("--log-format")
+        .argument("json")
+        .under(["env", "SEALTAP_LOG=trace"])
+        .start();
+    let target = format!("/up/v1/things?key={}&a=1", SECRETS[5]);
+    let authorization = format!("Bearer {}", SECRETS[0]);
+    let mut client = Wire::connect(gateway.address());
+    for _ in 0..2 {
+        let length = body.len().to_string();
+        let fields = [
+            ("Host", "x"),
+            ("Authorization", authorization.as_str()),
+            ("x-api-key", SECRETS[1]),
+            ("Cookie", SECRETS[2]),
+            ("Content-Length", length.as_str()),
+        ];
+        client.send(head(format!("POST {target} HTTP/1.1"), &fields));
+        client.send(body);
+        assert_eq!(client.response("POST").status(), 200);
+    }
+    sealtap_tests::http2::run(async {
+        let mut client = sealtap_tests::client_http2::Client::connect(gateway.address()).await;
+        let request = http::Request::post(format!("http://x{target}"))
+            .header("authorization", &authorization)
+            .header("cookie", SECRETS[3])
+            .body(())
+            .expect("sound");
+        let answer = client.call(request, body.as_bytes(), None).await;
+        assert_eq!(answer.status(), 200);
+        client.close().await;
+    });
+    let mut refused = Wire::connect(gateway.address());
+    refused.send(head(
+        format!("GET /nowhere?key={} HTTP/1.1", SECRETS[5]),
+        &[("Host", "x"), ("Authorization", SECRETS[0])],
+    ));
+    assert_eq!(refused.response("GET").status(), 404);
+    drop((client, refused));
+    gateway.wait_sealed(4);
+    let home = std::sync::Arc::clone(gateway.home());
+    let said = gateway.stderr();
+    gateway.finish();
+    drop(home);
+    assert_absent(said.as_bytes(), "standard error");
+    assert!(!said.contains(body) && !said.contains("Bearer"), "{said}");
+    let lines: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    let told = |message: &str| {
+        let found: Vec<_> = lines.iter().filter(|line| line["message"] == message).collect();
+        assert!(!found.is_empty(), "{message} is not told: {said}");
+        found
+    };
+    told("connection accepted");
+    told("an idle connection is used again");
+    let opened = told("connection opened")[0];
+    assert_eq!(
+        (&opened["server.address"], &opened["upstream"]),
+        (&"127.0.0.1".into(), &"up".into())
+    );
+    assert!(told("checkpoint published").iter().any(|line| line["size"].as_u64() > Some(1)));
+    assert!(told("batches synced")[0]["duration_us"].is_u64());
+    let ended = told("exchange ended");
+    assert_eq!(ended.len(), 4);
+    assert_eq!(ended[0]["http.request.method"], "POST");
+    assert_eq!(ended[0]["url.path"], "/v1/things");
+    assert_eq!(ended[0]["http.response.status_code"], 200);
+    assert_eq!(ended[3]["error.type"], "unknown_upstream");
+    upstream.finish();
+}
+
 /// Every other place and spelling: escapes, trailers, interim answers, URLs in fields, an authority
 /// with a password, targets that lead nowhere, and what is said of them.
 #[test]

@@ -1,13 +1,15 @@
 //! An HTTP/1 connection of a client: one request after the other.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sealtap_common::leaf::ErrorCode;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::accepted::{Accepted, BodyLength, ByteReply, Client, Reply};
+use super::door;
 use crate::forward::Rest;
 use crate::forward::answer::Answer;
 use crate::journey::Journey;
@@ -28,24 +30,33 @@ pub(super) async fn serve(
     stream: Stream,
     carry: Chunk,
     client: Arc<Client>,
-    journey: &Journey,
+    journey: &Arc<Journey>,
     mut stop: watch::Receiver<bool>,
 ) {
     let (mut reader, mut writer) = stream.split();
     let mut carry = carry;
+    // One timer and one place among those who are told to stop, for all requests.
+    let told = stop.clone();
+    let mut stopped = pin!(stop.wait_for(|stop| *stop));
+    let mut idle = pin!(sleep(journey.settings.load().timeouts.client_idle));
     loop {
-        let idle = Instant::now() + journey.settings.load().timeouts.client_idle;
+        if !begins(&mut carry) {
+            let limit = journey.settings.load().timeouts.client_idle;
+            idle.as_mut().reset(Instant::now() + limit);
+        }
         while !begins(&mut carry) {
             // Nothing is held while the client thinks about its next request.
             let next = tokio::select! {
-                chunk = timeout_at(idle, reader.read()) => chunk,
-                _ = stop.wait_for(|stop| *stop) => return,
+                biased;
+                chunk = reader.read() => chunk,
+                _ = &mut stopped => return,
+                () = &mut idle => return,
             };
             carry = match next {
-                Ok(Ok(chunk)) if chunk.is_empty() => return,
-                Ok(Ok(chunk)) if carry.is_empty() => chunk,
-                Ok(Ok(chunk)) => Chunk::copy_of(&[&*carry, &*chunk].concat()),
-                _ => return,
+                Ok(chunk) if chunk.is_empty() => return,
+                Ok(chunk) if carry.is_empty() => chunk,
+                Ok(chunk) => Chunk::copy_of(&[&*carry, &*chunk].concat()),
+                Err(_) => return,
             };
         }
         let head = read_head(&mut reader, &mut carry, HeadScanner::new());
@@ -59,8 +70,18 @@ pub(super) async fn serve(
         };
         let rest = match request {
             Ok(request) => {
+                let over_tls = writer.is_tls();
                 let accepted = accept(request, reader, writer, carry, &client, journey);
-                journey.travel(accepted).await
+                if door::is_asked_for(&accepted, journey) {
+                    // In a box: what is in the tunnel is served by this very function.
+                    let tunnel = door::connect(accepted, over_tls, journey, told.clone());
+                    match Box::pin(tunnel).await {
+                        Some(rest) => rest,
+                        None => return,
+                    }
+                } else {
+                    journey.travel(accepted).await
+                }
             }
             Err(error) => {
                 let reply = ByteReply::new(writer, Version::Http11, false);
@@ -78,7 +99,7 @@ pub(super) async fn serve(
             }
             Rest::Closed => return,
         }
-        if *stop.borrow() {
+        if *told.borrow() {
             return;
         }
     }

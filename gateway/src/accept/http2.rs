@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use h2::server::{Connection, SendResponse};
 use h2::{Ping, PingPong, RecvStream};
 use http::Request;
@@ -18,8 +19,9 @@ use super::accepted::{Accepted, BodyLength, Client, Reply};
 use super::watched::{Refusal, Watched, Watching};
 use crate::forward::answer::Answer;
 use crate::journey::Journey;
-use crate::wire::http2::{FrameSource, fields};
-use crate::wire::message::{RequestHead, Version};
+use crate::wire::http1::may_be_changed_to;
+use crate::wire::http2::{FrameSource, PROTOCOL, fields};
+use crate::wire::message::{Fields, RequestHead, Version};
 use crate::wire::source::Source;
 use crate::wire::stream::Stream;
 
@@ -45,6 +47,8 @@ pub(super) async fn serve(
         .initial_connection_window_size(4 << 20)
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(1 << 18)
+        // WebSocket over HTTP/2 (RFC 8441).
+        .enable_connect_protocol()
         // Streams opened and reset at once (CVE-2023-44487), and faults that cost a reset each.
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(Some(256))
@@ -52,7 +56,7 @@ pub(super) async fn serve(
     let mut connection = match timeout(settings.timeouts.client_head, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            tracing::debug!(client.address = %client.address, %error, "HTTP/2 handshake failed");
+            tracing::debug!(client.address = %client.address(), %error, "HTTP/2 handshake failed");
             return;
         }
         Err(_) => return,
@@ -88,7 +92,7 @@ pub(super) async fn serve(
                 continue;
             }
             () = pulse.lost(), if !exchanges.is_empty() => {
-                tracing::debug!(client.address = %client.address, "HTTP/2 client answers no ping");
+                tracing::debug!(client.address = %client.address(), "HTTP/2 client answers no ping");
                 break;
             }
         };
@@ -101,8 +105,8 @@ pub(super) async fn serve(
                     match accepted {
                         Ok(accepted) => journey.travel(*accepted).await,
                         Err(unanswered) => {
-                            let (reply, body) = *unanswered;
-                            journey.malformed(&client, misaddressed(), reply, body).await
+                            let (answer, reply, body) = *unanswered;
+                            journey.malformed(&client, answer, reply, body).await
                         }
                     };
                 });
@@ -110,7 +114,7 @@ pub(super) async fn serve(
             Next::Refused(refusal) => journey.refused_unseen(&client, refusal == Refusal::TooLarge),
             Next::Over(error) => {
                 if let Some(error) = error {
-                    tracing::debug!(client.address = %client.address, %error, "HTTP/2 connection failed");
+                    tracing::debug!(client.address = %client.address(), %error, "HTTP/2 connection failed");
                     // A head that broke the whole connection was a request too.
                     if error.is_library() {
                         (0..watching.abandoned())
@@ -134,11 +138,16 @@ fn accept(
     respond: SendResponse<Bytes>,
     client: &Arc<Client>,
     journey: &Journey,
-) -> Result<Box<Accepted>, Box<(Reply, Source)>> {
+) -> Result<Box<Accepted>, Box<(Answer, Reply, Source)>> {
     let (parts, body) = request.into_parts();
     if parts.uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         let body = Source::Http2(FrameSource::new(body));
-        return Err(Box::new((Reply::Http2(respond), body)));
+        return Err(Box::new((misaddressed(), Reply::Http2(respond), body)));
+    }
+    let protocol = parts.extensions.get::<Protocol>().map(|protocol| protocol.as_str().to_owned());
+    if protocol.as_ref().is_some_and(|protocol| !may_be_changed_to(protocol.as_bytes())) {
+        let body = Source::Http2(FrameSource::new(body));
+        return Err(Box::new((unheard_of(), Reply::Http2(respond), body)));
     }
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
@@ -148,12 +157,13 @@ fn accept(
         scheme: parts.uri.scheme_str().map(text),
         authority: parts.uri.authority().map(|authority| text(authority.as_str())),
         version: Version::Http2,
-        fields: fields(&parts.headers),
+        fields: protocol_first(protocol.as_deref(), fields(&parts.headers)),
     };
     let announced = head.fields.first("content-length");
     let announced = announced.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
     let length = match announced {
-        _ if body.is_end_stream() => BodyLength::None,
+        // What follows an extended CONNECT is no body.
+        _ if body.is_end_stream() || protocol.is_some() => BodyLength::None,
         Some(length) => BodyLength::Exactly(length),
         None => BodyLength::Unknown,
     };
@@ -163,9 +173,22 @@ fn accept(
         body: Source::Http2(FrameSource::new(body)),
         reply: Reply::Http2(respond),
         client: Arc::clone(client),
-        upgrade: false,
+        upgrade: protocol.is_some(),
         started_us: journey.now_us(),
     }))
+}
+
+/// The fields with the protocol that an extended CONNECT asks for in front.
+fn protocol_first(protocol: Option<&str>, fields: Fields) -> Fields {
+    let Some(protocol) = protocol else { return fields };
+    let first = (PROTOCOL.as_bytes(), protocol.as_bytes());
+    Fields::from_pairs(std::iter::once(first).chain(fields.iter()))
+}
+
+/// A protocol that an extended CONNECT cannot ask for here.
+fn unheard_of() -> Answer {
+    let message = "a stream can be changed to a protocol other than HTTP or TLS, such as websocket";
+    Answer::new(501, ErrorCode::MalformedRequest, message)
 }
 
 /// A user and a password are no part of `:authority` (RFC 9113 section 8.3.1); as over HTTP/1,

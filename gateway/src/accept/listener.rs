@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
-use super::accepted::Client;
+use super::accepted::{Client, Door};
 use super::{http1, http2};
 use crate::journey::Journey;
 use crate::wire::buffer::Chunk;
@@ -137,8 +137,8 @@ async fn connection(
 ) {
     let _connected = journey.observe.traffic().connect();
     tracing::debug!(client.address = %address, "connection accepted");
-    let client = Arc::new(Client { address, run: journey.new_run() });
-    let run = client.run;
+    let client = Arc::new(Client::new(address, journey.new_run(), Door::Front));
+    let run = client.run();
     let settings = journey.settings();
     let limit = settings.timeouts.client_head;
     let stream = match &settings.tls {

@@ -19,15 +19,16 @@ use rustls::crypto::SecureRandom;
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::ClosedReason;
 pub use sealtap_common::leaf::{End, ErrorCode, Outcome};
+use sealtap_common::unit::Ingress;
 
 use self::heads::Heads;
 use self::journal::{Down, Journal};
 use self::record::{ExchangeKeys, Opened, kind};
 pub use self::recorder::{Recorder, Tapped};
 use self::secrets::Secrets;
-use crate::accept::Accepted;
+use crate::accept::{Accepted, Client};
 use crate::clock::Timeline;
-use crate::identify::{By, Identified, Identity, Launch, RunName};
+use crate::identify::{By, Identified, Identity, Launch};
 use crate::route::{Route, Routed, Upstream};
 use crate::wire::message::RequestHead;
 
@@ -69,8 +70,8 @@ pub struct Tap {
     heads: ArcSwap<Heads>,
     random: &'static dyn SecureRandom,
     strict: bool,
-    /// The run of what no stage could identify.
-    unnamed: RunName,
+    /// The one run of everything, where the gateway runs for one command.
+    launch: Option<Launch>,
 }
 
 impl Tap {
@@ -89,7 +90,7 @@ impl Tap {
             heads: ArcSwap::from_pointee(Heads::new(secrets)),
             random,
             strict,
-            unnamed: RunName { by: By::Connection, name: None },
+            launch: None,
         }
     }
 
@@ -100,11 +101,8 @@ impl Tap {
 
     /// The same tap, where everything belongs to the run of a launch.
     #[must_use]
-    pub fn for_launch(self, launch: Option<&Launch>) -> Self {
-        match launch {
-            Some(launch) => Self { unnamed: launch.run(), ..self },
-            None => self,
-        }
+    pub fn for_launch(self, launch: Option<Launch>) -> Self {
+        Self { launch, ..self }
     }
 
     /// The timeline of this boot.
@@ -125,7 +123,8 @@ impl Tap {
     ) -> Result<Captured, Box<(Down, Accepted)>> {
         let (identified, route) = routed.into_parts();
         let (request, identity) = identified.into_parts();
-        match self.begin(&request, Some(&identity), run, Some(&route.upstream)) {
+        let way = (Some(&*route.upstream), route.ingress);
+        match self.begin(&request, Some(&identity), run, way) {
             Ok(recorder) => Ok(Captured { recorder, request, route }),
             Err(down) => Err(Box::new((down, request))),
         }
@@ -156,7 +155,7 @@ impl Tap {
         identity: Option<&Identity>,
         run: [u8; 16],
     ) -> Result<Refused, Box<(Down, Accepted)>> {
-        let begun = self.begin(&request, identity, run, None);
+        let begun = self.begin(&request, identity, run, (None, request.ingress()));
         let begun = begun.and_then(|recorder| {
             recorder.requested(request.head(), request.head())?;
             Ok(recorder)
@@ -173,7 +172,28 @@ impl Tap {
     ///
     /// [`Down`].
     pub fn malformed(&self, client: &str, run: [u8; 16]) -> Result<Recorder, Down> {
-        self.write(self.timeline.now_us(), client, run, None, None, Bytes::new())
+        let way = (None, Ingress::Reverse);
+        self.write((self.timeline.now_us(), client, run), None, way, Bytes::new())
+    }
+
+    /// Gives a tunnel that is not captured its number; `head` is the CONNECT that asked for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn tunnel(
+        &self,
+        head: &RequestHead,
+        (client, run, started_us): (&Client, [u8; 16], u64),
+        identity: &Identity,
+        upstream: &Upstream,
+    ) -> Result<Recorder, Down> {
+        let way = (Some(upstream), Ingress::Connect);
+        let authority = Bytes::copy_from_slice(upstream.authority.as_bytes());
+        let recorder =
+            self.write((started_us, client.label(), run), Some(identity), way, authority)?;
+        recorder.requested(head, head)?;
+        Ok(recorder)
     }
 
     /// Records that a run is over; whether the journal took it.
@@ -192,44 +212,43 @@ impl Tap {
         request: &Accepted,
         identity: Option<&Identity>,
         run: [u8; 16],
-        upstream: Option<&Upstream>,
+        way: (Option<&Upstream>, Ingress),
     ) -> Result<Recorder, Down> {
-        let client = request.client().address().to_string();
-        let authority = match upstream {
+        let authority = match way.0 {
             Some(upstream) => Bytes::copy_from_slice(upstream.authority.as_bytes()),
             // Nobody but the gateway itself, by the name it was called.
             None => authority(request.head()),
         };
-        self.write(request.started_us(), &client, run, identity, upstream, authority)
+        let client = request.client().label();
+        self.write((request.started_us(), client, run), identity, way, authority)
     }
 
     fn write(
         &self,
-        started_us: u64,
-        client: &str,
-        run: [u8; 16],
+        (started_us, client, run): (u64, &str, [u8; 16]),
         identity: Option<&Identity>,
-        upstream: Option<&Upstream>,
+        (upstream, ingress): (Option<&Upstream>, Ingress),
         authority: Bytes,
     ) -> Result<Recorder, Down> {
         let url = upstream.map(Upstream::url);
-        let id = random_id(self.random);
-        let named = identity.map_or(&self.unnamed, |identity| &identity.run);
+        let (id, keys) = self.draw();
+        let launched = self.launch.as_ref().map(Launch::run);
+        let named = launched.as_ref().or(identity.map(|identity| &identity.run));
         let opened = Opened {
             id,
             started_us,
-            keys: self.keys(),
+            keys,
             run,
-            run_by: named.by.as_str().into(),
-            run_name: named.name.as_deref().map(Into::into),
+            run_by: named.map_or(By::Connection, |named| named.by).as_str().into(),
+            run_name: named.and_then(|named| named.name.as_deref()).map(Into::into),
             client: client.into(),
             upstream_name: upstream.map(|upstream| upstream.name.as_str().into()),
             upstream_url: url.as_deref().map(Into::into),
             strict: self.strict,
         };
-        let bytes = postcard::to_stdvec(&opened).unwrap_or_default();
+        let bytes = record::opening(&opened, ingress);
         let (ticket, _) = self.journal.begin(kind::OPENED, &[&bytes])?;
-        let label = named.name.clone();
+        let label = named.and_then(|named| named.name.clone());
         Ok(Recorder::new(
             id,
             label.unwrap_or_else(|| Id(run).to_string()),
@@ -241,14 +260,16 @@ impl Tap {
         ))
     }
 
-    /// Keys of one exchange, drawn at once: each draw costs as much as several hundred bytes of it.
-    fn keys(&self) -> ExchangeKeys {
-        let mut drawn = [0; 8 * 32];
+    /// Id and keys of one exchange, drawn at once: each draw costs as much as several hundred bytes
+    /// of it.
+    fn draw(&self) -> ([u8; 16], ExchangeKeys) {
+        let mut drawn = [0; 16 + 8 * 32];
         fill(self.random, &mut drawn);
+        let (id, drawn) = drawn.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         let (keys, _) = drawn.as_chunks::<32>();
         let mut keys = keys.iter().copied();
         let mut next = || keys.next().unwrap_or_default();
-        ExchangeKeys {
+        let keys = ExchangeKeys {
             request_head: next(),
             request_body: next(),
             request_trailers: next(),
@@ -257,7 +278,8 @@ impl Tap {
             response_body: next(),
             response_trailers: next(),
             context: next(),
-        }
+        };
+        (*id, keys)
     }
 }
 

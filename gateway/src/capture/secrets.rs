@@ -91,7 +91,7 @@ const DECODINGS: usize = 3;
 #[must_use]
 fn is_credential(name: &[u8]) -> bool {
     FIELDS.iter().any(|secret| name.eq_ignore_ascii_case(secret.as_bytes()))
-        || ends_in(&joined(name), ENDINGS)
+        || ends_joined(name, ENDINGS)
 }
 
 /// Which values are secret, and the key of their tags.
@@ -190,6 +190,21 @@ impl Secrets {
 fn joined(name: &[u8]) -> Vec<u8> {
     let letters = name.iter().filter(|byte| !b"-_.".contains(byte));
     letters.map(u8::to_ascii_lowercase).collect()
+}
+
+/// Whether `name` with its words joined ends in one of `endings`; it is asked of every field.
+fn ends_joined(name: &[u8], endings: &[&str]) -> bool {
+    let letters = || {
+        let letters = name.iter().rev().filter(|byte| !b"-_.".contains(byte));
+        letters.map(u8::to_ascii_lowercase)
+    };
+    let last = letters().next();
+    endings.iter().any(|ending| {
+        let mut name = letters();
+        // Most names differ in their last letter.
+        ending.as_bytes().last().copied() == last
+            && ending.bytes().rev().all(|letter| name.next() == Some(letter))
+    })
 }
 
 fn ends_in(name: &[u8], endings: &[&str]) -> bool {

@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
         );
     }
     let text = match (arguments.pem, arguments.json) {
-        (true, _) => told.certificate.pem.clone(),
+        (true, _) => told.certificate.pem,
         (_, true) => format!("{:#}\n", told.json()),
         _ => told.text(&config, &data),
     };

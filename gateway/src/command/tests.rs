@@ -167,7 +167,7 @@ fn verify(line: &str) -> (Outcome, String) {
 #[test]
 fn verify_ends_with_the_verdict() {
     let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../common/vectors");
-    let note: serde_json::Value =
+    let note: Value =
         serde_json::from_slice(&std::fs::read(format!("{vectors}/note.json")).unwrap()).unwrap();
     let key = note["vkey"].as_str().unwrap();
     let (outcome, text) = verify(&format!("sealtap verify {vectors}/log --key {key}"));
@@ -175,7 +175,7 @@ fn verify_ends_with_the_verdict() {
     assert!(text.starts_with("valid: "), "{text}");
     let (outcome, text) = verify(&format!("sealtap verify {vectors}/log --json"));
     assert_eq!(outcome, Ok(Exit::Undecided), "{text}");
-    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(report["verdict"], "undecided");
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("tile")).unwrap();
@@ -254,15 +254,18 @@ fn ca_makes_the_authority_and_says_how_clients_find_it() {
     let (_, pem) = ca(&format!("{line} --pem"));
     assert!(text.starts_with(pem.trim_end()));
     let (_, json) = ca(&format!("{line} --json --proxy http://gateway:1"));
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
     let fingerprint = json["fingerprint_sha256"].as_str().unwrap();
     assert!(text.contains(fingerprint));
-    assert_eq!((json["certificate"].as_str(), &json["previous"]), (Some(&*pem), &Value::Null));
+    assert_eq!(
+        (json["certificate"].as_str(), &json["previous"]),
+        (Some(&*pem), &serde_json::Value::Null)
+    );
     assert_eq!(json["environment"][0]["value"], "http://gateway:1");
     let (outcome, _) = ca(&format!("{line} --rotate --pem"));
     assert_eq!(outcome, Ok(Exit::Done));
     let (_, json) = ca(&format!("{line} --json"));
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
     assert_ne!(json["fingerprint_sha256"], fingerprint);
     assert_eq!(json["previous"]["fingerprint_sha256"], fingerprint);
 }

@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sealtap_common::leaf::End;
+use sealtap_common::unit::Ingress;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
+use super::connect::ConnectError;
 use super::pool::Facts;
 use super::relay::{Course, Ending, relay};
 use super::respond::Responding;
 use super::response::Response;
+use super::switching::Switching;
 use super::upstream::{AnswerError, Incoming, SendHeadError, send_head};
 use super::{Forwarded, Forwarder, Link, Summary, head};
 use crate::accept::{Accepted, BodyLength};
@@ -21,7 +24,7 @@ use crate::capture::record::Direction;
 use crate::capture::{Captured, Recorder};
 use crate::route::Route;
 use crate::wire::buffer::Chunk;
-use crate::wire::http1::{Filter, declared_length, offered, write_request_head};
+use crate::wire::http1::{Filter, declared_length, write_request_head};
 use crate::wire::message::{RequestHead, Version};
 use crate::wire::sink::{ByteSink, Framing, Sink};
 use crate::wire::source::{Cut, Source};
@@ -36,6 +39,7 @@ pub(super) struct Exchange<'a> {
     pub(super) accepted: RequestHead,
     pub(super) client: SocketAddr,
     pub(super) length: BodyLength,
+    /// Whether it asks for another protocol.
     pub(super) upgrade: bool,
     pub(super) route: Route,
     /// The client's request body.
@@ -72,7 +76,7 @@ pub async fn forward(forwarder: &Forwarder, captured: Captured) -> Forwarded {
     let summary = Summary::new(&accepted, &route);
     let (body, reply) = Accepted::into_streams(accepted);
     let mut response = Responding::new(reply, head.method.clone());
-    response.upgrade = offered(&head.fields).filter(|_| upgrade);
+    response.switching = upgrade.then(|| Switching::asked(&head, random_key)).flatten();
     let exchange = Exchange {
         forwarder,
         recorder,
@@ -126,19 +130,32 @@ impl Exchange<'_> {
             BodyLength::Unknown => Framing::Chunked,
         };
         let appended = self.forwarder.appended(&self.accepted, self.client);
+        // What a client shows to the proxy is for the proxy alone (RFC 9110 section 11.7.2).
+        let dropped: &[&str] = match self.route.ingress {
+            Ingress::Forward => &self.forwarder.dropped,
+            _ => self.forwarder.dropped.get(..1).unwrap_or_default(),
+        };
         let way = head::Way {
             upstream: &upstream,
             target: self.route.target.clone().into(),
             http2,
             framing,
-            upgrade: self.upgrade,
-            dropped: &self.forwarder.dropped,
+            switching: self.response.switching.as_ref(),
+            dropped,
             appended: &appended,
         };
         let sent = head::request(&self.accepted, way);
         let position = self.recorder.requested(&self.accepted, &sent)?;
         let link = match link {
             Ok(link) => link,
+            Err(failure @ (ConnectError::Tls { .. } | ConnectError::Http2 { .. })) => {
+                // It may speak something else by now: the next client asks.
+                self.forwarder.unlearn(&upstream);
+                return Err(Refusal::Answer(Answer::unreachable(&failure)));
+            }
+            Err(failure @ ConnectError::Forbidden { .. }) => {
+                return Err(Refusal::Refused(Answer::unreachable(&failure)));
+            }
             Err(failure) => return Err(Refusal::Answer(Answer::unreachable(&failure))),
         };
         match link {
@@ -155,7 +172,7 @@ impl Exchange<'_> {
                 );
                 if let Err(error) = written {
                     // The connection has seen nothing of it and serves the next one.
-                    self.forwarder.pool.put(&upstream.name, idle, &Chunk::empty());
+                    self.forwarder.pool.put(&upstream.key, idle, &Chunk::empty());
                     return Err(Refusal::Refused(Answer::malformed(error.to_string())));
                 }
                 let mut sink = ByteSink::new(idle.writer, queued, framing);
@@ -170,7 +187,7 @@ impl Exchange<'_> {
                 let incoming = Incoming::Http1 {
                     reader: Some(idle.reader),
                     carry: Chunk::empty(),
-                    method: self.accepted.method.clone(),
+                    method: sent.method.clone(),
                     touched: false,
                 };
                 let facts = Some(idle.facts);
@@ -180,7 +197,10 @@ impl Exchange<'_> {
             }
             Link::Http2(shared) => {
                 self.recorder.connected(&shared.facts.address, shared.facts.tls.as_deref())?;
-                let bodiless = self.length == BodyLength::None;
+                let bodiless = self.length == BodyLength::None && !self.upgrade;
+                if self.upgrade && !self.forwarder.takes_extended_connect(&shared).await {
+                    return Err(Refusal::Answer(Answer::no_extended_connect()));
+                }
                 if bodiless {
                     let position =
                         self.recorder.ended(Direction::Request, End::Complete, true, None)?;
@@ -194,12 +214,12 @@ impl Exchange<'_> {
                 match send_head(shared, &sent, bodiless).await {
                     Ok((incoming, sink)) => {
                         let sink = Some(Sink::Http2(sink));
-                        let first = (!bodiless).then_some(position);
+                        let first = (!bodiless && !self.upgrade).then_some(position);
                         Ok(Outgoing { sink, incoming, facts: None, reused: true, first })
                     }
                     Err(SendHeadError::Closed(_)) if !fresh => {
                         // It said good-bye since the last exchange; nothing was sent.
-                        self.forwarder.pool.unshare(&upstream.name, &which);
+                        self.forwarder.pool.unshare(&upstream.key, &which);
                         Err(Refusal::Stale)
                     }
                     Err(error @ (SendHeadError::Unsayable(_) | SendHeadError::Altered)) => {
@@ -277,7 +297,7 @@ impl Exchange<'_> {
                         deadline = limit.map(|limit| Instant::now() + limit);
                     }
                 }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                () = at(deadline), if deadline.is_some() => {
                     if endings.response.is_some() {
                         // The answer is out; the rest of the request may come as long as it comes.
                         let now = recorder.captured(Direction::Request);
@@ -312,6 +332,22 @@ impl Exchange<'_> {
             && safe
             && !self.upgrade
     }
+}
+
+/// Resolves at `deadline`, for which a timer is made only when it is waited for.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a WebSocket's key is made of.
+fn random_key() -> [u8; 16] {
+    let mut key = [0; 16];
+    // One that can be guessed proves less, and nothing of the record depends on it.
+    let _ = getrandom::fill(&mut key);
+    key
 }
 
 /// Why a request was not put on its way.

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 
+use super::switching::{Switching, is_of_one_version};
 use crate::route::{Scheme, Upstream};
-use crate::wire::http1::{Filter, offered};
+use crate::wire::http1::Filter;
+use crate::wire::http2::PROTOCOL;
 use crate::wire::message::{FieldsBuilder, RequestHead, ResponseHead, Version};
 use crate::wire::sink::Framing;
 
@@ -17,8 +19,8 @@ pub(super) struct Way<'a> {
     pub(super) http2: bool,
     /// How its body is framed over HTTP/1; HTTP/2 has its own.
     pub(super) framing: Framing,
-    /// Whether it asks for another protocol.
-    pub(super) upgrade: bool,
+    /// What other protocol it asks for.
+    pub(super) switching: Option<&'a Switching>,
     /// Fields that were for the gateway.
     pub(super) dropped: &'a [&'a str],
     /// Fields that the configuration adds.
@@ -28,9 +30,11 @@ pub(super) struct Way<'a> {
 /// The request head to send.
 #[must_use]
 pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
-    let Way { upstream, target, http2, framing, upgrade, dropped, appended } = way;
+    let Way { upstream, target, http2, framing, switching, dropped, appended } = way;
     let filter = Filter::of(&received.fields);
-    let upgrade = if upgrade && !http2 { offered(&received.fields) } else { None };
+    let upgrade = switching.filter(|_| !http2).map(|switching| &switching.protocols);
+    // Between the versions each has its own words for it.
+    let translated = switching.is_some() && (http2 || received.version == Version::Http2);
     let mut upgraded = false;
     let te_trailers = received.fields.lists("te", "trailers");
     let mut out = FieldsBuilder::new(http2);
@@ -38,7 +42,12 @@ pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
     let mut framed = framing != Framing::Chunked || http2;
     let mut connected = false;
     let mut cookies = false;
-    let authority = upstream.authority.as_bytes();
+    let named = received.authority.as_deref().or_else(|| received.fields.first("host"));
+    let authority = named.filter(|_| upstream.keeps_authority);
+    let authority = authority.unwrap_or(upstream.authority.as_bytes());
+    if let Some(switching) = switching.filter(|_| http2) {
+        out.push(PROTOCOL.as_bytes(), switching.first());
+    }
 
     if !http2 && received.fields.first("host").is_none() {
         out.push(b"Host", authority);
@@ -46,7 +55,7 @@ pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
     }
     for (name, value) in received.fields.iter() {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        if dropped.iter().any(|other| is(other)) {
+        if dropped.iter().any(|other| is(other)) || (translated && is_of_one_version(name)) {
             continue;
         }
         if is("host") {
@@ -68,7 +77,7 @@ pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
                 connected = true;
             }
         } else if is("upgrade") {
-            if let Some(protocols) = upgrade.as_ref().filter(|_| !upgraded) {
+            if let Some(protocols) = upgrade.filter(|_| !upgraded) {
                 out.push(name, protocols);
                 upgraded = true;
             }
@@ -92,6 +101,9 @@ pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
     if !framed {
         out.push(b"Transfer-Encoding", b"chunked");
     }
+    if let Some(switching) = switching.filter(|_| !http2) {
+        switching.ask(&mut out);
+    }
     // A method that means to have content says so when it has none (RFC 9110 section 8.6).
     let meant = matches!(&*received.method, b"POST" | b"PUT" | b"PATCH");
     if meant
@@ -105,8 +117,13 @@ pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
     for (name, value) in appended {
         out.push(name.as_bytes(), value.as_bytes());
     }
+    let method = match (switching, http2) {
+        (Some(_), true) => Bytes::from_static(b"CONNECT"),
+        (Some(_), false) => Bytes::from_static(b"GET"),
+        (None, _) => received.method.clone(),
+    };
     RequestHead {
-        method: received.method.clone(),
+        method,
         target,
         scheme: http2.then(|| scheme(upstream)),
         authority: http2.then(|| Bytes::copy_from_slice(authority)),

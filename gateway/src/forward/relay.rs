@@ -1,10 +1,14 @@
 //! One direction of an exchange: every byte captured, then sent, the end only when it is on disk.
 //!
-//! First bytes and pieces are never held back. A message that is whole in hand before anything of it
-//! has left is no exception to that but has nothing else than its end: it leaves in one piece, once
-//! it is on disk.
+//! Pieces of a message whose end is still to come are never held back. One that is whole in hand
+//! before anything of it has left is all end: it leaves in one piece, once it is on disk.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::hold::Hold;
 use crate::capture::journal::{Down, Position};
@@ -82,13 +86,14 @@ pub(super) async fn relay(mut course: Course<'_>, source: &mut Source, sink: &mu
 
 async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> Result<(), Ending> {
     let (recorder, direction) = (course.recorder, course.direction);
+    let mut silence = None;
     loop {
         if !source.is_at_hand().await {
             opened(course).await?;
             sink.flush().await.map_err(Ending::from)?;
         }
         recorder.room().await;
-        match next(course, source, sink).await? {
+        match next(course.patience, &mut silence, source, sink).await? {
             Event::Data { payload, last } => {
                 let read = course.hold.as_mut().map(|hold| hold.read(&payload));
                 if read.is_some_and(|read| read.ends_message) {
@@ -175,7 +180,14 @@ fn end(
     Ok((position.map_err(Ending::Down)?, Some(sent)))
 }
 
-async fn next(course: &Course<'_>, source: &mut Source, sink: &mut Sink) -> Result<Event, Ending> {
+/// The next event, within `patience`. The timer is made when something is waited for, and then set
+/// again each time: a timer of its own for each piece of a stream costs more than the piece's record.
+async fn next(
+    patience: Option<Duration>,
+    silence: &mut Option<Pin<Box<Sleep>>>,
+    source: &mut Source,
+    sink: &mut Sink,
+) -> Result<Event, Ending> {
     let event = async {
         if matches!(sink, Sink::Http1(_)) {
             return source.next().await.map_err(Ending::Cut);
@@ -185,8 +197,18 @@ async fn next(course: &Course<'_>, source: &mut Source, sink: &mut Sink) -> Resu
             reason = sink.refused() => Err(Ending::Unsent(SendError::Reset(reason))),
         }
     };
-    match course.patience {
-        None => event.await,
-        Some(limit) => tokio::time::timeout(limit, event).await.unwrap_or(Err(Ending::Stalled)),
-    }
+    let Some(limit) = patience else { return event.await };
+    let mut event = pin!(event);
+    let mut waits = false;
+    poll_fn(|context| {
+        if let Poll::Ready(event) = event.as_mut().poll(context) {
+            return Poll::Ready(event);
+        }
+        let timer = silence.get_or_insert_with(|| Box::pin(sleep(limit)));
+        if !std::mem::replace(&mut waits, true) {
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+        timer.as_mut().poll(context).map(|()| Err(Ending::Stalled))
+    })
+    .await
 }

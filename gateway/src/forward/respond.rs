@@ -16,6 +16,7 @@ use super::answer::Answer as OwnAnswer;
 use super::ready::{Ready, ready};
 use super::relay::{Course, Ending, relay};
 use super::response::{Response, Switched};
+use super::switching::Switching;
 use super::upstream::{Answer, AnswerError, AnswerLength, Incoming};
 use super::{Rest, head};
 use crate::accept::Reply;
@@ -23,7 +24,7 @@ use crate::capture::Recorder;
 use crate::capture::journal::Down;
 use crate::capture::record::Direction;
 use crate::wire::buffer::{Chunk, Payload};
-use crate::wire::http1::{Filter, WriteError, declared_length, is_asked_for};
+use crate::wire::http1::{Filter, WriteError, declared_length};
 use crate::wire::http2::{FrameSink, respond_with};
 use crate::wire::message::{ResponseHead, Version};
 use crate::wire::sink::{Framing, SendError, Sink};
@@ -49,8 +50,8 @@ pub(super) struct Responding {
     close: bool,
     /// Whether the client's connection has been ended already.
     cut: bool,
-    /// The protocols that the upstream was asked to change to, where it was.
-    pub(super) upgrade: Option<Bytes>,
+    /// What the upstream was asked to change to, where it was.
+    pub(super) switching: Option<Switching>,
 }
 
 impl Responding {
@@ -73,7 +74,7 @@ impl Responding {
             reusable: false,
             close,
             cut: false,
-            upgrade: None,
+            switching: None,
         }
     }
 
@@ -127,10 +128,8 @@ impl Responding {
                     self.reusable = reusable;
                     self.answered_us = Some(recorder.now_us());
                     if length == AnswerLength::Switched {
-                        let asked = |offered: &Bytes| {
-                            head.status == 101 && is_asked_for(offered, &head.fields)
-                        };
-                        if !self.upgrade.as_ref().is_some_and(asked) {
+                        let made = |switching: &Switching| switching.is_made_by(&head);
+                        if !self.switching.as_ref().is_some_and(made) {
                             return Response::None(AnswerError::Unasked);
                         }
                         return self.switch(&head, source, recorder).await;
@@ -149,7 +148,10 @@ impl Responding {
         recorder: &Recorder,
         patience: Option<Duration>,
     ) -> Response {
-        if self.upgrade.is_some() {
+        if let Some(switching) = &self.switching {
+            if switching.misleads(head) {
+                return Response::None(AnswerError::Misleading(head.status));
+            }
             // The upstream stays with HTTP: the request was its head, and ends with it.
             let ended = recorder.ended(Direction::Request, End::Complete, true, None);
             if let Err(down) = ended {
@@ -188,12 +190,19 @@ impl Responding {
         source: Source,
         recorder: &Recorder,
     ) -> Response {
-        let sent = head::response(head, self.version, Framing::Raw, false);
+        let Some(switching) = &self.switching else {
+            return Response::None(AnswerError::Unasked);
+        };
+        let websocket = switching.is_websocket(head);
+        let sent = match self.version == Version::Http2 || head.version == Version::Http2 {
+            true => switching.told(head),
+            false => head::response(head, self.version, Framing::Raw, false),
+        };
         let ready = match ready(&sent) {
             Ok(ready) => ready,
             Err(error) => return unsayable(error),
         };
-        if let Err(down) = recorder.answered(head, &sent, None) {
+        if let Err(down) = recorder.switched(head, &sent, websocket) {
             return Response::Down(down);
         }
         if let Err(error) = self.begin(sent.status, ready, Framing::Raw) {
@@ -204,7 +213,6 @@ impl Responding {
         {
             return Response::ClientGone(error);
         }
-        let websocket = head.fields.lists("upgrade", "websocket");
         Response::Switched(Switched { source, websocket })
     }
 

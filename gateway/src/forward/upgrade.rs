@@ -1,4 +1,4 @@
-//! After 101: the raw bytes of another protocol, in both directions.
+//! After a change of protocol: its raw bytes, in both directions.
 //!
 //! Each client message of a WebSocket, and either side's Close, is released only when it is on
 //! disk; everything else goes on at once. One side's FIN is passed on as a half-close.
@@ -11,6 +11,7 @@ use super::hold::{Hold, Holds};
 use super::relay::{Course, Ending, relay};
 use super::respond::Responding;
 use super::response::Switched;
+use super::upstream::Incoming;
 use super::{Forwarded, Rest, Summary};
 use crate::capture::Recorder;
 use crate::capture::record::Direction;
@@ -28,6 +29,8 @@ pub(super) struct Tunnel {
     pub response: Responding,
     /// The upstream's side, as the sink of the request.
     pub sink: Option<Sink>,
+    /// What holds the upstream's stream, where it is one of HTTP/2.
+    pub held: Incoming,
     /// The upstream's side, as the source of the answer.
     pub switched: Option<Switched>,
     /// For the operator's view.
@@ -36,16 +39,26 @@ pub(super) struct Tunnel {
 
 /// Relays until both directions have ended.
 pub(super) async fn tunnel(tunnel: Tunnel) -> Forwarded {
-    let Tunnel { recorder, body, mut response, sink, switched, mut summary } = tunnel;
-    let (Source::Http1(body), Some(Sink::Http1(sink)), Some(switched)) = (body, sink, switched)
-    else {
-        // Only HTTP/1 can switch, and only after its head was sent.
+    let Tunnel { recorder, body, mut response, sink, held, switched, mut summary } = tunnel;
+    let (Some(sink), Some(switched)) = (sink, switched) else {
+        // Only what was asked can switch.
         return Forwarded { rest: Rest::Closed, summary };
     };
-    let (reader, carry) = body.into_parts();
-    let raw = BodyDecoder::new(ResponseFraming::Upgraded);
-    let mut from_client = Source::Http1(ByteSource::new(reader, carry, raw));
-    let mut to_upstream = Sink::Http1(ByteSink::new(sink.into_writer(), Vec::new(), Framing::Raw));
+    let mut from_client = match body {
+        Source::Http1(body) => {
+            let (reader, carry) = body.into_parts();
+            let raw = BodyDecoder::new(ResponseFraming::Upgraded);
+            Source::Http1(ByteSource::new(reader, carry, raw))
+        }
+        // The data of an HTTP/2 stream are the other protocol's bytes (RFC 8441 section 5).
+        body @ Source::Http2(_) => body,
+    };
+    let mut to_upstream = match sink {
+        Sink::Http1(sink) => {
+            Sink::Http1(ByteSink::new(sink.into_writer(), Vec::new(), Framing::Raw))
+        }
+        sink @ Sink::Http2(_) => sink,
+    };
     let mut from_upstream = switched.source;
     let (mut up, mut down) = (None, None);
     if let Some(to_client) = &mut response.sink {
@@ -77,6 +90,7 @@ pub(super) async fn tunnel(tunnel: Tunnel) -> Forwarded {
             }
         }
     }
+    drop(held);
     let (outcome, error) = verdict(up.as_ref(), down.as_ref());
     let end = |ending: Option<&Ending>| match (ending, outcome) {
         (Some(Ending::Complete), _) => None,
@@ -90,8 +104,9 @@ pub(super) async fn tunnel(tunnel: Tunnel) -> Forwarded {
         }
     }
     if outcome != Outcome::Complete {
-        to_upstream.cut(None).await;
-        response.cut(None).await;
+        // As a connection's reset is said over HTTP/2 (RFC 8441 section 5).
+        to_upstream.cut(Some(h2::Reason::CANCEL)).await;
+        response.cut(Some(h2::Reason::CANCEL)).await;
     }
     summary.close(&recorder, &response, outcome, error);
     let (rest, _) = response.into_rest(from_client, false);

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
+use h2::ext::Protocol;
 use http::{Method, Request, Uri};
 
 use super::pool::Lease;
 use super::respond::{MAX_INTERIM_BYTES, MAX_INTERIMS};
+use super::switching::without_protocol;
 use crate::wire::buffer::Chunk;
 use crate::wire::head::{ReadHeadError, read_head};
 use crate::wire::http1::{
@@ -67,6 +69,9 @@ pub(super) enum AnswerError {
     /// A 101 that nobody asked for, or to a protocol that nobody asked for.
     #[error("the upstream changed to a protocol that it was not asked to change to")]
     Unasked,
+    /// A success that a client of HTTP/2 would take for the change that was not made.
+    #[error("the upstream answered {0} and did not change to the protocol that it was asked for")]
+    Misleading(u16),
     /// One interim answer after the other.
     #[error(
         "the upstream sent more than {MAX_INTERIMS} interim answers, or more than \
@@ -108,6 +113,8 @@ pub(super) enum Incoming {
         response: Box<ResponseFuture>,
         /// The request's method, as above.
         method: Bytes,
+        /// Whether it asks for another protocol.
+        extended: bool,
         /// The stream's place on the connection, held as long as the exchange lasts.
         #[expect(dead_code, reason = "its drop gives the place back")]
         lease: Lease,
@@ -125,7 +132,9 @@ impl Incoming {
             Self::Http1 { reader, carry, method, touched } => {
                 next_http1(reader, carry, method, touched).await
             }
-            Self::Http2 { response, method, .. } => next_http2(response, method).await,
+            Self::Http2 { response, method, extended, .. } => {
+                next_http2(response, method, *extended).await
+            }
         }
     }
 
@@ -168,7 +177,11 @@ async fn next_http1(
     Ok(Answer::Final { head: response.head, source: Source::Http1(source), length, reusable })
 }
 
-async fn next_http2(response: &mut ResponseFuture, method: &Bytes) -> Result<Answer, AnswerError> {
+async fn next_http2(
+    response: &mut ResponseFuture,
+    method: &Bytes,
+    extended: bool,
+) -> Result<Answer, AnswerError> {
     let interim = poll_fn(|context| response.poll_informational(context)).await;
     if let Some(interim) = interim {
         let interim = interim.map_err(|error| AnswerError::Cut(crate::wire::http2::cut(error)))?;
@@ -180,7 +193,9 @@ async fn next_http2(response: &mut ResponseFuture, method: &Bytes) -> Result<Ans
     let (parts, body) = response.into_parts();
     let head = head(&parts);
     let bodiless = &**method == b"HEAD" || matches!(head.status, 204 | 304);
-    let length = if bodiless || body.is_end_stream() {
+    let length = if extended && (200..300).contains(&head.status) {
+        AnswerLength::Switched
+    } else if bodiless || body.is_end_stream() {
         AnswerLength::None
     } else {
         match announced(&head) {
@@ -242,10 +257,15 @@ pub(super) async fn send_head(
         return Err(SendHeadError::Altered);
     }
     let mut request = Request::builder().method(method).uri(uri).body(())?;
-    *request.headers_mut() = header_map(&head.fields)?;
+    let (protocol, fields) = without_protocol(&head.fields);
+    if let Some(protocol) = protocol {
+        request.extensions_mut().insert(Protocol::from(protocol));
+    }
+    *request.headers_mut() = header_map(&fields)?;
     let mut sender = lease.sender.clone().ready().await?;
     let (response, stream) = sender.send_request(request, end_of_stream)?;
     let sink = if end_of_stream { FrameSink::sent(stream) } else { FrameSink::new(stream) };
     let method = head.method.clone();
-    Ok((Incoming::Http2 { response: Box::new(response), method, lease }, sink))
+    let extended = protocol.is_some();
+    Ok((Incoming::Http2 { response: Box::new(response), method, extended, lease }, sink))
 }

@@ -14,8 +14,8 @@
 //!    that is not valid is ignored, as that specification asks;
 //! 4. nothing: the exchanges of one connection are a run.
 //!
-//! Where the gateway runs for one command, that launch is the run of everything; what the app says of
-//! a run is then read and taken off as always, and left to the record.
+//! Where the gateway runs for one command, that launch is the run of everything ([`Runs::of`]); what
+//! the app says of a run is then read and taken off as always, and is left to the record of its head.
 //!
 //! ID is 1 to 128 letters, digits, `.`, `_`, `~` or `-`. A name from the app only subdivides what
 //! the connection already scopes: it is recorded together with how it was given.
@@ -116,6 +116,15 @@ pub fn identify(target: &[u8], fields: &Fields) -> Result<Identity, IdentifyErro
     if let Some((name, named_at)) = in_path(target)? {
         return Ok(Identity { run: RunName { by: By::Path, name: Some(name) }, named_at });
     }
+    identify_beside(fields)
+}
+
+/// Finds the run of a request whose target is not the gateway's to read, since it belongs to a
+/// server that the client named.
+///
+/// # Errors
+/// The header names a run with a name that cannot be kept.
+pub fn identify_beside(fields: &Fields) -> Result<Identity, IdentifyError> {
     let mut headers = fields.all(RUN_HEADER).map(<[u8]>::trim_ascii);
     let run = if let Some(first) = headers.next() {
         if headers.any(|other| other != first) {
@@ -165,6 +174,15 @@ impl<R> Identified<R> {
         &self.identity
     }
 
+    /// The same, of the run that the CONNECT around it `named` unless it names one itself.
+    #[must_use]
+    pub fn or_named(mut self, named: &RunName) -> Self {
+        if self.identity.run.name.is_none() {
+            self.identity.run = named.clone();
+        }
+        self
+    }
+
     /// The request and its identity.
     pub fn into_parts(self) -> (R, Identity) {
         (self.request, self.identity)
@@ -178,22 +196,25 @@ impl<R: Accepted> Identified<R> {
     }
 }
 
-/// Finds the run of `request`, which is that of `launch` where there is one.
+/// Finds the run of `request`.
 ///
 /// # Errors
 /// Why its run cannot be named, with the request handed back so that the refusal can be recorded.
-pub fn stage<R: Accepted>(
-    request: R,
-    launch: Option<&Launch>,
-) -> Result<Identified<R>, (IdentifyError, R)> {
+pub fn stage<R: Accepted>(request: R) -> Result<Identified<R>, (IdentifyError, R)> {
     let head = request.head();
     match identify(&head.target, &head.fields) {
-        Ok(mut identity) => {
-            if let Some(launch) = launch {
-                identity.run = launch.run();
-            }
-            Ok(Identified { request, identity })
-        }
+        Ok(identity) => Ok(Identified { request, identity }),
+        Err(error) => Err((error, request)),
+    }
+}
+
+/// Finds the run of `request`, whose target belongs to a server that the client named.
+///
+/// # Errors
+/// As [`stage`].
+pub fn stage_beside<R: Accepted>(request: R) -> Result<Identified<R>, (IdentifyError, R)> {
+    match identify_beside(&request.head().fields) {
+        Ok(identity) => Ok(Identified { request, identity }),
         Err(error) => Err((error, request)),
     }
 }

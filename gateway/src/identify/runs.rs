@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use sealtap_common::leaf::ClosedReason;
 
+use super::Launch;
+
 /// Names in use at once; beyond that every run without an open exchange is over.
 const CROWD: usize = 100_000;
 
@@ -21,6 +23,8 @@ const GENERATION: usize = 10_000;
 #[derive(Debug, Default)]
 pub struct Runs {
     names: Mutex<Names>,
+    /// The one run of everything, where there is one.
+    all: Option<[u8; 16]>,
 }
 
 #[derive(Debug, Default)]
@@ -77,9 +81,19 @@ impl Drop for Held<'_> {
 }
 
 impl Runs {
+    /// The runs of a gateway that runs for one command: every name is one of that `launch`.
+    #[must_use]
+    pub fn of(launch: Option<&Launch>) -> Self {
+        Self { names: Mutex::default(), all: launch.map(|launch| launch.id) }
+    }
+
     /// The run called `name`, made by `new` where there is none, held open until what is returned
     /// is dropped.
     pub fn enter(&self, name: &str, told: &impl Told, new: impl FnOnce() -> [u8; 16]) -> Held<'_> {
+        if let Some(id) = self.all {
+            // It ends with the gateway.
+            return Held { runs: self, name: String::new(), id };
+        }
         let mut names = self.names();
         let id = match names.live.get_mut(name) {
             Some(live) => {
@@ -186,6 +200,16 @@ mod tests {
         let idle = ClosedReason::Idle;
         let said = [Said::Ended(1, idle), Said::Opened(3, 1), Said::Ended(3, idle)];
         assert_eq!(*told.said.borrow(), said);
+    }
+
+    #[test]
+    fn a_launch_is_the_run_of_every_name() {
+        let launch = Launch::new([7; 16], "nightly").unwrap();
+        let (runs, told) = (Runs::of(Some(&launch)), Journal::default());
+        assert_eq!(runs.enter("a", &told, || [1; 16]).id(), [7; 16]);
+        assert_eq!(runs.enter("b", &told, || [1; 16]).id(), [7; 16]);
+        assert_eq!(runs.sweep(&told, Duration::ZERO), 0);
+        assert_eq!(*told.said.borrow(), []);
     }
 
     #[test]

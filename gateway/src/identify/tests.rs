@@ -150,13 +150,13 @@ fn request(target: &str) -> Request {
 #[test]
 fn stages_join_and_hand_the_request_back_when_they_refuse() {
     let table = Table::new(&Config::default()).unwrap();
-    let routed = table.route(stage(request("/run/r/openai/v1"), None).unwrap()).unwrap();
+    let routed = table.route(stage(request("/run/r/openai/v1")).unwrap()).unwrap();
     assert_eq!(routed.upstream().name, "openai");
     assert_eq!(routed.target(), b"/v1");
     assert_eq!(routed.identified().identity().run.name.as_deref(), Some("r"));
-    let (_, back) = stage(request("/run//x"), None).unwrap_err();
+    let (_, back) = stage(request("/run//x")).unwrap_err();
     assert_eq!(back.0.target, "/run//x");
-    let (error, back) = table.route(stage(request("/nope"), None).unwrap()).unwrap_err();
+    let (error, back) = table.route(stage(request("/nope")).unwrap()).unwrap_err();
     assert!(matches!(error, RouteError::UnknownUpstream { .. }));
     assert_eq!(back.request().0.target, "/nope");
 }

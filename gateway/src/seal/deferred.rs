@@ -12,10 +12,11 @@ use sealtap_common::leaf::RunLink;
 use sealtap_common::tree::{Hash, leaf_hash};
 
 use super::digest::Digested;
+use super::known::Known;
 use super::sealed::{ExtentSource, SealedExchange};
 use super::under_way::Exchange;
 use crate::capture::journal::{Extent, RecordRef};
-use crate::capture::record::{Closed, Opened, kind};
+use crate::capture::record::{Closed, kind, opened};
 
 /// An exchange of more records than this stays in memory as it is.
 const RECORDS: usize = 64;
@@ -147,9 +148,10 @@ impl Deferred {
             let record = RecordRef { kind, number: self.number, payload: &payload, at };
             match (&mut exchange, kind) {
                 (None, kind::OPENED) => {
-                    let opened: Opened<'_> = postcard::from_bytes(record.payload)
-                        .map_err(|_| DeferredError::OtherLeaf)?;
-                    let begun = Exchange::new(self.boot, self.number, at.file, &opened);
+                    let (opened, ingress) =
+                        opened(record.payload).ok_or(DeferredError::OtherLeaf)?;
+                    let known = Known::of(&opened, ingress);
+                    let begun = Exchange::new(self.boot, self.number, at.file, known);
                     exchange = Some(Box::new(begun));
                 }
                 // The last one: its payload is still at hand below.

@@ -54,6 +54,7 @@ impl Digested {
             run,
             sealed,
             started: self.started_us,
+            tunnel: self.tunnel,
         }
     }
 

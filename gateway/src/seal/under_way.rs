@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use sealtap_common::commit::{self, BodyKey};
 use sealtap_common::encoding::Id;
-use sealtap_common::leaf::{End, ErrorCode, Outcome, ProgressEntry, Source};
-use sealtap_common::unit::{Context, Ingress, Interim};
+use sealtap_common::leaf::{End, ErrorCode, Outcome, ProgressEntry, Source, Tunnel, TunnelReason};
+use sealtap_common::unit::{Context, Interim};
 
 use super::deferred::Records;
 use super::digest::Digested;
@@ -15,7 +15,7 @@ use super::message::Message;
 use super::sealed::{Direction, SealedUnit, Slot};
 use super::websocket;
 use crate::capture::journal::RecordRef;
-use crate::capture::record::{Answered, Closed, Connected, Opened, Requested, kind};
+use crate::capture::record::{Answered, Closed, Connected, Requested, Tunnelled, kind};
 
 /// One exchange while it is under way.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ pub(super) struct Exchange {
     /// What an answer of the gateway's own says of the exchange.
     verdict: Option<(Outcome, ErrorCode)>,
     interim: Vec<Vec<u8>>,
+    tunnel: Option<Tunnel>,
 }
 
 /// What the log knows of an open exchange.
@@ -52,7 +53,7 @@ pub(super) enum Told {
 }
 
 impl Exchange {
-    pub(super) fn new(boot: [u8; 16], number: u64, first_file: u64, opened: &Opened<'_>) -> Self {
+    pub(super) fn new(boot: [u8; 16], number: u64, first_file: u64, opened: Known) -> Self {
         let keys = &opened.keys;
         Self {
             boot,
@@ -68,7 +69,8 @@ impl Exchange {
             answered: None,
             verdict: None,
             interim: Vec::new(),
-            opened: Known::of(opened),
+            tunnel: None,
+            opened,
         }
     }
 
@@ -98,6 +100,14 @@ impl Exchange {
             kind::RESPONSE_MARK => websocket::mark(&mut self.response, record),
             kind::REQUEST_ENDED => self.request.end(record),
             kind::RESPONSE_ENDED => self.response.end(record),
+            kind::TUNNELLED => {
+                if let Ok(tunnelled) = postcard::from_bytes::<Tunnelled<'_>>(payload) {
+                    let Tunnelled { from_client, to_client, reason, alert } = tunnelled;
+                    let reason = TunnelReason::parse(&reason);
+                    self.tunnel =
+                        reason.map(|reason| Tunnel { alert, from_client, reason, to_client });
+                }
+            }
             kind::INTERIM => self.interim.push(payload.to_vec()),
             kind::ANSWERED => {
                 if let Ok(answered) = postcard::from_bytes::<Answered<'_>>(payload) {
@@ -109,9 +119,10 @@ impl Exchange {
                     self.verdict = answered.by_gateway.and_then(|(outcome, error)| {
                         Some((Outcome::parse(&outcome)?, ErrorCode::parse(&error)?))
                     });
-                    let source = match self.verdict {
-                        Some(_) => Source::Gateway,
-                        None => Source::Upstream,
+                    // What opens a tunnel is said by the gateway.
+                    let source = match self.verdict.is_some() || self.tunnel.is_some() {
+                        true => Source::Gateway,
+                        false => Source::Upstream,
                     };
                     self.answered = Some((answered.at_us, source));
                 }
@@ -209,6 +220,7 @@ impl Exchange {
             response,
             units,
             bodies,
+            tunnel: self.tunnel,
             records: self.records,
         }
     }
@@ -221,7 +233,7 @@ impl Exchange {
         let connected = self.connected.as_ref();
         Context {
             client: octets(&known.client),
-            ingress: Ingress::Reverse,
+            ingress: known.ingress,
             run_by: known.run_by,
             run_name: known.run_name.as_deref().map(octets),
             upstream_address: connected.map(|(address, _)| octets(address)),

@@ -125,6 +125,8 @@ fn finished(summary: Summary) -> Finished {
         duration_ns: summary.duration_us.saturating_mul(1_000),
         ttfb_ns: summary.ttfb_us.map(|us| us.saturating_mul(1_000)),
         leaf: None,
+        ingress: summary.ingress.as_str(),
+        tunnel: summary.tunnel,
     }
 }
 

@@ -4,6 +4,7 @@
 //! close_notify, or reset it once what was delivered is out. So the socket is shared, and every
 //! owner can act on it.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
-use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,6 +22,13 @@ use super::buffer::Chunk;
 
 /// How long a reset waits for delivered bytes to be acknowledged.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Bytes that are joined into one buffer to be sent, at most.
+const JOINED: usize = 4096;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(JOINED));
+}
 
 /// A shared TCP socket; clones are the same connection.
 #[derive(Clone, Debug)]
@@ -136,7 +144,7 @@ impl Socket {
 
     fn poll_send<F>(&self, context: &mut Context<'_>, send: F) -> Poll<io::Result<usize>>
     where
-        F: Fn(&TcpStream) -> io::Result<usize>,
+        F: Fn(&Arc<TcpStream>) -> io::Result<usize>,
     {
         loop {
             ready!(self.0.poll_write_ready(context))?;
@@ -162,7 +170,20 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send(context, |stream| stream.try_write_vectored(slices))
+        self.poll_send(context, |stream| {
+            let length = slices.iter().fold(0_usize, |sum, slice| sum.saturating_add(slice.len()));
+            if length > JOINED {
+                return stream.try_write_vectored(slices);
+            }
+            // The kernel takes one buffer with less ado than several, and the copy is short.
+            SCRATCH.with_borrow_mut(|scratch| {
+                scratch.clear();
+                slices.iter().for_each(|slice| scratch.extend_from_slice(slice));
+                stream.try_io(Interest::WRITABLE, || {
+                    Ok(send(&**stream, scratch, SendFlags::NOSIGNAL)?)
+                })
+            })
+        })
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -49,6 +49,10 @@ const LINES: &[Line] = &[
     line("leaves sealed a second behind HTTP", Row::Flood, "sealed_per_s", 0),
     line("leaves sealed a second, journal to log alone", Row::Leaves, "sealed_per_s", 0),
     line("leaves verified a second, one core", Row::Leaves, "verified_per_s", 0),
+    line("exchange to witnessed receipt, idle, p50 s", Row::Receipt, "idle_p50_s", 2),
+    line("exchange to witnessed receipt, idle, p99 s", Row::Receipt, "idle_p99_s", 2),
+    line("exchange to witnessed receipt, under load, p50 s", Row::Receipt, "load_p50_s", 2),
+    line("exchange to witnessed receipt, under load, p99 s", Row::Receipt, "load_p99_s", 2),
 ];
 
 /// What a bar is held against.
@@ -101,6 +105,15 @@ const BARS: &[Bar] = &[
     most("RSS per held stream, kB", Row::Held, "kb_per_stream", Against::Itself, 40.0, 24.0),
     least("leaves sealed a second", Row::Leaves, "sealed_per_s", 10_000.0, 30_000.0),
     least("leaves verified a second", Row::Leaves, "verified_per_s", 20_000.0, 200_000.0),
+    most("exchange to receipt, idle, p99 s", Row::Receipt, "idle_p99_s", Against::Itself, 2.5, 1.2),
+    most(
+        "exchange to receipt, under load, p99 s",
+        Row::Receipt,
+        "load_p99_s",
+        Against::Itself,
+        2.5,
+        1.2,
+    ),
     most("RSS with 10,000 held, MB", Row::Held10K, "mb", Against::Itself, 600.0, 250.0),
 ];
 

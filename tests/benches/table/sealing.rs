@@ -25,7 +25,7 @@ use sealtap::seal::pins::Pins;
 use sealtap::seal::progress::Progress;
 use sealtap::seal::recovery::{last_sealed, recover};
 use sealtap::seal::{Pace, Parts, Sealed, Sealer, run};
-use sealtap::store::{Store, retention};
+use sealtap::store::Store;
 use sealtap::wire::buffer::Payload;
 use sealtap::wire::message::{Fields, RequestHead, ResponseHead, Version};
 use sealtap_common::leaf::{Isolation, IsolationBasis, IsolationLevel, Policy};
@@ -79,7 +79,7 @@ pub(crate) async fn run(data: &Path, count: u64) -> Result<Value> {
             progress: Duration::from_secs(60),
         },
         progress: Arc::new(Progress::default()),
-        retention: (retention::Policy { max_age: None, max_bytes: None }, timeline),
+        retention: (Arc::default(), timeline),
         announcer: None,
     })?;
 

@@ -90,11 +90,21 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `system` in front of the setting's upstream and waits until it listens.
     pub(crate) fn start(system: System, setting: &Setting) -> Result<Self> {
+        Self::start_with(system, setting, |_| Ok(String::new()))
+    }
+
+    /// As [`Self::start`]; before sealtap starts, `prepare` sees its home and adds to its configuration.
+    pub(crate) fn start_with(
+        system: System,
+        setting: &Setting,
+        prepare: impl FnOnce(&Path) -> Result<String>,
+    ) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("system-").tempdir_in(&setting.scratch)?;
         let upstream = &setting.upstream;
         if system == System::Direct {
             return Ok(Self { system, address: upstream.clone(), child: None, home });
         }
+        let more = prepare(home.path())?;
         let address = free_address()?;
         let mut command = match system {
             System::Direct | System::Hyper => {
@@ -104,8 +114,8 @@ impl Running {
             }
             System::Nginx => nginx(home.path(), &address, upstream)?,
             System::Mitmdump => mitmdump(setting, home.path(), &address, upstream)?,
-            System::Strict => sealtap(setting, home.path(), &address, "strict")?,
-            System::Relaxed => sealtap(setting, home.path(), &address, "relaxed")?,
+            System::Strict => sealtap(setting, home.path(), &address, ("strict", &more))?,
+            System::Relaxed => sealtap(setting, home.path(), &address, ("relaxed", &more))?,
         };
         let errors = std::fs::File::create(home.path().join("stderr"))?;
         let child = command
@@ -277,9 +287,14 @@ fn mitmdump(setting: &Setting, home: &Path, address: &str, upstream: &str) -> Re
     Ok(command)
 }
 
-fn sealtap(setting: &Setting, home: &Path, address: &str, durability: &str) -> Result<Command> {
+fn sealtap(
+    setting: &Setting,
+    home: &Path,
+    address: &str,
+    (durability, more): (&str, &str),
+) -> Result<Command> {
     let config = home.join("sealtap.toml");
-    std::fs::write(&config, format!("durability = \"{durability}\"\n"))?;
+    std::fs::write(&config, format!("durability = \"{durability}\"\n{more}"))?;
     let mut command = Command::new(&setting.sealtap);
     command.arg("serve").arg("--config").arg(config);
     command.arg("--data").arg(home.join("data")).arg("--lock").arg(home.join("lock"));

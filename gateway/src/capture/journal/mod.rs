@@ -11,8 +11,9 @@
 //!
 //! Callers copy records into a buffer under a short lock. One writer thread takes the buffer,
 //! writes it, syncs it, wakes those who waited for it, and hands the very same buffer on. While it
-//! syncs, records gather in the next buffer: that is the group commit, and there is no other
-//! delay for anyone who waits. Records nobody waits for are written after at most 50 ms (or
+//! syncs, records gather in the next buffer: that is the group commit. Where three or more wait,
+//! records gather for about the time of a sync before they are written, and longer while more come
+//! to wait, 1 ms at most; one or two are never held up. Records nobody waits for are written after at most 50 ms (or
 //! [`Options::sync_interval`], if that is less), so that the reader of batches is never far
 //! behind. *Every batch that is handed on has been synced*, under either durability; `Relaxed`
 //! only means that callers do not wait for it. One helper thread makes files ahead of need and

@@ -9,7 +9,9 @@ use sealtap_common::encoding::Id;
 use super::super::digest::{Digest, Event};
 use super::*;
 use crate::capture::journal::{Extents, Journal, Options};
-use crate::capture::record::{Answered, Connected, Dialect, Ended, ExchangeKeys, Requested};
+use crate::capture::record::{
+    Answered, Connected, Dialect, Ended, ExchangeKeys, Opened, Requested,
+};
 use crate::clock::Timeline;
 
 fn record<T: serde::Serialize>(value: &T) -> Vec<u8> {

@@ -49,7 +49,7 @@ fn each_check_fails_by_itself() {
 fn labels_are_names_of_the_table_only() {
     let names = ["azure/RESOURCE", "openai", "bedrock/REGION"].map(str::to_owned);
     let traffic = Traffic::new(&names);
-    let labels: Vec<&str> = traffic.rows().map(|(label, _)| label).collect();
+    let labels: Vec<String> = traffic.rows().map(|(label, _)| label).collect();
     assert_eq!(labels, ["azure", "bedrock", "openai", "-"]);
     // What stands behind the slash was chosen by a client.
     traffic.row(Some("azure/chosen")).request_bytes.fetch_add(7, Ordering::Relaxed);

@@ -61,14 +61,16 @@ impl Units {
     /// Whether the exchange became a WebSocket session.
     #[must_use]
     pub fn is_websocket(&self) -> bool {
-        self.response_head.as_ref().is_some_and(|head| {
-            head.line.status == 101
-                && plain_values(&head.fields, "upgrade").any(|value| {
-                    value
-                        .split(|byte| *byte == b',')
-                        .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"websocket"))
-                })
-        })
+        // Over HTTP/2 heads alone do not say it; the sealed index does.
+        self.messages.is_some()
+            || self.response_head.as_ref().is_some_and(|head| {
+                head.line.status == 101
+                    && plain_values(&head.fields, "upgrade").any(|value| {
+                        value
+                            .split(|byte| *byte == b',')
+                            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+                    })
+            })
     }
 }
 

@@ -86,6 +86,13 @@ pub fn is_asked_for(offered: &[u8], answered: &Fields) -> bool {
     changes.peek().is_some() && changes.all(is_offered)
 }
 
+/// Whether a connection or a stream may be changed to `protocol`: a token that is no HTTP and no TLS.
+#[must_use]
+pub fn may_be_changed_to(protocol: &[u8]) -> bool {
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(byte);
+    !protocol.is_empty() && protocol.iter().all(token) && !is_http(protocol)
+}
+
 /// Whether a member of `Upgrade` is HTTP, or TLS with HTTP inside; its version is not looked at.
 fn is_http(member: &[u8]) -> bool {
     let name = member.split(|byte| *byte == b'/').next().unwrap_or_default().trim_ascii();

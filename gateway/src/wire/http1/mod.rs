@@ -26,7 +26,9 @@ mod write;
 
 pub use body::{BodyDecoder, Decoded};
 pub use chunked::{MAX_EXTENSIONS, MAX_TRAILERS};
-pub use connection::{Connection, MAX_CONNECTION_OPTIONS, is_asked_for, offered};
+pub use connection::{
+    Connection, MAX_CONNECTION_OPTIONS, is_asked_for, may_be_changed_to, offered,
+};
 pub use error::{BodyError, HeadError, WriteError};
 pub use fields::{MAX_FIELDS, is_token};
 pub use forwarding::{Filter, is_forbidden_trailer, is_hop_by_hop};

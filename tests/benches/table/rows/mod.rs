@@ -4,11 +4,13 @@ mod chats;
 mod events;
 mod latency;
 mod leaves;
+mod receipt;
 mod transfer;
 
 use std::fmt;
 use std::fs::File;
 use std::io::{Error, Result, Write as _};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -51,6 +53,8 @@ pub(crate) enum Row {
     Flood,
     /// Leaves sealed a second by journal, seal and log alone, and verified a second
     Leaves,
+    /// From an exchange's end to a cosigned checkpoint that covers it, idle and under load
+    Receipt,
 }
 
 impl Row {
@@ -64,7 +68,7 @@ impl Row {
             Self::Chats1K | Self::Chats64K | Self::Context64K | Self::Held => &System::PROXIES,
             Self::Latency | Self::Events | Self::Transfer => &System::ALL,
             Self::Held10K | Self::Flood => &System::OURS,
-            Self::Leaves => &[System::Strict],
+            Self::Leaves | Self::Receipt => &[System::Strict],
         }
     }
 
@@ -80,6 +84,7 @@ impl Row {
             Self::Transfer => transfer::measure(setting, system, 64 << 20),
             Self::Flood => leaves::flood(setting, system, 50_000),
             Self::Leaves => leaves::alone(setting, 120_000),
+            Self::Receipt => receipt::measure(setting, system, (300, 20_000)),
         }
     }
 }
@@ -174,6 +179,16 @@ pub(crate) fn stored(running: &Running) -> Result<Cpu> {
 
 /// Stops `running`; of sealtap, verifies that its log holds exactly `exchanges`.
 pub(crate) fn stop(setting: &Setting, running: Running, exchanges: u64) -> Result<()> {
+    stop_under(setting, running, exchanges, None)
+}
+
+/// As [`stop`], and asks for the quorum of a policy.
+fn stop_under(
+    setting: &Setting,
+    running: Running,
+    exchanges: u64,
+    policy: Option<&Path>,
+) -> Result<()> {
     let seals = running.system.seals();
     let stopped = running.stop()?;
     if !seals {
@@ -183,7 +198,12 @@ pub(crate) fn stop(setting: &Setting, running: Running, exchanges: u64) -> Resul
     let keys = Command::new(&setting.sealtap).arg("keys").arg("--data").arg(&data).output()?;
     let path = data.with_file_name("keys.txt");
     std::fs::write(&path, &keys.stdout)?;
-    let verify = Command::new(&setting.verifier).arg(&data).arg("--key").arg(path).output()?;
+    let mut verify = Command::new(&setting.verifier);
+    verify.arg(&data).arg("--key").arg(path);
+    if let Some(policy) = policy {
+        verify.arg("--policy").arg(policy);
+    }
+    let verify = verify.output()?;
     let said = String::from_utf8_lossy(&verify.stdout).into_owned();
     if !verify.status.success() || !said.contains(&format!("holds: {exchanges} exchange")) {
         return Err(Error::other(format!("not {exchanges} exchanges in a valid log: {said}")));

@@ -26,7 +26,7 @@ fn a_bundle_holds_the_systems_roots_and_ours_and_the_one_before_a_rotation() {
     assert_eq!(bundle(&authority, &path).unwrap(), others);
     let found = certificates(&path);
     assert_eq!(found.len(), others + 2);
-    assert_eq!(found[..2], [authority.certificate().chain[0].to_vec(), first.clone()]);
+    assert_eq!(found[..2], [authority.certificate().chain[0].to_vec(), first]);
     let alone = directory.path().join("ca.pem-for-clients");
     write_certificate(&authority, &alone).unwrap();
     assert_eq!(certificates(&alone), found[..2]);
