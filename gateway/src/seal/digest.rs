@@ -199,8 +199,8 @@ impl Digest {
                     self.runs.begun(opened.run);
                     self.begun.push((Held::Exchange((boot, number)), record.at.file));
                     let known = Known::of(&opened, ingress);
-                    let file = record.at.file;
-                    let mut exchange = Box::new(Exchange::new(boot, number, file, known));
+                    let begun = Exchange::new(boot, number, record.at.file, known);
+                    let mut exchange = Box::new(begun);
                     exchange.bytes = u64::from(record.at.length);
                     exchange.records.push(record.kind, record.at);
                     self.bytes = self.bytes.saturating_add(exchange.bytes);
