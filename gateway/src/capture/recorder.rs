@@ -5,6 +5,7 @@
 //! not captured have no way out.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -19,6 +20,15 @@ use super::record::{
 use crate::clock::Timeline;
 use crate::wire::buffer::Payload;
 use crate::wire::message::{Fields, RequestHead, ResponseHead};
+
+/// What is kept for the next record's serialising, at most.
+const SCRATCH_KEPT: usize = 16 * 1024;
+
+thread_local! {
+    /// Where records are serialised before the journal copies them: an allocation above 1 KiB has the
+    /// system's allocator tidy up first.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Payload that has been captured: the very bytes that arrived, lent to whoever sends them on.
 #[derive(Clone, Copy, Debug)]
@@ -314,9 +324,16 @@ impl Recorder {
     }
 
     fn write<T: Serialize>(&self, kind: u8, record: &T) -> Result<Position, Down> {
-        // Serialising to memory fails only where a length is unknown, which no record has.
-        let bytes = postcard::to_stdvec(record).unwrap_or_default();
-        self.journal.append(self.ticket, kind, &[&bytes])
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            // Serialising to memory fails only where a length is unknown, which no record has.
+            let bytes = postcard::to_extend(record, std::mem::take(scratch)).unwrap_or_default();
+            let position = self.journal.append(self.ticket, kind, &[&bytes]);
+            if bytes.capacity() <= SCRATCH_KEPT {
+                *scratch = bytes;
+            }
+            position
+        })
     }
 }
 

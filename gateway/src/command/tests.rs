@@ -1,4 +1,5 @@
 use clap::CommandFactory;
+use serde_json::Value;
 
 use super::*;
 use crate::config::Config;
@@ -256,10 +257,7 @@ fn ca_makes_the_authority_and_says_how_clients_find_it() {
     let json: Value = serde_json::from_str(&json).unwrap();
     let fingerprint = json["fingerprint_sha256"].as_str().unwrap();
     assert!(text.contains(fingerprint));
-    assert_eq!(
-        (json["certificate"].as_str(), &json["previous"]),
-        (Some(&*pem), &serde_json::Value::Null)
-    );
+    assert_eq!((json["certificate"].as_str(), &json["previous"]), (Some(&*pem), &Value::Null));
     assert_eq!(json["environment"][0]["value"], "http://gateway:1");
     let (outcome, _) = ca(&format!("{line} --rotate --pem"));
     assert_eq!(outcome, Ok(Exit::Done));

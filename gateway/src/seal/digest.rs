@@ -14,6 +14,7 @@ use sealtap_common::leaf::{
 };
 use sealtap_common::unit::RunNamedBy;
 
+use super::deferred::Records;
 use super::known::Known;
 use super::pins::Held;
 use super::run::UnderWay;
@@ -94,12 +95,15 @@ pub struct Digested {
     pub bodies: Vec<SealedBody>,
     /// What passed through the tunnel that it opened, where that was not captured.
     pub tunnel: Option<Tunnel>,
+    /// Where all of its records are.
+    pub(super) records: Records,
 }
 
 /// The exchanges of one boot while they are under way.
 #[derive(Debug, Default)]
 pub struct Digest {
-    open: BTreeMap<u64, Exchange>,
+    /// Boxed: the map moves what it holds whenever something comes or goes.
+    open: BTreeMap<u64, Box<Exchange>>,
     /// The highest number given.
     highest: u64,
     /// What began, and in which file, since [`Digest::begun`] was last asked.
@@ -195,14 +199,17 @@ impl Digest {
                     self.runs.begun(opened.run);
                     self.begun.push((Held::Exchange((boot, number)), record.at.file));
                     let known = Known::of(&opened, ingress);
-                    let mut exchange = Exchange::new(boot, number, record.at.file, known);
+                    let file = record.at.file;
+                    let mut exchange = Box::new(Exchange::new(boot, number, file, known));
                     exchange.bytes = u64::from(record.at.length);
+                    exchange.records.push(record.kind, record.at);
                     self.bytes = self.bytes.saturating_add(exchange.bytes);
                     self.open.insert(number, exchange);
                 }
             }
             kind::CLOSED => {
-                if let Some(exchange) = self.open.remove(&number) {
+                if let Some(mut exchange) = self.open.remove(&number) {
+                    exchange.records.push(record.kind, record.at);
                     self.bytes = self.bytes.saturating_sub(exchange.bytes);
                     let closed = postcard::from_bytes::<Closed<'_>>(record.payload).ok();
                     let run = exchange.run();

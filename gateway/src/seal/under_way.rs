@@ -8,6 +8,7 @@ use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{End, ErrorCode, Outcome, ProgressEntry, Source, Tunnel, TunnelReason};
 use sealtap_common::unit::{Context, Interim};
 
+use super::deferred::Records;
 use super::digest::Digested;
 use super::known::Known;
 use super::message::Message;
@@ -24,6 +25,8 @@ pub(super) struct Exchange {
     first_file: u64,
     /// Bytes of its records.
     pub(super) bytes: u64,
+    /// Where its records are.
+    pub(super) records: Records,
     /// When its first record was read.
     pub(super) since: Instant,
     pub(super) told: Told,
@@ -57,6 +60,7 @@ impl Exchange {
             number,
             first_file,
             bytes: 0,
+            records: Records::default(),
             since: Instant::now(),
             told: Told::Nothing,
             connected: None,
@@ -72,6 +76,7 @@ impl Exchange {
 
     pub(super) fn record(&mut self, record: &RecordRef<'_>) {
         let payload = record.payload;
+        self.records.push(record.kind, record.at);
         if self.told == Told::All
             && let kind::REQUEST_DATA | kind::RESPONSE_DATA | kind::ANSWERED = record.kind
         {
@@ -159,7 +164,7 @@ impl Exchange {
             (outcome, error, known.started_us.max(answered_us.unwrap_or_default()))
         });
 
-        let mut units = Vec::new();
+        let mut units = Vec::with_capacity(3);
         let mut unit = |slot: Slot, key: &[u8; 32], bytes: Option<Vec<u8>>| {
             if let Some(bytes) = bytes {
                 let root = commit::unit(&BodyKey::new(*key), slot.kind(), &bytes);
@@ -184,7 +189,7 @@ impl Exchange {
         }
         let (boot, number, first_file) = (self.boot, self.number, self.first_file);
         let Known { id, run, run_by, started_us, policy, .. } = self.opened;
-        let mut bodies = Vec::new();
+        let mut bodies = Vec::with_capacity(2);
         let (body, end, same, sealed) = self.request.finish(Direction::Request);
         bodies.extend(sealed);
         let request = (body, end, same);
@@ -216,6 +221,7 @@ impl Exchange {
             units,
             bodies,
             tunnel: self.tunnel,
+            records: self.records,
         }
     }
 
