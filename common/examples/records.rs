@@ -35,6 +35,7 @@ fn exchange(run: u64) -> Exchange {
         run: RunLink { id: Id(u128::from(run).to_be_bytes()), position: 1, previous: None },
         sealed: 3,
         started: 1,
+        tunnel: None,
     }
 }
 

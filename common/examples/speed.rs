@@ -52,6 +52,7 @@ fn exchange(number: u64, previous: Option<Hash>) -> Exchange {
         run: RunLink { id: Id([3; 16]), position: number, previous },
         sealed: 3,
         started: 1,
+        tunnel: None,
     }
 }
 

@@ -11,7 +11,7 @@ use sealtap_common::commit::{BodyKey, BodyRoot, Dialect, Tuple, UnitKind, commit
 use sealtap_common::encoding::base64;
 use sealtap_common::leaf::{
     ClosedReason, End, ErrorCode, GapAction, GapReason, IsolationBasis, IsolationLevel, KeyRole,
-    Kind, Leaf, Outcome, Policy, Prefix, RESERVED_KINDS, Source, key_change,
+    Kind, Leaf, Outcome, Policy, Prefix, RESERVED_KINDS, Source, TunnelReason, key_change,
 };
 use sealtap_common::note::{Note, PublicKey, Signer, WitnessSigner};
 use sealtap_common::policy::Policy as TrustPolicy;
@@ -370,6 +370,7 @@ fn every_registered_word_stands_in_the_format() {
         IsolationLevel::ALL.iter().map(|word| word.as_str()).collect(),
         IsolationBasis::ALL.iter().map(|word| word.as_str()).collect(),
         Part::ALL.iter().map(|word| word.as_str()).collect(),
+        TunnelReason::ALL.iter().map(|word| word.as_str()).collect(),
         RESERVED_KINDS.to_vec(),
     ];
     for word in lists.concat() {

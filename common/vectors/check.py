@@ -18,8 +18,9 @@ import run_format
 import sealtap_format as form
 
 RUNS = {"run-opened", "run-closed", "run-record"}
-CHECKED = {"exchange", "refused", "interrupted", "restart", "heartbeat", "gap", "adopted",
+CHECKED = {"exchange", "refused", "interrupted", "opaque", "restart", "heartbeat", "gap", "adopted",
            "retention", "progress", "key-change"} | RUNS
+EXCHANGES = ("exchange", "refused", "interrupted", "opaque")
 KNOWN_EXTENSIONS = {kind: {"websocket-messages"} for kind in ("exchange", "interrupted")}
 
 
@@ -131,6 +132,15 @@ def record_holds(origin, index, closed, record):
     require(form.b64(form.sha256(signed)) == record["record"], "not the record of its run")
 
 
+def tunnel_holds(value):
+    tunnel = value["tunnel"]
+    require(set(tunnel) == {"alert", "from_client", "reason", "to_client"}, "members of a tunnel")
+    require(tunnel["reason"] in ("not_listed", "not_http", "client_rejected"), "reason of a tunnel")
+    require(tunnel["alert"] is None or tunnel["reason"] == "client_rejected", "alert of a tunnel")
+    bodies = [value[way]["body"]["length"] for way in ("request", "response") if value[way]]
+    require(not any(bodies) and value["outcome"] != "refused", "a tunnel with bodies, or refused")
+
+
 class History:
     """Step 9."""
 
@@ -163,7 +173,7 @@ class History:
             self.restart(value)
         elif kind == "key-change":
             self.key_change(index, value)
-        elif kind in ("exchange", "refused", "interrupted"):
+        elif kind in EXCHANGES:
             self.exchange(value, form.b64(form.leaf_hash(entry)))
             self.own.setdefault(value["run"]["id"], []).append((index, value, entry))
         else:
@@ -232,6 +242,8 @@ class History:
             require(ed25519.verify(key, message, form.unb64(value[which])), "a key change")
 
     def exchange(self, value, leaf_hash):
+        if value["kind"] == "opaque":
+            tunnel_holds(value)
         require(value["started"] <= value["ended"] <= value["sealed"], "times")
         boot, number = self.boots[value["boot"]], value["number"]
         require(number not in boot["sealed"] and not boot["closed"], "number or closed boot")
@@ -244,7 +256,7 @@ class History:
         if boot["ended"]:
             require(number <= boot["ended"]["highest"], "number above the highest")
             if number in covered(number, boot["ended"]["open"]):
-                require(value["kind"] == "interrupted", "open at a crash, so interrupted")
+                require(value["outcome"] == "interrupted", "open at a crash, so interrupted")
         run = value["run"]
         require(run["id"] not in self.closed, "the run was closed")
         position, previous = self.runs.get(run["id"], (0, None))
@@ -417,7 +429,7 @@ def check_bundle(data, key, record_key, witness=None):
         found = run_format.root_from(index, size, form.leaf_hash(entry), proof)
         require(found == root_hash, f"{folder}: not in the tree")
         leaf = form.parse(entry)
-        if leaf["kind"] in ("exchange", "refused", "interrupted"):
+        if leaf["kind"] in EXCHANGES:
             own.append((index, leaf, entry))
             for part, bound in parts_of(leaf):
                 expected += check_part(files, f"{folder}/{part}", *bound)

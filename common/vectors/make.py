@@ -123,15 +123,50 @@ def retention():
                      sealed=1790000000009000)
 
 
+def opaque(reason, alert=None, outcome="complete", error=None):
+    """A tunnel that was not captured, and what opened it; the sample log has none."""
+    key, identity = bytes(range(32)), bytes(range(16)).hex()
+    line = {"authority": None, "method": "CONNECT", "scheme": None, "target": ["db.example:5432"],
+            "version": "1.1"}
+    asked = form.canonical({**line, "fields": [["Host", "db.example:5432"]],
+                            "received": {**line, "fields": [0]}})
+    said = {"reason": "Connection established", "status": 200, "version": "1.1"}
+    answer = form.canonical({**said, "fields": [], "received": {**said, "fields": []}})
+    context = form.canonical({
+        "client": "127.0.0.1:40001", "ingress": "connect", "run": {"by": "connection", "name": None},
+        "upstream": {"address": "192.0.2.9:5432", "name": "db.example:5432", "tls": None,
+                     "url": "https://db.example:5432"}})
+    _, nothing = form.body(key, [], 0, "bytes/1")
+    both = {"body": nothing, "end": "complete", "same": True, "trailers": None}
+    passed = 0 if reason == "client_rejected" else 1234
+    return form.leaf("opaque", boot="19b188a9b4b54096a4456f9cdbf0be84",
+                     context=form.unit(key, 5, context), ended=1790000000008000, error=error,
+                     exchange=identity, ext={}, number=7, outcome=outcome, policy="strict",
+                     request={**both, "head": form.unit(key, 1, asked)},
+                     response={**both, "head": form.unit(key, 2, answer), "interim": None,
+                               "source": "gateway"},
+                     run={"id": identity, "position": 1, "previous": None},
+                     sealed=1790000000009000, started=1790000000007000,
+                     tunnel={"alert": alert, "from_client": passed, "reason": reason,
+                             "to_client": 2 * passed})
+
+
+def opaque_leaves():
+    return [opaque("not_listed"), opaque("not_http", outcome="upstream_failed", error="upstream_closed"),
+            opaque("not_http", outcome="interrupted"),
+            opaque("client_rejected", 48, "client_cancelled", "client_tls"),
+            opaque("client_rejected", None, "client_cancelled", "client_tls")]
+
+
 def leaves():
     """One leaf of each shape, and edits of them that are no leaves."""
-    entries = sample_log.entries() + [retention()]
+    entries = sample_log.entries() + [retention()] + opaque_leaves()
     kept, seen = [], set()
     for entry in entries:
         value = form.parse(entry)
         headless = (value.get("response") or {"head": 0})["head"] is None
         shape = (value["kind"], value.get("outcome"), value.get("action"), value.get("closing"),
-                 headless, value.get("reason"), *value["ext"])
+                 headless, value.get("reason"), str(value.get("tunnel")), *value["ext"])
         if shape not in seen:
             seen.add(shape)
             kept.append({"kind": value["kind"], "leaf": entry.decode(),
@@ -153,6 +188,17 @@ def leaves():
     for more in [{"interim": None}, {"trailers": response["interim"]},
                  {"body": form.parse(whole.encode())["request"]["body"]}]:
         refused.append(form.canonical({**value, "response": {**response, **more}}).decode())
+    # What passes through a tunnel is no body, and a tunnel is either there or not.
+    tunnel = form.parse(opaque("not_listed"))
+    body = form.parse(whole.encode())["request"]["body"]
+    for more in [{"request": {**tunnel["request"], "body": body}}, {"outcome": "refused"},
+                 {"response": {**tunnel["response"], "body": body}}, {"kind": "exchange"},
+                 {"tunnel": {**tunnel["tunnel"], "alert": 48}}, {"tunnel": None},
+                 {"tunnel": {**tunnel["tunnel"], "reason": "other"}},
+                 {"tunnel": {**tunnel["tunnel"], "from_client": -1}}]:
+        refused.append(form.canonical({**tunnel, **more}).decode())
+    rejected = form.parse(opaque("client_rejected", 48))
+    refused.append(form.canonical({**rejected, "tunnel": {**rejected["tunnel"], "alert": 256}}).decode())
     return {"leaves": kept, "refused": refused}
 
 

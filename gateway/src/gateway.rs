@@ -5,6 +5,7 @@
 //! 3. The restart leaf with everything recovered: sealed before a client is listened to.
 //! 4. The threads behind the traffic, then the listener.
 
+mod end;
 mod error;
 mod reload;
 #[cfg(test)]
@@ -21,10 +22,11 @@ use sealtap_common::leaf::{Isolation, IsolationBasis, IsolationLevel, Policy};
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
+use self::end::wait_for_the_end;
 pub use self::error::{ServeError, StartError};
 pub use self::reload::{ReloadError, Reloaded, Reloader};
-use crate::accept::Listener;
 use crate::accept::authority::Authority;
+use crate::accept::{Listener, Minter};
 use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::capture::secrets::Secrets;
 use crate::capture::{Tap, random_id};
@@ -45,7 +47,7 @@ use crate::seal::recovery::{RecoveryError, last_sealed, recover};
 use crate::seal::rotation;
 use crate::seal::timestamp::Timestamps;
 use crate::seal::vouching::{Voucher, Vouching};
-use crate::seal::witness::{Testimony, Witnesses};
+use crate::seal::witness::{Witnesses, usable};
 use crate::seal::{Pace, Parts, Sealed, Sealer, run};
 use crate::serve::observe::{Bounds, Observe, ObserveListener, watch};
 use crate::store::{Store, retention};
@@ -119,11 +121,15 @@ impl Gateway {
         let address = listener.address()?;
         let observing = &config.observe;
         let observe_listener = match observing.listen.filter(|_| observing.enabled) {
-            Some(address) => Some(ObserveListener::bind(address).await?),
+            Some(address) => {
+                Some(ObserveListener::bind(address).await.map_err(StartError::Observe)?)
+            }
             None => None,
         };
 
         let data = DataDir::new(&config.data);
+        // A policy that cannot be used stops the start before there are keys.
+        config.witness.as_ref().map_or(Ok(()), |witness| usable(witness, &data))?;
         let writer = data.become_writer()?;
         let lock = LockPlace::new(config.lock.clone());
         rotation::resume(&data, lock.clone())?;
@@ -196,7 +202,7 @@ impl Gateway {
             range
                 .zip(leaves)
                 .zip(exchanges)
-                .filter_map(|((index, leaf), exchange)| Some(exchange?.into_sealed(index, leaf))),
+                .filter_map(|((index, leaf), exchange)| Some(exchange?.0.into_sealed(index, leaf))),
         );
 
         let report = Report {
@@ -250,6 +256,7 @@ impl Gateway {
             launch: launch.map(|launch| launch.id),
             random,
             observe: Arc::new(observe),
+            minter: Minter::new(Arc::clone(&authority)),
             report: told,
         });
         authority.prepare(journey.settings.load().opened_hosts());
@@ -366,31 +373,6 @@ fn lock_directory(data: &DataDir) -> PathBuf {
 fn retention_policy(config: &Config) -> retention::Policy {
     let config::Retention { max_age, max_bytes } = config.retention;
     retention::Policy { max_age, max_bytes }
-}
-
-/// Returns when the gateway is told to stop, when a witness speaks against the log, or when nothing
-/// can be captured or sealed any more.
-async fn wait_for_the_end(
-    mut stop: Receiver<bool>,
-    testimony: Option<Receiver<Option<Testimony>>>,
-    journal: &Journal,
-) {
-    let spoken = async {
-        if let Some(mut testimony) = testimony
-            && testimony.wait_for(Option::is_some).await.is_ok()
-        {
-            return;
-        }
-        // Without witnesses, or once their thread has ended, none will speak.
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        _ = stop.wait_for(|stop| *stop) => {}
-        () = spoken => {}
-        () = journal.ended() => {
-            tracing::error!("nothing can be captured or sealed any more: the gateway stops");
-        }
-    }
 }
 
 /// What run records say of the gateway's keys: the worst, unless the operator says otherwise.

@@ -10,6 +10,7 @@
 //! `store` through the journal, behind the traffic's back.
 
 mod settings;
+mod tunnel;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,8 @@ use rustls::crypto::SecureRandom;
 use sealtap_common::leaf::ClosedReason;
 
 pub use self::settings::{Settings, SettingsError};
-use crate::accept::{Accepted, Client, Reply};
+pub use self::tunnel::Asked;
+use crate::accept::{Accepted, Client, Door, Minter, Reply};
 use crate::capture::journal::Down;
 use crate::capture::{ErrorCode, Refused, Tap, random_id};
 use crate::forward::answer::Answer;
@@ -28,7 +30,7 @@ use crate::forward::{
     Forwarded, Rest, Summary, forward, own, refuse, refuse_malformed, refuse_unseen, turn_away,
 };
 use crate::identify::{self, Held, Runs, Told};
-use crate::route::RouteError;
+use crate::route::{RouteError, Routed};
 use crate::serve::observe::{Observe, Row};
 use crate::wire::source::Source;
 
@@ -49,6 +51,8 @@ pub struct Journey {
     pub random: &'static dyn SecureRandom,
     /// Counts, and answers for the gateway itself.
     pub observe: Arc<Observe>,
+    /// Speaks TLS in the name of captured hosts.
+    pub minter: Minter,
     /// Told of each exchange that is over.
     pub report: Box<dyn Fn(Summary) + Send + Sync>,
 }
@@ -57,12 +61,21 @@ impl Journey {
     /// Takes one request to its end, and gives back what is left of its connection.
     pub async fn travel(&self, accepted: Accepted) -> Rest {
         let head = accepted.head();
-        if let Some(page) = self.observe.own_page(&head.method, &head.target) {
+        let client = Arc::clone(accepted.client());
+        let front = matches!(client.door(), Door::Front);
+        if let Some(page) = self.observe.own_page(&head.method, &head.target).filter(|_| front) {
             return own(accepted, page).await;
         }
         let _open = self.observe.traffic().begin();
-        let own_run = accepted.client().run();
-        let identified = match identify::stage(accepted) {
+        let own_run = client.run();
+        let settings = self.settings();
+        let proxied = settings.rules.enabled() && settings.table.is_forward(&head.target);
+        let own_target = front && !proxied;
+        let identified = match own_target {
+            true => identify::stage(accepted),
+            false => identify::stage_beside(accepted),
+        };
+        let identified = match identified {
             Ok(identified) => identified,
             Err((error, request)) => {
                 let answer =
@@ -71,12 +84,20 @@ impl Journey {
                 return self.refuse(refused, answer).await;
             }
         };
+        let identified = match client.door() {
+            Door::Opened { named: Some(named), .. } => identified.or_named(named),
+            _ => identified,
+        };
         let named = identified.identity().run.name.as_deref();
         // Held until the exchange is over, so that its run does not end before it.
         let held = named.map(|name| self.runs.enter(name, self, || self.new_run()));
         let run = held.as_ref().map_or(own_run, Held::id);
-        let settings = self.settings();
-        let routed = match settings.table.route(identified) {
+        let routed = match client.door() {
+            Door::Opened { upstream, .. } => Routed::through(identified, upstream),
+            Door::Front if proxied => settings.table.forward(&settings.rules, identified),
+            Door::Front => settings.table.route(identified),
+        };
+        let routed = match routed {
             Ok(routed) => routed,
             Err((error, identified)) => {
                 let refused = self.tap.refuse(identified, run);

@@ -21,11 +21,13 @@ pub const NAME: &str = "up";
 pub enum Path {
     /// Nothing: the case proves itself.
     Direct,
-    /// The gateway.
+    /// The gateway, by its name for the upstream.
     Gateway,
+    /// The gateway, by a CONNECT to the upstream.
+    Connect,
 }
 
-/// Makes each case a test twice: `direct::NAME` and `through::NAME`.
+/// Makes each case a test three times: `direct::NAME`, `through::NAME` and `tunnel::NAME`.
 #[macro_export]
 macro_rules! cases {
     ($($(#[$meta:meta])* fn $name:ident($path:ident) $body:block)*) => {
@@ -40,6 +42,11 @@ macro_rules! cases {
         mod through {
             $(#[test] fn $name() { super::$name($crate::bench::Path::Gateway); })*
         }
+
+        /// Through the gateway, in a tunnel that it opens.
+        mod tunnel {
+            $(#[test] fn $name() { super::$name($crate::bench::Path::Connect); })*
+        }
     };
 }
 
@@ -47,6 +54,7 @@ macro_rules! cases {
 pub struct Bench {
     upstream: Upstream,
     gateway: Option<Gateway>,
+    path: Path,
 }
 
 impl Bench {
@@ -67,9 +75,9 @@ impl Bench {
     pub fn new(path: Path, upstream: Upstream, options: Options) -> Self {
         let gateway = match path {
             Path::Direct => None,
-            Path::Gateway => Some(options.upstream(NAME, upstream.url()).start()),
+            Path::Gateway | Path::Connect => Some(options.upstream(NAME, upstream.url()).start()),
         };
-        Self { upstream, gateway }
+        Self { upstream, gateway, path }
     }
 
     /// The upstream.
@@ -82,19 +90,27 @@ impl Bench {
         self.gateway.as_ref()
     }
 
-    /// Where the client connects to.
+    /// Whom the client speaks to, as its requests say.
     pub fn address(&self) -> SocketAddr {
-        self.gateway.as_ref().map_or(self.upstream.address(), Gateway::address)
+        match (self.path, &self.gateway) {
+            (Path::Gateway, Some(gateway)) => gateway.address(),
+            _ => self.upstream.address(),
+        }
     }
 
     /// A connected client.
     pub fn client(&self) -> Wire {
-        Wire::connect(self.address())
+        match (self.path, &self.gateway) {
+            (Path::Connect, Some(gateway)) => {
+                Wire::tunnel(gateway.address(), &self.upstream.address().to_string())
+            }
+            _ => Wire::connect(self.address()),
+        }
     }
 
     /// What a client writes before the upstream's own path.
     pub fn prefix(&self) -> &'static str {
-        if self.gateway.is_some() { "/up" } else { "" }
+        if self.path == Path::Gateway { "/up" } else { "" }
     }
 
     /// A request head with its Host field first.

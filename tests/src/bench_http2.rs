@@ -17,6 +17,7 @@ pub struct Bench {
     /// What answers.
     pub upstream: Upstream,
     gateway: Option<Gateway>,
+    path: Path,
 }
 
 impl Bench {
@@ -29,20 +30,27 @@ impl Bench {
         let upstream = Upstream::start(None, script);
         let gateway = match path {
             Path::Direct => None,
-            Path::Gateway => Some(Options::default().upstream("up", upstream.url()).start()),
+            Path::Gateway | Path::Connect => {
+                Some(Options::default().upstream("up", upstream.url()).start())
+            }
         };
-        Self { upstream, gateway }
+        Self { upstream, gateway, path }
     }
 
     /// A connection to the gateway, or to the upstream where there is none.
     pub async fn client(&self) -> Client {
         let gateway = self.gateway.as_ref().map(Gateway::address);
-        Client::connect(gateway.unwrap_or(self.upstream.address())).await
+        match (self.path, gateway) {
+            (Path::Connect, Some(gateway)) => {
+                Client::tunnel(gateway, &self.upstream.address().to_string()).await
+            }
+            _ => Client::connect(gateway.unwrap_or(self.upstream.address())).await,
+        }
     }
 
     /// The target that reaches `rest` at the upstream.
     pub fn target(&self, rest: &str) -> String {
-        format!("{}{rest}", if self.gateway.is_some() { "/up" } else { "" })
+        format!("{}{rest}", if self.path == Path::Gateway { "/up" } else { "" })
     }
 
     /// The records, if there was a gateway, and what the upstream read.

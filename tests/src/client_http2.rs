@@ -41,6 +41,27 @@ impl Client {
         Self::over(stream, "http", address.to_string()).await
     }
 
+    /// Connects in clear text through a tunnel of the proxy at `proxy` to `authority`.
+    pub async fn tunnel(proxy: SocketAddr, authority: &str) -> Self {
+        let stream = tunnel(proxy, authority).await;
+        Self::over(stream, "http", authority.to_owned()).await
+    }
+
+    /// Connects with TLS to `name` through a tunnel of the proxy at `proxy` to `authority`; the
+    /// configuration must offer `h2`.
+    pub async fn tunnel_tls(
+        proxy: SocketAddr,
+        authority: &str,
+        name: &str,
+        config: Arc<ClientConfig>,
+    ) -> Self {
+        let stream = tunnel(proxy, authority).await;
+        let name = name.to_owned().try_into().expect("a name");
+        let stream = TlsConnector::from(config).connect(name, stream).await.expect("TLS");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+        Self::over(stream, "https", authority.to_owned()).await
+    }
+
     /// Connects with TLS to the name `localhost`; the configuration must offer `h2`.
     pub async fn connect_tls(address: SocketAddr, config: Arc<ClientConfig>) -> Self {
         let stream = TcpStream::connect(address).await.expect("the other side accepts");
@@ -157,4 +178,19 @@ impl Answer {
     pub fn content(&self) -> &Content {
         &self.body.content
     }
+}
+
+/// A tunnel of the proxy at `proxy` to `authority`.
+async fn tunnel(proxy: SocketAddr, authority: &str) -> TcpStream {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = TcpStream::connect(proxy).await.expect("the proxy accepts");
+    stream.set_nodelay(true).expect("Nagle can be switched off");
+    let request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("the proxy reads");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("the proxy answers"));
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", head.escape_ascii());
+    stream
 }

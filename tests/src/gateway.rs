@@ -29,6 +29,7 @@ pub struct Options {
     arguments: Vec<OsString>,
     config: Option<String>,
     wrapper: Vec<OsString>,
+    listen: Option<String>,
 }
 
 impl Options {
@@ -43,6 +44,13 @@ impl Options {
     #[must_use]
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Listens on this address instead of a free port of loopback.
+    #[must_use]
+    pub fn listening(mut self, address: &str) -> Self {
+        self.listen = Some(address.to_owned());
         self
     }
 
@@ -122,7 +130,7 @@ impl Options {
             std::fs::write(&path, config).expect("the configuration can be written");
             command.arg("--config").arg(path);
         }
-        command.args(["--listen", "127.0.0.1:0"]);
+        command.args(["--listen", self.listen.as_deref().unwrap_or("127.0.0.1:0")]);
         for (name, url) in &self.upstreams {
             command.arg("--upstream").arg(format!("{name}={url}"));
         }

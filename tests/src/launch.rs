@@ -130,9 +130,9 @@ impl Launched {
         self.home.assert_valid();
         let list = records::list(&self.home);
         assert_eq!(list.len(), count, "{} {}", self.account, self.stderr());
-        let run = self.account["run"]["id"].as_str().expect("the account names the run");
+        let run = self.account["run"]["name"].as_str().expect("the account names the run");
         for exchange in &list {
-            assert_eq!(exchange.text("/run/id"), run);
+            assert_eq!(exchange.text("/run"), run);
             assert!(exchange.sealed(), "{}", exchange.json);
         }
         if count > 0 {

@@ -57,6 +57,18 @@ impl Upstream {
         })
     }
 
+    /// The same with TLS.
+    pub fn answering_tls(
+        config: Arc<ServerConfig>,
+        answer: impl Fn(&mut Session, &Message) + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_tls(config, move |mut session| {
+            while let Some(request) = session.next_request() {
+                answer(&mut session, &request);
+            }
+        })
+    }
+
     fn listen(config: Option<Arc<ServerConfig>>, script: Arc<Script>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port can be had");
         let address = listener.local_addr().expect("a listener has an address");

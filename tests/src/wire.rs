@@ -58,6 +58,64 @@ impl Wire {
         Self::over(Transport::Client(Box::new(StreamOwned::new(connection, stream))))
     }
 
+    /// Asks the proxy at `proxy` for a tunnel to `authority`, with these fields beside `Host`; gives
+    /// the connection and the answer's head.
+    pub fn connect_by(proxy: SocketAddr, authority: &str, fields: &[(&str, &str)]) -> (Self, Head) {
+        let mut wire = Self::connect(proxy);
+        let mut all = vec![("Host", authority)];
+        all.extend_from_slice(fields);
+        wire.send(http1::head(format!("CONNECT {authority} HTTP/1.1"), &all));
+        let head = wire.head();
+        (wire, head)
+    }
+
+    /// A tunnel to `authority` through the proxy at `proxy`, as if it were the connection itself.
+    ///
+    /// # Panics
+    /// If the proxy does not open one.
+    pub fn tunnel(proxy: SocketAddr, authority: &str) -> Self {
+        let (mut wire, head) = Self::connect_by(proxy, authority, &[]);
+        assert_eq!(head.status(), 200, "{}", head.line.escape_ascii());
+        (wire.received, wire.sent) = (Content::default(), Content::default());
+        wire
+    }
+
+    /// Starts TLS to `name` over a connection on which nothing is unread.
+    ///
+    /// # Panics
+    /// If there is TLS already.
+    pub fn into_tls(self, name: &str, config: Arc<ClientConfig>) -> Self {
+        let Transport::Plain(stream) = self.transport else { panic!("TLS in TLS") };
+        assert!(self.unread.is_empty(), "something came before TLS");
+        let name = name.to_owned().try_into().expect("a name");
+        let connection = ClientConnection::new(config, name).expect("the configuration is sound");
+        Self::over(Transport::Client(Box::new(StreamOwned::new(connection, stream))))
+    }
+
+    /// Takes the handshake to its end, or says why it has none.
+    ///
+    /// # Errors
+    /// What ended it.
+    ///
+    /// # Panics
+    /// If there is no TLS with this side as its client.
+    pub fn handshake(&mut self) -> std::io::Result<()> {
+        let Transport::Client(stream) = &mut self.transport else { panic!("no TLS here") };
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(())
+    }
+
+    /// What was agreed on by ALPN.
+    pub fn protocol(&self) -> Option<Vec<u8>> {
+        match &self.transport {
+            Transport::Client(stream) => stream.conn.alpn_protocol().map(<[u8]>::to_vec),
+            Transport::Server(stream) => stream.conn.alpn_protocol().map(<[u8]>::to_vec),
+            Transport::Plain(_) => None,
+        }
+    }
+
     /// An accepted connection without TLS.
     pub fn plain(stream: TcpStream) -> Self {
         Self::over(Transport::Plain(prepare(stream)))

@@ -153,7 +153,7 @@ cases! {
 
     fn a_query_right_after_the_name(path) {
         // Directly, this is the target of an upstream whose path is empty.
-        let rest: &[u8] = if path == Path::Direct { b"/?q=1" } else { b"?q=1" };
+        let rest: &[u8] = if path == Path::Gateway { b"?q=1" } else { b"/?q=1" };
         let bench = Bench::answering(path, |session, _| session.send([ok("").0, vec![]].concat()));
         let request = bench.raw_head("GET", rest, &[]);
         let mut client = bench.client();

@@ -11,6 +11,7 @@ use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::{Home, Options};
 use sealtap_tests::http1::head;
 use sealtap_tests::launch::{Launch, Launched};
+use sealtap_tests::tls::Authority;
 use sealtap_tests::upstream_http1::Upstream;
 use serde_json::json;
 
@@ -162,7 +163,7 @@ fn the_account_is_text_for_people_on_standard_error() {
 #[test]
 fn signals_reach_the_command_once() {
     let home = home();
-    let script = "n=0; for s in HUP INT QUIT USR1 USR2; do trap \"echo $s; n=\\$((n+1))\" $s; done; \
+    let script = "n=0; for s in HUP INT QUIT USR1 USR2; do trap \"n=\\$((n+1)); echo $s\" $s; done; \
                   trap 'echo TERM after $n; exit 3' TERM; echo ready; \
                   while :; do sleep 60 & wait $!; kill $! 2>/dev/null; done";
     let (mut child, mut stdout) = start(Launch::new(&home, &[]).command(["sh", "-c", script]));
@@ -281,6 +282,75 @@ fn what_goes_around_is_not_captured_and_not_claimed() {
     assert_eq!(upstream.finish().len(), 1);
 }
 
+/// A client in Python that reads the proxy variables and the system's roots, as most do.
+const PYTHON: &str = "import json, sys, urllib.request as r\n\
+    q = r.Request(sys.argv[1], json.dumps({'model': 'echo-1'}).encode(), {'Content-Type': 'application/json'})\n\
+    print(json.load(r.urlopen(q))['model'])";
+
+#[test]
+fn proxy_variables_lead_through_the_gateway() {
+    let upstream = upstream();
+    let home = home();
+    let url = format!("{}/v1/chat", upstream.url());
+    let flags = ["--capture", "all"];
+    let script = format!("curl -sS -d '{{\"model\":\"echo-1\"}}' {url} && python3 -c \"$0\" {url}");
+    let launched = Launch::new(&home, &flags).run(["sh", "-c", &script, PYTHON]).expect(0);
+    assert_eq!(launched.stdout(), format!("{ANSWER}echo-1-0613\n"));
+    for exchange in launched.captured(2) {
+        assert_eq!((exchange.text("/ingress"), exchange.text("/url")), ("forward", url.as_str()));
+    }
+    // What the caller exempts goes around and is said, unless all is asked for.
+    let call = format!("curl -sS -o /dev/null {url}");
+    let direct = |flags: &[&str]| {
+        let launch = Launch::new(&home, flags).env("NO_PROXY", "127.0.0.1");
+        launch.shell(&call).expect(0).account
+    };
+    let account = direct(&[]);
+    assert_eq!(account["calls"], 0, "{account}");
+    assert!(
+        account["coverage"]["not_covered"][0]
+            .as_str()
+            .is_some_and(|note| note.contains("NO_PROXY"))
+    );
+    assert_eq!(direct(&flags)["calls"], 1);
+    home.assert_valid();
+    upstream.finish();
+}
+
+#[test]
+fn tls_is_opened_for_clients_that_read_the_variables() {
+    let home = home();
+    let authority = Authority::new();
+    let roots = home.path().join("upstream-ca.pem");
+    authority.write(&roots);
+    let upstream = Upstream::start_tls(authority.server(&["http/1.1"]), |mut session| {
+        while session.next_request().is_some() {
+            let length = ANSWER.len().to_string();
+            session.send(head("HTTP/1.1 200 OK", &[("Content-Length", &length)]));
+            session.send(ANSWER);
+        }
+    });
+    let url = format!("{}/v1/chat", upstream.url());
+    let flags = ["--capture", "all", "--upstream-ca", roots.to_str().expect("a path")];
+    let script = format!("curl -sS -d '{{\"model\":\"echo-1\"}}' {url} && python3 -c \"$0\" {url}");
+    let launched = Launch::new(&home, &flags).run(["sh", "-c", &script, PYTHON]).expect(0);
+    assert_eq!(launched.stdout(), format!("{ANSWER}echo-1-0613\n"));
+    for exchange in launched.captured(2) {
+        assert_eq!((exchange.text("/ingress"), exchange.text("/url")), ("connect", url.as_str()));
+    }
+    let models = &launched.account["upstreams"][0]["models"];
+    assert_eq!(models, &json!([{ "asked": "echo-1", "answered": "echo-1-0613", "calls": 2 }]));
+    // A client that trusts another authority only is named.
+    let pinned = format!("curl -s -o /dev/null --cacert {} {url}", roots.display());
+    let launched = Launch::new(&home, &flags).shell(&pinned).expect(60);
+    let opaque = &launched.account["opaque"][0];
+    assert_eq!(opaque["authority"], upstream.authority(), "{}", launched.account);
+    let why = opaque["why"].as_str().expect("a reason");
+    assert!(why.starts_with("client_rejected"), "{why}");
+    home.assert_valid();
+    upstream.finish();
+}
+
 #[test]
 fn base_urls_lead_through_the_gateway() {
     let upstream = upstream();
@@ -321,8 +391,22 @@ const TERMINAL: &str = r#"
 import os, pty, select, signal, sys, termios, time
 play, line = sys.argv[1], sys.argv[2:]
 pid, master = pty.fork()
+def shell():
+    # What a shell does for a job in the foreground: a group of its own, or nothing could stop it.
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        os.execvp(line[0], line)
+    _, status = os.waitpid(job, os.WUNTRACED)
+    os.write(1, b"stopped" if os.WIFSTOPPED(status) else b"not stopped")
+    os.kill(-job, signal.SIGCONT)
+    _, status = os.waitpid(job, 0)
+    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 99)
 if pid == 0:
-    os.execvp(line[0], line)
+    shell() if play == "stop" else os.execvp(line[0], line)
 seen = b""
 def until(text, patience=20):
     global seen
@@ -354,14 +438,11 @@ elif play == "interrupt":
     until(b"interrupted 1")
     os.write(master, b"\x03")
     until(b"interrupted 2")
-    os.write(master, b"\x04")
 elif play == "die":
     os.write(master, b"\x03")
 elif play == "stop":
     os.write(master, b"\x1a")
-    ended, status = os.waitpid(pid, os.WUNTRACED)
-    assert os.WIFSTOPPED(status), status
-    os.kill(-pid, signal.SIGCONT)
+    until(b"stopped")
     os.write(master, b"again\n")
     until(b"got <again>")
 drain()
@@ -394,7 +475,7 @@ fn a_terminal_program_has_its_terminal() {
 #[test]
 fn ctrl_c_is_for_the_command_and_comes_once() {
     let script = "n=0; trap 'n=$((n+1)); echo interrupted $n' INT; echo ready; \
-                  while :; do read line; [ $? = 1 ] && break; done; echo count $n; exit 5";
+                  while [ $n -lt 2 ]; do sleep 60; done; echo count $n; exit 5";
     let (_, said) = at_terminal("interrupt", &[], script);
     assert!(said.contains("count 2") && said.starts_with("exit 5"), "{said}");
 }

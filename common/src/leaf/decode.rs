@@ -40,7 +40,7 @@ impl Leaf {
         let name = members.peek("kind").ok_or_else(|| FieldError::new("kind", Problem::Missing))?;
         let name = name.text().map_err(|problem| FieldError::new("kind", problem))?;
         let leaf = match Kind::parse(name) {
-            Some(Kind::Exchange | Kind::Refused | Kind::Interrupted) => {
+            Some(Kind::Exchange | Kind::Refused | Kind::Interrupted | Kind::Opaque) => {
                 Self::Exchange(Box::new(exchange(members)?))
             }
             Some(Kind::Restart) => Self::Restart(restart(members)?),
@@ -76,6 +76,8 @@ fn exchange(mut m: Members<'_, '_>) -> Result<Exchange, FieldError> {
     let number = m.take("number", positive)?;
     let outcome = m.take("outcome", |v| match word(v, Outcome::parse)? {
         outcome if outcome.kind() == kind => Ok(outcome),
+        // A tunnel that was refused was none.
+        outcome if kind == Kind::Opaque && outcome != Outcome::Refused => Ok(outcome),
         outcome => Err(Problem::Value(format!("{outcome} is not an outcome of kind {kind}"))),
     })?;
     let policy = m.take("policy", |v| word(v, Policy::parse))?;
@@ -84,6 +86,16 @@ fn exchange(mut m: Members<'_, '_>) -> Result<Exchange, FieldError> {
     let run = m.take("run", run_link)?;
     let sealed = m.take("sealed", Value::unsigned)?;
     let started = m.take("started", Value::unsigned)?;
+    let tunnel = match kind {
+        Kind::Opaque => Some(m.take("tunnel", super::tunnel::decode)?),
+        _ => None,
+    };
+    if tunnel.is_some() {
+        bodiless("request", &request.body, request.trailers.as_ref())?;
+        if let Some(response) = &response {
+            bodiless("response", &response.body, response.trailers.as_ref())?;
+        }
+    }
     version(m)?;
     Ok(Exchange {
         boot,
@@ -100,7 +112,16 @@ fn exchange(mut m: Members<'_, '_>) -> Result<Exchange, FieldError> {
         run,
         sealed,
         started,
+        tunnel,
     })
+}
+
+/// What passes through a tunnel is no body.
+fn bodiless(name: &str, body: &Body, trailers: Option<&Unit>) -> Result<(), FieldError> {
+    if body.length == 0 && trailers.is_none() {
+        return Ok(());
+    }
+    Err(FieldError::new(name, Problem::Value("has a body or trailers beside a tunnel".into())))
 }
 
 fn request(value: &Value) -> Result<Request, Refusal> {

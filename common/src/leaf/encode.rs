@@ -191,14 +191,19 @@ impl Exchange {
             w.word(code.as_str());
         });
         w.fixed(",\"exchange\":").id(&self.exchange).fixed(",\"ext\":").ext(&self.ext);
-        w.fixed(",\"kind\":").word(self.outcome.kind().as_str());
+        w.fixed(",\"kind\":").word(self.kind().as_str());
         w.fixed(",\"number\":").number(self.number);
         w.fixed(",\"outcome\":").word(self.outcome.as_str());
         w.fixed(",\"policy\":").word(self.policy.as_str());
         w.fixed(",\"request\":").request(&self.request);
         w.fixed(",\"response\":").optional(self.response.as_ref(), Writer::response);
         w.fixed(",\"run\":").run(&self.run).fixed(",\"sealed\":").number(self.sealed);
-        w.fixed(",\"started\":").number(self.started).fixed(",\"v\":1}");
+        w.fixed(",\"started\":").number(self.started);
+        if let Some(tunnel) = &self.tunnel {
+            w.fixed(",\"tunnel\":");
+            super::tunnel::encode(&mut w, tunnel);
+        }
+        w.fixed(",\"v\":1}");
         w.finish()
     }
 }

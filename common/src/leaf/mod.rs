@@ -13,6 +13,7 @@ mod retention;
 mod run;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod words;
 
 pub use decode::DecodeError;
@@ -22,9 +23,10 @@ pub use progress::{Prefix, Progress, ProgressEntry};
 pub use ranges::{Ranges, RangesError};
 pub use retention::{Limit, Retention};
 pub use run::{Isolation, LastLeaf, Output, RunAfter, RunClosed, RunOpened, RunRecord};
+pub use tunnel::{Tunnel, alert_name};
 pub use words::{
     ClosedReason, End, ErrorCode, GapAction, GapReason, IsolationBasis, IsolationLevel, KeyRole,
-    Kind, Outcome, Policy, RESERVED_KINDS, Source,
+    Kind, Outcome, Policy, RESERVED_KINDS, Source, TunnelReason,
 };
 
 use std::collections::BTreeMap;
@@ -39,7 +41,7 @@ pub type Extensions = BTreeMap<String, Hash>;
 /// Any leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leaf {
-    /// Kinds `exchange`, `refused` and `interrupted`.
+    /// Kinds `exchange`, `refused`, `interrupted` and `opaque`.
     Exchange(Box<Exchange>),
     /// The first leaf of a boot.
     Restart(Restart),
@@ -96,6 +98,20 @@ pub struct Exchange {
     pub sealed: u64,
     /// When it started, in microseconds since the Unix epoch.
     pub started: u64,
+    /// What passed through the tunnel that it opened, where that was not captured; decides the
+    /// leaf's kind before the outcome does.
+    pub tunnel: Option<Tunnel>,
+}
+
+impl Exchange {
+    /// The kind of its leaf.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self.tunnel {
+            Some(_) => Kind::Opaque,
+            None => self.outcome.kind(),
+        }
+    }
 }
 
 /// The request of an exchange.
@@ -276,7 +292,7 @@ impl Leaf {
     #[must_use]
     pub fn kind(&self) -> &str {
         match self {
-            Self::Exchange(leaf) => leaf.outcome.kind().as_str(),
+            Self::Exchange(leaf) => leaf.kind().as_str(),
             Self::Restart(_) => Kind::Restart.as_str(),
             Self::Heartbeat(_) => Kind::Heartbeat.as_str(),
             Self::Gap(_) => Kind::Gap.as_str(),
@@ -296,7 +312,8 @@ impl Leaf {
     pub fn knows(&self, name: &str) -> bool {
         match self {
             Self::Exchange(leaf) => {
-                name == crate::websocket::EXTENSION && leaf.outcome != Outcome::Refused
+                let captured = leaf.outcome != Outcome::Refused && leaf.tunnel.is_none();
+                name == crate::websocket::EXTENSION && captured
             }
             _ => false,
         }

@@ -47,6 +47,7 @@ fn exchange() -> Exchange {
         run: RunLink { id: Id([3; 16]), position: 2, previous: Some([9; 32]) },
         sealed: 30,
         started: 10,
+        tunnel: None,
     }
 }
 

@@ -31,6 +31,20 @@ words! {
         RunClosed = "run-closed",
         /// A signed record of a run.
         RunRecord = "run-record",
+        /// A tunnel whose content was not captured.
+        Opaque = "opaque",
+    }
+}
+
+words! {
+    /// Why the content of a tunnel was not captured.
+    TunnelReason {
+        /// The host is not one that is captured.
+        NotListed = "not_listed",
+        /// What passed was not recognised as HTTP in time.
+        NotHttp = "not_http",
+        /// The client would not take the gateway's certificate; nothing was passed on.
+        ClientRejected = "client_rejected",
     }
 }
 
@@ -151,6 +165,12 @@ words! {
         JournalFailed = "journal_failed",
         /// The gateway was shutting down.
         ShuttingDown = "shutting_down",
+        /// The forward proxy asked for credentials that did not come.
+        ProxyCredentials = "proxy_credentials",
+        /// The client named a server that it may not reach.
+        DestinationRefused = "destination_refused",
+        /// The client would not speak TLS with the gateway.
+        ClientTls = "client_tls",
     }
 }
 
@@ -195,9 +215,8 @@ words! {
 }
 
 /// Kinds that later versions fill; a verifier of this version reports them as not checked.
-pub const RESERVED_KINDS: [&str; 13] = [
+pub const RESERVED_KINDS: [&str; 12] = [
     "connection",
-    "opaque",
     "coverage-armed",
     "coverage-heartbeat",
     "coverage-closed",

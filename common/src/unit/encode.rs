@@ -91,7 +91,7 @@ impl RequestHead<'_> {
     /// The unit's canonical bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer(Vec::with_capacity(2048));
+        let mut w = Writer(Vec::with_capacity(1024));
         w.fixed("{\"authority\":").optional(self.line.authority.as_ref());
         w.fixed(",\"fields\":").fields(&self.fields);
         w.fixed(",\"method\":").octets(&self.line.method);

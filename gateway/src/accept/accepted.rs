@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
+use sealtap_common::unit::Ingress;
 
+use crate::identify::RunName;
+use crate::route::{Upstream, absolute};
 use crate::wire::message::{RequestHead, Version};
 use crate::wire::sink::ByteSink;
 use crate::wire::source::Source;
@@ -18,11 +21,32 @@ pub struct Client {
     /// The address as records have it.
     label: String,
     run: [u8; 16],
+    door: Door,
+}
+
+/// By which way requests of a connection came.
+#[derive(Clone, Debug)]
+pub enum Door {
+    /// To the listener itself: reverse mode, or the forward proxy.
+    Front,
+    /// Through a tunnel to this upstream, which was opened; `named` is what the CONNECT said of the
+    /// run.
+    Opened {
+        /// Where its requests go.
+        upstream: Arc<Upstream>,
+        /// The run that the CONNECT named.
+        named: Option<RunName>,
+    },
 }
 
 impl Client {
-    pub(super) fn new(address: SocketAddr, run: [u8; 16]) -> Self {
-        Self { address, label: address.to_string(), run }
+    pub(super) fn new(address: SocketAddr, run: [u8; 16], door: Door) -> Self {
+        Self { address, label: address.to_string(), run, door }
+    }
+
+    /// The same client by another door.
+    pub(super) fn through(&self, door: Door) -> Self {
+        Self { address: self.address, label: self.label.clone(), run: self.run, door }
     }
 
     /// The client's address as text.
@@ -35,6 +59,12 @@ impl Client {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// By which way its requests come.
+    #[must_use]
+    pub fn door(&self) -> &Door {
+        &self.door
     }
 
     /// The run that the connection stands for where nothing names one.
@@ -72,6 +102,17 @@ impl Accepted {
     #[must_use]
     pub fn head(&self) -> &RequestHead {
         &self.head
+    }
+
+    /// How the request came, as far as it says so itself.
+    #[must_use]
+    pub fn ingress(&self) -> Ingress {
+        match self.client.door {
+            Door::Opened { .. } => Ingress::Connect,
+            Door::Front if &*self.head.method == b"CONNECT" => Ingress::Connect,
+            Door::Front if absolute(&self.head.target).is_some() => Ingress::Forward,
+            Door::Front => Ingress::Reverse,
+        }
     }
 
     /// How much body there is.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::accepted::{Accepted, BodyLength, ByteReply, Client, Reply};
+use super::door;
 use crate::forward::Rest;
 use crate::forward::answer::Answer;
 use crate::journey::Journey;
@@ -29,13 +30,13 @@ pub(super) async fn serve(
     stream: Stream,
     carry: Chunk,
     client: Arc<Client>,
-    journey: &Journey,
+    journey: &Arc<Journey>,
     mut stop: watch::Receiver<bool>,
 ) {
     let (mut reader, mut writer) = stream.split();
     let mut carry = carry;
-    let told = stop.clone();
     // One timer and one place among those who are told to stop, for all requests.
+    let told = stop.clone();
     let mut stopped = pin!(stop.wait_for(|stop| *stop));
     let mut idle = pin!(sleep(journey.settings.load().timeouts.client_idle));
     loop {
@@ -69,8 +70,18 @@ pub(super) async fn serve(
         };
         let rest = match request {
             Ok(request) => {
+                let over_tls = writer.is_tls();
                 let accepted = accept(request, reader, writer, carry, &client, journey);
-                journey.travel(accepted).await
+                if door::is_asked_for(&accepted, journey) {
+                    // In a box: what is in the tunnel is served by this very function.
+                    let tunnel = door::connect(accepted, over_tls, journey, told.clone());
+                    match Box::pin(tunnel).await {
+                        Some(rest) => rest,
+                        None => return,
+                    }
+                } else {
+                    journey.travel(accepted).await
+                }
             }
             Err(error) => {
                 let reply = ByteReply::new(writer, Version::Http11, false);

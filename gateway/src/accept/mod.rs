@@ -7,12 +7,14 @@
 
 mod accepted;
 pub mod authority;
+mod door;
 mod http1;
 mod http2;
 mod listener;
 mod tls;
 mod watched;
 
-pub use self::accepted::{Accepted, BodyLength, ByteReply, Client, Reply};
+pub use self::accepted::{Accepted, BodyLength, ByteReply, Client, Door, Reply};
+pub use self::door::Minter;
 pub use self::listener::{ListenError, Listener};
 pub use self::tls::{TlsError, server_config};

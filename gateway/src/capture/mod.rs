@@ -19,13 +19,14 @@ use rustls::crypto::SecureRandom;
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::ClosedReason;
 pub use sealtap_common::leaf::{End, ErrorCode, Outcome};
+use sealtap_common::unit::Ingress;
 
 use self::heads::Heads;
 use self::journal::{Down, Journal};
 use self::record::{ExchangeKeys, Opened, kind};
 pub use self::recorder::{Recorder, Tapped};
 use self::secrets::Secrets;
-use crate::accept::Accepted;
+use crate::accept::{Accepted, Client};
 use crate::clock::Timeline;
 use crate::identify::{By, Identified, Identity, Launch};
 use crate::route::{Route, Routed, Upstream};
@@ -122,7 +123,8 @@ impl Tap {
     ) -> Result<Captured, Box<(Down, Accepted)>> {
         let (identified, route) = routed.into_parts();
         let (request, identity) = identified.into_parts();
-        match self.begin(&request, Some(&identity), run, Some(&route.upstream)) {
+        let way = (Some(&*route.upstream), route.ingress);
+        match self.begin(&request, Some(&identity), run, way) {
             Ok(recorder) => Ok(Captured { recorder, request, route }),
             Err(down) => Err(Box::new((down, request))),
         }
@@ -153,7 +155,7 @@ impl Tap {
         identity: Option<&Identity>,
         run: [u8; 16],
     ) -> Result<Refused, Box<(Down, Accepted)>> {
-        let begun = self.begin(&request, identity, run, None);
+        let begun = self.begin(&request, identity, run, (None, request.ingress()));
         let begun = begun.and_then(|recorder| {
             recorder.requested(request.head(), request.head())?;
             Ok(recorder)
@@ -170,7 +172,28 @@ impl Tap {
     ///
     /// [`Down`].
     pub fn malformed(&self, client: &str, run: [u8; 16]) -> Result<Recorder, Down> {
-        self.write(self.timeline.now_us(), client, run, None, None, Bytes::new())
+        let way = (None, Ingress::Reverse);
+        self.write((self.timeline.now_us(), client, run), None, way, Bytes::new())
+    }
+
+    /// Gives a tunnel that is not captured its number; `head` is the CONNECT that asked for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn tunnel(
+        &self,
+        head: &RequestHead,
+        (client, run, started_us): (&Client, [u8; 16], u64),
+        identity: &Identity,
+        upstream: &Upstream,
+    ) -> Result<Recorder, Down> {
+        let way = (Some(upstream), Ingress::Connect);
+        let authority = Bytes::copy_from_slice(upstream.authority.as_bytes());
+        let recorder =
+            self.write((started_us, client.label(), run), Some(identity), way, authority)?;
+        recorder.requested(head, head)?;
+        Ok(recorder)
     }
 
     /// Records that a run is over; whether the journal took it.
@@ -189,30 +212,22 @@ impl Tap {
         request: &Accepted,
         identity: Option<&Identity>,
         run: [u8; 16],
-        upstream: Option<&Upstream>,
+        way: (Option<&Upstream>, Ingress),
     ) -> Result<Recorder, Down> {
-        let authority = match upstream {
+        let authority = match way.0 {
             Some(upstream) => Bytes::copy_from_slice(upstream.authority.as_bytes()),
             // Nobody but the gateway itself, by the name it was called.
             None => authority(request.head()),
         };
-        self.write(
-            request.started_us(),
-            request.client().label(),
-            run,
-            identity,
-            upstream,
-            authority,
-        )
+        let client = request.client().label();
+        self.write((request.started_us(), client, run), identity, way, authority)
     }
 
     fn write(
         &self,
-        started_us: u64,
-        client: &str,
-        run: [u8; 16],
+        (started_us, client, run): (u64, &str, [u8; 16]),
         identity: Option<&Identity>,
-        upstream: Option<&Upstream>,
+        (upstream, ingress): (Option<&Upstream>, Ingress),
         authority: Bytes,
     ) -> Result<Recorder, Down> {
         let url = upstream.map(Upstream::url);
@@ -231,7 +246,7 @@ impl Tap {
             upstream_url: url.as_deref().map(Into::into),
             strict: self.strict,
         };
-        let bytes = postcard::to_extend(&opened, Vec::with_capacity(512)).unwrap_or_default();
+        let bytes = record::opening(&opened, ingress);
         let (ticket, _) = self.journal.begin(kind::OPENED, &[&bytes])?;
         let label = named.and_then(|named| named.name.clone());
         Ok(Recorder::new(

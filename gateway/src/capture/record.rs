@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use sealtap_common::leaf::ClosedReason;
+use sealtap_common::unit::Ingress;
 use serde::{Deserialize, Serialize};
 
 /// The journal's record kinds that belong to exchanges.
@@ -35,6 +36,8 @@ pub mod kind {
     pub const REQUEST_MARK: u8 = 12;
     /// When bytes of a session's response came that end a message: [`super::Marked`].
     pub const RESPONSE_MARK: u8 = 13;
+    /// What passed through a tunnel that is not captured, so far: [`super::Tunnelled`].
+    pub const TUNNELLED: u8 = 14;
     /// A run is over: its id, and why ([`super::run_ended`]).
     pub const RUN_ENDED: u8 = 10;
     /// A run took over the name of one that is over: both ids ([`super::run_opened`]).
@@ -193,6 +196,43 @@ pub struct Closed<'a> {
     /// The registered error code, where something went wrong.
     #[serde(borrow)]
     pub error: Option<Cow<'a, str>>,
+}
+
+/// How much passed through a tunnel that is not captured; what is recorded last counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tunnelled<'a> {
+    /// Bytes from the client that were passed on.
+    pub from_client: u64,
+    /// Bytes that were passed on to the client.
+    pub to_client: u64,
+    /// The registered reason why it was not captured.
+    #[serde(borrow)]
+    pub reason: Cow<'a, str>,
+    /// The TLS alert with which the client refused the gateway's certificate.
+    pub alert: Option<u8>,
+}
+
+/// The payload of [`kind::OPENED`]: the record, and behind it how the traffic came, where that is
+/// not by reverse mode.
+#[must_use]
+pub fn opening(opened: &Opened<'_>, ingress: Ingress) -> Vec<u8> {
+    // Serialising to memory fails only where a length is unknown, which no record has.
+    let mut bytes = postcard::to_extend(opened, Vec::with_capacity(512)).unwrap_or_default();
+    if ingress != Ingress::Reverse {
+        bytes.extend_from_slice(ingress.as_str().as_bytes());
+    }
+    bytes
+}
+
+/// Reads the payload of [`kind::OPENED`].
+#[must_use]
+pub fn opened(payload: &[u8]) -> Option<(Opened<'_>, Ingress)> {
+    let (opened, ingress) = postcard::take_from_bytes::<Opened<'_>>(payload).ok()?;
+    let ingress = match ingress {
+        [] => Ingress::Reverse,
+        word => Ingress::parse(std::str::from_utf8(word).ok()?)?,
+    };
+    Some((opened, ingress))
 }
 
 /// Splits the payload of a data record into the body offset and the bytes.

@@ -5,20 +5,30 @@
 //! not captured have no way out.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use sealtap_common::leaf::{End, ErrorCode, Outcome};
+use sealtap_common::leaf::{End, ErrorCode, Outcome, Tunnel};
 use serde::Serialize;
 
 use super::heads::Heads;
 use super::journal::{Down, Journal, Position, Ticket};
 use super::record::{
-    Answered, Closed, Connected, Dialect, Direction, Ended, Marked, Requested, kind,
+    Answered, Closed, Connected, Dialect, Direction, Ended, Marked, Requested, Tunnelled, kind,
 };
 use crate::clock::Timeline;
 use crate::wire::buffer::Payload;
 use crate::wire::message::{Fields, RequestHead, ResponseHead};
+
+/// What is kept for the next record's serialising, at most.
+const SCRATCH_KEPT: usize = 16 * 1024;
+
+thread_local! {
+    /// Where records are serialised before the journal copies them: an allocation above 1 KiB has the
+    /// system's allocator tidy up first.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Payload that has been captured: the very bytes that arrived, lent to whoever sends them on.
 #[derive(Clone, Copy, Debug)]
@@ -171,6 +181,17 @@ impl Recorder {
         self.write(kind, &Marked { end, at_us: self.timeline.now_us() }).map(drop)
     }
 
+    /// Records how much passed through a tunnel that is not captured, so far.
+    ///
+    /// # Errors
+    ///
+    /// [`Down`].
+    pub fn tunnelled(&self, tunnel: &Tunnel) -> Result<Position, Down> {
+        let Tunnel { alert, from_client, reason, to_client } = *tunnel;
+        let reason = reason.as_str().into();
+        self.write(kind::TUNNELLED, &Tunnelled { from_client, to_client, reason, alert })
+    }
+
     /// Records the request's head as it came and as it will leave.
     ///
     /// # Errors
@@ -303,9 +324,16 @@ impl Recorder {
     }
 
     fn write<T: Serialize>(&self, kind: u8, record: &T) -> Result<Position, Down> {
-        // Serialising to memory fails only where a length is unknown, which no record has.
-        let bytes = postcard::to_stdvec(record).unwrap_or_default();
-        self.journal.append(self.ticket, kind, &[&bytes])
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            // Serialising to memory fails only where a length is unknown, which no record has.
+            let bytes = postcard::to_extend(record, std::mem::take(scratch)).unwrap_or_default();
+            let position = self.journal.append(self.ticket, kind, &[&bytes]);
+            if bytes.capacity() <= SCRATCH_KEPT {
+                *scratch = bytes;
+            }
+            position
+        })
     }
 }
 

@@ -35,6 +35,7 @@ pub const TOP: Keys = Keys {
         "witness",
         "timestamp",
         "runs",
+        "proxy",
     ],
 };
 
@@ -71,6 +72,12 @@ pub const JOURNAL: Keys = Keys { section: "journal", keys: &["file_size", "pendi
 /// `[runs]`
 pub const RUNS: Keys = Keys { section: "runs", keys: &["idle", "apps"] };
 
+/// `[proxy]`
+pub const PROXY: Keys = Keys {
+    section: "proxy",
+    keys: &["enabled", "capture", "other", "credentials", "open", "detect", "allow", "deny"],
+};
+
 /// `[observe]`
 pub const OBSERVE: Keys =
     Keys { section: "observe", keys: &["enabled", "listen", "log_late", "disk_left", "messages"] };
@@ -88,7 +95,7 @@ pub const TIMESTAMP: Keys = Keys { section: "timestamp", keys: &["url", "ca", "i
 /// Every section.
 pub const KEYS: &[Keys] = &[
     TOP, TLS, CA, UPSTREAM, TIMEOUTS, LIMITS, SECRETS, FORWARDED, LOG, JOURNAL, OBSERVE, RETENTION,
-    WITNESS, TIMESTAMP, RUNS,
+    WITNESS, TIMESTAMP, RUNS, PROXY,
 ];
 
 impl Keys {

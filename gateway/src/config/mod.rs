@@ -11,6 +11,7 @@ mod ca;
 mod error;
 mod flags;
 pub mod keys;
+mod proxy;
 mod read;
 mod section;
 mod upstream;
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub use ca::{Ca, Network};
 pub use error::{ConfigError, Problem, ProblemKind};
 pub use flags::Flags;
+pub use proxy::{AddressRange, Credentials, HostPattern, Other, Proxy};
 pub use upstream::{
     NameError, Protocol, RESERVED_NAMES, Scheme, UpstreamConfig, Url, UrlError, check_name,
 };
@@ -76,6 +78,8 @@ pub struct Config {
     pub timestamp: Option<Timestamp>,
     /// When runs are over, and what their records say of the keys.
     pub runs: Runs,
+    /// The forward proxy.
+    pub proxy: Proxy,
 }
 
 /// PEM files of the listener.
@@ -110,7 +114,7 @@ impl Durability {
 
 /// What is captured where the gateway sees traffic that names no upstream (proxy modes).
 ///
-/// Reverse mode, the only way in so far, captures everything that it forwards under either value.
+/// Reverse mode, and requests to the proxy that are not in a tunnel, are captured under either value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Capture {
     /// Traffic of the upstreams in the table.
@@ -352,6 +356,7 @@ impl Default for Config {
             witness: None,
             timestamp: None,
             runs: Runs::default(),
+            proxy: Proxy::default(),
         }
     }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::error::{ConfigError, ProblemKind};
-use super::section::{Faults, Section};
+use super::section::{Faults, Section, Text};
 use super::upstream::{Protocol, Scheme, UpstreamConfig, Url, check_name};
 use super::values::{self, ADDRESS, DURATION, DURATION_OR_NONE, SIZE};
 use super::{
-    Apps, Capture, Config, Durability, MessageForm, OnConflict, Timestamp, Tls, Witness, ca, keys,
+    Apps, Capture, Config, Durability, MessageForm, OnConflict, Other, Timestamp, Tls, Witness, ca,
+    keys,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -114,6 +115,9 @@ impl Reader<'_> {
         }
         if let Some(section) = top.section("observe", &keys::OBSERVE) {
             observe(&section, config);
+        }
+        if let Some(section) = top.section("proxy", &keys::PROXY) {
+            proxy(&section, config);
         }
         if let Some(section) = top.section("retention", &keys::RETENTION) {
             let (ages, sizes) = (SECOND..=100 * 365 * DAY, 1 << 20..=1 << 50);
@@ -240,6 +244,34 @@ fn observe(section: &Section<'_>, config: &mut Config) {
     set(&mut observe.disk_left, left);
     let forms = [("text", MessageForm::Text), ("json", MessageForm::Json)];
     set(&mut observe.messages, choice(section, "messages", &forms));
+}
+
+fn proxy(section: &Section<'_>, config: &mut Config) {
+    let proxy = &mut config.proxy;
+    set(&mut proxy.enabled, section.boolean("enabled"));
+    set(&mut proxy.capture, list(section, "capture", "an array such as [\"*.example.com\"]"));
+    let others = [("tunnel", Other::Tunnel), ("refuse", Other::Refuse)];
+    set(&mut proxy.other, choice(section, "other", &others));
+    proxy.credentials = section.text("credentials", "a string").and_then(|text| {
+        let parsed = text.text.parse();
+        // A password stands in no error.
+        let hidden = Text { text: "...", ..text };
+        section.parse(&hidden, |_| parsed)
+    });
+    set(&mut proxy.open, section.boolean("open"));
+    let range = Duration::from_millis(1)..=Duration::from_secs(60);
+    set(&mut proxy.detect, duration(section, "detect", &range));
+    set(&mut proxy.allow, list(section, "allow", "an array such as [\"169.254.7.0/24\"]"));
+    set(&mut proxy.deny, list(section, "deny", "an array such as [\"10.0.0.0/8\"]"));
+}
+
+fn list<T: std::str::FromStr<Err = String>>(
+    section: &Section<'_>,
+    key: &str,
+    expected: &'static str,
+) -> Option<Vec<T>> {
+    let texts = section.texts(key, expected)?;
+    Some(texts.iter().filter_map(|text| section.parse(text, str::parse)).collect())
 }
 
 fn duration(

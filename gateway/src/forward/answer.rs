@@ -11,6 +11,7 @@ use serde_json::json;
 use super::connect::ConnectError;
 use super::upstream::{AnswerError, SendHeadError};
 use crate::capture::journal::Down;
+use crate::route::Forbidden;
 use crate::wire::message::{Fields, ResponseHead, Version};
 
 /// An answer of the gateway's own.
@@ -34,13 +35,17 @@ impl Answer {
     }
 
     /// No connection to the upstream came about.
-    pub(super) fn unreachable(error: &ConnectError) -> Self {
+    pub(crate) fn unreachable(error: &ConnectError) -> Self {
         let (status, code) = match error {
             ConnectError::Timeout { .. } => (504, ErrorCode::UpstreamTimeout),
             ConnectError::Tls { .. } | ConnectError::Trust(_) => (502, ErrorCode::UpstreamTls),
             ConnectError::Exhausted { .. } => (503, ErrorCode::UpstreamUnreachable),
             ConnectError::Unreachable { .. } => (502, ErrorCode::UpstreamUnreachable),
             ConnectError::Http2 { .. } => (502, ErrorCode::UpstreamProtocol),
+            ConnectError::Forbidden { why: Forbidden::Loop(_), .. } => {
+                (508, ErrorCode::DestinationRefused)
+            }
+            ConnectError::Forbidden { .. } => (403, ErrorCode::DestinationRefused),
         };
         Self::new(status, code, error.to_string())
     }
@@ -120,6 +125,9 @@ impl Answer {
         let length = body.len().to_string();
         let mut pairs: Vec<(&[u8], &[u8])> =
             vec![(b"Content-Type", b"application/json"), (b"Content-Length", length.as_bytes())];
+        if self.status == 407 {
+            pairs.push((b"Proxy-Authenticate", b"Basic realm=\"sealtap\""));
+        }
         if self.status == 503 {
             pairs.push((b"Retry-After", b"1"));
         }
@@ -136,7 +144,9 @@ impl Answer {
 fn reason(status: u16) -> &'static [u8] {
     match status {
         400 => b"Bad Request",
+        403 => b"Forbidden",
         404 => b"Not Found",
+        407 => b"Proxy Authentication Required",
         408 => b"Request Timeout",
         414 => b"URI Too Long",
         421 => b"Misdirected Request",
@@ -144,6 +154,7 @@ fn reason(status: u16) -> &'static [u8] {
         501 => b"Not Implemented",
         502 => b"Bad Gateway",
         503 => b"Service Unavailable",
+        508 => b"Loop Detected",
         505 => b"HTTP Version Not Supported",
         504 => b"Gateway Timeout",
         _ => b"",

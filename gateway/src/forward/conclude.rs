@@ -152,7 +152,7 @@ impl Exchange<'_> {
             (whole, outgoing.facts, outgoing.sink, upstream)
         {
             let idle = super::pool::Idle { reader, writer: sink.into_writer(), facts };
-            forwarder.pool.put(&route.upstream.name, idle, &carry);
+            forwarder.pool.put(&route.upstream.key, idle, &carry);
         }
         summary.recorded = recorder.closed(outcome, error).is_ok();
         Forwarded { rest, summary }

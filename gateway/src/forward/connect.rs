@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::tls::TrustError;
-use crate::route::{Scheme, Upstream};
+use crate::route::{Forbidden, Reach, Scheme, Upstream};
 use crate::wire::socket::Socket;
 use crate::wire::stream::Stream;
 
@@ -64,6 +64,16 @@ pub enum ConnectError {
         /// What h2 says.
         source: h2::Error,
     },
+    /// It is not dialled.
+    #[error("{host}:{port} is refused: {why}")]
+    Forbidden {
+        /// The host's name.
+        host: String,
+        /// The TCP port.
+        port: u16,
+        /// Why not.
+        why: Forbidden,
+    },
     /// As many sockets to upstreams are open as may be.
     #[error(
         "no socket is left for {host}:{port}: {most} connections to upstreams are open, as many as \
@@ -98,39 +108,79 @@ pub struct Connection {
 /// A socket's place among those that may be open at once.
 pub type Place = OwnedSemaphorePermit;
 
+/// A TCP connection to an upstream, before anything was said.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The connection.
+    pub socket: Socket,
+    /// The address it was made to.
+    pub address: SocketAddr,
+}
+
 /// Connects to `upstream` within `limit`, by a socket at `place`; further addresses are tried beside
-/// the first while `places` has some left.
+/// the first while `places` has some left. Only what `reach` lets through is dialled.
 ///
 /// # Errors
 ///
 /// [`ConnectError`].
-pub async fn connect(
+pub async fn dial(
     upstream: &Upstream,
-    tls: Option<&Arc<ClientConfig>>,
     limit: Duration,
     (place, places): (Place, &Arc<Semaphore>),
-) -> Result<Connection, ConnectError> {
+    reach: &Reach,
+) -> Result<Dialled, ConnectError> {
     let deadline = Instant::now() + limit;
     let (host, port) = (upstream.host.clone(), upstream.port);
     let timeout = || ConnectError::Timeout { host: host.clone(), port, limit };
     let unreachable = |source| ConnectError::Unreachable { host: host.clone(), port, source };
 
     let lookup = timeout_at(deadline, tokio::net::lookup_host((host.as_str(), port)));
-    let addresses: Vec<SocketAddr> =
-        lookup.await.map_err(|_| timeout())?.map_err(unreachable)?.collect();
-    let dialled = timeout_at(deadline, dial(interleaved(addresses), place, places)).await;
+    let found = lookup.await.map_err(|_| timeout())?.map_err(unreachable)?;
+    let (mut addresses, mut refused) = (Vec::new(), None);
+    for address in found {
+        // What is dialled is what was judged: the name is not looked up again.
+        let judged = match upstream.chosen {
+            true => reach.chosen(&host, address),
+            false => reach.configured(address),
+        };
+        match judged {
+            Ok(()) => addresses.push(address),
+            Err(why) => refused = Some(why),
+        }
+    }
+    if let Some(why) = refused.filter(|_| addresses.is_empty()) {
+        return Err(ConnectError::Forbidden { host, port, why });
+    }
+    let dialled = timeout_at(deadline, first_of(interleaved(addresses), place, places)).await;
     let (stream, address, place) = dialled.map_err(|_| timeout())?.map_err(unreachable)?;
-    let socket = Socket::counted(stream, place);
+    Ok(Dialled { socket: Socket::counted(stream, place), address })
+}
 
+/// Makes of a TCP connection what `upstream` is spoken to over, with TLS where `tls` says how.
+///
+/// # Errors
+///
+/// [`ConnectError`].
+pub async fn secure(
+    upstream: &Upstream,
+    tls: Option<&Arc<ClientConfig>>,
+    limit: Duration,
+    dialled: Dialled,
+) -> Result<Connection, ConnectError> {
+    let Dialled { socket, address } = dialled;
+    let (host, port) = (upstream.host.clone(), upstream.port);
     let Some(settings) = tls.filter(|_| upstream.scheme == Scheme::Https) else {
         let http2 = upstream.scheme == Scheme::H2c;
         return Ok(Connection { stream: Stream::Plain(socket), address, tls: None, http2 });
     };
+    let timeout = || ConnectError::Timeout { host: host.clone(), port, limit };
     let refused = |source| ConnectError::Tls { host: host.clone(), port, source };
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+    let name = upstream.server_name.as_deref().unwrap_or(&host);
+    let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
         .map_err(|error| refused(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
     let handshake = TlsConnector::from(Arc::clone(settings)).connect(name, socket.clone());
-    let stream = timeout_at(deadline, handshake).await.map_err(|_| timeout())?.map_err(refused)?;
+    let stream =
+        tokio::time::timeout(limit, handshake).await.map_err(|_| timeout())?.map_err(refused)?;
     let (_, session) = stream.get_ref();
     let http2 = session.alpn_protocol() == Some(b"h2");
     let version = session.protocol_version().and_then(|version| version.as_str());
@@ -142,7 +192,7 @@ pub async fn connect(
 
 /// Connects to whichever of `addresses` answers first, in their order: the next one is tried as soon
 /// as one has failed, or has been silent for [`STAGGER`], and the earlier ones stay in the race.
-async fn dial(
+async fn first_of(
     addresses: Vec<SocketAddr>,
     place: Place,
     places: &Arc<Semaphore>,

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sealtap_common::leaf::End;
+use sealtap_common::unit::Ingress;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
+use super::connect::ConnectError;
 use super::pool::Facts;
 use super::relay::{Course, Ending, relay};
 use super::respond::Responding;
@@ -128,19 +130,32 @@ impl Exchange<'_> {
             BodyLength::Unknown => Framing::Chunked,
         };
         let appended = self.forwarder.appended(&self.accepted, self.client);
+        // What a client shows to the proxy is for the proxy alone (RFC 9110 section 11.7.2).
+        let dropped: &[&str] = match self.route.ingress {
+            Ingress::Forward => &self.forwarder.dropped,
+            _ => self.forwarder.dropped.get(..1).unwrap_or_default(),
+        };
         let way = head::Way {
             upstream: &upstream,
             target: self.route.target.clone().into(),
             http2,
             framing,
             switching: self.response.switching.as_ref(),
-            dropped: &self.forwarder.dropped,
+            dropped,
             appended: &appended,
         };
         let sent = head::request(&self.accepted, way);
         let position = self.recorder.requested(&self.accepted, &sent)?;
         let link = match link {
             Ok(link) => link,
+            Err(failure @ (ConnectError::Tls { .. } | ConnectError::Http2 { .. })) => {
+                // It may speak something else by now: the next client asks.
+                self.forwarder.unlearn(&upstream);
+                return Err(Refusal::Answer(Answer::unreachable(&failure)));
+            }
+            Err(failure @ ConnectError::Forbidden { .. }) => {
+                return Err(Refusal::Refused(Answer::unreachable(&failure)));
+            }
             Err(failure) => return Err(Refusal::Answer(Answer::unreachable(&failure))),
         };
         match link {
@@ -157,7 +172,7 @@ impl Exchange<'_> {
                 );
                 if let Err(error) = written {
                     // The connection has seen nothing of it and serves the next one.
-                    self.forwarder.pool.put(&upstream.name, idle, &Chunk::empty());
+                    self.forwarder.pool.put(&upstream.key, idle, &Chunk::empty());
                     return Err(Refusal::Refused(Answer::malformed(error.to_string())));
                 }
                 let mut sink = ByteSink::new(idle.writer, queued, framing);
@@ -204,7 +219,7 @@ impl Exchange<'_> {
                     }
                     Err(SendHeadError::Closed(_)) if !fresh => {
                         // It said good-bye since the last exchange; nothing was sent.
-                        self.forwarder.pool.unshare(&upstream.name, &which);
+                        self.forwarder.pool.unshare(&upstream.key, &which);
                         Err(Refusal::Stale)
                     }
                     Err(error @ (SendHeadError::Unsayable(_) | SendHeadError::Altered)) => {

@@ -42,7 +42,9 @@ pub(super) fn request(received: &RequestHead, way: Way<'_>) -> RequestHead {
     let mut framed = framing != Framing::Chunked || http2;
     let mut connected = false;
     let mut cookies = false;
-    let authority = upstream.authority.as_bytes();
+    let named = received.authority.as_deref().or_else(|| received.fields.first("host"));
+    let authority = named.filter(|_| upstream.keeps_authority);
+    let authority = authority.unwrap_or(upstream.authority.as_bytes());
     if let Some(switching) = switching.filter(|_| http2) {
         out.push(PROTOCOL.as_bytes(), switching.first());
     }

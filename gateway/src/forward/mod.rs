@@ -11,6 +11,8 @@ pub mod connect;
 mod exchange;
 mod head;
 mod hold;
+mod learned;
+mod opaque;
 mod own;
 pub mod pool;
 mod ready;
@@ -32,8 +34,11 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use self::connect::{ConnectError, Connection, Place, connect};
+use self::connect::{ConnectError, Connection, Dialled, Place, dial, secure};
 pub use self::exchange::forward;
+use self::learned::Learned;
+pub use self::learned::{Alpn, Probed};
+pub use self::opaque::{Opaque, Side, opaque};
 pub use self::own::own;
 use self::pool::{Facts, Idle, Lease, Pool, Shared};
 pub use self::refuse::{refuse, refuse_malformed, refuse_unseen, turn_away};
@@ -43,7 +48,7 @@ pub use self::tls::{TrustError, client_settings};
 use crate::config::{Config, Protocol, Timeouts};
 use crate::descriptors::Sockets;
 use crate::identify::RUN_HEADER;
-use crate::route::{Scheme, Upstream};
+use crate::route::{Reach, Scheme, Upstream};
 use crate::wire::buffer::Chunk;
 use crate::wire::message::{RequestHead, Version};
 use crate::wire::stream::{Reader, Stream, Writer};
@@ -103,10 +108,12 @@ pub struct Forwarder {
     places: Arc<Semaphore>,
     most: usize,
     trust: TlsRoots,
+    reach: Reach,
+    learned: Learned,
     timeouts: Timeouts,
     via: bool,
     forwarded: bool,
-    dropped: [&'static str; 1],
+    dropped: [&'static str; 2],
 }
 
 /// How long an idle connection to an upstream is kept. Below the 5 s of the shortest-lived common
@@ -141,11 +148,19 @@ impl Forwarder {
             places: Arc::new(Semaphore::new(most)),
             most,
             trust: TlsRoots::load(&config.upstream_ca)?,
+            reach: Reach::new(&config.proxy.allow, &config.proxy.deny, config.listen),
+            learned: Learned::default(),
             timeouts: config.timeouts.clone(),
             via: config.forwarded.via,
             forwarded: config.forwarded.forwarded,
-            dropped: [RUN_HEADER],
+            dropped: [RUN_HEADER, "proxy-authorization"],
         })
+    }
+
+    /// The same forwarder for a gateway that listens on `own`, which it then never dials.
+    #[must_use]
+    pub fn bound_to(self, own: SocketAddr) -> Self {
+        Self { reach: self.reach.bound_to(own), ..self }
     }
 
     /// Goes on in the place of `before`, whose sockets are still open: they count against the same
@@ -177,11 +192,11 @@ impl Forwarder {
         let upgrade = upgrade && upstream.protocol != Protocol::Http2;
         // An upgrade is not sent twice, so it does not take a chance on a connection that has waited.
         if !fresh && !upgrade {
-            if let Some(lease) = self.pool.lease(&upstream.name) {
+            if let Some(lease) = self.pool.lease(&upstream.key) {
                 tell(upstream, &lease.facts, "a stream of a shared connection is used");
                 return Ok(Link::Http2(lease));
             }
-            if let Some(idle) = self.pool.take(&upstream.name).await {
+            if let Some(idle) = self.pool.take(&upstream.key).await {
                 tell(upstream, &idle.facts, "an idle connection is used again");
                 return Ok(Link::Http1 { idle, reused: true });
             }
@@ -189,8 +204,8 @@ impl Forwarder {
         let tls = (upstream.scheme == Scheme::Https)
             .then(|| self.trust.settings(upstream, upgrade))
             .transpose()?;
-        let places = (self.place(upstream).await?, &self.places);
-        let connection = connect(upstream, tls.as_ref(), self.timeouts.connect, places).await?;
+        let dialled = self.dial(upstream).await?;
+        let connection = secure(upstream, tls.as_ref(), self.timeouts.connect, dialled).await?;
         let Connection { stream, address, tls, http2 } = connection;
         let facts = Facts { address: address.to_string(), tls };
         tell(upstream, &facts, "connection opened");
@@ -200,6 +215,16 @@ impl Forwarder {
         }
         let (reader, writer) = stream.split();
         Ok(Link::Http1 { idle: Idle { reader, writer, facts }, reused: false })
+    }
+
+    /// A TCP connection to `upstream`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`].
+    pub(crate) async fn dial(&self, upstream: &Upstream) -> Result<Dialled, ConnectError> {
+        let places = (self.place(upstream).await?, &self.places);
+        dial(upstream, self.timeouts.connect, places, &self.reach).await
     }
 
     /// A place for a socket to `upstream`. Where all are taken, connections that rest in the pool
@@ -254,9 +279,9 @@ impl Forwarder {
             Ok(Err(source)) => return Err(ConnectError::Http2 { host, port, source }),
             Err(_) => return Err(ConnectError::Timeout { host, port, limit }),
         };
-        let lease = self.pool.share(&upstream.name, Shared::new(sender, facts));
+        let lease = self.pool.share(&upstream.key, Shared::new(sender, facts));
         let (name, pool, which) =
-            (upstream.name.clone(), Arc::clone(&self.pool), lease.connection());
+            (upstream.key.clone(), Arc::clone(&self.pool), lease.connection());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(upstream = name, %error, "HTTP/2 connection ended");

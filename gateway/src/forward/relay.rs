@@ -1,8 +1,7 @@
 //! One direction of an exchange: every byte captured, then sent, the end only when it is on disk.
 //!
-//! First bytes and pieces are never held back. A message that is whole in hand before anything of it
-//! has left is no exception to that but has nothing else than its end: it leaves in one piece, once
-//! it is on disk.
+//! Pieces of a message whose end is still to come are never held back. One that is whole in hand
+//! before anything of it has left is all end: it leaves in one piece, once it is on disk.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};

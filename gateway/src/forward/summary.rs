@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use sealtap_common::leaf::{ErrorCode, Outcome};
+use sealtap_common::leaf::{ErrorCode, Outcome, Tunnel};
+use sealtap_common::unit::Ingress;
 
 use super::respond::Responding;
 use crate::accept::Accepted;
@@ -28,6 +29,8 @@ pub struct Summary {
     pub url: String,
     /// The status sent to the client.
     pub status: Option<u16>,
+    /// How the traffic came to the gateway.
+    pub ingress: Ingress,
     /// How it ended.
     pub outcome: Outcome,
     /// What went wrong.
@@ -44,6 +47,8 @@ pub struct Summary {
     pub ttfb_us: Option<u64>,
     /// Whether its end is in the journal.
     pub recorded: bool,
+    /// What passed unread, where it was a tunnel that is not captured.
+    pub tunnel: Option<Tunnel>,
 }
 
 impl Summary {
@@ -71,7 +76,7 @@ impl Summary {
 
     pub(super) fn new(accepted: &Accepted, route: &Route) -> Self {
         let url = format!("{}{}", origin(&route.upstream), path(&route.target));
-        Self::at(accepted, url)
+        Self { ingress: route.ingress, ..Self::at(accepted, url) }
     }
 
     pub(super) fn refused(accepted: &Accepted) -> Self {
@@ -86,6 +91,7 @@ impl Summary {
             run: String::new(),
             url: "-".to_owned(),
             status: None,
+            ingress: Ingress::Reverse,
             outcome: Outcome::Interrupted,
             error: None,
             request_bytes: 0,
@@ -94,13 +100,42 @@ impl Summary {
             duration_us: 0,
             ttfb_us: None,
             recorded: false,
+            tunnel: None,
         }
+    }
+
+    /// A tunnel to `authority` that was asked for at `started_us`.
+    #[must_use]
+    pub fn tunnel(authority: String, started_us: u64) -> Self {
+        let method = "CONNECT".to_owned();
+        let ingress = Ingress::Connect;
+        Self { method, url: authority, ingress, started_us, ..Self::malformed() }
+    }
+
+    pub(super) fn tunnelled(
+        &mut self,
+        recorder: &Recorder,
+        tunnel: &Tunnel,
+        outcome: Outcome,
+        error: Option<ErrorCode>,
+    ) {
+        self.id = recorder.id();
+        self.number = recorder.number();
+        recorder.run().clone_into(&mut self.run);
+        self.status = Some(200);
+        self.outcome = outcome;
+        self.error = error;
+        self.request_bytes = tunnel.from_client;
+        self.response_bytes = tunnel.to_client;
+        self.duration_us = recorder.now_us().saturating_sub(self.started_us);
+        self.tunnel = Some(*tunnel);
     }
 
     fn at(accepted: &Accepted, url: String) -> Self {
         Self {
             method: String::from_utf8_lossy(&accepted.head().method).into_owned(),
             url,
+            ingress: accepted.ingress(),
             started_us: accepted.started_us(),
             ..Self::malformed()
         }

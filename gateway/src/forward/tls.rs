@@ -92,6 +92,23 @@ impl TlsRoots {
     }
 }
 
+impl TlsRoots {
+    /// The settings for `upstream` that offer `protocols` by ALPN, as some client did.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Trust`].
+    pub(super) fn offering(
+        &self,
+        upstream: &Upstream,
+        protocols: &[Vec<u8>],
+    ) -> Result<Arc<ClientConfig>, ConnectError> {
+        let mut settings = ClientConfig::clone(&*self.settings(upstream, false)?);
+        settings.alpn_protocols = protocols.to_vec();
+        Ok(Arc::new(settings))
+    }
+}
+
 /// Settings for the gateway's own requests, to witnesses and timestamp authorities: HTTP/1.1, the
 /// machine's roots and those in `files`.
 ///

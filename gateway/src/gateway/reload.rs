@@ -139,6 +139,7 @@ const CHANGEABLE: &[Part] = &[
     ("[timeouts]", |a, b| a.timeouts == b.timeouts),
     ("[limits]", |a, b| a.limits == b.limits),
     ("[secrets]", |a, b| a.secrets == b.secrets),
+    ("[proxy]", |a, b| a.proxy == b.proxy),
     ("[forwarded]", |a, b| a.forwarded == b.forwarded),
     ("[retention]", |a, b| a.retention == b.retention),
 ];

@@ -7,13 +7,17 @@ use std::path::Path;
 use sealtap_common::directory::LogDirectory;
 use sealtap_common::leaf::Leaf;
 use sealtap_common::note::PublicKey;
+use sealtap_common::unit::{RequestHead, RequestLine, Shown, Version};
 use sealtap_common::verify::verify;
 
 use super::*;
 use crate::capture::journal::JournalError;
 use crate::capture::journal::RESUMED;
-use crate::capture::record::{Closed, ExchangeKeys, Opened as OpenedRecord, kind};
+use crate::capture::record::{
+    Closed, Dialect, ExchangeKeys, Opened as OpenedRecord, Requested, kind,
+};
 use crate::seal::log::{published, read_entries};
+use crate::store::{StoreReader, audit};
 
 fn config(data: &Path) -> Config {
     let mut config = Config {
@@ -177,6 +181,69 @@ async fn an_outage_without_an_end_is_sealed_once() {
         stop(open(data).await).await;
         assert_eq!(gaps(data), 1);
     }
+}
+
+/// Far more exchanges than may wait in memory get their leaves while the store cannot be written, and
+/// all of them are stored once it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_behind_holds_no_leaf_back() {
+    const COUNT: u64 = 6_000;
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path();
+    let gateway = open(data).await;
+    let database = DataDir::new(data).store().join("exchanges.db");
+    let other = rusqlite::Connection::open(database).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    let closed =
+        postcard::to_stdvec(&Closed { at_us: 2, outcome: Cow::Borrowed("complete"), error: None });
+    let closed = closed.unwrap();
+    for number in 1..=COUNT {
+        gateway.journal.room().await;
+        // Long and never the same: in memory they would take 60 MB.
+        let target = number.to_string().repeat(10_000 / number.to_string().len());
+        let line = RequestLine {
+            authority: None,
+            method: Cow::Borrowed(b"POST"),
+            scheme: None,
+            target: vec![Shown::Plain(Cow::Borrowed(target.as_bytes()))],
+            version: Version::Http11,
+        };
+        let (received_line, received_fields) = (line.clone(), Vec::new());
+        let head = RequestHead { line, fields: Vec::new(), received_line, received_fields };
+        let head = Cow::Owned(serde_bytes::ByteBuf::from(head.encode()));
+        let requested = Requested { dialect: Dialect::Bytes, head };
+        let requested = postcard::to_stdvec(&requested).unwrap();
+        let body = [0_u64.to_le_bytes(), number.to_le_bytes()].concat();
+        let (ticket, _) = gateway.journal.begin(kind::OPENED, &[&opened(number)]).unwrap();
+        gateway.journal.append(ticket, kind::REQUESTED, &[&requested]).unwrap();
+        gateway.journal.append(ticket, kind::REQUEST_DATA, &[&body]).unwrap();
+        gateway.journal.append(ticket, kind::CLOSED, &[&closed]).unwrap();
+    }
+    let log = DataDir::new(data).log();
+    let began = std::time::Instant::now();
+    while published(&log).unwrap().is_none_or(|log| log.size < COUNT) {
+        assert!(began.elapsed() < Duration::from_secs(120), "leaves wait for the store");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let reader = StoreReader::open(&DataDir::new(data).store()).unwrap();
+    assert!(reader.newest(1).unwrap().is_empty(), "nothing is stored yet");
+    other.execute_batch("ROLLBACK").unwrap();
+    stop(gateway).await;
+
+    let mut stored = 0_u64;
+    for leaf in leaves(data) {
+        if let Leaf::Exchange(exchange) = leaf {
+            let found = reader.exchange(&exchange.exchange.0).unwrap().unwrap();
+            assert_eq!(found.number, exchange.number);
+            stored += 1;
+        }
+    }
+    assert_eq!(stored, COUNT);
+    let directory = DataDir::new(data);
+    let mut report = verify(&LogDirectory::open(&directory.log()).unwrap(), &[], &mut ());
+    audit(&directory, &mut report);
+    assert_eq!(report.verdict().exit_code(), 2, "{:?}", report.lines());
 }
 
 /// As many open exchanges as no restart leaf could name one by one, with others between them that

@@ -116,6 +116,15 @@ pub fn identify(target: &[u8], fields: &Fields) -> Result<Identity, IdentifyErro
     if let Some((name, named_at)) = in_path(target)? {
         return Ok(Identity { run: RunName { by: By::Path, name: Some(name) }, named_at });
     }
+    identify_beside(fields)
+}
+
+/// Finds the run of a request whose target is not the gateway's to read, since it belongs to a
+/// server that the client named.
+///
+/// # Errors
+/// The header names a run with a name that cannot be kept.
+pub fn identify_beside(fields: &Fields) -> Result<Identity, IdentifyError> {
     let mut headers = fields.all(RUN_HEADER).map(<[u8]>::trim_ascii);
     let run = if let Some(first) = headers.next() {
         if headers.any(|other| other != first) {
@@ -165,6 +174,15 @@ impl<R> Identified<R> {
         &self.identity
     }
 
+    /// The same, of the run that the CONNECT around it `named` unless it names one itself.
+    #[must_use]
+    pub fn or_named(mut self, named: &RunName) -> Self {
+        if self.identity.run.name.is_none() {
+            self.identity.run = named.clone();
+        }
+        self
+    }
+
     /// The request and its identity.
     pub fn into_parts(self) -> (R, Identity) {
         (self.request, self.identity)
@@ -185,6 +203,17 @@ impl<R: Accepted> Identified<R> {
 pub fn stage<R: Accepted>(request: R) -> Result<Identified<R>, (IdentifyError, R)> {
     let head = request.head();
     match identify(&head.target, &head.fields) {
+        Ok(identity) => Ok(Identified { request, identity }),
+        Err(error) => Err((error, request)),
+    }
+}
+
+/// Finds the run of `request`, whose target belongs to a server that the client named.
+///
+/// # Errors
+/// As [`stage`].
+pub fn stage_beside<R: Accepted>(request: R) -> Result<Identified<R>, (IdentifyError, R)> {
+    match identify_beside(&request.head().fields) {
         Ok(identity) => Ok(Identified { request, identity }),
         Err(error) => Err((error, request)),
     }

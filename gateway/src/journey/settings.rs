@@ -12,7 +12,7 @@ use crate::accept::{TlsError, server_config};
 use crate::config::{Config, Limits, Timeouts};
 use crate::descriptors::Sockets;
 use crate::forward::{Forwarder, TrustError};
-use crate::route::{Scheme, Table, TableError};
+use crate::route::{ProxyRules, Scheme, Table, TableError};
 
 /// Everything that a reload can put in place of what was there.
 pub struct Settings {
@@ -20,6 +20,8 @@ pub struct Settings {
     pub table: Table,
     /// Records go on their way.
     pub forwarder: Forwarder,
+    /// Who may use the forward proxy, and what of it is captured.
+    pub rules: ProxyRules,
     /// What the listener shows to clients, where it speaks TLS.
     pub tls: Option<TlsAcceptor>,
     /// How long to wait for what.
@@ -42,6 +44,26 @@ pub enum SettingsError {
     /// The upstreams.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// The forward proxy would be open to strangers.
+    #[error(
+        "{listen} is reached from other machines, and the forward proxy asks for no credentials: set \
+         `[proxy] credentials = \"user:password\"`, or `[proxy] open = true` if all who reach it may \
+         use it, or `[proxy] enabled = false`"
+    )]
+    OpenProxy {
+        /// The address.
+        listen: SocketAddr,
+    },
+}
+
+/// A proxy that strangers reach must ask for credentials, or be meant to be open.
+fn refuse_open_proxy(config: &Config) -> Result<(), SettingsError> {
+    let proxy = &config.proxy;
+    let alone = config.listen.ip().to_canonical().is_loopback();
+    match alone || !proxy.enabled || proxy.open || proxy.credentials.is_some() {
+        true => Ok(()),
+        false => Err(SettingsError::OpenProxy { listen: config.listen }),
+    }
 }
 
 impl Settings {
@@ -50,11 +72,13 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`]: a file that it names cannot be used.
     pub fn new(config: &Config, table: Table) -> Result<Self, SettingsError> {
+        refuse_open_proxy(config)?;
         let tls = config.tls.as_ref();
         let tls = tls.map(|tls| server_config(&tls.certificate, &tls.key)).transpose()?;
         Ok(Self {
             table,
             forwarder: Forwarder::new(config)?,
+            rules: ProxyRules::new(config),
             tls: tls.map(TlsAcceptor::from),
             timeouts: config.timeouts.clone(),
             limits: config.limits.clone(),
@@ -72,7 +96,8 @@ impl Settings {
     /// The same for a listener that is bound to `address`.
     #[must_use]
     pub fn bound_to(self, address: SocketAddr) -> Self {
-        Self { table: self.table.bound_to(address), ..self }
+        let (table, forwarder) = (self.table.bound_to(address), self.forwarder.bound_to(address));
+        Self { table, forwarder, ..self }
     }
 
     /// Settings of `config` that take over from these: sockets that are open count on.

@@ -117,6 +117,16 @@ impl Account<'_> {
                 line(format_args!("    asked {asked}, answered {answered}: {count}"));
             }
         }
+        for (authority, unread) in &self.calls.opaque {
+            line(format_args!(
+                "  opaque         {}: {} unread, {} out, {} back, {}",
+                shown(authority),
+                unread.tunnels,
+                size(unread.sent),
+                size(unread.received),
+                unread.why
+            ));
+        }
         for (why, count) in &self.calls.refused {
             line(format_args!("  refused        {count} with {why}"));
         }
@@ -172,6 +182,20 @@ impl Account<'_> {
             .iter()
             .map(|process| json!({ "id": process.id, "name": process.name }))
             .collect();
+        let opaque: Vec<_> = self
+            .calls
+            .opaque
+            .iter()
+            .map(|(authority, unread)| {
+                json!({
+                    "authority": authority,
+                    "tunnels": unread.tunnels,
+                    "why": unread.why,
+                    "sent": unread.sent,
+                    "received": unread.received,
+                })
+            })
+            .collect();
         let (bundle, failure) = match &self.record {
             Ok(path) => (path.as_ref().map(|path| path.display().to_string()), None),
             Err(failure) => (None, Some(failure.what())),
@@ -182,6 +206,7 @@ impl Account<'_> {
             "duration_ns": u64::try_from(self.lasted.as_nanos()).unwrap_or(u64::MAX),
             "calls": self.calls.total(),
             "upstreams": upstreams,
+            "opaque": opaque,
             "refused": self.calls.refused,
             "still_running": left,
             "coverage": { "level": "observed_only", "not_covered": self.notes },

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use sealtap_common::leaf::Outcome;
+use sealtap_common::leaf::{Outcome, alert_name};
 
 use crate::forward::Summary;
 
@@ -28,6 +28,8 @@ pub(super) struct Calls(Mutex<Counted>);
 pub(super) struct Counted {
     /// By the upstream's origin.
     pub(super) upstreams: BTreeMap<String, Passed>,
+    /// Tunnels that were passed on unread, by where they led and why.
+    pub(super) opaque: BTreeMap<String, Unread>,
     /// Requests that went nowhere, by the registered error.
     pub(super) refused: BTreeMap<String, u64>,
     /// The first exchanges with an upstream: their ids, and its origin.
@@ -47,10 +49,35 @@ pub(super) struct Passed {
     pub(super) received: u64,
 }
 
+/// Tunnels that were passed on unread.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unread {
+    /// How many.
+    pub(super) tunnels: u64,
+    /// Why, in the format's words, with the alert of a client that refused the certificate.
+    pub(super) why: String,
+    /// Bytes from the command.
+    pub(super) sent: u64,
+    /// Bytes to it.
+    pub(super) received: u64,
+}
+
 impl Calls {
     /// Counts one exchange that is over.
     pub(super) fn add(&self, summary: &Summary) {
         let mut counted = self.lock();
+        if let Some(tunnel) = &summary.tunnel {
+            let key = room(&counted.opaque, &summary.url);
+            let unread = counted.opaque.entry(key).or_default();
+            unread.tunnels += 1;
+            unread.sent += tunnel.from_client;
+            unread.received += tunnel.to_client;
+            unread.why = match tunnel.alert {
+                Some(alert) => format!("{} ({})", tunnel.reason.as_str(), alert_name(alert)),
+                None => tunnel.reason.as_str().to_owned(),
+            };
+            return;
+        }
         if summary.outcome == Outcome::Refused {
             let why = summary.error.map_or("refused", |error| error.as_str());
             let key = room(&counted.refused, why);
@@ -102,6 +129,9 @@ fn origin(url: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use sealtap_common::leaf::{Tunnel, TunnelReason};
+    use sealtap_common::unit::Ingress;
+
     use super::*;
 
     fn summary(url: &str, status: u16, outcome: Outcome) -> Summary {
@@ -112,6 +142,7 @@ mod tests {
             run: "r".to_owned(),
             url: url.to_owned(),
             status: Some(status),
+            ingress: Ingress::Reverse,
             outcome,
             error: None,
             request_bytes: 10,
@@ -120,6 +151,7 @@ mod tests {
             duration_us: 1,
             ttfb_us: None,
             recorded: true,
+            tunnel: None,
         }
     }
 
@@ -135,6 +167,20 @@ mod tests {
         assert_eq!(counted.upstreams, [("https://a.example".to_owned(), passed)].into());
         assert_eq!(counted.refused, [("refused".to_owned(), 1)].into());
         assert_eq!((counted.total(), counted.first.len()), (3, 3));
+    }
+
+    #[test]
+    fn tunnels_that_were_not_read_are_told_apart() {
+        let calls = Calls::default();
+        let (alert, reason) = (Some(48), TunnelReason::ClientRejected);
+        let tunnel = Some(Tunnel { alert, from_client: 5, reason, to_client: 7 });
+        let opaque = summary("a.example:443", 200, Outcome::ClientCancelled);
+        calls.add(&Summary { tunnel, ..opaque });
+        let counted = calls.counted();
+        let why = "client_rejected (unknown_ca)".to_owned();
+        let unread = Unread { tunnels: 1, why, sent: 5, received: 7 };
+        assert_eq!(counted.opaque, [("a.example:443".to_owned(), unread)].into());
+        assert_eq!(counted.total(), 0);
     }
 
     #[test]

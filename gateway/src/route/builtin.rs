@@ -39,7 +39,50 @@ pub(super) const PATTERNS: [Pattern; 2] = [
     },
 ];
 
+/// Further hosts of model APIs, which a client may reach by CONNECT.
+pub(super) const CAPTURED: &[&str] = &[
+    "*.api.cognitive.microsoft.com",
+    "*.cognitiveservices.azure.com",
+    "*.inference.ai.azure.com",
+    "*.models.ai.azure.com",
+    "*.services.ai.azure.com",
+    "aiplatform.googleapis.com",
+    "api-inference.huggingface.co",
+    "api.ai21.com",
+    "api.aleph-alpha.com",
+    "api.cerebras.ai",
+    "api.cohere.ai",
+    "api.fireworks.ai",
+    "api.githubcopilot.com",
+    "api.inceptionlabs.ai",
+    "api.jina.ai",
+    "api.moonshot.ai",
+    "api.moonshot.cn",
+    "api.novita.ai",
+    "api.perplexity.ai",
+    "api.replicate.com",
+    "api.sambanova.ai",
+    "api.voyageai.com",
+    "api.z.ai",
+    "chatgpt.com",
+    "codestral.mistral.ai",
+    "dashscope.aliyuncs.com",
+    "eu.api.openai.com",
+    "inference.baseten.co",
+    "integrate.api.nvidia.com",
+    "models.github.ai",
+    "models.inference.ai.azure.com",
+    "router.huggingface.co",
+    "us.api.openai.com",
+];
+
 impl Pattern {
+    /// Whether `host` is one of the pattern's.
+    pub(super) fn is_of(&self, host: &str) -> bool {
+        let label = host.strip_prefix(self.before).and_then(|rest| rest.strip_suffix(self.after));
+        label.is_some_and(|label| self.host(label.as_bytes()).is_some())
+    }
+
     /// The host for `label`, or nothing when it is not a DNS label of letters, digits and inner
     /// hyphens: a dot, an escape or a userinfo would lead elsewhere.
     pub(super) fn host(&self, label: &[u8]) -> Option<(String, String)> {

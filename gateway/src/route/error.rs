@@ -41,6 +41,18 @@ pub enum RouteError {
         /// The server it was for.
         authority: String,
     },
+    /// The proxy asks for credentials, and these are none or wrong.
+    #[error("this proxy asks for credentials: send Proxy-Authorization: Basic, as configured")]
+    Credentials,
+    /// A server that is not captured, where the others are refused.
+    #[error(
+        "{authority} is not captured, and other servers are refused: list it in `[proxy] capture`, \
+         or set `[proxy] other = \"tunnel\"`"
+    )]
+    NotListed {
+        /// The server.
+        authority: String,
+    },
     /// `OPTIONS *`, which is about the server itself.
     #[error("the target `*` names no upstream; send OPTIONS /NAME/path")]
     Asterisk,
@@ -61,6 +73,8 @@ impl RouteError {
             | Self::Connect { .. }
             | Self::Asterisk => "unknown_upstream",
             Self::Label { .. } | Self::Form => "malformed_request",
+            Self::Credentials => "proxy_credentials",
+            Self::NotListed { .. } => "destination_refused",
         }
     }
 
@@ -73,6 +87,8 @@ impl RouteError {
             // RFC 9110 section 15.5.20: a server that does not answer for that authority.
             Self::ForwardProxy { .. } => 421,
             Self::Connect { .. } => 501,
+            Self::Credentials => 407,
+            Self::NotListed { .. } => 403,
         }
     }
 

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use sealtap_common::unit::Ingress;
+
 use super::builtin::{NAMED, PATTERNS, Pattern};
-use super::{Route, RouteError, Upstream};
-use crate::config::{Config, NameError, UpstreamConfig, UrlError, check_name};
+use super::{Destination, Fate, ProxyRules, Route, RouteError, Upstream};
+use crate::config::{Config, NameError, Protocol, Scheme, UpstreamConfig, UrlError, check_name};
+use crate::wire::message::RequestHead;
 
 /// Bytes of a client's that an error repeats at most.
 const SHOWN: usize = 100;
@@ -101,6 +104,44 @@ impl Table {
         }
     }
 
+    /// Whether `target` is an absolute form for another server than this listener.
+    #[must_use]
+    pub fn is_forward(&self, target: &[u8]) -> bool {
+        !matches!(target.first(), None | Some(b'/' | b'?' | b'*'))
+            && absolute(target).is_some_and(|(authority, _)| {
+                let authority = String::from_utf8_lossy(authority).to_ascii_lowercase();
+                !self.own.contains(&authority)
+            })
+    }
+
+    /// Where a request in absolute form goes: to the server that it names, with the rest of its
+    /// target (RFC 9112 section 3.2.1), by the authority in it (section 3.2.2).
+    pub(super) fn resolve_forward(
+        &self,
+        rules: &ProxyRules,
+        head: &RequestHead,
+    ) -> Result<Route, RouteError> {
+        rules.admit(&head.fields)?;
+        let (authority, rest) = absolute(&head.target).ok_or(RouteError::Form)?;
+        let https = head.target.get(4).is_some_and(|byte| byte.eq_ignore_ascii_case(&b's'));
+        let scheme = if https { Scheme::Https } else { Scheme::Http };
+        let destination = Destination::parse(authority, Some(scheme.default_port()));
+        let destination = destination
+            .ok_or_else(|| RouteError::ForwardProxy { authority: shown_authority(authority) })?;
+        if self.fate(rules, &destination.host, destination.port) == Fate::Refuse {
+            return Err(RouteError::NotListed { authority: destination.authority() });
+        }
+        let upstream = self.at(scheme, &destination, None, Protocol::Auto);
+        let authority = String::from_utf8_lossy(authority).into_owned();
+        let upstream = Upstream { authority, keeps_authority: false, ..upstream };
+        let target = match (rest.first(), &*head.method) {
+            (None, b"OPTIONS") => b"*".to_vec(),
+            (Some(b'/'), _) => rest.to_vec(),
+            _ => [b"/", rest].concat(),
+        };
+        Ok(Route { upstream: Arc::new(upstream), target, ingress: Ingress::Forward })
+    }
+
     /// The path and query of a target that is addressed to this listener.
     fn own_path<'t>(&self, target: &'t [u8]) -> Result<&'t [u8], RouteError> {
         // A target is empty, or only a query, when it named a run and nothing after it.
@@ -167,7 +208,7 @@ fn route(upstream: Arc<Upstream>, rest: &[u8]) -> Route {
         target.push(b'/');
     }
     target.extend_from_slice(rest);
-    Route { upstream, target }
+    Route { upstream, target, ingress: Ingress::Reverse }
 }
 
 /// The bytes before the first `/`, `?` or `#`, and the bytes from there on.

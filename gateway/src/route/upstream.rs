@@ -23,6 +23,14 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// PEM files with certificate authorities trusted for it alone.
     pub ca: Vec<PathBuf>,
+    /// What its connections are kept under.
+    pub key: String,
+    /// The name to check its certificate against, where that is not the host.
+    pub server_name: Option<String>,
+    /// Whether the client chose it: then what it may reach is bounded.
+    pub chosen: bool,
+    /// Whether a request keeps the authority that its client wrote.
+    pub keeps_authority: bool,
 }
 
 impl Upstream {
@@ -39,6 +47,10 @@ impl Upstream {
             prefix: url.prefix.clone(),
             protocol: *protocol,
             ca: ca.clone(),
+            key: name.to_owned(),
+            server_name: None,
+            chosen: false,
+            keeps_authority: false,
         }
     }
 
@@ -50,7 +62,7 @@ impl Upstream {
             port: Scheme::Https.default_port(),
             prefix: String::new(),
         };
-        Self { name, ..Self::new("", &UpstreamConfig::new(url)) }
+        Self { key: name.clone(), name, ..Self::new("", &UpstreamConfig::new(url)) }
     }
 
     /// Its URL, for people and records.

@@ -4,12 +4,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Bytes of exchanges that may wait for their leaf or for the store before the seal thread leaves
 /// what follows in the journal's files.
-pub(super) const LIMIT: u64 = 32 * 1024 * 1024;
+pub(super) const LIMIT: u64 = 48 * 1024 * 1024;
+
+/// The share of the limit that may wait for a checkpoint before one is made ahead of its time, and
+/// that may wait for the store before what follows is deferred: one of so many.
+const SHARE: u64 = 6;
 
 /// Bytes of exchanges that are digested and not stored.
 #[derive(Debug)]
 pub(super) struct Backlog {
+    /// All of them.
     held: AtomicU64,
+    /// Those whose leaf is in the log.
+    published: AtomicU64,
     limit: u64,
     abandoned: AtomicBool,
     /// Progress was told that the log may not have yet.
@@ -22,6 +29,7 @@ impl Backlog {
     pub(super) fn new(limit: u64) -> Self {
         Self {
             held: AtomicU64::new(0),
+            published: AtomicU64::new(0),
             limit,
             abandoned: AtomicBool::new(false),
             telling: AtomicBool::new(false),
@@ -33,9 +41,31 @@ impl Backlog {
         self.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// `bytes` arrived, or were given up.
-    pub(super) fn remove(&self, bytes: u64) {
+    /// Of what waited for the log, `bytes` are deferred from now on.
+    pub(super) fn defer(&self, bytes: u64, deferred: u64) {
+        self.held.fetch_add(deferred, Ordering::Relaxed);
         self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// `bytes` wait for the store from now on.
+    pub(super) fn publish(&self, bytes: u64) {
+        self.published.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// `bytes` are stored, or were given up.
+    pub(super) fn remove(&self, bytes: u64) {
+        self.published.fetch_sub(bytes, Ordering::Relaxed);
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether `bytes` that wait for a checkpoint are so many that it should not wait.
+    pub(super) fn is_pressing(&self, bytes: u64) -> bool {
+        bytes > self.limit / SHARE
+    }
+
+    /// Whether so much waits for the store that what follows should take less memory.
+    pub(super) fn should_defer(&self) -> bool {
+        self.published.load(Ordering::Relaxed) > self.limit / SHARE
     }
 
     /// Whether no more should be digested now.

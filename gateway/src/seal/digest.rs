@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use sealtap_common::commit::{Body, Unit};
 use sealtap_common::leaf::{
-    ClosedReason, End, ErrorCode, GapReason, Outcome, Policy, ProgressEntry, Ranges, Source,
+    ClosedReason, End, ErrorCode, GapReason, Outcome, Policy, ProgressEntry, Ranges, Source, Tunnel,
 };
 use sealtap_common::unit::RunNamedBy;
 
+use super::deferred::Records;
+use super::known::Known;
 use super::pins::Held;
 use super::run::UnderWay;
 use super::sealed::{SealedBody, SealedUnit};
 use super::under_way::{Exchange, Told};
 use crate::capture::journal::{Batch, RESUMED, Reason, RecordRef, Resumed};
-use crate::capture::record::{Closed, Opened, kind, run_ended, run_opened};
+use crate::capture::record::{Closed, kind, opened, run_ended, run_opened};
 
 /// What the records say.
 #[derive(Debug)]
@@ -91,12 +93,17 @@ pub struct Digested {
     pub units: Vec<(SealedUnit, Unit)>,
     /// The bodies' places and segments.
     pub bodies: Vec<SealedBody>,
+    /// What passed through the tunnel that it opened, where that was not captured.
+    pub tunnel: Option<Tunnel>,
+    /// Where all of its records are.
+    pub(super) records: Records,
 }
 
 /// The exchanges of one boot while they are under way.
 #[derive(Debug, Default)]
 pub struct Digest {
-    open: BTreeMap<u64, Exchange>,
+    /// Boxed: the map moves what it holds whenever something comes or goes.
+    open: BTreeMap<u64, Box<Exchange>>,
     /// The highest number given.
     highest: u64,
     /// What began, and in which file, since [`Digest::begun`] was last asked.
@@ -188,17 +195,21 @@ impl Digest {
         match record.kind {
             kind::OPENED => {
                 self.highest = self.highest.max(number);
-                if let Ok(opened) = postcard::from_bytes::<Opened<'_>>(record.payload) {
+                if let Some((opened, ingress)) = opened(record.payload) {
                     self.runs.begun(opened.run);
                     self.begun.push((Held::Exchange((boot, number)), record.at.file));
-                    let mut exchange = Exchange::new(boot, number, record.at.file, &opened);
+                    let known = Known::of(&opened, ingress);
+                    let file = record.at.file;
+                    let mut exchange = Box::new(Exchange::new(boot, number, file, known));
                     exchange.bytes = u64::from(record.at.length);
+                    exchange.records.push(record.kind, record.at);
                     self.bytes = self.bytes.saturating_add(exchange.bytes);
                     self.open.insert(number, exchange);
                 }
             }
             kind::CLOSED => {
-                if let Some(exchange) = self.open.remove(&number) {
+                if let Some(mut exchange) = self.open.remove(&number) {
+                    exchange.records.push(record.kind, record.at);
                     self.bytes = self.bytes.saturating_sub(exchange.bytes);
                     let closed = postcard::from_bytes::<Closed<'_>>(record.payload).ok();
                     let run = exchange.run();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use sealtap_common::leaf::Policy;
-use sealtap_common::unit::RunNamedBy;
+use sealtap_common::unit::{Ingress, RunNamedBy};
 
 use crate::capture::record::{ExchangeKeys, Opened};
 
@@ -19,6 +19,7 @@ pub(super) struct Known {
     pub(super) upstream_name: Option<String>,
     pub(super) upstream_url: Option<String>,
     pub(super) policy: Policy,
+    pub(super) ingress: Ingress,
 }
 
 impl std::fmt::Debug for Known {
@@ -32,8 +33,8 @@ impl std::fmt::Debug for Known {
 }
 
 impl Known {
-    /// What `opened` says.
-    pub(super) fn of(opened: &Opened<'_>) -> Self {
+    /// What `opened` says of an exchange that came by `ingress`.
+    pub(super) fn of(opened: &Opened<'_>, ingress: Ingress) -> Self {
         let owned = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
         Self {
             id: opened.id,
@@ -46,6 +47,7 @@ impl Known {
             upstream_name: owned(&opened.upstream_name),
             upstream_url: owned(&opened.upstream_url),
             policy: if opened.strict { Policy::Strict } else { Policy::Relaxed },
+            ingress,
         }
     }
 }

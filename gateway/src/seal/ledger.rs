@@ -5,16 +5,14 @@
 
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{
-    Adopted, Clock, ClosedReason, EncodeError, Exchange, Extensions, GapAction, Heartbeat, Leaf,
-    Limit, Policy, Previous, Progress, ProgressEntry, Ranges, Request, Response, Restart,
-    Retention, Source,
+    Adopted, Clock, ClosedReason, EncodeError, Extensions, GapAction, Heartbeat, Leaf, Limit,
+    Policy, Previous, Progress, ProgressEntry, Ranges, Restart, Retention,
 };
-use sealtap_common::websocket::EXTENSION;
 
+use super::deferred::Linked;
 use super::digest::{Digested, Gap};
 use super::pins::Held;
 use super::run::{ClosedRun, Runs, SealedRecord};
-use super::sealed::{SealedExchange, Slot};
 use crate::clock::{Reading, Timeline};
 
 /// Ranges of open numbers one heartbeat leaf holds: each takes 36 bytes at most, and a leaf 65,535.
@@ -79,8 +77,8 @@ pub enum Happening {
 pub struct Entry {
     /// The leaf's bytes.
     pub leaf: Vec<u8>,
-    /// What the store is to keep of it.
-    pub exchange: Option<Box<Digested>>,
+    /// What the store is to keep of it, and how the leaf links it.
+    pub exchange: Option<(Box<Digested>, Linked)>,
     /// The outage that it tells of, which the journal keeps until then.
     pub gap: Option<Held>,
     /// The run record that this leaf seals.
@@ -215,56 +213,18 @@ impl Ledger {
     }
 
     fn exchange(&mut self, digested: Box<Digested>) -> Result<Vec<Entry>, EncodeError> {
-        let unit = |slot: Slot| {
-            let found = digested.units.iter().find(|(unit, _)| unit.slot == slot);
-            found.map(|(_, unit)| *unit)
-        };
-        let (body, end, same) = digested.request;
-        let request = Request {
-            body,
-            end,
-            head: unit(Slot::RequestHead),
-            same,
-            trailers: unit(Slot::RequestTrailers),
-        };
-        let (head, interim) = (unit(Slot::ResponseHead), unit(Slot::Interim));
-        let known = digested.response.filter(|_| head.is_some() || interim.is_some());
-        let response = known.map(|(body, end, same, source): (_, _, _, Source)| Response {
-            body,
-            end,
-            head,
-            interim,
-            same,
-            source,
-            trailers: unit(Slot::ResponseTrailers),
-        });
-        let messages = unit(Slot::Messages).map(|unit| (EXTENSION.to_owned(), unit.root));
-        let ext: Extensions = messages.into_iter().collect();
         let sealed = self.now(digested.ended_us);
         let mut entries = Vec::with_capacity(1);
         if let Some(leaf) = self.runs.opening(digested.run, sealed)? {
             entries.push(Entry::of(leaf));
         }
-        let leaf = Exchange {
-            boot: Id(digested.boot),
-            context: digested.context,
-            ended: digested.ended_us,
-            error: digested.error,
-            exchange: Id(digested.id),
-            ext,
-            number: digested.number,
-            outcome: digested.outcome,
-            policy: digested.policy,
-            request,
-            response,
-            run: self.runs.link(digested.run),
-            sealed,
-            started: digested.started_us,
-        };
+        let run = self.runs.link(digested.run);
+        let leaf = digested.leaf(run, sealed);
         let bytes = leaf.encode()?;
         let index = self.next.saturating_add(u64::try_from(entries.len()).unwrap_or(u64::MAX));
-        self.runs.push(&leaf, digested.run_by, &bytes, index);
-        entries.push(Entry { exchange: Some(digested), ..Entry::of(bytes) });
+        let hash = self.runs.push(&leaf, digested.run_by, &bytes, index);
+        let linked = Linked { run, sealed_us: sealed, hash };
+        entries.push(Entry { exchange: Some((digested, linked)), ..Entry::of(bytes) });
         Ok(entries)
     }
 
@@ -328,44 +288,4 @@ impl Ledger {
 fn clock() -> Clock {
     let reading = Reading::now();
     Clock { boottime: reading.boottime_us, wall: reading.wall_us }
-}
-
-impl Digested {
-    /// What the journal keeps for it.
-    #[must_use]
-    pub fn held(&self) -> Held {
-        Held::Exchange((self.boot, self.number))
-    }
-
-    /// About how much memory it takes until it is stored, its leaf included, in bytes.
-    #[must_use]
-    pub fn weight(&self) -> u64 {
-        let units = self.units.iter().map(|(unit, _)| unit.bytes.capacity() + 160);
-        let bodies = self
-            .bodies
-            .iter()
-            .map(|body| 24 * (body.segments.capacity() + body.extents.capacity()));
-        let bytes = units.sum::<usize>() + bodies.sum::<usize>() + 4_096;
-        u64::try_from(bytes).unwrap_or(u64::MAX)
-    }
-
-    /// The exchange as the store takes it, now that its leaf stands at `leaf_index`.
-    #[must_use]
-    pub fn into_sealed(self, leaf_index: u64, leaf: Vec<u8>) -> SealedExchange {
-        let ns = |until: u64| until.saturating_sub(self.started_us).saturating_mul(1_000);
-        let weight = self.weight();
-        SealedExchange {
-            weight,
-            leaf_index,
-            leaf,
-            boot: self.boot,
-            number: self.number,
-            id: self.id,
-            first_file: self.first_file,
-            ttfb_ns: self.answered_us.map(ns),
-            duration_ns: ns(self.ended_us),
-            units: self.units.into_iter().map(|(unit, _)| unit).collect(),
-            bodies: self.bodies,
-        }
-    }
 }

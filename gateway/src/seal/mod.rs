@@ -6,7 +6,9 @@
 
 mod backlog;
 pub mod cutter;
+mod deferred;
 pub mod digest;
+mod digested;
 pub mod keys;
 mod known;
 pub mod ledger;

@@ -53,20 +53,34 @@ impl Pins {
 
     /// Keeps what begins in `file`.
     pub fn hold(&self, held: Held, file: u64) {
+        self.hold_all([(held, file)]);
+    }
+
+    /// Keeps each of what begins in a file.
+    pub fn hold_all(&self, begun: impl IntoIterator<Item = (Held, u64)>) {
         let mut state = self.state();
-        if state.held.insert(held, file).is_none() {
-            *state.files.entry(file).or_default() += 1;
+        for (held, file) in begun {
+            if state.held.insert(held, file).is_none() {
+                *state.files.entry(file).or_default() += 1;
+            }
         }
     }
 
     /// Lets go.
     pub fn release(&self, held: Held) {
+        self.release_all([held]);
+    }
+
+    /// Lets go of each.
+    pub fn release_all(&self, all: impl IntoIterator<Item = Held>) {
         let mut state = self.state();
-        let Some(file) = state.held.remove(&held) else { return };
-        if let Some(count) = state.files.get_mut(&file) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                state.files.remove(&file);
+        for held in all {
+            let Some(file) = state.held.remove(&held) else { continue };
+            if let Some(count) = state.files.get_mut(&file) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    state.files.remove(&file);
+                }
             }
         }
     }

@@ -86,6 +86,7 @@ impl Preview {
             leaf: self.leaves.get(&digested.id).copied(),
             request,
             response,
+            tunnel: digested.tunnel,
         };
         Ok(ExchangeView::new(&parts, &units))
     }

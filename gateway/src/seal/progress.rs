@@ -69,9 +69,13 @@ impl Progress {
         waits(&mut standing, recovered);
     }
 
-    pub(super) fn digested(&self) {
+    /// So many exchanges are digested.
+    pub(super) fn digested(&self, exchanges: u64) {
+        if exchanges == 0 {
+            return;
+        }
         let mut standing = self.lock();
-        standing.unsealed = standing.unsealed.saturating_add(1);
+        standing.unsealed = standing.unsealed.saturating_add(exchanges);
         standing.unsealed_since.get_or_insert_with(Instant::now);
     }
 
@@ -86,22 +90,23 @@ impl Progress {
     }
 
     /// `leaves` ending at `log_size` are published, by a step that began at `began`: what is still
-    /// unsealed has come since.
+    /// unsealed has come since. Among them are so many exchanges with so many body bytes.
     pub(super) fn published(
         &self,
         began: Instant,
         leaves: u64,
         log_size: u64,
-        sealed: &[SealedExchange],
+        (exchanges, bytes): (u64, u64),
     ) {
         let mut standing = self.lock();
-        standing.unsealed = standing.unsealed.saturating_sub(count(sealed));
+        standing.unsealed = standing.unsealed.saturating_sub(exchanges);
         standing.unsealed_since = (standing.unsealed > 0).then_some(began);
         standing.leaves = standing.leaves.saturating_add(leaves);
         standing.log_size = log_size;
         standing.checkpoint_at = Some(SystemTime::now());
         standing.log_failing = None;
-        waits(&mut standing, sealed);
+        standing.unstored = standing.unstored.saturating_add(exchanges);
+        standing.unstored_bytes = standing.unstored_bytes.saturating_add(bytes);
     }
 
     pub(super) fn store_fails(&self) {
@@ -116,14 +121,19 @@ impl Progress {
     /// A batch is in the store, or was given up on.
     pub(super) fn stored(&self, batch: &[SealedExchange], stored: Option<Stored>) {
         let mut standing = self.lock();
-        standing.unstored = standing.unstored.saturating_sub(count(batch));
         let bytes = batch.iter().map(SealedExchange::body_bytes).sum();
-        standing.unstored_bytes = standing.unstored_bytes.saturating_sub(bytes);
-        standing.store_failing = None;
+        settled(&mut standing, count(batch), bytes);
         match stored {
             Some(stored) => standing.stored += stored,
             None => standing.not_stored = standing.not_stored.saturating_add(count(batch)),
         }
+    }
+
+    /// One exchange with so many body bytes was given up on before it could be offered to the store.
+    pub(super) fn not_stored(&self, bytes: u64) {
+        let mut standing = self.lock();
+        settled(&mut standing, 1, bytes);
+        standing.not_stored = standing.not_stored.saturating_add(1);
     }
 
     pub(super) fn pruned(&self, pruned: PrunedNow) {
@@ -133,6 +143,12 @@ impl Progress {
     fn lock(&self) -> MutexGuard<'_, Standing> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn settled(standing: &mut Standing, exchanges: u64, bytes: u64) {
+    standing.unstored = standing.unstored.saturating_sub(exchanges);
+    standing.unstored_bytes = standing.unstored_bytes.saturating_sub(bytes);
+    standing.store_failing = None;
 }
 
 fn waits(standing: &mut Standing, sealed: &[SealedExchange]) {

@@ -133,6 +133,7 @@ impl Sealer {
             announcer,
             progress: Arc::clone(&progress),
             stopping: Arc::clone(&stopping),
+            waiting: 0,
             unsealed: Arc::clone(&unsealed),
         };
         let storing = Storing {

@@ -5,16 +5,17 @@ use std::time::Instant;
 
 use sealtap_common::commit::{self, BodyKey};
 use sealtap_common::encoding::Id;
-use sealtap_common::leaf::{End, ErrorCode, Outcome, ProgressEntry, Source};
-use sealtap_common::unit::{Context, Ingress, Interim};
+use sealtap_common::leaf::{End, ErrorCode, Outcome, ProgressEntry, Source, Tunnel, TunnelReason};
+use sealtap_common::unit::{Context, Interim};
 
+use super::deferred::Records;
 use super::digest::Digested;
 use super::known::Known;
 use super::message::Message;
 use super::sealed::{Direction, SealedUnit, Slot};
 use super::websocket;
 use crate::capture::journal::RecordRef;
-use crate::capture::record::{Answered, Closed, Connected, Opened, Requested, kind};
+use crate::capture::record::{Answered, Closed, Connected, Requested, Tunnelled, kind};
 
 /// One exchange while it is under way.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Exchange {
     first_file: u64,
     /// Bytes of its records.
     pub(super) bytes: u64,
+    /// Where its records are.
+    pub(super) records: Records,
     /// When its first record was read.
     pub(super) since: Instant,
     pub(super) told: Told,
@@ -35,6 +38,7 @@ pub(super) struct Exchange {
     /// What an answer of the gateway's own says of the exchange.
     verdict: Option<(Outcome, ErrorCode)>,
     interim: Vec<Vec<u8>>,
+    tunnel: Option<Tunnel>,
 }
 
 /// What the log knows of an open exchange.
@@ -49,13 +53,14 @@ pub(super) enum Told {
 }
 
 impl Exchange {
-    pub(super) fn new(boot: [u8; 16], number: u64, first_file: u64, opened: &Opened<'_>) -> Self {
+    pub(super) fn new(boot: [u8; 16], number: u64, first_file: u64, opened: Known) -> Self {
         let keys = &opened.keys;
         Self {
             boot,
             number,
             first_file,
             bytes: 0,
+            records: Records::default(),
             since: Instant::now(),
             told: Told::Nothing,
             connected: None,
@@ -64,12 +69,14 @@ impl Exchange {
             answered: None,
             verdict: None,
             interim: Vec::new(),
-            opened: Known::of(opened),
+            tunnel: None,
+            opened,
         }
     }
 
     pub(super) fn record(&mut self, record: &RecordRef<'_>) {
         let payload = record.payload;
+        self.records.push(record.kind, record.at);
         if self.told == Told::All
             && let kind::REQUEST_DATA | kind::RESPONSE_DATA | kind::ANSWERED = record.kind
         {
@@ -93,6 +100,14 @@ impl Exchange {
             kind::RESPONSE_MARK => websocket::mark(&mut self.response, record),
             kind::REQUEST_ENDED => self.request.end(record),
             kind::RESPONSE_ENDED => self.response.end(record),
+            kind::TUNNELLED => {
+                if let Ok(tunnelled) = postcard::from_bytes::<Tunnelled<'_>>(payload) {
+                    let Tunnelled { from_client, to_client, reason, alert } = tunnelled;
+                    let reason = TunnelReason::parse(&reason);
+                    self.tunnel =
+                        reason.map(|reason| Tunnel { alert, from_client, reason, to_client });
+                }
+            }
             kind::INTERIM => self.interim.push(payload.to_vec()),
             kind::ANSWERED => {
                 if let Ok(answered) = postcard::from_bytes::<Answered<'_>>(payload) {
@@ -104,9 +119,10 @@ impl Exchange {
                     self.verdict = answered.by_gateway.and_then(|(outcome, error)| {
                         Some((Outcome::parse(&outcome)?, ErrorCode::parse(&error)?))
                     });
-                    let source = match self.verdict {
-                        Some(_) => Source::Gateway,
-                        None => Source::Upstream,
+                    // What opens a tunnel is said by the gateway.
+                    let source = match self.verdict.is_some() || self.tunnel.is_some() {
+                        true => Source::Gateway,
+                        false => Source::Upstream,
                     };
                     self.answered = Some((answered.at_us, source));
                 }
@@ -148,7 +164,7 @@ impl Exchange {
             (outcome, error, known.started_us.max(answered_us.unwrap_or_default()))
         });
 
-        let mut units = Vec::new();
+        let mut units = Vec::with_capacity(3);
         let mut unit = |slot: Slot, key: &[u8; 32], bytes: Option<Vec<u8>>| {
             if let Some(bytes) = bytes {
                 let root = commit::unit(&BodyKey::new(*key), slot.kind(), &bytes);
@@ -173,7 +189,7 @@ impl Exchange {
         }
         let (boot, number, first_file) = (self.boot, self.number, self.first_file);
         let Known { id, run, run_by, started_us, policy, .. } = self.opened;
-        let mut bodies = Vec::new();
+        let mut bodies = Vec::with_capacity(2);
         let (body, end, same, sealed) = self.request.finish(Direction::Request);
         bodies.extend(sealed);
         let request = (body, end, same);
@@ -204,6 +220,8 @@ impl Exchange {
             response,
             units,
             bodies,
+            tunnel: self.tunnel,
+            records: self.records,
         }
     }
 
@@ -215,7 +233,7 @@ impl Exchange {
         let connected = self.connected.as_ref();
         Context {
             client: octets(&known.client),
-            ingress: Ingress::Reverse,
+            ingress: known.ingress,
             run_by: known.run_by,
             run_name: known.run_name.as_deref().map(octets),
             upstream_address: connected.map(|(address, _)| octets(address)),

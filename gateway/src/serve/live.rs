@@ -20,6 +20,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use sealtap_common::leaf::Tunnel;
+
 pub use text::{duration, shown, size, time};
 
 /// Lines that wait for the printer before more are dropped.
@@ -82,6 +84,10 @@ pub struct Finished {
     pub ttfb_ns: Option<u64>,
     /// The index of its leaf; `None` while it waits to be sealed.
     pub leaf: Option<u64>,
+    /// How the traffic came: `reverse`, `connect`, `forward`.
+    pub ingress: &'static str,
+    /// What passed unread, where it was a tunnel that is not captured.
+    pub tunnel: Option<Tunnel>,
 }
 
 #[derive(Debug)]

@@ -125,6 +125,8 @@ fn finished(summary: Summary) -> Finished {
         duration_ns: summary.duration_us.saturating_mul(1_000),
         ttfb_ns: summary.ttfb_us.map(|us| us.saturating_mul(1_000)),
         leaf: None,
+        ingress: summary.ingress.as_str(),
+        tunnel: summary.tunnel,
     }
 }
 
@@ -158,6 +160,9 @@ pub(crate) fn failure(error: StartError) -> Failure {
         StartError::Listen(_) => {
             failure.fix("stop what listens there, or choose another with --listen ADDRESS")
         }
+        StartError::Observe(_) => failure.fix(
+            "stop what listens there, or choose another address with `listen` in [observe] of the config file",
+        ),
         StartError::Testimony(_) => failure.fix(WITNESSED_OTHERWISE),
         _ => failure,
     }

@@ -103,6 +103,11 @@ pub fn cut(error: h2::Error) -> Cut {
 #[derive(Debug)]
 pub struct FrameSink {
     state: Sending,
+    /// Bytes that an answer's Content-Length still promises.
+    promised: Option<u64>,
+    /// The last of those, which leaves with the end: who counts would take the answer for whole
+    /// before it is.
+    held: Bytes,
 }
 
 #[derive(Debug)]
@@ -130,19 +135,22 @@ impl FrameSink {
     /// A body sent on `stream`.
     #[must_use]
     pub fn new(stream: SendStream<Bytes>) -> Self {
-        Self { state: Sending::Body(stream) }
+        Self { state: Sending::Body(stream), promised: None, held: Bytes::new() }
     }
 
     /// A request that was its head alone; kept to end its stream with a code.
     #[must_use]
     pub fn sent(stream: SendStream<Bytes>) -> Self {
-        Self { state: Sending::Done(stream) }
+        Self { state: Sending::Done(stream), promised: None, held: Bytes::new() }
     }
 
     /// An answer, of which nothing is sent yet; `alone` says that it is its head alone.
     #[must_use]
     pub fn answer(respond: SendResponse<Bytes>, response: Response<()>, alone: bool) -> Self {
-        Self { state: Sending::Head(Box::new(Head { respond, response, alone })) }
+        let length = response.headers().get(http::header::CONTENT_LENGTH);
+        let promised = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let state = Sending::Head(Box::new(Head { respond, response, alone }));
+        Self { state, promised, held: Bytes::new() }
     }
 
     /// Whether anything was sent.
@@ -212,20 +220,15 @@ impl FrameSink {
             }
         };
         let mut rest = tapped.to_bytes();
-        while !rest.is_empty() {
-            stream.reserve_capacity(rest.len());
-            let window = loop {
-                match poll_fn(|context| stream.poll_capacity(context)).await {
-                    Some(Ok(0)) => {}
-                    Some(Ok(window)) => break window,
-                    Some(Err(error)) => return Err(refusal(error)),
-                    None => return Err(SendError::Reset(Reason::STREAM_CLOSED)),
-                }
-            };
-            let now = rest.split_to(window.min(rest.len()));
-            stream.send_data(now, end && rest.is_empty()).map_err(refusal)?;
+        if let Some(promised) = &mut self.promised {
+            let length = u64::try_from(rest.len()).unwrap_or(u64::MAX);
+            let fulfils = *promised > 0 && length >= *promised;
+            *promised = promised.saturating_sub(length);
+            if fulfils && !end {
+                self.held = rest.split_off(rest.len().saturating_sub(1));
+            }
         }
-        Ok(())
+        send_all(stream, rest, end).await
     }
 
     /// Whether trailers can follow.
@@ -250,6 +253,14 @@ impl FrameSink {
         }
         match std::mem::replace(&mut self.state, Sending::Gone) {
             Sending::Body(mut stream) => {
+                let held = std::mem::take(&mut self.held);
+                if !held.is_empty() {
+                    send_all(&mut stream, held, trailers.is_none()).await?;
+                    if trailers.is_none() {
+                        self.state = Sending::Done(stream);
+                        return Ok(());
+                    }
+                }
                 match trailers {
                     Some(fields) => {
                         let map = header_map(fields).map_err(|_| WriteError::Unsayable)?;
@@ -310,6 +321,28 @@ pub fn respond_with(head: &ResponseHead) -> Result<Response<()>, http::Error> {
     let mut response = Response::builder().status(head.status).body(())?;
     *response.headers_mut() = header_map(&head.fields)?;
     Ok(response)
+}
+
+/// Sends `rest` as the window allows; its last frame carries END_STREAM if it is the `end`.
+async fn send_all(
+    stream: &mut SendStream<Bytes>,
+    mut rest: Bytes,
+    end: bool,
+) -> Result<(), SendError> {
+    while !rest.is_empty() {
+        stream.reserve_capacity(rest.len());
+        let window = loop {
+            match poll_fn(|context| stream.poll_capacity(context)).await {
+                Some(Ok(0)) => {}
+                Some(Ok(window)) => break window,
+                Some(Err(error)) => return Err(refusal(error)),
+                None => return Err(SendError::Reset(Reason::STREAM_CLOSED)),
+            }
+        };
+        let now = rest.split_to(window.min(rest.len()));
+        stream.send_data(now, end && rest.is_empty()).map_err(refusal)?;
+    }
+    Ok(())
 }
 
 fn refusal(error: h2::Error) -> SendError {

@@ -36,6 +36,19 @@ impl Stream {
         }
     }
 
+    /// The next bytes, as [`Reader::read`] gives them, before the two directions are apart.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the transport reports.
+    pub async fn read(&mut self) -> io::Result<Chunk> {
+        poll_fn(|context| match self {
+            Self::Plain(socket) => socket.poll_chunk(context),
+            Self::Tls(stream, _) => poll_chunk(stream, context),
+        })
+        .await
+    }
+
     /// The socket beneath.
     #[must_use]
     pub fn socket(&self) -> &Socket {
@@ -134,21 +147,27 @@ impl Reader {
     }
 
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Chunk>> {
-        let reader = match self {
-            Self::Plain(socket) => return socket.poll_chunk(context),
-            Self::Tls(reader) => reader,
-        };
-        let mut chunk = Chunk::take();
-        let mut buffer = ReadBuf::new(chunk.storage_mut());
-        let polled = Pin::new(reader).poll_read(context, &mut buffer);
-        let length = buffer.filled().len();
-        match polled {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) => {
-                chunk.set(0..length);
-                Poll::Ready(Ok(chunk))
-            }
+        match self {
+            Self::Plain(socket) => socket.poll_chunk(context),
+            Self::Tls(reader) => poll_chunk(reader, context),
+        }
+    }
+}
+
+fn poll_chunk(
+    reader: &mut (impl AsyncRead + Unpin),
+    context: &mut Context<'_>,
+) -> Poll<io::Result<Chunk>> {
+    let mut chunk = Chunk::take();
+    let mut buffer = ReadBuf::new(chunk.storage_mut());
+    let polled = Pin::new(reader).poll_read(context, &mut buffer);
+    let length = buffer.filled().len();
+    match polled {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Ready(Ok(())) => {
+            chunk.set(0..length);
+            Poll::Ready(Ok(chunk))
         }
     }
 }

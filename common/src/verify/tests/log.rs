@@ -116,6 +116,7 @@ pub(super) fn exchange(n: u8, number: u64, run: u8, outcome: Outcome) -> Leaf {
         run: RunLink { id: Id([run; 16]), position: 1, previous: None },
         sealed: 0,
         started: 1,
+        tunnel: None,
     }))
 }
 

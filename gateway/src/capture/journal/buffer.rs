@@ -14,8 +14,10 @@ use super::format::{BATCH_HEADER, BLOCK, RECORD_HEADER};
 const FRESH: usize = 64 * 1024;
 /// A buffer that grew beyond this is freed rather than kept for the next batch.
 const KEPT: usize = 2 * 1024 * 1024;
-/// How many buffers are kept for the next batch.
+/// How many buffers are kept for the next batches, whatever their size.
 const SPARE: usize = 4;
+/// Bytes of memory up to which more of them are kept: under load a dozen small batches are under way.
+const SPARE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Records in the making of one batch.
 pub(super) struct Buffer {
@@ -161,7 +163,10 @@ impl Pool {
         buffer.clear();
         if buffer.memory.capacity() <= KEPT {
             let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-            if free.len() < SPARE {
+            let kept = free.iter().fold(buffer.memory.capacity(), |kept, other| {
+                kept.saturating_add(other.memory.capacity())
+            });
+            if free.len() < SPARE || kept <= SPARE_BYTES {
                 free.push(buffer);
             }
         }

@@ -11,20 +11,21 @@
 //!
 //! Callers copy records into a buffer under a short lock. One writer thread takes the buffer,
 //! writes it, syncs it, wakes those who waited for it, and hands the very same buffer on. While it
-//! syncs, records gather in the next buffer: that is the group commit, and there is no other
-//! delay for anyone who waits. Records nobody waits for are written after at most 50 ms (or
+//! syncs, records gather in the next buffer: that is the group commit. Where three or more wait,
+//! records gather for about the time of a sync before they are written, and longer while more come
+//! to wait, 1 ms at most; one or two are never held up. Records nobody waits for are written after at most 50 ms (or
 //! [`Options::sync_interval`], if that is less), so that the reader of batches is never far
 //! behind. *Every batch that is handed on has been synced*, under either durability; `Relaxed`
-//! only means that callers do not wait for it. One helper thread fills files with zeros ahead of
-//! need and takes back those no longer needed.
+//! only means that callers do not wait for it. One helper thread makes files ahead of need and
+//! takes back those no longer needed.
 //!
 //! # The directory
 //!
 //! | name | is |
 //! |---|---|
 //! | `00000000000000000001.journal` | a file of the journal; its sequence, twenty digits |
-//! | `spare-1` | a filled file without a place yet; its content means nothing |
-//! | `spare-new` | a file being filled |
+//! | `spare-1` | a file of full size without a place yet; its content means nothing |
+//! | `spare-new` | a file being made |
 //! | `carried` | records of exchanges not yet stored, from files taken back; see `carried.rs` |
 //! | `carried-new` | the same, being written |
 //! | `reserve` | two blocks that say when refusing began and ended |
@@ -32,8 +33,8 @@
 //!
 //! # The files
 //!
-//! Little endian. A file is of fixed size, filled before use so that `fdatasync` has no metadata
-//! to write, and cut in blocks of 4096 bytes. The first block is the file header:
+//! Little endian. A file is of fixed size, made before use so that `fdatasync` has little or no
+//! metadata to write, and cut in blocks of 4096 bytes. The first block is the file header:
 //!
 //! ```text
 //! magic "sealtapJ" | u32 version 1 | u64 sequence | boot 16 | salt 16 | u64 first batch

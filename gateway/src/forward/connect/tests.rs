@@ -26,7 +26,7 @@ async fn with_places(
 ) -> io::Result<(TcpStream, SocketAddr, Place)> {
     let places = Arc::new(Semaphore::new(count));
     let place = Arc::clone(&places).acquire_owned().await.unwrap();
-    dial(addresses, place, &places).await
+    first_of(addresses, place, &places).await
 }
 
 #[tokio::test]

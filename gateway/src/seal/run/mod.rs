@@ -121,13 +121,13 @@ impl Runs {
         }
     }
 
-    /// Takes an exchange's leaf, which stands at `index`.
-    pub fn push(&mut self, leaf: &Exchange, by: RunNamedBy, bytes: &[u8], index: u64) {
+    /// Takes an exchange's leaf, which stands at `index`, and gives its hash.
+    pub fn push(&mut self, leaf: &Exchange, by: RunNamedBy, bytes: &[u8], index: u64) -> Hash {
         let (run, hash) = (leaf.run.id.0, leaf_hash(bytes));
         if leaf.boot.0 != self.boot {
             // A run of an earlier boot ended with it: it is chained, and never closed.
             self.earlier.insert(run, (leaf.run.position, hash));
-            return;
+            return hash;
         }
         if !self.earlier.is_empty() {
             self.earlier = HashMap::new();
@@ -139,6 +139,7 @@ impl Runs {
                 self.open.insert(run, Open { by, tally });
             }
         }
+        hash
     }
 
     /// Remembers that `run` took over the name of `previous`, which is closed.

@@ -41,6 +41,7 @@ fn exchange(runs: &Runs, run: u8, number: u64) -> Exchange {
         run: runs.link([run; 16]),
         sealed: number,
         started: number,
+        tunnel: None,
     }
 }
 

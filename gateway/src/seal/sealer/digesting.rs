@@ -183,14 +183,10 @@ impl Digesting {
         let mut events = Vec::new();
         self.digest.batch(batch, |event| events.push(event));
         // Held before anybody hears of them, or they could be let go of first.
-        for (held, file) in self.digest.begun() {
-            self.pins.hold(held, file);
-        }
+        self.pins.hold_all(self.digest.begun());
         self.place.done = batch.sequence;
         self.place.file = batch.file;
-        for event in events {
-            self.tell(event)?;
-        }
+        self.tell(events)?;
         self.pins.reading(batch.file, self.digest.under_way());
         Ok(())
     }
@@ -199,28 +195,35 @@ impl Digesting {
     fn say_goodbye(&mut self) -> Result<(), Gone> {
         let mut events = Vec::new();
         self.digest.interrupt(|event| events.push(event));
-        for event in events {
-            self.tell(event)?;
-        }
+        self.tell(events)?;
         self.last_word.take();
         let highest = self.digest.highest();
         self.send(Happening::Heartbeat { highest, open: Ranges::default(), closing: true })
     }
 
-    fn tell(&self, event: Event) -> Result<(), Gone> {
-        self.send(match event {
-            Event::Exchange(digested) => {
-                self.backlog.add(digested.weight());
-                self.progress.digested();
-                Happening::Exchange(digested)
+    fn tell(&self, events: Vec<Event>) -> Result<(), Gone> {
+        // Counted before the log can count them off again.
+        let (mut exchanges, mut bytes) = (0_u64, 0_u64);
+        for event in &events {
+            if let Event::Exchange(digested) = event {
+                exchanges = exchanges.saturating_add(1);
+                bytes = bytes.saturating_add(digested.weight());
             }
-            Event::RunOpened { run, previous } => Happening::RunOpened { run, previous },
-            Event::RunEnded(run, reason) => Happening::RunEnded(run, reason),
-            Event::Gap(gap) => {
-                self.progress.gap(gap.count);
-                Happening::Gap(gap)
-            }
-        })
+        }
+        self.backlog.add(bytes);
+        self.progress.digested(exchanges);
+        for event in events {
+            self.send(match event {
+                Event::Exchange(digested) => Happening::Exchange(digested),
+                Event::RunOpened { run, previous } => Happening::RunOpened { run, previous },
+                Event::RunEnded(run, reason) => Happening::RunEnded(run, reason),
+                Event::Gap(gap) => {
+                    self.progress.gap(gap.count);
+                    Happening::Gap(gap)
+                }
+            })?;
+        }
+        Ok(())
     }
 
     fn send(&self, happening: Happening) -> Result<(), Gone> {

@@ -9,13 +9,14 @@ use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Instant;
 
 use super::super::backlog::Backlog;
+use super::super::deferred::Deferred;
 use super::super::ledger::{Entry, Happening, Ledger};
 use super::super::log::Log;
 use super::super::pins::Pins;
 use super::super::progress::Progress;
 use super::super::witness::Announcer;
-use super::storing::Published;
-use super::{GATHER, LAST_TRIES, Pace, RETRY, Sealed};
+use super::storing::{Published, ToStore};
+use super::{GATHER, LAST_TRIES, Pace, RETRY};
 use crate::store::retention::statements;
 
 /// Leaves that wait for a checkpoint, at most, before one is made ahead of its time.
@@ -32,6 +33,8 @@ pub(super) struct LogThread {
     pub(super) announcer: Option<Announcer>,
     pub(super) progress: Arc<Progress>,
     pub(super) stopping: Arc<AtomicBool>,
+    /// Bytes of the exchanges that wait for the next checkpoint.
+    pub(super) waiting: u64,
     /// Set when something was left for the next start to seal.
     pub(super) unsealed: Arc<AtomicBool>,
 }
@@ -43,6 +46,7 @@ impl LogThread {
         loop {
             let mut disconnected = false;
             if entries.is_empty() {
+                self.waiting = 0;
                 match happened.recv() {
                     Ok(happening) => self.enter(happening, &mut entries),
                     Err(_) => disconnected = true,
@@ -51,7 +55,7 @@ impl LogThread {
                 std::thread::sleep(GATHER);
             }
             // More may be at hand: one checkpoint for all of it.
-            while !disconnected && entries.len() < BATCH {
+            while !disconnected && !self.is_pressing(&entries) {
                 match happened.try_recv() {
                     Ok(happening) => self.enter(happening, &mut entries),
                     Err(TryRecvError::Empty) => break,
@@ -59,7 +63,7 @@ impl LogThread {
                 }
             }
             let due = published.is_none_or(|at| at.elapsed() >= self.pace.checkpoint);
-            if !due && !disconnected && entries.len() < BATCH {
+            if !due && !disconnected && !self.is_pressing(&entries) {
                 continue;
             }
             if !entries.is_empty() {
@@ -81,7 +85,15 @@ impl LogThread {
         }
     }
 
+    /// Whether so much waits that it is published ahead of its time.
+    fn is_pressing(&self, entries: &[Entry]) -> bool {
+        entries.len() >= BATCH || self.backlog.is_pressing(self.waiting)
+    }
+
     fn enter(&mut self, happening: Happening, entries: &mut Vec<Entry>) {
+        if let Happening::Exchange(digested) = &happening {
+            self.waiting = self.waiting.saturating_add(digested.weight());
+        }
         match self.ledger.enter(happening) {
             Ok(made) => entries.extend(made),
             Err(error) => tracing::error!(%error, "a leaf cannot be made"),
@@ -134,21 +146,35 @@ impl LogThread {
         if complained {
             tracing::info!(leaves = leaves.len(), "sealed after all");
         }
-        let (mut sealed, mut others) = (Vec::with_capacity(leaves.len()), Vec::new());
-        let (count, size) = (range.end.saturating_sub(range.start), range.end);
+        let (mut sealed, mut others) = (Vec::new(), Vec::new());
+        let (leaf_count, size) = (range.end.saturating_sub(range.start), range.end);
+        let (mut count, mut body_bytes) = (0_u64, 0_u64);
+        let defer = self.backlog.should_defer();
         for ((index, leaf), exchange) in range.zip(leaves).zip(exchanges) {
-            match exchange {
-                Some(exchange) => sealed.push(exchange.into_sealed(index, leaf)),
-                None => others.push((index, leaf)),
-            }
+            let Some((digested, linked)) = exchange else {
+                others.push((index, leaf));
+                continue;
+            };
+            let weight = digested.weight();
+            let deferred = defer.then(|| Deferred::of(&digested, index, linked)).flatten();
+            let exchange = match deferred {
+                Some(deferred) => {
+                    self.backlog.defer(weight, deferred.weight());
+                    ToStore::Deferred(deferred)
+                }
+                None => ToStore::Whole(digested.into_sealed(index, leaf)),
+            };
+            self.backlog.publish(exchange.weight());
+            count = count.saturating_add(1);
+            body_bytes = body_bytes.saturating_add(exchange.body_bytes());
+            sealed.push(exchange);
         }
-        self.progress.published(began, count, size, &sealed);
+        self.progress.published(began, leaf_count, size, (count, body_bytes));
         // The ledger made these leaves: each decodes.
         let stated = others
             .iter()
             .filter_map(|(index, leaf)| statements(*index, std::slice::from_ref(leaf)).ok()?.pop());
-        let sealed = Sealed { exchanges: sealed, records };
-        let published = Published { stated: stated.collect(), sealed };
+        let published = Published { stated: stated.collect(), exchanges: sealed, records };
         self.backlog.has_told();
         for gap in gaps {
             self.pins.release(gap);

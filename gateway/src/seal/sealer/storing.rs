@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sealtap_common::leaf::{Limit, Ranges};
 
 use super::super::backlog::Backlog;
+use super::super::deferred::{Deferred, DeferredError};
 use super::super::ledger::Happening;
 use super::super::pins::{Held, Pins};
 use super::super::progress::Progress;
@@ -25,21 +26,53 @@ use crate::store::{Store, StoreError};
 /// Files that hold little that is needed, at least, before that is carried over.
 const CARRIED: u64 = 4;
 
-/// Exchanges stored in one transaction, at most.
-const STORED: usize = 256;
+/// Exchanges stored in one transaction, at most. Ids and tags are random, so each row dirties a page
+/// of an index by itself until the rows of one transaction are many enough to share pages.
+const STORED: usize = 2_048;
+
+/// Body bytes stored in one transaction, but for those of its last exchange, at most.
+const STORED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What the log thread published, for the store.
 pub(super) struct Published {
     /// What retention stated; noted first, since the watermark moves past it with the exchanges.
     pub(super) stated: Vec<Statement>,
-    pub(super) sealed: Sealed,
+    /// Exchanges in the order of their leaves.
+    pub(super) exchanges: Vec<ToStore>,
+    /// Run records.
+    pub(super) records: Vec<SealedRecord>,
 }
 
 impl Published {
     /// Whether the store has nothing to do.
     pub(super) fn is_empty(&self) -> bool {
-        let Sealed { exchanges, records } = &self.sealed;
-        self.stated.is_empty() && exchanges.is_empty() && records.is_empty()
+        self.stated.is_empty() && self.exchanges.is_empty() && self.records.is_empty()
+    }
+}
+
+/// An exchange on its way to the store.
+pub(super) enum ToStore {
+    /// With everything that the store takes.
+    Whole(SealedExchange),
+    /// To be read from the journal again, since the store is behind.
+    Deferred(Deferred),
+}
+
+impl ToStore {
+    /// Memory taken, in bytes.
+    pub(super) fn weight(&self) -> u64 {
+        match self {
+            Self::Whole(exchange) => exchange.weight,
+            Self::Deferred(deferred) => deferred.weight(),
+        }
+    }
+
+    /// The bytes of its bodies.
+    pub(super) fn body_bytes(&self) -> u64 {
+        match self {
+            Self::Whole(exchange) => exchange.body_bytes(),
+            Self::Deferred(deferred) => deferred.body_bytes(),
+        }
     }
 }
 
@@ -109,23 +142,18 @@ impl Storing {
             Err(error) => tracing::error!(%error, "the journal keeps its files"),
         }
         self.put_records(&recovered.records);
-        for batch in recovered.exchanges.chunks(STORED) {
-            self.store(batch);
-        }
-        drop(recovered);
+        self.store_all(recovered.exchanges.into_iter().map(ToStore::Whole), |_| {});
         // Also of boots in which nothing came: their files would pile up otherwise.
         self.give_back();
         loop {
             match sealed.recv_timeout(self.keeper.wait()) {
                 // Statements and records first: the watermark, which exchanges move, then never
                 // stands behind what is not in the store.
-                Ok(Published { stated, sealed }) => {
+                Ok(Published { stated, exchanges, records }) => {
                     self.state(&stated);
-                    self.put_records(&sealed.records);
-                    for batch in sealed.exchanges.chunks(STORED) {
-                        self.store(batch);
-                        self.backlog.remove(batch.iter().map(|exchange| exchange.weight).sum());
-                    }
+                    self.put_records(&records);
+                    let backlog = Arc::clone(&self.backlog);
+                    self.store_all(exchanges.into_iter(), |weight| backlog.remove(weight));
                 }
                 Err(RecvTimeoutError::Timeout) if self.keeper.is_on() => {}
                 Err(RecvTimeoutError::Timeout) => continue,
@@ -184,6 +212,57 @@ impl Storing {
         }
     }
 
+    /// Stores exchanges, as many in one transaction as belong there; `settled` is told what each batch
+    /// weighed.
+    fn store_all(
+        &mut self,
+        exchanges: impl Iterator<Item = ToStore>,
+        mut settled: impl FnMut(u64),
+    ) {
+        let mut exchanges = exchanges.peekable();
+        let mut batch = Vec::new();
+        while exchanges.peek().is_some() {
+            let (mut bytes, mut weight) = (0_u64, 0_u64);
+            // All of it was written before: what is read ahead now stays good.
+            self.extents.refresh();
+            while batch.len() < STORED
+                && bytes <= STORED_BYTES
+                && let Some(exchange) = exchanges.next()
+            {
+                bytes = bytes.saturating_add(exchange.body_bytes());
+                weight = weight.saturating_add(exchange.weight());
+                match exchange {
+                    ToStore::Whole(exchange) => batch.push(exchange),
+                    ToStore::Deferred(deferred) => batch.extend(self.restore(&deferred)),
+                }
+            }
+            if !batch.is_empty() {
+                self.store(&batch);
+            }
+            batch.clear();
+            settled(weight);
+        }
+    }
+
+    /// Reads a deferred exchange from the journal again. What cannot be read stays there.
+    fn restore(&mut self, deferred: &Deferred) -> Option<SealedExchange> {
+        let mut tries = 0_u32;
+        loop {
+            let error = match deferred.restore(&mut self.extents) {
+                Ok(exchange) => return Some(exchange),
+                Err(error) => error,
+            };
+            tries = tries.saturating_add(1);
+            if tries > LAST_TRIES || matches!(error, DeferredError::OtherLeaf) {
+                tracing::error!(%error, exchanges = 1, "cannot store");
+                self.progress.not_stored(deferred.body_bytes());
+                return None;
+            }
+            self.extents.refresh();
+            std::thread::sleep(RETRY);
+        }
+    }
+
     /// Stores a batch; an exchange that cannot be stored for a reason of its own does not keep the
     /// others, and stays in the journal.
     fn store(&mut self, batch: &[SealedExchange]) {
@@ -205,7 +284,6 @@ impl Storing {
             if self.given_up {
                 return false;
             }
-            self.extents.refresh();
             let put = self.store.put(batch, &mut self.extents);
             self.journal.leave_room(self.store.log_length());
             let error = match put {
@@ -238,9 +316,8 @@ impl Storing {
             }
             std::thread::sleep(RETRY);
         }
-        for exchange in batch {
-            self.pins.release(Held::Exchange((exchange.boot, exchange.number)));
-        }
+        let held = |exchange: &SealedExchange| Held::Exchange((exchange.boot, exchange.number));
+        self.pins.release_all(batch.iter().map(held));
         true
     }
 

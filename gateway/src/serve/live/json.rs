@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Finished, Welcome};
+use crate::serve::query::TunnelView;
 
 /// `{"event":"listening",...}`, always the first line.
 pub(super) fn welcome(text: &mut String, welcome: &Welcome) {
@@ -40,6 +41,8 @@ struct Exchange<'a> {
     request: Request,
     response: Option<Response>,
     leaf: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tunnel: Option<TunnelView>,
 }
 
 #[derive(Serialize)]
@@ -59,7 +62,7 @@ pub(super) fn finished(text: &mut String, finished: &Finished) {
         event: "exchange",
         id: &finished.id,
         run: &finished.run,
-        ingress: "reverse",
+        ingress: finished.ingress,
         method: &finished.method,
         url: &finished.url,
         status: finished.status,
@@ -72,6 +75,7 @@ pub(super) fn finished(text: &mut String, finished: &Finished) {
             .status
             .map(|_| Response { bytes: finished.response_bytes, ttfb_ns: finished.ttfb_ns }),
         leaf: finished.leaf,
+        tunnel: finished.tunnel.as_ref().map(TunnelView::new),
     };
     line(text, &exchange);
 }

@@ -30,6 +30,8 @@ fn exchange(id: &str) -> Finished {
         duration_ns: 812_345_678,
         ttfb_ns: Some(102_300_000),
         leaf: None,
+        ingress: "reverse",
+        tunnel: None,
     }
 }
 

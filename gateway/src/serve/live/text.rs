@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::{Finished, Welcome};
+use crate::serve::query::TunnelView;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const ODD: Style = AnsiColor::Yellow.on_default();
@@ -70,6 +71,13 @@ pub(super) fn finished(text: &mut String, finished: &Finished) {
     }
     if let Some(error) = finished.error {
         let _ = write!(text, "  {BAD}{error}{BAD:#}");
+    }
+    if let Some(tunnel) = &finished.tunnel {
+        let tunnel = TunnelView::new(tunnel);
+        let _ = write!(text, "  {ODD}{}{ODD:#}", tunnel.said());
+        if let Some(hint) = tunnel.hint {
+            let _ = write!(text, "\n    {FAINT}{hint}{FAINT:#}");
+        }
     }
     text.push('\n');
 }

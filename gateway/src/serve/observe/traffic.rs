@@ -27,7 +27,7 @@ pub(super) const OUTCOMES: [Outcome; 5] = [
 ];
 
 /// Every error, in the order of its counters.
-pub(super) const ERRORS: [ErrorCode; 10] = [
+pub(super) const ERRORS: [ErrorCode; 13] = [
     ErrorCode::UnknownUpstream,
     ErrorCode::MalformedRequest,
     ErrorCode::HeadTooLarge,
@@ -38,6 +38,9 @@ pub(super) const ERRORS: [ErrorCode; 10] = [
     ErrorCode::UpstreamClosed,
     ErrorCode::JournalFailed,
     ErrorCode::ShuttingDown,
+    ErrorCode::ProxyCredentials,
+    ErrorCode::DestinationRefused,
+    ErrorCode::ClientTls,
 ];
 
 /// What is counted for one upstream.

@@ -97,6 +97,16 @@ impl Page<'_> {
             took.push_str(&format!(", first byte after {}", duration(ttfb)));
         }
         self.line("started", &took)?;
+        if let Some(tunnel) = &view.tunnel {
+            let (sent, got) = (size(tunnel.from_client), size(tunnel.to_client));
+            self.line(
+                "tunnel",
+                &format!("{}; {sent} from the client, {got} to it", tunnel.said()),
+            )?;
+            if let Some(hint) = tunnel.hint {
+                self.line("hint", hint)?;
+            }
+        }
         let client = view.client.as_deref().unwrap_or("unknown");
         let ingress = view.ingress.map(|it| format!("  ({it})")).unwrap_or_default();
         self.line("client", &format!("{client}{ingress}"))?;

@@ -59,13 +59,19 @@ fn cells(row: &ExchangeView) -> Line {
         Some(name) => cut(&printable(name), LONGEST_RUN),
         None => cut(&row.run.id.to_string(), 8),
     };
+    let passed = row.tunnel.as_ref();
     let status = match (row.status, row.outcome) {
+        (_, "complete") if passed.is_some() => "opaque".to_owned(),
+        (_, outcome) if passed.is_some() => format!("opaque {outcome}"),
         (Some(status), "complete") => status.to_string(),
         (Some(status), outcome) => format!("{status} {outcome}"),
         (None, outcome) => outcome.to_owned(),
     };
     let response = row.response.as_ref();
     let response = response.map_or_else(|| "-".to_owned(), |it| size(it.message.bytes));
+    let response = passed.map_or(response, |tunnel| size(tunnel.to_client));
+    let request = passed.map_or(row.request.bytes, |tunnel| tunnel.from_client);
+    let why = passed.map(|tunnel| format!("  ({})", tunnel.said())).unwrap_or_default();
     let method = row.method.as_deref().map_or_else(|| "-".to_owned(), printable);
     let without = if row.pruned.is_some() { "(held no longer)" } else { "(no readable head)" };
     let url = row.url.as_deref().map_or_else(|| without.to_owned(), printable);
@@ -74,10 +80,10 @@ fn cells(row: &ExchangeView) -> Line {
         (id, Tone::Strong),
         (run, Tone::Normal),
         (status, tone(row.outcome, row.status)),
-        (size(row.request.bytes), Tone::Normal),
+        (size(request), Tone::Normal),
         (response, Tone::Normal),
         (duration(row.duration_ns), Tone::Normal),
-        (format!("{method} {url}"), Tone::Normal),
+        (format!("{method} {url}{why}"), Tone::Normal),
     ]
 }
 

@@ -1,12 +1,13 @@
 //! One row of `ls`: an exchange as it is listed.
 
 use sealtap_common::Id;
-use sealtap_common::leaf::{ErrorCode, Exchange, Leaf};
+use sealtap_common::leaf::{ErrorCode, Exchange, Leaf, Tunnel};
 use sealtap_common::unit::{Context, RequestHead};
 use serde::Serialize;
 
 use super::error::QueryError;
 use super::octets::{joined, readable};
+use super::tunnel::TunnelView;
 use super::units::{Units, plain_values};
 use crate::store::{Direction, Pruned, StoredExchange};
 
@@ -92,6 +93,9 @@ pub struct ExchangeView {
     pub client: Option<String>,
     /// The upstream's name in the configuration, or its authority.
     pub upstream: Option<String>,
+    /// What passed unread, where it was a tunnel that is not captured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelView>,
     /// Why heads and bodies are no longer held, where that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pruned: Option<PrunedView>,
@@ -132,6 +136,8 @@ pub struct Parts {
     pub request: (u64, [u8; 32], &'static str),
     /// The response's body, once a head came or was made.
     pub response: Option<(u64, [u8; 32], &'static str)>,
+    /// What passed unread.
+    pub tunnel: Option<Tunnel>,
 }
 
 impl ExchangeView {
@@ -176,6 +182,7 @@ impl ExchangeView {
             leaf: parts.leaf,
             client: context.map(|context| readable(&context.client)),
             upstream: context.and_then(upstream),
+            tunnel: parts.tunnel.as_ref().map(TunnelView::new),
             pruned: None,
         }
     }
@@ -218,6 +225,7 @@ impl ExchangeView {
             leaf: Some(stored.leaf_index),
             request: body(Direction::Request, leaf.request.end.as_str()),
             response: response.map(|response| body(Direction::Response, response.end.as_str())),
+            tunnel: leaf.tunnel,
         };
         let mut view = Self::new(&parts, &units);
         if let Some(pruned) = &stored.pruned {

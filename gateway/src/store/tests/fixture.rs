@@ -185,6 +185,7 @@ impl Sample {
             run: RunLink { id: Id([self.run; 16]), position: number, previous: None },
             sealed: 1_800_000_000_000_000 + number * 1_000,
             started: 1_800_000_000_000_000,
+            tunnel: None,
         };
         let units = self.units.into_iter();
         let units = units.map(|(slot, bytes)| SealedUnit { slot, key: [3; 32], bytes }).collect();

@@ -220,8 +220,36 @@ impl Crowd {
             return None;
         }
         let pause = Duration::from_nanos(last).clamp(SHORTEST, LONGEST);
-        let pause = pause.min(LONGEST.saturating_sub(self.paused)).max(SHORTEST);
+        let pause = pause.min(LONGEST.saturating_sub(self.paused));
         self.paused = self.paused.saturating_add(pause);
         Some(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_are_written_for_at_once() {
+        assert_eq!(Crowd::default().pause(CROWD - 1, 200_000), None);
+    }
+
+    #[test]
+    fn many_are_gathered_for_as_long_as_more_come() {
+        let mut crowd = Crowd::default();
+        let sync = Duration::from_micros(200);
+        assert_eq!(crowd.pause(CROWD, 200_000), Some(sync));
+        assert_eq!(crowd.pause(CROWD + 1, 200_000), Some(sync));
+        assert_eq!(crowd.pause(CROWD + 1, 200_000), None, "nobody came meanwhile");
+    }
+
+    #[test]
+    fn nobody_waits_for_long() {
+        for last in [0, 1_000, 300_000, 1_000_000, 50_000_000] {
+            let mut crowd = Crowd::default();
+            let pauses: Duration = (CROWD..1_000).map_while(|count| crowd.pause(count, last)).sum();
+            assert_eq!(pauses, LONGEST, "after a sync of {last} ns");
+        }
     }
 }

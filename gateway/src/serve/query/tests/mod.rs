@@ -306,6 +306,7 @@ fn open(sealed: &SealedExchange, run: u8, body: &[u8]) -> ExchangeView {
         leaf: None,
         request: (body.len() as u64, Sha256::digest(body).into(), OPEN),
         response: None,
+        tunnel: None,
     };
     ExchangeView::new(&parts, &Units::decode(units).unwrap())
 }

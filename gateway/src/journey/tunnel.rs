@@ -1,0 +1,211 @@
+//! The journey of a CONNECT: who may have a tunnel where, and the record of one that stays unread.
+//!
+//! A tunnel that is opened has no record of its own: the requests in it have. One that is refused is
+//! recorded as any refused request, one that is passed on unread or that its client would not have
+//! opened as opaque, under a number that is on disk before anything goes on.
+
+use std::sync::Arc;
+
+use sealtap_common::leaf::{ErrorCode, Outcome, TunnelReason};
+
+use super::{Journey, Settings, routeless};
+use crate::accept::{Accepted, BodyLength, Client, Reply};
+use crate::forward::answer::Answer;
+use crate::forward::connect::Dialled;
+use crate::forward::{Opaque, Rest, Side, Summary, opaque};
+use crate::identify::{self, Held, Identified, Identity, RunName};
+use crate::route::{Destination, Fate, Protocol, RouteError, Scheme, Upstream};
+use crate::wire::message::RequestHead;
+use crate::wire::source::Source;
+
+/// What a client hears that asks for a tunnel over TLS.
+const OVER_TLS: &str = "this listener speaks TLS, and opens no tunnels in it: give the proxy's clients \
+     a listener without [tls], by a second gateway if need be";
+
+/// A CONNECT that may have its tunnel.
+pub struct Asked {
+    head: RequestHead,
+    started_us: u64,
+    client: Arc<Client>,
+    identity: Identity,
+    /// Where it leads.
+    pub destination: Destination,
+    /// What becomes of what is in it, as far as the destination says.
+    pub fate: Fate,
+    /// The destination as it is dialled.
+    pub upstream: Arc<Upstream>,
+    /// What counted when it was asked for.
+    pub settings: Arc<Settings>,
+    /// The connection to it; none where it was reached not long ago.
+    pub dialled: Option<Dialled>,
+}
+
+impl Asked {
+    /// The connection of the client that asked.
+    #[must_use]
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// The run that the CONNECT named.
+    #[must_use]
+    pub fn named(&self) -> Option<RunName> {
+        let run = &self.identity.run;
+        run.name.is_some().then(|| run.clone())
+    }
+}
+
+/// A CONNECT that may have its tunnel, and its connection.
+type Granted = Box<(Asked, Source, Reply)>;
+
+impl Journey {
+    /// Decides whether a CONNECT may have its tunnel, and connects to where it leads; `over_tls` says
+    /// whether it came over TLS, in which this gateway opens no other.
+    ///
+    /// # Errors
+    ///
+    /// What is left of the connection once it was refused, and the refusal recorded.
+    pub async fn ask(&self, accepted: Accepted, over_tls: bool) -> Result<Granted, Rest> {
+        let own_run = accepted.client().run();
+        let identified = match identify::stage_beside(accepted) {
+            Ok(identified) => identified,
+            Err((error, request)) => {
+                let answer =
+                    Answer::new(error.status(), ErrorCode::MalformedRequest, error.to_string());
+                let refused = self.tap.refuse_unidentified(request, None, own_run);
+                return Err(self.refuse(refused, answer).await);
+            }
+        };
+        let settings = self.settings();
+        let found = match over_tls {
+            true => Err(Answer::new(501, ErrorCode::DestinationRefused, OVER_TLS)),
+            false => destination(&settings, identified.request()).await,
+        };
+        match found {
+            Ok((destination, fate, upstream, dialled)) => {
+                let (accepted, identity) = identified.into_parts();
+                let (head, started_us) = (accepted.head().clone(), accepted.started_us());
+                let client = Arc::clone(accepted.client());
+                let (body, reply) = accepted.into_streams();
+                let asked = Asked {
+                    head,
+                    started_us,
+                    client,
+                    identity,
+                    destination,
+                    fate,
+                    upstream,
+                    settings,
+                    dialled,
+                };
+                Ok(Box::new((asked, body, reply)))
+            }
+            Err(answer) => Err(self.decline(identified, answer).await),
+        }
+    }
+
+    async fn decline(&self, identified: Identified<Accepted>, answer: Answer) -> Rest {
+        let own_run = identified.request().client().run();
+        let named = identified.identity().run.name.as_deref();
+        let held = named.map(|name| self.runs.enter(name, self, || self.new_run()));
+        let run = held.as_ref().map_or(own_run, Held::id);
+        self.refuse(self.tap.refuse(identified, run), answer).await
+    }
+
+    /// Passes on what is in a tunnel, unread, under a number of its own. `leads_to` is the address it
+    /// leads to, and what TLS is spoken there where that was opened.
+    pub async fn pass_unread(
+        &self,
+        asked: &Asked,
+        reason: TunnelReason,
+        leads_to: (String, Option<String>),
+        client: Side,
+        server: Side,
+    ) {
+        let _open = self.observe.traffic().begin();
+        let held = self.held(asked);
+        let run = held.as_ref().map_or(asked.client.run(), Held::id);
+        let (address, tls) = &leads_to;
+        let begun = self.tunnel(asked, run).and_then(|recorder| {
+            Opaque::begin(recorder, reason, None, Some((address, tls.as_deref())))
+        });
+        match begun {
+            Ok(begun) => {
+                let summary = opaque(begun, client, server, self.summary(asked)).await;
+                self.tell(summary);
+            }
+            // Nothing goes on that cannot be recorded; the journal has counted it.
+            Err(_) => client.writer.socket().reset(),
+        }
+    }
+
+    /// Records that the client would not speak TLS with the gateway, and which alert it sent.
+    pub async fn rejected(&self, asked: &Asked, alert: Option<u8>) {
+        let held = self.held(asked);
+        let run = held.as_ref().map_or(asked.client.run(), Held::id);
+        let begun = self.tunnel(asked, run).and_then(|recorder| {
+            Opaque::begin(recorder, TunnelReason::ClientRejected, alert, None)
+        });
+        if let Ok(begun) = begun {
+            let (outcome, error) = (Outcome::ClientCancelled, Some(ErrorCode::ClientTls));
+            self.tell(begun.close(outcome, error, self.summary(asked)));
+        }
+    }
+
+    fn held(&self, asked: &Asked) -> Option<Held<'_>> {
+        let named = asked.identity.run.name.as_deref();
+        named.map(|name| self.runs.enter(name, self, || self.new_run()))
+    }
+
+    fn tunnel(
+        &self,
+        asked: &Asked,
+        run: [u8; 16],
+    ) -> Result<crate::capture::Recorder, crate::capture::journal::Down> {
+        let who = (&*asked.client, run, asked.started_us);
+        self.tap.tunnel(&asked.head, who, &asked.identity, &asked.upstream)
+    }
+
+    fn summary(&self, asked: &Asked) -> Summary {
+        Summary::tunnel(asked.destination.authority(), asked.started_us)
+    }
+
+    fn tell(&self, summary: Summary) {
+        let traffic = self.observe.traffic();
+        traffic.end(&traffic.row(None), &summary);
+        (self.report)(summary);
+    }
+}
+
+/// Where a CONNECT leads, what becomes of what is in it, and the connection there.
+async fn destination(
+    settings: &Settings,
+    accepted: &Accepted,
+) -> Result<(Destination, Fate, Arc<Upstream>, Option<Dialled>), Answer> {
+    let head = accepted.head();
+    let rules = &settings.rules;
+    rules.admit(&head.fields).map_err(|error| routeless(&error))?;
+    if accepted.length() != BodyLength::None {
+        let message = "a CONNECT has no body: what follows it is what the tunnel carries";
+        return Err(Answer::new(400, ErrorCode::MalformedRequest, message));
+    }
+    let destination = Destination::parse(&head.target, None);
+    let destination = destination.ok_or_else(|| routeless(&RouteError::Form))?;
+    let fate = settings.table.fate(rules, &destination.host, destination.port);
+    if fate == Fate::Refuse {
+        let authority = destination.authority();
+        return Err(routeless(&RouteError::NotListed { authority }));
+    }
+    let upstream = settings.table.at(Scheme::Https, &destination, None, Protocol::Auto);
+    let authority = destination.authority();
+    let upstream = Arc::new(Upstream { name: authority.clone(), authority, ..upstream });
+    let known = settings.forwarder.knows(&destination.host, destination.port);
+    let dialled = match fate == Fate::Capture && known {
+        true => None,
+        false => {
+            let dialled = settings.forwarder.dial(&upstream).await;
+            Some(dialled.map_err(|error| Answer::unreachable(&error))?)
+        }
+    };
+    Ok((destination, fate, upstream, dialled))
+}
