@@ -113,7 +113,8 @@ fn only_the_commands_that_exist_are_offered() {
     let mut names: Vec<String> =
         Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
     names.sort();
-    let all = ["bundle", "ca", "demo", "keys", "ls", "run", "runs", "serve", "show", "verify", "witness"];
+    let all =
+        ["bundle", "ca", "demo", "keys", "ls", "run", "runs", "serve", "show", "verify", "witness"];
     assert_eq!(names, all);
     for line in [
         "sealtap run",
