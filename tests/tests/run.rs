@@ -235,7 +235,8 @@ fn what_the_command_leaves_behind_is_followed() {
     launched.captured(1);
     assert_eq!(launched.account["still_running"], json!([]));
     // Beyond the bound it is named, and goes on.
-    let script = "sleep 60 >/dev/null 2>&1 & echo $!";
+    let script =
+        "sleep 60 >/dev/null 2>&1 & while [ $(cat /proc/$!/comm) != sleep ]; do :; done; echo $!";
     let launched = Launch::new(&home, &["--linger", "0"]).shell(script).expect(0);
     let id: i32 = launched.stdout().trim().parse().expect("an id");
     assert_eq!(launched.account["still_running"], json!([{ "id": id, "name": "sleep" }]));
