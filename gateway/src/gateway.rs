@@ -47,7 +47,7 @@ use crate::seal::recovery::{RecoveryError, last_sealed, recover};
 use crate::seal::rotation;
 use crate::seal::timestamp::Timestamps;
 use crate::seal::vouching::{Voucher, Vouching};
-use crate::seal::witness::Witnesses;
+use crate::seal::witness::{Witnesses, usable};
 use crate::seal::{Pace, Parts, Sealed, Sealer, run};
 use crate::serve::observe::{Bounds, Observe, ObserveListener, watch};
 use crate::store::{Store, retention};
@@ -121,11 +121,15 @@ impl Gateway {
         let address = listener.address()?;
         let observing = &config.observe;
         let observe_listener = match observing.listen.filter(|_| observing.enabled) {
-            Some(address) => Some(ObserveListener::bind(address).await?),
+            Some(address) => {
+                Some(ObserveListener::bind(address).await.map_err(StartError::Observe)?)
+            }
             None => None,
         };
 
         let data = DataDir::new(&config.data);
+        // A policy that cannot be used stops the start before there are keys.
+        config.witness.as_ref().map_or(Ok(()), |witness| usable(witness, &data))?;
         let writer = data.become_writer()?;
         let lock = LockPlace::new(config.lock.clone());
         rotation::resume(&data, lock.clone())?;

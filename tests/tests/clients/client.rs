@@ -140,6 +140,8 @@ pub(crate) fn run(
         command.env_remove(name);
     }
     command.env_remove("SSL_CERT_DIR");
+    // What Python lists in the order of hashes comes in the same order each time.
+    command.env("PYTHONHASHSEED", "0");
     command.envs(client.variables.iter().copied());
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
