@@ -27,9 +27,9 @@ pub use self::error::{ServeError, StartError};
 pub use self::reload::{ReloadError, Reloaded, Reloader};
 use crate::accept::authority::Authority;
 use crate::accept::{Listener, Minter};
+use crate::capture::Tap;
 use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::capture::secrets::Secrets;
-use crate::capture::{Tap, random_id};
 use crate::clock::Timeline;
 use crate::config::{self, Apps, Config, Durability};
 use crate::data::{DataDir, Writer};
@@ -154,7 +154,7 @@ impl Gateway {
         let mut store = Store::open(&data.store(), keys.store())?;
         recall(&log, &mut store)?;
         let random = secure_random();
-        let boot = random_id(random);
+        let boot = system_id()?;
         let strict = config.durability == Durability::Strict;
         let durability =
             if strict { journal::Durability::Strict } else { journal::Durability::Relaxed };
@@ -259,7 +259,10 @@ impl Gateway {
             minter: Minter::new(Arc::clone(&authority)),
             report: told,
         });
-        authority.prepare(journey.settings.load().opened_hosts());
+        // One command calls few hosts, and is not to wait for the leaves of all.
+        if journey.launch.is_none() {
+            authority.prepare(journey.settings.load().opened_hosts());
+        }
         let reloader = Reloader {
             journey: Arc::clone(&journey),
             keys,
@@ -385,6 +388,18 @@ fn isolation(config: &Config, launched: bool) -> Isolation {
         Some(Apps::OtherUser) => (IsolationBasis::Declared, IsolationLevel::OtherUser),
     };
     Isolation { basis, level }
+}
+
+/// A random id from the system itself: the library's own generator takes milliseconds to begin, which
+/// a command that makes no call need not wait for.
+///
+/// # Errors
+///
+/// The system has no randomness.
+pub fn system_id() -> std::io::Result<[u8; 16]> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(std::io::Error::other)?;
+    Ok(id)
 }
 
 /// Randomness from the same library that TLS uses.
