@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::door::Door;
 
 /// How long all cases of one client may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Variables that would send a client elsewhere than it is told here.
 const FOREIGN: [&str; 8] = [
