@@ -324,16 +324,16 @@ impl Recorder {
     }
 
     fn write<T: Serialize>(&self, kind: u8, record: &T) -> Result<Position, Down> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.clear();
-            // Serialising to memory fails only where a length is unknown, which no record has.
-            let bytes = postcard::to_extend(record, std::mem::take(scratch)).unwrap_or_default();
-            let position = self.journal.append(self.ticket, kind, &[&bytes]);
-            if bytes.capacity() <= SCRATCH_KEPT {
-                *scratch = bytes;
-            }
-            position
-        })
+        // At a thread's end there may be none to reuse.
+        let mut scratch = SCRATCH.try_with(RefCell::take).unwrap_or_default();
+        scratch.clear();
+        // Serialising to memory fails only where a length is unknown, which no record has.
+        let bytes = postcard::to_extend(record, scratch).unwrap_or_default();
+        let position = self.journal.append(self.ticket, kind, &[&bytes]);
+        if bytes.capacity() <= SCRATCH_KEPT {
+            let _ = SCRATCH.try_with(|scratch| scratch.replace(bytes));
+        }
+        position
     }
 }
 
