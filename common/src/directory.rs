@@ -157,11 +157,14 @@ pub fn cosigned(data: &Path) -> Result<Option<Vec<u8>>, FileError> {
     read(data, COSIGNED)
 }
 
-/// The timestamp of a data directory, if there is one: the dated checkpoint, and the reply.
+/// A dated checkpoint, and the reply that dates it.
+pub type DatedFiles = (Vec<u8>, Vec<u8>);
+
+/// The timestamp of a data directory, if there is one.
 ///
 /// # Errors
 /// [`FileError`] when one of the two is there but cannot be read.
-pub fn dated(data: &Path) -> Result<Option<(Vec<u8>, Vec<u8>)>, FileError> {
+pub fn dated(data: &Path) -> Result<Option<DatedFiles>, FileError> {
     let [checkpoint, reply] = DATED;
     Ok(read(data, checkpoint)?.zip(read(data, reply)?))
 }

@@ -17,12 +17,14 @@ fn read(name: &str) -> Vec<u8> {
     fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name)).unwrap()
 }
 
-fn json(name: &str) -> Value {
-    serde_json::from_slice(&read(name)).unwrap()
+/// A text in one of the JSON files.
+fn member(file: &str, name: &str) -> String {
+    let json: Value = serde_json::from_slice(&read(file)).unwrap();
+    json.get(name).and_then(Value::as_str).unwrap().to_owned()
 }
 
 fn key(file: &str) -> PublicKey {
-    PublicKey::parse(json(file)["vkey"].as_str().unwrap()).unwrap()
+    PublicKey::parse(&member(file, "vkey")).unwrap()
 }
 
 /// The keys from before either changed.
@@ -31,7 +33,7 @@ fn keys() -> TrustedKeys {
 }
 
 fn policy() -> Policy {
-    Policy::parse(json("witness.json")["policy"].as_str().unwrap().as_bytes()).unwrap()
+    Policy::parse(member("witness.json", "policy").as_bytes()).unwrap()
 }
 
 /// The entries of a bundle, and where the content of each begins.

@@ -66,6 +66,15 @@ impl DataDir {
         &self.root
     }
 
+    /// Whether there is anything to list here; what may not be looked into is an error, not absent.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be looked into.
+    pub fn has_records(&self) -> io::Result<bool> {
+        Ok(self.store().try_exists()? || self.journal().try_exists()?)
+    }
+
     /// `log/`: the tlog-tiles directory, safe to publish.
     #[must_use]
     pub fn log(&self) -> PathBuf {

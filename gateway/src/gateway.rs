@@ -5,6 +5,7 @@
 //! 3. The restart leaf with everything recovered: sealed before a client is listened to.
 //! 4. The threads behind the traffic, then the listener.
 
+mod end;
 mod error;
 mod reload;
 #[cfg(test)]
@@ -21,13 +22,14 @@ use sealtap_common::leaf::{Isolation, IsolationBasis, IsolationLevel, Policy};
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
+use self::end::wait_for_the_end;
 pub use self::error::{ServeError, StartError};
 pub use self::reload::{ReloadError, Reloaded, Reloader};
 use crate::accept::authority::Authority;
 use crate::accept::{Listener, Minter};
+use crate::capture::Tap;
 use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::capture::secrets::Secrets;
-use crate::capture::{Tap, random_id};
 use crate::clock::Timeline;
 use crate::config::{self, Apps, Config, Durability};
 use crate::data::{DataDir, Writer};
@@ -45,7 +47,7 @@ use crate::seal::recovery::{RecoveryError, last_sealed, recover};
 use crate::seal::rotation;
 use crate::seal::timestamp::Timestamps;
 use crate::seal::vouching::{Voucher, Vouching};
-use crate::seal::witness::{Testimony, Witnesses};
+use crate::seal::witness::{Witnesses, usable};
 use crate::seal::{Pace, Parts, Sealed, Sealer, run};
 use crate::serve::observe::{Bounds, Observe, ObserveListener, watch};
 use crate::store::{Store, retention};
@@ -119,11 +121,15 @@ impl Gateway {
         let address = listener.address()?;
         let observing = &config.observe;
         let observe_listener = match observing.listen.filter(|_| observing.enabled) {
-            Some(address) => Some(ObserveListener::bind(address).await?),
+            Some(address) => {
+                Some(ObserveListener::bind(address).await.map_err(StartError::Observe)?)
+            }
             None => None,
         };
 
         let data = DataDir::new(&config.data);
+        // A policy that cannot be used stops the start before there are keys.
+        config.witness.as_ref().map_or(Ok(()), |witness| usable(witness, &data))?;
         let writer = data.become_writer()?;
         let lock = LockPlace::new(config.lock.clone());
         rotation::resume(&data, lock.clone())?;
@@ -148,7 +154,7 @@ impl Gateway {
         let mut store = Store::open(&data.store(), keys.store())?;
         recall(&log, &mut store)?;
         let random = secure_random();
-        let boot = random_id(random);
+        let boot = system_id()?;
         let strict = config.durability == Durability::Strict;
         let durability =
             if strict { journal::Durability::Strict } else { journal::Durability::Relaxed };
@@ -253,7 +259,10 @@ impl Gateway {
             minter: Minter::new(Arc::clone(&authority)),
             report: told,
         });
-        authority.prepare(journey.settings.load().opened_hosts());
+        // One command calls few hosts, and is not to wait for the leaves of all.
+        if journey.launch.is_none() {
+            authority.prepare(journey.settings.load().opened_hosts());
+        }
         let reloader = Reloader {
             journey: Arc::clone(&journey),
             keys,
@@ -369,31 +378,6 @@ fn retention_policy(config: &Config) -> retention::Policy {
     retention::Policy { max_age, max_bytes }
 }
 
-/// Returns when the gateway is told to stop, when a witness speaks against the log, or when nothing
-/// can be captured or sealed any more.
-async fn wait_for_the_end(
-    mut stop: Receiver<bool>,
-    testimony: Option<Receiver<Option<Testimony>>>,
-    journal: &Journal,
-) {
-    let spoken = async {
-        if let Some(mut testimony) = testimony
-            && testimony.wait_for(Option::is_some).await.is_ok()
-        {
-            return;
-        }
-        // Without witnesses, or once their thread has ended, none will speak.
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        _ = stop.wait_for(|stop| *stop) => {}
-        () = spoken => {}
-        () = journal.ended() => {
-            tracing::error!("nothing can be captured or sealed any more: the gateway stops");
-        }
-    }
-}
-
 /// What run records say of the gateway's keys: the worst, unless the operator says otherwise.
 fn isolation(config: &Config, launched: bool) -> Isolation {
     let (basis, level) = match config.runs.apps {
@@ -404,6 +388,18 @@ fn isolation(config: &Config, launched: bool) -> Isolation {
         Some(Apps::OtherUser) => (IsolationBasis::Declared, IsolationLevel::OtherUser),
     };
     Isolation { basis, level }
+}
+
+/// A random id from the system itself: the library's own generator takes milliseconds to begin, which
+/// a command that makes no call need not wait for.
+///
+/// # Errors
+///
+/// The system has no randomness.
+pub fn system_id() -> std::io::Result<[u8; 16]> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(std::io::Error::other)?;
+    Ok(id)
 }
 
 /// Randomness from the same library that TLS uses.

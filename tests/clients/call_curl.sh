@@ -34,4 +34,5 @@ case_of zipped --compressed "$base/zipped"
 case_of head --head --output /dev/null "$base/audio"
 case_of redirect --location --data again "$base/elsewhere"
 case_of http1 --http1.1 --data one "$base/echo"
-case_of http10 --http1.0 --data one "$base/echo"
+# Over TLS it offers a protocol by ALPN that servers no longer know.
+case $base in http:*) case_of http10 --http1.0 --data one "$base/echo" ;; esac

@@ -2,6 +2,7 @@
 //!
 //! Needs root, to mount them. Where that is not to be had every case says so and none passes.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{End, head};
 use sealtap_tests::load::Seen;
 use sealtap_tests::records;
+use sealtap_tests::upstream_http1::Upstream;
 use sealtap_tests::volume::Volume;
 use sealtap_tests::wire::Wire;
 use sealtap_tests::{suite, trace, volume};
@@ -21,7 +23,7 @@ use sealtap_tests::{suite, trace, volume};
 /// Small files, so that a small volume holds several; and a log that is written often.
 const CONFIG: &str = "[journal]\nfile_size = \"1MiB\"\n\n[log]\ncheckpoint = \"200ms\"\n";
 
-fn options(seen: &Seen) -> (sealtap_tests::upstream_http1::Upstream, Options) {
+fn options(seen: &Seen) -> (Upstream, Options) {
     let upstream = seen.upstream();
     let options = Options::default().config(CONFIG).upstream(NAME, upstream.url());
     (upstream, options)
@@ -101,6 +103,49 @@ fn a_full_disk_refuses_and_comes_back() {
     drop(volume);
 }
 
+/// A gateway of which one folder is on a small disk that is full since its first call was sealed.
+struct Full {
+    volume: Volume,
+    seen: Seen,
+    upstream: Upstream,
+    gateway: Gateway,
+}
+
+fn full_under(folder: fn(&Home) -> PathBuf, mebibytes: u64) -> Full {
+    let home = Arc::new(Home::new());
+    let volume = Volume::mount(&folder(&home), mebibytes);
+    let seen = Seen::default();
+    let (upstream, options) = options(&seen);
+    let gateway = options.start_in(home);
+    assert!(seen.call(gateway.address()));
+    gateway.wait_sealed(1);
+    volume.fill();
+    Full { volume, seen, upstream, gateway }
+}
+
+fn store(home: &Home) -> PathBuf {
+    home.data().join("store")
+}
+
+/// Traffic goes on meanwhile, and with room again all of it is sealed.
+fn only_delays(full: Full) {
+    let Full { volume, seen, upstream, gateway } = full;
+    for _ in 0..30 {
+        assert!(seen.call(gateway.address()));
+    }
+    assert_eq!(seen.finished(), 31, "calls were refused");
+    volume.free();
+    gateway.wait_sealed(31);
+    account(gateway, &seen);
+    upstream.finish();
+    drop(volume);
+}
+
+/// The next start in this home.
+fn again(home: Arc<Home>, upstream: &Upstream) -> Gateway {
+    Options::default().config(CONFIG).upstream(NAME, upstream.url()).start_in(home)
+}
+
 /// Without room to begin with, a gateway says so and ends; with room it starts.
 fn a_disk_full_at_the_start() {
     let home = Arc::new(Home::new());
@@ -114,8 +159,7 @@ fn a_disk_full_at_the_start() {
     assert!(!status.success());
     assert!(said.contains("data") && said.contains("space"), "{said}");
     volume.free();
-    let again = Options::default().config(CONFIG).upstream(NAME, upstream.url());
-    let gateway = again.start_in(home);
+    let gateway = again(home, &upstream);
     for _ in 0..5 {
         assert!(seen.call(gateway.address()));
     }
@@ -126,45 +170,13 @@ fn a_disk_full_at_the_start() {
 
 /// Where only the lock's disk is full, nothing can be signed: traffic goes on, and is sealed later.
 fn a_full_disk_under_the_lock_only_delays_sealing() {
-    let home = Arc::new(Home::new());
-    let volume = Volume::mount(&home.lock(), 2);
-    let seen = Seen::default();
-    let (upstream, options) = options(&seen);
-    let gateway = options.start_in(home);
-    assert!(seen.call(gateway.address()));
-    gateway.wait_sealed(1);
-    volume.fill();
-    for _ in 0..30 {
-        assert!(seen.call(gateway.address()));
-    }
-    assert_eq!(seen.finished(), 31, "calls were refused");
-    volume.free();
-    gateway.wait_sealed(31);
-    account(gateway, &seen);
-    upstream.finish();
-    drop(volume);
+    only_delays(full_under(Home::lock, 2));
 }
 
 /// Where only the store's disk is full, the journal keeps everything until there is room.
 fn a_full_disk_under_the_store_only_delays_storing() {
-    let home = Arc::new(Home::new());
     // Large enough for all that is stored in the end.
-    let volume = Volume::mount(&home.data().join("store"), 32);
-    let seen = Seen::default();
-    let (upstream, options) = options(&seen);
-    let gateway = options.start_in(home);
-    assert!(seen.call(gateway.address()));
-    gateway.wait_sealed(1);
-    volume.fill();
-    for _ in 0..30 {
-        assert!(seen.call(gateway.address()));
-    }
-    assert_eq!(seen.finished(), 31, "calls were refused");
-    volume.free();
-    gateway.wait_sealed(31);
-    account(gateway, &seen);
-    upstream.finish();
-    drop(volume);
+    only_delays(full_under(store, 32));
 }
 
 /// One POST whose body is too large for the room that is left to the store.
@@ -185,14 +197,7 @@ fn large_call(gateway: &Gateway) {
 /// What is sealed and not stored when the gateway ends is listed with its leaf and no damage, and the
 /// next start stores it: the store takes none that comes later, though it has room for it.
 fn what_could_not_be_stored_at_the_end_is_listed_with_its_leaf() {
-    let home = Arc::new(Home::new());
-    let volume = Volume::mount(&home.data().join("store"), 16);
-    let seen = Seen::default();
-    let (upstream, first) = options(&seen);
-    let gateway = first.start_in(home);
-    assert!(seen.call(gateway.address()));
-    gateway.wait_sealed(1);
-    volume.fill();
+    let Full { volume, seen, upstream, gateway } = full_under(store, 16);
     large_call(&gateway);
     gateway.wait_sealed(2);
     volume.leave(1 << 20);
@@ -203,8 +208,7 @@ fn what_could_not_be_stored_at_the_end_is_listed_with_its_leaf() {
     let home = account(gateway, &seen);
     assert_eq!(records::list(&home).len(), 5);
     volume.free();
-    let again = Options::default().config(CONFIG).upstream(NAME, upstream.url());
-    let gateway = again.start_in(home);
+    let gateway = again(home, &upstream);
     assert!(seen.call(gateway.address()));
     gateway.wait_sealed(6);
     account(gateway, &seen);
@@ -214,14 +218,7 @@ fn what_could_not_be_stored_at_the_end_is_listed_with_its_leaf() {
 
 /// Where nothing can be signed when the gateway ends, it says so and fails; the next start seals.
 fn what_could_not_be_sealed_at_the_end_is_said() {
-    let home = Arc::new(Home::new());
-    let volume = Volume::mount(&home.lock(), 2);
-    let seen = Seen::default();
-    let (upstream, first) = options(&seen);
-    let gateway = first.start_in(home);
-    assert!(seen.call(gateway.address()));
-    gateway.wait_sealed(1);
-    volume.fill();
+    let Full { volume, seen, upstream, gateway } = full_under(Home::lock, 2);
     for _ in 0..5 {
         assert!(seen.call(gateway.address()));
     }
@@ -231,8 +228,7 @@ fn what_could_not_be_sealed_at_the_end_is_said() {
     let sealed = list.iter().filter(|exchange| exchange.sealed()).count();
     assert_eq!((status.code(), list.len(), sealed), (Some(1), 6, 1), "unsealed and not said");
     volume.free();
-    let again = Options::default().config(CONFIG).upstream(NAME, upstream.url());
-    let gateway = again.start_in(home);
+    let gateway = again(home, &upstream);
     gateway.wait_sealed(6);
     account(gateway, &seen);
     upstream.finish();

@@ -179,12 +179,47 @@ fn progress_is_told_of_streams_that_grow_and_of_those_that_do_not() {
     upstream.finish();
 }
 
-/// The memory of a process that is not swapped out, in bytes.
-fn resident(pid: u32) -> u64 {
+/// The memory of a process in bytes: what it has now (`VmRSS:`) or at most had (`VmHWM:`).
+fn memory(pid: u32, which: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its memory");
+    let line = status.lines().find(|line| line.starts_with(which)).expect("its memory");
     let kilobytes = line.split_whitespace().nth(1).expect("a number");
     kilobytes.parse::<u64>().expect("a number") * 1024
+}
+
+/// What was captured while the log failed is sealed by the next start; what is kept in memory for that is
+/// where the bodies stand, and no body.
+#[test]
+fn a_start_with_much_to_seal_holds_no_bodies() {
+    const BODY: u64 = 4 << 20;
+    const EXCHANGES: usize = 72;
+    let upstream = Upstream::answering(|session, _| {
+        session.send(head("HTTP/1.1 200 OK", &[("Content-Length", &BODY.to_string())]));
+        session.send_pattern(7, BODY);
+    });
+    let start = |home| Options::default().upstream("up", upstream.url()).start_in(home);
+    let gateway = start(Arc::new(Home::new()));
+    let mut client = Wire::connect(gateway.address());
+    client.send("GET /up/x HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.response("GET");
+    gateway.wait_sealed(1);
+    let (staging, away) =
+        (gateway.home().data().join("staging"), gateway.home().data().join("away"));
+    fs::rename(&staging, &away).expect("the staging directory can be moved");
+    for _ in 1..EXCHANGES {
+        client.send("GET /up/x HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.response("GET");
+    }
+    drop(client);
+    let home = gateway.crash();
+    fs::rename(&away, &staging).expect("the staging directory can be moved back");
+    let gateway = start(home);
+    // Accepting means that all is sealed.
+    let most = memory(gateway.pid(), "VmHWM:");
+    assert!(most < 96 << 20, "{most} bytes of memory to seal {EXCHANGES} bodies of {BODY}");
+    let sealed = gateway.finish();
+    assert_eq!(sealed.len(), EXCHANGES);
+    upstream.finish();
 }
 
 #[test]
@@ -219,9 +254,9 @@ fn a_log_that_fails_for_long_costs_no_memory() {
         (gateway.home().data().join("staging"), gateway.home().data().join("away"));
     fs::rename(&staging, &away).expect("the staging directory can be moved");
     call(2_000);
-    let before = resident(gateway.pid());
+    let before = memory(gateway.pid(), "VmRSS:");
     call(4_000);
-    let after = resident(gateway.pid());
+    let after = memory(gateway.pid(), "VmRSS:");
     assert!(gateway.stderr().contains("behind"), "{}", gateway.stderr());
     // Each of them would take some 30 kB.
     let grown = after.saturating_sub(before);

@@ -1,6 +1,6 @@
 //! `sealtap run`: the command's own end, terminal and signals; and what it sends, as one run.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::{Home, Options};
 use sealtap_tests::http1::head;
 use sealtap_tests::launch::{Launch, Launched};
+use sealtap_tests::tls::Authority;
 use sealtap_tests::upstream_http1::Upstream;
 use serde_json::json;
 
@@ -162,7 +163,7 @@ fn the_account_is_text_for_people_on_standard_error() {
 #[test]
 fn signals_reach_the_command_once() {
     let home = home();
-    let script = "n=0; for s in HUP INT QUIT USR1 USR2; do trap \"echo $s; n=\\$((n+1))\" $s; done; \
+    let script = "n=0; for s in HUP INT QUIT USR1 USR2; do trap \"n=\\$((n+1)); echo $s\" $s; done; \
                   trap 'echo TERM after $n; exit 3' TERM; echo ready; \
                   while :; do sleep 60 & wait $!; kill $! 2>/dev/null; done";
     let (mut child, mut stdout) = start(Launch::new(&home, &[]).command(["sh", "-c", script]));
@@ -234,7 +235,8 @@ fn what_the_command_leaves_behind_is_followed() {
     launched.captured(1);
     assert_eq!(launched.account["still_running"], json!([]));
     // Beyond the bound it is named, and goes on.
-    let script = "sleep 60 >/dev/null 2>&1 & echo $!";
+    let script =
+        "sleep 60 >/dev/null 2>&1 & while [ $(cat /proc/$!/comm) != sleep ]; do :; done; echo $!";
     let launched = Launch::new(&home, &["--linger", "0"]).shell(script).expect(0);
     let id: i32 = launched.stdout().trim().parse().expect("an id");
     assert_eq!(launched.account["still_running"], json!([{ "id": id, "name": "sleep" }]));
@@ -281,6 +283,75 @@ fn what_goes_around_is_not_captured_and_not_claimed() {
     assert_eq!(upstream.finish().len(), 1);
 }
 
+/// A client in Python that reads the proxy variables and the system's roots, as most do.
+const PYTHON: &str = "import json, sys, urllib.request as r\n\
+    q = r.Request(sys.argv[1], json.dumps({'model': 'echo-1'}).encode(), {'Content-Type': 'application/json'})\n\
+    print(json.load(r.urlopen(q))['model'])";
+
+#[test]
+fn proxy_variables_lead_through_the_gateway() {
+    let upstream = upstream();
+    let home = home();
+    let url = format!("{}/v1/chat", upstream.url());
+    let flags = ["--capture", "all"];
+    let script = format!("curl -sS -d '{{\"model\":\"echo-1\"}}' {url} && python3 -c \"$0\" {url}");
+    let launched = Launch::new(&home, &flags).run(["sh", "-c", &script, PYTHON]).expect(0);
+    assert_eq!(launched.stdout(), format!("{ANSWER}echo-1-0613\n"));
+    for exchange in launched.captured(2) {
+        assert_eq!((exchange.text("/ingress"), exchange.text("/url")), ("forward", url.as_str()));
+    }
+    // What the caller exempts goes around and is said, unless all is asked for.
+    let call = format!("curl -sS -o /dev/null {url}");
+    let direct = |flags: &[&str]| {
+        let launch = Launch::new(&home, flags).env("NO_PROXY", "127.0.0.1");
+        launch.shell(&call).expect(0).account
+    };
+    let account = direct(&[]);
+    assert_eq!(account["calls"], 0, "{account}");
+    assert!(
+        account["coverage"]["not_covered"][0]
+            .as_str()
+            .is_some_and(|note| note.contains("NO_PROXY"))
+    );
+    assert_eq!(direct(&flags)["calls"], 1);
+    home.assert_valid();
+    upstream.finish();
+}
+
+#[test]
+fn tls_is_opened_for_clients_that_read_the_variables() {
+    let home = home();
+    let authority = Authority::new();
+    let roots = home.path().join("upstream-ca.pem");
+    authority.write(&roots);
+    let upstream = Upstream::start_tls(authority.server(&["http/1.1"]), |mut session| {
+        while session.next_request().is_some() {
+            let length = ANSWER.len().to_string();
+            session.send(head("HTTP/1.1 200 OK", &[("Content-Length", &length)]));
+            session.send(ANSWER);
+        }
+    });
+    let url = format!("{}/v1/chat", upstream.url());
+    let flags = ["--capture", "all", "--upstream-ca", roots.to_str().expect("a path")];
+    let script = format!("curl -sS -d '{{\"model\":\"echo-1\"}}' {url} && python3 -c \"$0\" {url}");
+    let launched = Launch::new(&home, &flags).run(["sh", "-c", &script, PYTHON]).expect(0);
+    assert_eq!(launched.stdout(), format!("{ANSWER}echo-1-0613\n"));
+    for exchange in launched.captured(2) {
+        assert_eq!((exchange.text("/ingress"), exchange.text("/url")), ("connect", url.as_str()));
+    }
+    let models = &launched.account["upstreams"][0]["models"];
+    assert_eq!(models, &json!([{ "asked": "echo-1", "answered": "echo-1-0613", "calls": 2 }]));
+    // A client that trusts another authority only is named.
+    let pinned = format!("curl -s -o /dev/null --cacert {} {url}", roots.display());
+    let launched = Launch::new(&home, &flags).shell(&pinned).expect(60);
+    let opaque = &launched.account["opaque"][0];
+    assert_eq!(opaque["authority"], upstream.authority(), "{}", launched.account);
+    let why = opaque["why"].as_str().expect("a reason");
+    assert!(why.starts_with("client_rejected"), "{why}");
+    home.assert_valid();
+    upstream.finish();
+}
+
 #[test]
 fn base_urls_lead_through_the_gateway() {
     let upstream = upstream();
@@ -314,116 +385,4 @@ fn idle_runs_leave_no_files_behind() {
     });
     assert!(files.count() <= 3);
     home.assert_valid();
-}
-
-/// A person at a terminal, played by Python: argument 1 is what to play, the rest the command line.
-const TERMINAL: &str = r#"
-import os, pty, select, signal, sys, termios, time
-play, line = sys.argv[1], sys.argv[2:]
-pid, master = pty.fork()
-def shell():
-    # What a shell does for a job in the foreground: a group of its own, or nothing could stop it.
-    job = os.fork()
-    if job == 0:
-        os.setpgid(0, 0)
-        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-        os.tcsetpgrp(0, os.getpid())
-        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-        os.execvp(line[0], line)
-    _, status = os.waitpid(job, os.WUNTRACED)
-    os.write(1, b"stopped" if os.WIFSTOPPED(status) else b"not stopped")
-    os.kill(-job, signal.SIGCONT)
-    _, status = os.waitpid(job, 0)
-    os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 99)
-if pid == 0:
-    shell() if play == "stop" else os.execvp(line[0], line)
-seen = b""
-def until(text, patience=20):
-    global seen
-    end = time.monotonic() + patience
-    while text not in seen:
-        left = end - time.monotonic()
-        if left <= 0 or not select.select([master], [], [], left)[0]:
-            sys.exit("waited in vain for %r, saw %r" % (text, seen))
-        try:
-            seen += os.read(master, 65536)
-        except OSError:
-            sys.exit("the terminal closed before %r, saw %r" % (text, seen))
-    seen = seen.split(text, 1)[1]
-def drain():
-    global seen
-    try:
-        while True:
-            got = os.read(master, 65536)
-            if not got: break
-            seen += got
-    except OSError:
-        pass
-until(b"ready")
-if play == "line":
-    os.write(master, b"hello there\n")
-    until(b"got <hello there>")
-elif play == "interrupt":
-    os.write(master, b"\x03")
-    until(b"interrupted 1")
-    os.write(master, b"\x03")
-    until(b"interrupted 2")
-elif play == "die":
-    os.write(master, b"\x03")
-elif play == "stop":
-    os.write(master, b"\x1a")
-    until(b"stopped")
-    os.write(master, b"again\n")
-    until(b"got <again>")
-drain()
-_, status = os.waitpid(pid, 0)
-print("signal %d" % os.WTERMSIG(status) if os.WIFSIGNALED(status) else "exit %d" % os.WEXITSTATUS(status))
-print(seen.decode(errors="replace"))
-"#;
-
-fn at_terminal(play: &str, flags: &[&str], script: &str) -> (Arc<Home>, String) {
-    let home = home();
-    let line = Launch::new(&home, flags).command(["sh", "-c", script]);
-    let mut person = Command::new("python3");
-    person.args(["-c", TERMINAL, play]).arg(line.get_program()).args(line.get_args());
-    person.current_dir(home.path()).env("HOME", home.path()).stdin(Stdio::null());
-    let mut person = person.stdout(Stdio::piped()).spawn().expect("Python 3 is needed");
-    let mut said = String::new();
-    person.stdout.take().expect("piped").read_to_string(&mut said).expect("read");
-    assert!(person.wait().expect("waited").success(), "{said}");
-    home.assert_valid();
-    (home, said)
-}
-
-#[test]
-fn a_terminal_program_has_its_terminal() {
-    let script = "test -t 0 && test -t 1 && test -t 2 && echo ready; read line; echo \"got <$line>\"; exit 4";
-    let (_, said) = at_terminal("line", &[], script);
-    assert!(said.starts_with("exit 4"), "{said}");
-}
-
-#[test]
-fn ctrl_c_is_for_the_command_and_comes_once() {
-    let script = "n=0; trap 'n=$((n+1)); echo interrupted $n' INT; echo ready; \
-                  while [ $n -lt 2 ]; do sleep 60; done; echo count $n; exit 5";
-    let (_, said) = at_terminal("interrupt", &[], script);
-    assert!(said.contains("count 2") && said.starts_with("exit 5"), "{said}");
-}
-
-#[test]
-fn ctrl_c_that_ends_the_command_leaves_a_sealed_run() {
-    let upstream = upstream();
-    let script = format!("{CALL}; echo ready; exec sleep 60");
-    let (home, said) = at_terminal("die", &[&up(&upstream)], &script);
-    assert!(said.starts_with("signal 2"), "{said}");
-    let run = &runs(&home)[0];
-    assert_eq!((&run["state"], &run["exchanges"]), (&"closed".into(), &1.into()), "{run}");
-    upstream.finish();
-}
-
-#[test]
-fn ctrl_z_stops_both_and_both_go_on() {
-    let script = "echo ready; read line; echo \"got <$line>\"";
-    let (_, said) = at_terminal("stop", &[], script);
-    assert!(said.starts_with("exit 0"), "{said}");
 }

@@ -13,9 +13,9 @@ const LOG: &str = "common/vectors/log";
 /// The file that holds its key.
 const KEY: &str = "common/vectors/note.json";
 
-/// The bundle that is published with the format.
-const BUNDLE: &str = "common/vectors/bundle.tar";
-/// The file that holds the key of its record.
+/// The bundles that are published with the format.
+const BUNDLES: [&str; 2] = ["common/vectors/bundle.tar", "common/vectors/witnessed.tar"];
+/// The file that holds the key of their records.
 const RECORD_KEY: &str = "common/vectors/record.json";
 /// Sigstore's own verifier; pinned, so that a failure is ours.
 const SIGSTORE: [&str; 2] = ["@sigstore/bundle@4.0.0", "@sigstore/verify@3.1.1"];
@@ -39,8 +39,11 @@ pub(crate) fn steps(root: &Path, log: Option<&str>, key: Option<&str>) -> Vec<St
     npm.extend(["--silent", "--no-audit", "--no-fund"].map(Into::into));
     npm.extend(SIGSTORE.map(Into::into));
     steps.push(Step::program("foreign npm tools", "npm", npm));
-    let record = ["xtask/foreign/record.py", BUNDLE, RECORD_KEY].map(OsString::from);
-    steps.push(Step::program("foreign record", python, record.into_iter().chain([modules.into()])));
+    for bundle in BUNDLES {
+        let record = ["xtask/foreign/record.py", bundle, RECORD_KEY].map(OsString::from);
+        let record = record.into_iter().chain([modules.clone().into()]);
+        steps.push(Step::program("foreign record", &python, record));
+    }
     let peers = ["test", "--package", "sealtap-tests", "--locked", "--test", "websocket_peers"];
     steps.push(Step::cargo("websocket peers", &peers));
     steps

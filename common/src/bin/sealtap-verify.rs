@@ -113,9 +113,13 @@ fn report(
     beside: Option<&Path>,
 ) -> Result<Report, String> {
     let inside = path.join("log");
-    let (log, bodies) = if path.join(CHECKPOINT).exists() || path.join("tile").exists() {
+    // What may not be looked into is not the same as what is not there.
+    let there = |path: PathBuf| {
+        path.try_exists().map_err(|error| format!("{} cannot be read: {error}", path.display()))
+    };
+    let (log, bodies) = if there(path.join(CHECKPOINT))? || there(path.join("tile"))? {
         (path.to_owned(), Bodies::Absent)
-    } else if inside.is_dir() {
+    } else if there(inside.clone())? {
         (inside, Bodies::NotChecked)
     } else {
         let path = path.display();

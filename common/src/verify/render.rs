@@ -33,7 +33,14 @@ impl Report {
             lines.push(format!("  sealed: {} to {}", utc(first), utc(last)));
         }
         lines.extend(self.key_change_lines());
-        lines.extend(witness_lines(self.witnessed.as_ref(), self.size));
+        if self.cosignatures_unread {
+            lines.push(
+                "  witnesses: there are cosignatures, and none is read without the log's key: --key"
+                    .to_owned(),
+            );
+        } else {
+            lines.extend(witness_lines(self.witnessed.as_ref(), self.size));
+        }
         lines.extend(self.timestamp_line());
         lines.push(format!("  {}", self.bodies_statement()));
         lines

@@ -217,6 +217,8 @@ pub struct Report {
     pub bodies: Bodies,
     /// Who saw which tree of this log, as far as that was shown and holds.
     pub witnessed: Option<Witnessed>,
+    /// Whether there are cosignatures that could not be read for want of the log's key.
+    pub cosignatures_unread: bool,
     /// Which tree of this log a token dates, and when.
     pub dated: Option<Dated>,
     /// Why a token that is there dates nothing of this log.

@@ -158,12 +158,18 @@ impl Signed {
                 Ok(found) if root.is_some() => witnessed = Some(found),
                 // The leaves could not be read that far, which has been said.
                 Ok(_) => {}
-                Err(_) if keys.is_empty() => {}
-                Err(WitnessedError::Note(NoteError::Unsigned(_))) if report.key.is_none() => {}
+                // What the log's own key did not vouch for says nothing of the log.
+                Err(_) if keys.is_empty() => report.cosignatures_unread = true,
+                Err(WitnessedError::Note(NoteError::Unsigned(_))) if report.key.is_none() => {
+                    report.cosignatures_unread = true;
+                }
                 Err(error) => report.find(What::Cosignature, beside(), error.to_string()),
             }
         }
-        ask_for_quorum(trust.policy, witnessed.as_ref(), *size, report);
+        // With a key missing that is asked for, and not a quorum.
+        if !report.cosignatures_unread {
+            ask_for_quorum(trust.policy, witnessed.as_ref(), *size, report);
+        }
         report.witnessed = witnessed;
     }
 

@@ -19,6 +19,9 @@ use crate::wire::http1::{Opening, opening};
 use crate::wire::socket::Socket;
 use crate::wire::stream::Stream;
 
+/// Connections that end within this after a stop are not worth a word.
+const AT_ONCE: Duration = Duration::from_millis(300);
+
 /// Why the gateway cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
@@ -96,12 +99,26 @@ impl Listener {
             }
         }
         drop(self.listener);
-        let ended = timeout(grace, async { while connections.join_next().await.is_some() {} });
-        if ended.await.is_err() {
-            tracing::warn!(open = connections.len(), "open exchanges are cut off");
+        let at_once = grace.min(AT_ONCE);
+        if timeout(at_once, all_ended(&mut connections)).await.is_err() {
+            let open = connections.len();
+            let seconds = grace.as_secs();
+            tracing::info!(
+                open,
+                "stopping: connections with open exchanges have up to {seconds} s to end them; \
+                 Ctrl-C ends at once, and the next start seals what is left"
+            );
+            let left = grace.saturating_sub(at_once);
+            if timeout(left, all_ended(&mut connections)).await.is_err() {
+                tracing::warn!(open = connections.len(), "open exchanges are cut off");
+            }
         }
         connections.shutdown().await;
     }
+}
+
+async fn all_ended(connections: &mut JoinSet<()>) {
+    while connections.join_next().await.is_some() {}
 }
 
 fn say_whether_there_is_room(wanted: Option<u32>, most: usize) {

@@ -14,7 +14,9 @@ const PRIVATE_JOURNAL: u64 = 4 << 20;
 
 /// Run the gateway: record, seal and forward until SIGTERM or Ctrl-C.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "sealtap serve [OPTIONS]",
+    after_help = "\
 Point a client at http://LISTEN/NAME and give it the path of the provider's own API:
   sealtap serve &
   export OPENAI_BASE_URL=http://127.0.0.1:4141/openai/v1
@@ -27,7 +29,8 @@ Your own model server, by a name of your choice:
 One run of an agent under its own name:
   export OPENAI_BASE_URL=http://127.0.0.1:4141/run/nightly-7/openai/v1
 
-Every key of the config file is in sealtap.example.toml. SIGTERM seals what is pending and exits 0.")]
+Every key of the config file is in sealtap.example.toml. SIGTERM seals what is pending and exits 0."
+)]
 pub struct Arguments {
     /// Config file (TOML); flags win over it
     #[arg(long, value_name = "FILE")]

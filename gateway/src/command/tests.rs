@@ -113,7 +113,8 @@ fn only_the_commands_that_exist_are_offered() {
     let mut names: Vec<String> =
         Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
     names.sort();
-    let all = ["bundle", "ca", "demo", "keys", "ls", "runs", "serve", "show", "verify", "witness"];
+    let all =
+        ["bundle", "ca", "demo", "keys", "ls", "run", "runs", "serve", "show", "verify", "witness"];
     assert_eq!(names, all);
     for line in [
         "sealtap run",
@@ -257,10 +258,7 @@ fn ca_makes_the_authority_and_says_how_clients_find_it() {
     let json: Value = serde_json::from_str(&json).unwrap();
     let fingerprint = json["fingerprint_sha256"].as_str().unwrap();
     assert!(text.contains(fingerprint));
-    assert_eq!(
-        (json["certificate"].as_str(), &json["previous"]),
-        (Some(&*pem), &serde_json::Value::Null)
-    );
+    assert_eq!((json["certificate"].as_str(), &json["previous"]), (Some(&*pem), &Value::Null));
     assert_eq!(json["environment"][0]["value"], "http://gateway:1");
     let (outcome, _) = ca(&format!("{line} --rotate --pem"));
     assert_eq!(outcome, Ok(Exit::Done));

@@ -98,9 +98,11 @@ fn report(
 ) -> Result<Report, Failure> {
     let path = arguments.path.as_path();
     let inside = DataDir::new(path).log();
-    let (log, bodies) = if path.join(CHECKPOINT).exists() || path.join("tile").exists() {
+    // What may not be looked into is not the same as what is not there.
+    let there = |path: PathBuf| path.try_exists().map_err(|error| unreadable(&path, &error));
+    let (log, bodies) = if there(path.join(CHECKPOINT))? || there(path.join("tile"))? {
         (path.to_owned(), Bodies::Absent)
-    } else if inside.is_dir() {
+    } else if there(inside.clone())? {
         (inside, Bodies::NotChecked)
     } else {
         return Err(Failure::new(

@@ -65,9 +65,12 @@ impl Alpn {
 /// What was offered, under which server name.
 type Offer = (Option<String>, Vec<Vec<u8>>);
 
+/// What an upstream chose of an offer, and when.
+type Choice = (Offer, Alpn, Instant);
+
 /// What upstreams chose, by host and port.
 #[derive(Debug, Default)]
-pub(super) struct Learned(Mutex<HashMap<(String, u16), Vec<(Offer, Alpn, Instant)>>>);
+pub(super) struct Learned(Mutex<HashMap<(String, u16), Vec<Choice>>>);
 
 impl Learned {
     fn find(&self, upstream: &Upstream, offered: &[Vec<u8>]) -> Option<Alpn> {

@@ -42,6 +42,9 @@ pub enum StartError {
     /// The listener's address.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The address of `/metrics` and `/healthz`.
+    #[error("[observe] listen: {0}")]
+    Observe(#[source] ListenError),
     /// A file that the configuration names.
     #[error(transparent)]
     Settings(#[from] SettingsError),

@@ -49,10 +49,7 @@ pub(super) struct Account<'a> {
 impl Account<'_> {
     /// Gives it in the form that was asked for.
     pub(super) fn give(&self, form: &run::Account) -> Result<(), Failure> {
-        let failed = match &self.record {
-            Err(failure) => Some(failure),
-            Ok(_) => None,
-        };
+        let failed = self.record.as_ref().err();
         let mut error = anstream::stderr().lock();
         // Where standard error is gone there is nobody to tell; the record is there all the same.
         match form {

@@ -34,11 +34,10 @@ use self::child::{Child, Ended, Variable};
 use self::descendants::Process;
 use self::environment::Trust;
 use self::signals::Signals;
-use crate::capture::random_id;
 use crate::command::run::{GATEWAY_FAILED, Start};
 use crate::command::{Exit, Failure, Outcome};
 use crate::data::DataDir;
-use crate::gateway::{Gateway, secure_random};
+use crate::gateway::{Gateway, system_id};
 use crate::identify::Launch;
 use crate::serve::bundle::{self, BundleError};
 use crate::serve::run::{failure, raise_descriptor_limit, restore_descriptor_limit};
@@ -173,7 +172,7 @@ fn bundled(data: &DataDir, launch: &Launch, start: &Start) -> Result<Option<Path
 
 /// The run: the name given, or one by the program's name.
 fn name(start: &Start) -> Result<Launch, Failure> {
-    let id = random_id(secure_random());
+    let id = system_id().map_err(|error| Failure::of(&error))?;
     let text = match &start.name {
         Some(name) => name.clone(),
         None => {

@@ -123,6 +123,10 @@ impl Table {
     ) -> Result<Route, RouteError> {
         rules.admit(&head.fields)?;
         let (authority, rest) = absolute(&head.target).ok_or(RouteError::Form)?;
+        if authority.contains(&b'@') {
+            // Nothing that is said about it may repeat a user and a password.
+            return Err(RouteError::Form);
+        }
         let https = head.target.get(4).is_some_and(|byte| byte.eq_ignore_ascii_case(&b's'));
         let scheme = if https { Scheme::Https } else { Scheme::Http };
         let destination = Destination::parse(authority, Some(scheme.default_port()));

@@ -39,7 +39,12 @@ pub fn show(arguments: &show::Arguments, output: &mut Output<'_>) -> Outcome {
 
 fn open(data: &std::path::Path) -> Result<Query<Preview>, Failure> {
     let directory = DataDir::new(data);
-    if !directory.store().is_dir() && !directory.journal().is_dir() {
+    let there = directory.has_records().map_err(|error| {
+        Failure::new(format!("the data directory cannot be looked into: {error}"))
+            .at(data.display().to_string())
+            .fix("run this as the user that the gateway runs as")
+    })?;
+    if !there {
         return Err(Failure::new("there is no data directory")
             .at(data.display().to_string())
             .fix("give the one of a gateway with --data DIR, or start one with `sealtap serve`"));

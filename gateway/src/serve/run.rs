@@ -160,6 +160,9 @@ pub(crate) fn failure(error: StartError) -> Failure {
         StartError::Listen(_) => {
             failure.fix("stop what listens there, or choose another with --listen ADDRESS")
         }
+        StartError::Observe(_) => failure.fix(
+            "stop what listens there, or choose another address with `listen` in [observe] of the config file",
+        ),
         StartError::Testimony(_) => failure.fix(WITNESSED_OTHERWISE),
         _ => failure,
     }

@@ -42,7 +42,12 @@ struct Row {
 /// There is no such data directory, or something cannot be read.
 pub fn run(arguments: &runs::Arguments, output: &mut Output<'_>) -> Outcome {
     let data = DataDir::new(&arguments.data);
-    if !data.store().is_dir() && !data.journal().is_dir() {
+    let there = data.has_records().map_err(|error| {
+        Failure::new(format!("the data directory cannot be looked into: {error}"))
+            .at(arguments.data.display().to_string())
+            .fix("run this as the user that the gateway runs as")
+    })?;
+    if !there {
         return Err(Failure::new("there is no data directory")
             .at(arguments.data.display().to_string())
             .fix("give the one of a gateway with --data DIR, or start one with `sealtap serve`"));

@@ -65,4 +65,5 @@ async def at_once():
         return [told(answer) for answer in await asyncio.gather(*calls)]
 
 
-run(version, json_body, query, events, upload, unknown_length, large, audio, zipped, bodiless, at_once)
+# A proxy is asked in HTTP/1.1 for what is in cleartext.
+run(*([version] if TLS else []), json_body, query, events, upload, unknown_length, large, audio, zipped, bodiless, at_once)

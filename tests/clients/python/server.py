@@ -161,6 +161,7 @@ async def nothing(request):
 
 
 async def elsewhere(request):
+    await request.read()
     raise web.HTTPTemporaryRedirect("echo?redirected=1")
 
 

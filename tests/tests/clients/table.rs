@@ -74,6 +74,8 @@ pub(crate) const CLIENTS: [Client; 18] = [
         name: "pypi_grpcio",
         script: "call_grpc.py",
         server: Server::Procedures,
+        // What is left of the deadline.
+        differs: &["grpc-timeout"],
         unable: &[(Reverse, NO_PATH), (ReverseTls, NO_PATH)],
         ..PYTHON
     },

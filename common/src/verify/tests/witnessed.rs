@@ -64,6 +64,25 @@ fn a_quorum_makes_a_log_witnessed_and_less_leaves_it_undecided() {
     assert_eq!(report(&whole, &policy, None).verdict(), Verdict::Valid);
 }
 
+/// Cosignatures are on a checkpoint that the log's key signed. Without that key nobody knows what they are
+/// worth, which is not the same as that there are none.
+#[test]
+fn without_the_logs_key_cosignatures_are_not_called_missing() {
+    let log = log_of(&history(30));
+    let vkey = witness(1).public().vkey();
+    let policy = Policy::parse(format!("witness w {vkey}\nquorum w\n").as_bytes()).unwrap();
+    let bytes = cosigned(&log, &[1]);
+    for (bytes, unread) in [(Some(&bytes), true), (None, false)] {
+        let found = report(&log, &policy, bytes.map(Vec::as_slice));
+        let text = found.lines().join("\n");
+        assert_eq!(found.verdict(), Verdict::Undecided, "{text}");
+        assert_eq!(text.contains("intact, key not pinned"), unread, "{text}");
+        assert_eq!(text.contains("none is read without the log's key"), unread, "{text}");
+        assert_eq!(text.contains("unwitnessed"), !unread, "{text}");
+        assert_eq!(text.contains("no quorum"), !unread, "{text}");
+    }
+}
+
 #[test]
 fn what_witnesses_saw_must_be_the_beginning_of_the_log() {
     let policy = policy();

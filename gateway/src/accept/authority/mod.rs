@@ -130,8 +130,8 @@ impl Authority {
 const WAITED_FOR_RELOAD: Duration = Duration::from_secs(24 * 3_600);
 
 /// How long the certificate before a rotation is handed out: a running gateway takes the new
-/// authority within a leaf's lifetime, and what it showed until then dies within another.
-const KEPT_AFTER_ROTATION: Duration = Duration::from_secs(2 * LEAF_LIFETIME.as_secs());
+/// authority within a day, and shows no leaf of the one before from then on.
+const KEPT_AFTER_ROTATION: Duration = LEAF_LIFETIME;
 
 /// Puts a new authority in the place of the one in `directory`. A running gateway takes it when it
 /// is reloaded.

@@ -38,8 +38,10 @@ pub(super) enum First {
     Http(Opening, Vec<u8>),
     /// Neither: what the client has sent, and what its server has.
     Unread(Vec<u8>, Vec<u8>),
-    /// Nothing any more: the client left, or the gateway stops.
+    /// Nothing any more: the client left.
     Gone(Option<io::Error>),
+    /// Nothing for too long, or the gateway stops.
+    Over,
 }
 
 /// How long to wait for whom.
@@ -112,14 +114,14 @@ where
                     return First::Unread(seen, Vec::new());
                 }
                 if listening {
-                    return First::Gone(None);
+                    return First::Over;
                 }
                 listening = true;
                 if let Some(dial) = dial.take().filter(|_| server.is_none()) {
                     *server = dial().await;
                 }
             }
-            () = stopped(stop) => return First::Gone(None),
+            () = stopped(stop) => return First::Over,
         }
     }
 }

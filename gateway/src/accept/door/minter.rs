@@ -19,10 +19,13 @@ const KEPT: usize = 2_048;
 /// Whom settings are for, and what they offer.
 type Choice = (LeafName, Vec<Vec<u8>>);
 
+/// The leaf that settings show, and the settings.
+type Made = (Arc<CertifiedKey>, Arc<ServerConfig>);
+
 /// Makes the settings under which the gateway speaks TLS in a host's name.
 pub struct Minter {
     authority: Arc<Authority>,
-    made: Mutex<HashMap<Choice, (Arc<CertifiedKey>, Arc<ServerConfig>)>>,
+    made: Mutex<HashMap<Choice, Made>>,
 }
 
 impl Minter {

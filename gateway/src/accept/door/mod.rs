@@ -103,7 +103,11 @@ impl Tunnel<'_> {
         let dialled =
             dialled.and_then(|(socket, address)| Some(Dialled { socket, address: address? }));
         match began {
-            First::Gone(_) => {}
+            // A connection was made all the same, and that is told.
+            First::Gone(None) if !listed => {
+                self.pass(client, (Vec::new(), Vec::new()), dialled, TunnelReason::NotListed).await;
+            }
+            First::Gone(_) | First::Over => {}
             First::Tls(hello, seen) => {
                 let named = hello.client_hello().server_name().map(str::to_ascii_lowercase);
                 let by_name = named

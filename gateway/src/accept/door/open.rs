@@ -136,7 +136,7 @@ impl Tunnel<'_> {
         };
         match began {
             First::Gone(Some(error)) => self.left(&error).await,
-            First::Gone(None) | First::Tls(..) => {}
+            First::Gone(None) | First::Over | First::Tls(..) => {}
             First::Http(opening, seen) => {
                 if let (Some(stream), Some((address, tls, http2))) = (server, facts) {
                     let connection = Connection { stream, address, tls, http2 };

@@ -174,6 +174,14 @@ impl Witnesses {
     }
 }
 
+/// Whether witnesses can be asked under this configuration; asks none.
+///
+/// # Errors
+/// [`WitnessError`].
+pub fn usable(config: &config::Witness, data: &DataDir) -> Result<(), WitnessError> {
+    load(config, data).map(drop)
+}
+
 /// The policy, and its witnesses where they can be asked.
 fn load(
     config: &config::Witness,

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::Disk;
 use crate::capture::journal::{Down, Stats};
@@ -110,11 +110,10 @@ pub(super) fn document(checks: &[Check]) -> String {
     if checks.iter().any(Check::stops_capture) {
         return format!("{}\n", json!({ "status": "unavailable", "checks": listed }));
     }
-    let mut document = json!({ "status": "degraded", "checks": listed });
-    for check in checks {
-        if let Some(wrong) = &check.wrong {
-            document[check.name] = json!(wrong);
-        }
-    }
-    format!("{document}\n")
+    let wrong = checks.iter().filter_map(|check| Some((check.name, check.wrong.as_ref()?)));
+    let mut document: Map<String, Value> =
+        wrong.map(|(name, wrong)| (name.to_owned(), json!(wrong))).collect();
+    document.insert("status".to_owned(), json!("degraded"));
+    document.insert("checks".to_owned(), json!(listed));
+    format!("{}\n", Value::Object(document))
 }
