@@ -57,7 +57,7 @@ fn what_this_version_does_not_know_is_undecided_not_valid() {
     leaves.push(Leaf::Unchecked(Unchecked { kind: "connection".into(), sealed, bytes }));
     let report = verify(&log_of(&leaves), &[key()], &mut ());
     assert_eq!((report.verdict(), report.findings.len()), (Verdict::Undecided, 0));
-    assert!(report.undecided.contains("leaves of kind opaque are not checked"));
+    assert!(report.undecided.contains("leaves of kind connection are not checked"));
 
     let mut leaves = history(3);
     if let Leaf::Restart(first) = &mut leaves[0] {
