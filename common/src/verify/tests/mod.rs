@@ -52,11 +52,12 @@ fn without_the_key_nothing_is_more_than_intact() {
 fn what_this_version_does_not_know_is_undecided_not_valid() {
     let mut leaves = history(3);
     let sealed = leaves.last().unwrap().sealed();
-    let bytes = format!(r#"{{"ext":{{}},"kind":"opaque","sealed":{sealed},"v":1}}"#).into_bytes();
-    leaves.push(Leaf::Unchecked(Unchecked { kind: "opaque".into(), sealed, bytes }));
+    let bytes =
+        format!(r#"{{"ext":{{}},"kind":"connection","sealed":{sealed},"v":1}}"#).into_bytes();
+    leaves.push(Leaf::Unchecked(Unchecked { kind: "connection".into(), sealed, bytes }));
     let report = verify(&log_of(&leaves), &[key()], &mut ());
     assert_eq!((report.verdict(), report.findings.len()), (Verdict::Undecided, 0));
-    assert!(report.undecided.contains("leaves of kind opaque are not checked"));
+    assert!(report.undecided.contains("leaves of kind connection are not checked"));
 
     let mut leaves = history(3);
     if let Leaf::Restart(first) = &mut leaves[0] {
