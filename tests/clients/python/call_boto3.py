@@ -13,7 +13,8 @@ SIGNED = os.environ.get("BEDROCK_SIGNED", "1") == "1"
 if SIGNED:
     os.environ.update(AWS_ACCESS_KEY_ID="AKIATEST", AWS_SECRET_ACCESS_KEY="test-secret")
 else:
-    os.environ.update(AWS_BEARER_TOKEN_BEDROCK="test-bedrock-token")
+    # Without keys it would ask the machine for some first, and a proxy as well.
+    os.environ.update(AWS_BEARER_TOKEN_BEDROCK="test-bedrock-token", AWS_EC2_METADATA_DISABLED="true")
 import boto3
 import botocore.exceptions
 
