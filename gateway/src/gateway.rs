@@ -5,25 +5,28 @@
 //! 3. The restart leaf with everything recovered: sealed before a client is listened to.
 //! 4. The threads behind the traffic, then the listener.
 
+mod authority;
 mod end;
 mod error;
+mod found;
 mod reload;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::SecureRandom;
-use sealtap_common::leaf::{Isolation, IsolationBasis, IsolationLevel, Policy};
+use sealtap_common::leaf::Policy;
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
+use self::authority::Opening;
 use self::end::wait_for_the_end;
 pub use self::error::{ServeError, StartError};
+use self::found::{isolation, lock_directory, recall};
 pub use self::reload::{ReloadError, Reloaded, Reloader};
 use crate::accept::authority::Authority;
 use crate::accept::{Listener, Minter};
@@ -31,7 +34,7 @@ use crate::capture::Tap;
 use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::capture::secrets::Secrets;
 use crate::clock::Timeline;
-use crate::config::{self, Apps, Config, Durability};
+use crate::config::{self, Config, Durability};
 use crate::data::{DataDir, Writer};
 use crate::forward::Summary;
 use crate::identify::{Launch, Runs};
@@ -77,6 +80,7 @@ pub struct Gateway {
     journal: Journal,
     sealer: Sealer,
     journey: Arc<Journey>,
+    authority: Arc<Authority>,
     listener: Listener,
     observe_listener: Option<ObserveListener>,
     report: Report,
@@ -134,7 +138,7 @@ impl Gateway {
         let lock = LockPlace::new(config.lock.clone());
         rotation::resume(&data, lock.clone())?;
         let keys = Arc::new(Keys::load_or_create(&data.keys(), config.origin.as_deref())?);
-        let authority = Arc::new(Authority::open(&data.keys(), &config.ca)?);
+        let authority = Opening::start(data.keys(), config.ca.clone());
         let options = Options { data: &data, keys: Arc::clone(&keys), lock, adopt };
         let (mut log, opened_log) = Log::open(&options)?;
         // Before anything is signed: on an old copy, the next leaf would be a fork.
@@ -153,6 +157,8 @@ impl Gateway {
 
         let mut store = Store::open(&data.store(), keys.store())?;
         recall(&log, &mut store)?;
+        // Before anything is sealed.
+        let authority = Arc::new(authority.wait()?);
         let random = secure_random();
         let boot = system_id()?;
         let strict = config.durability == Durability::Strict;
@@ -163,6 +169,8 @@ impl Gateway {
             file_size: config.journal.file_size.max(1 << 20),
             durability,
             max_pending: usize::try_from(config.journal.pending).unwrap_or(usize::MAX),
+            // One command may send nothing at all.
+            hurried: launch.is_some(),
             ..journal::Options::new(timeline)
         };
         let Opened { journal, batches, mut recovered } =
@@ -266,7 +274,7 @@ impl Gateway {
         let reloader = Reloader {
             journey: Arc::clone(&journey),
             keys,
-            authority,
+            authority: Arc::clone(&authority),
             retention,
             address,
             present: Mutex::new(config.clone()),
@@ -278,6 +286,7 @@ impl Gateway {
             journal,
             sealer,
             journey,
+            authority,
             listener,
             observe_listener,
             report,
@@ -293,6 +302,12 @@ impl Gateway {
     #[must_use]
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// What vouches for the hosts that are opened.
+    #[must_use]
+    pub fn authority(&self) -> Arc<Authority> {
+        Arc::clone(&self.authority)
     }
 
     /// What puts another configuration in place, for whoever asks first. It must be dropped before
@@ -352,42 +367,9 @@ impl Gateway {
     }
 }
 
-/// Tells the store what the log states of retention and a crash kept from it.
-fn recall(log: &Log, store: &mut Store) -> Result<(), StartError> {
-    const STRIDE: u64 = 4_096;
-    let mut at = store.watermark()?;
-    while at < log.size() {
-        let end = at.saturating_add(STRIDE).min(log.size());
-        let leaves = log.entries(at..end).map_err(RecoveryError::from)?;
-        let stated = retention::statements(at, &leaves)
-            .map_err(|source| RecoveryError::Leaf { index: at, source })?;
-        store.state(&stated)?;
-        at = end;
-    }
-    Ok(())
-}
-
-/// Where the lock is: opening the log has written it down.
-fn lock_directory(data: &DataDir) -> PathBuf {
-    let noted = std::fs::read_to_string(data.lock_path()).unwrap_or_default();
-    data.root().join(noted.trim_end_matches('\n'))
-}
-
 fn retention_policy(config: &Config) -> retention::Policy {
     let config::Retention { max_age, max_bytes } = config.retention;
     retention::Policy { max_age, max_bytes }
-}
-
-/// What run records say of the gateway's keys: the worst, unless the operator says otherwise.
-fn isolation(config: &Config, launched: bool) -> Isolation {
-    let (basis, level) = match config.runs.apps {
-        // Whatever was declared: this process starts the app, and changes no user for it.
-        _ if launched => (IsolationBasis::Launched, IsolationLevel::SameUser),
-        None => (IsolationBasis::Assumed, IsolationLevel::SameUser),
-        Some(Apps::SameUser) => (IsolationBasis::Declared, IsolationLevel::SameUser),
-        Some(Apps::OtherUser) => (IsolationBasis::Declared, IsolationLevel::OtherUser),
-    };
-    Isolation { basis, level }
 }
 
 /// A random id from the system itself: the library's own generator takes milliseconds to begin, which

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Exit, Failure, Outcome, Output};
 use crate::accept::authority::{
-    self, Authority, AuthorityError, Certificate, Variable, environment, export, java,
+    self, Authority, AuthorityError, Certificate, Roots, Variable, environment, export, java,
 };
 use crate::config::{Config, Flags};
 use crate::data::DataDir;
@@ -95,7 +95,7 @@ fn told(
     let place = data.ca();
     let (certificate, bundle) = (place.join("ca.pem"), place.join("bundle.pem"));
     authority::write_certificate(authority, &certificate)?;
-    authority::bundle(authority, &bundle)?;
+    authority::bundle(authority, &Roots::read(&bundle), &bundle)?;
     let proxy = proxy.map_or_else(|| own_address(config), ToOwned::to_owned);
     Ok(Told {
         certificate: authority.certificate(),

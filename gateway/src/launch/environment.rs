@@ -9,12 +9,13 @@ use std::env;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
 
 use super::child::Variable;
-use crate::accept::authority::{self, Authority, AuthorityError};
+use crate::accept::authority::{self, Authority, AuthorityError, Roots};
 use crate::command::Failure;
 use crate::command::run::Start;
-use crate::config::{Ca, Capture, Config, UpstreamConfig, Url};
+use crate::config::{Capture, Config, UpstreamConfig, Url};
 use crate::data::DataDir;
 use crate::identify::Launch;
 use crate::route::Table;
@@ -52,21 +53,40 @@ pub(super) struct Trust {
     bundle: PathBuf,
 }
 
+/// The same while the machine's roots are being read, which needs no gateway.
+pub(super) struct TrustToBe {
+    trust: Trust,
+    reading: Option<JoinHandle<Roots>>,
+}
+
 impl Trust {
-    /// Writes them: the authority's certificate, and the system's roots with it.
-    ///
-    /// # Errors
-    ///
-    /// The authority is not usable, or a file cannot be written.
-    pub(super) fn write(data: &DataDir, settings: &Ca) -> Result<Self, AuthorityError> {
-        let authority = Authority::open(&data.keys(), settings)?;
+    /// Begins to read the machine's roots, beside the gateway's start.
+    pub(super) fn begin(data: &DataDir) -> TrustToBe {
         // The command may change its directory.
         let folder = data.ca();
         let folder = std::path::absolute(&folder).unwrap_or(folder);
         let (certificate, bundle) = (folder.join("ca.pem"), folder.join("bundle.pem"));
-        authority::write_certificate(&authority, &certificate)?;
-        authority::bundle(&authority, &bundle)?;
-        Ok(Self { certificate, bundle })
+        let path = bundle.clone();
+        let reading = thread::Builder::new().name("roots".to_owned());
+        // Without a thread they are read once they are needed.
+        let reading = reading.spawn(move || Roots::read(&path)).ok();
+        TrustToBe { trust: Self { certificate, bundle }, reading }
+    }
+}
+
+impl TrustToBe {
+    /// Writes the files: the authority's certificate, and the machine's roots with it.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written.
+    pub(super) fn write(self, authority: &Authority) -> Result<Trust, AuthorityError> {
+        let Self { trust, reading } = self;
+        let roots = reading.and_then(|reading| reading.join().ok());
+        let roots = roots.unwrap_or_else(|| Roots::read(&trust.bundle));
+        authority::write_certificate(authority, &trust.certificate)?;
+        authority::bundle(authority, &roots, &trust.bundle)?;
+        Ok(trust)
     }
 }
 

@@ -81,18 +81,18 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         Box::new(move |summary| calls.add(&summary))
     };
     let environment = environment::Plan::new(&start)?;
+    let trust = Trust::begin(&data);
     let (table, adopt) = (environment.table.clone(), start.gateway.adopt);
     let opened = Gateway::open_for(config, table, adopt, told, Some(launch.clone()));
     let gateway = runtime.block_on(opened).map_err(failure)?;
-    let address = gateway.report().address;
+    let (address, authority) = (gateway.report().address, gateway.authority());
     let (stop, stopped) = watch::channel(false);
     let serving = runtime.spawn(gateway.serve(stopped));
 
     let began = Instant::now();
-    let ended =
-        Trust::write(&data, &config.ca).map_err(|error| Failure::of(&error)).and_then(|trust| {
-            accompany(&start, environment.variables(address, &launch, &trust), limit)
-        });
+    let ended = trust.write(&authority).map_err(|error| Failure::of(&error)).and_then(|trust| {
+        accompany(&start, environment.variables(address, &launch, &trust), limit)
+    });
     let lasted = began.elapsed();
 
     let _ = stop.send(true);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -22,34 +23,45 @@ const NAMED_ELSEWHERE: [&str; 5] = [
     "GIT_SSL_CAINFO",
 ];
 
+/// The certificates that a user of this machine trusts already: the system's roots (those of
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are set), and what else the environment names.
+pub struct Roots(BTreeSet<Vec<u8>>);
+
+impl Roots {
+    /// Reads them for the bundle at `path`, which is none of them. Some hundred files may have to be
+    /// read; those that cannot be are left out and said.
+    #[must_use]
+    pub fn read(path: &Path) -> Self {
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::warn!(%error, "a certificate store of this machine could not be read");
+        }
+        let mut roots = found.certs;
+        if env::var_os("SSL_CERT_FILE").is_some_and(|file| is_same(Path::new(&file), path)) {
+            // What this file held before: an authority that was rotated away must leave it.
+            roots.retain(|der| !certificate::is_of_sealtap(der));
+        }
+        for name in NAMED_ELSEWHERE {
+            let Some(file) = env::var_os(name).filter(|value| !value.is_empty()) else { continue };
+            // Ours, from `sealtap ca`: its certificates are here anyway.
+            if !is_same(Path::new(&file), path) {
+                roots.extend(certificates(name, Path::new(&file)));
+            }
+        }
+        Self(roots.iter().map(|der| der.to_vec()).collect())
+    }
+}
+
 /// Writes to `path`, in one step, what clients trust in place of the roots that they came with: the
-/// authority's certificate, the one before a rotation while that is needed, the system's roots
-/// (those of `SSL_CERT_FILE` and `SSL_CERT_DIR` where these are set), and what else the environment
-/// names. Gives the number of certificates that are not ours.
+/// authority's certificate, the one before a rotation while that is needed, and `roots`, which were
+/// read for this path. Gives the number of certificates that are not ours.
 ///
 /// # Errors
-/// [`AuthorityError`]: the file cannot be written. Roots that cannot be read are left out and said.
-pub fn bundle(authority: &Authority, path: &Path) -> Result<usize, AuthorityError> {
+/// [`AuthorityError`]: the file cannot be written.
+pub fn bundle(authority: &Authority, roots: &Roots, path: &Path) -> Result<usize, AuthorityError> {
     let ours = ours(authority)?;
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!(%error, "a certificate store of this machine could not be read");
-    }
-    let mut others = found.certs;
-    if env::var_os("SSL_CERT_FILE").is_some_and(|file| is_same(Path::new(&file), path)) {
-        // What this file held before: an authority that was rotated away must leave it.
-        others.retain(|der| !certificate::is_of_sealtap(der));
-    }
-    for name in NAMED_ELSEWHERE {
-        let Some(file) = env::var_os(name).filter(|value| !value.is_empty()) else { continue };
-        // Ours, from `sealtap ca`: its certificates are here anyway.
-        if !is_same(Path::new(&file), path) {
-            others.extend(certificates(name, Path::new(&file)));
-        }
-    }
     let known: BTreeSet<Vec<u8>> = ours.iter().map(|der| der.to_vec()).collect();
-    let others: BTreeSet<Vec<u8>> = others.iter().map(|der| der.to_vec()).collect();
-    let others: Vec<Vec<u8>> = others.into_iter().filter(|der| !known.contains(der)).collect();
+    let others: Vec<&Vec<u8>> = roots.0.difference(&known).collect();
     let text: String =
         ours.iter().map(|der| pem(der)).chain(others.iter().map(|der| pem(der))).collect();
     write(path, &text)?;
@@ -100,7 +112,11 @@ fn pem(der: &[u8]) -> String {
     text
 }
 
+/// Writes `text` to `path` in one step, unless it stands there already.
 fn write(path: &Path, text: &str) -> Result<(), AuthorityError> {
+    if is_there(path, text) {
+        return Ok(());
+    }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(directory) = directory {
         create_directories(&RealDisk, directory, Access::Public)
@@ -111,4 +127,11 @@ fn write(path: &Path, text: &str) -> Result<(), AuthorityError> {
     temporary.push(format!(".{}.new", std::process::id()));
     replace(&RealDisk, &PathBuf::from(temporary), path, text.as_bytes(), Access::Public)
         .map_err(|error| own_file::failed("write", path)(error).into())
+}
+
+/// Whether the file at `path` holds `text` and nothing else; it is not read further than that needs.
+fn is_there(path: &Path, text: &str) -> bool {
+    let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    let plain = fs::symlink_metadata(path).is_ok_and(|is| is.is_file() && is.len() == length);
+    plain && fs::read(path).is_ok_and(|held| held == text.as_bytes())
 }

@@ -1,12 +1,13 @@
 //! One authority's key and certificate at work: leaves, each minted once and used until it is old.
 //!
-//! All leaves share one key, drawn when the authority is opened and never written down. A key per
-//! leaf would cost as much as the signature again (about 20 us each) and protect nothing: whoever
-//! reads one from this process reads them all. Each leaf costs one ECDSA signature, about what the
+//! All leaves share one key, drawn for the first of them and never written down. A key per leaf would
+//! cost as much as the signature again (about 20 us each) and protect nothing: whoever reads one from
+//! this process reads them all. It is not drawn before, since the library's generator takes tens of
+//! milliseconds to begin, and a command that makes no call need not wait for it. Each leaf costs one ECDSA signature, about what the
 //! handshake that waits for it costs anyway, so it is made where it is asked for.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use hashlink::LruCache;
@@ -39,14 +40,29 @@ const LONGEST_COMMON_NAME: usize = 64;
 pub(super) struct Issuing {
     certificate: Certificate,
     issuer: Issuer<'static, KeyPair>,
-    /// Of all leaves.
-    key: KeyPair,
-    signer: Arc<dyn SigningKey>,
+    /// Of all leaves, once there is one.
+    key: OnceLock<LeafKey>,
     leaves: Mutex<LruCache<LeafName, Slot>>,
 }
 
 /// The place of one name's leaf; whoever holds its lock mints, and others of that name wait.
 type Slot = Arc<Mutex<Option<Leaf>>>;
+
+/// The key of all leaves, as it is certified and as it signs.
+struct LeafKey {
+    pair: KeyPair,
+    signer: Arc<dyn SigningKey>,
+}
+
+impl LeafKey {
+    fn draw() -> Result<Self, AuthorityError> {
+        let pair = KeyPair::generate().map_err(minting("leaves"))?;
+        let der = Zeroizing::new(pair.serialize_der());
+        let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_slice()));
+        let signer = any_ecdsa_type(&private).map_err(minting("leaves"))?;
+        Ok(Self { pair, signer })
+    }
+}
 
 struct Leaf {
     made: SystemTime,
@@ -66,12 +82,8 @@ impl Issuing {
         };
         let issuer = Issuer::from_ca_cert_der(first, authority_key)
             .map_err(|error| unfit(format!("leaves cannot be made under it ({error})")))?;
-        let key = KeyPair::generate().map_err(minting("leaves"))?;
-        let der = Zeroizing::new(key.serialize_der());
-        let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_slice()));
-        let signer = any_ecdsa_type(&private).map_err(minting("leaves"))?;
         let leaves = Mutex::new(LruCache::new(MOST_LEAVES));
-        Ok(Self { certificate, issuer, key, signer, leaves })
+        Ok(Self { certificate, issuer, key: OnceLock::new(), leaves })
     }
 
     pub(super) fn certificate(&self) -> &Certificate {
@@ -115,6 +127,16 @@ impl Issuing {
         slot.is_some_and(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).is_some())
     }
 
+    /// The key of all leaves, drawn now if this is the first.
+    fn key(&self) -> Result<&LeafKey, AuthorityError> {
+        if let Some(key) = self.key.get() {
+            return Ok(key);
+        }
+        let drawn = LeafKey::draw()?;
+        // Another first leaf may have come in between: its key is the one, and this is dropped.
+        Ok(self.key.get_or_init(|| drawn))
+    }
+
     pub(super) fn mint(
         &self,
         name: &LeafName,
@@ -146,13 +168,14 @@ impl Issuing {
         // Verifiers in strict mode, Python's from 3.13 on, want it of every leaf.
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(serial()?);
-        let made = params.signed_by(&self.key, &self.issuer).map_err(minting(name))?;
+        let key = self.key()?;
+        let made = params.signed_by(&key.pair, &self.issuer).map_err(minting(name))?;
         let mut chain = vec![made.into()];
         // A root is with the client already, if it is trusted at all.
         if !self.certificate.root {
             chain.extend(self.certificate.chain.iter().cloned());
         }
-        Ok(Arc::new(CertifiedKey::new(chain, Arc::clone(&self.signer))))
+        Ok(Arc::new(CertifiedKey::new(chain, Arc::clone(&key.signer))))
     }
 }
 

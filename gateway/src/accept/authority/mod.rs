@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use rustls::sign::CertifiedKey;
 
-pub use self::bundle::{bundle, write_certificate};
+pub use self::bundle::{Roots, bundle, write_certificate};
 pub use self::certificate::Certificate;
 pub use self::environment::{Variable, environment, export, java};
 pub use self::error::AuthorityError;

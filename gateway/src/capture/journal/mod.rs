@@ -138,6 +138,9 @@ pub struct Options {
     pub retry_interval: Duration,
     /// Where times come from.
     pub timeline: Timeline,
+    /// Whether opening is not to wait until a first file is filled with zeros: it is only reserved
+    /// then, and each of its syncs costs the file system a little more.
+    pub hurried: bool,
 }
 
 impl Options {
@@ -151,6 +154,7 @@ impl Options {
             durability: Durability::Strict,
             retry_interval: Duration::from_millis(500),
             timeline,
+            hurried: false,
         }
     }
 }

@@ -139,6 +139,9 @@ impl Journal {
         reserve.keep(|gap| !ended.contains(&(gap.boot, gap.number)))?;
         recovered.open_gaps = reserve.gaps().to_vec();
         let spares = Arc::new(Spares::new(Arc::clone(&disk), file_size)?);
+        if options.hurried {
+            spares.hurry();
+        }
         let helper = Helper::start(Arc::clone(&spares))?;
         let names = disk.list().map_err(on("list", disk.path("")))?;
         let files = names.iter().filter(|name| file_sequence(name).is_some()).count();

@@ -104,6 +104,11 @@ impl Spares {
         Ok(Self { disk, file_size, state, changed, files, unfolded })
     }
 
+    /// The first file is only reserved if there is none yet: whoever opens the journal waits for it.
+    pub(super) fn hurry(&self) {
+        self.state().fast = true;
+    }
+
     pub(super) fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
     }

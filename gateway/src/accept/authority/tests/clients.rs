@@ -16,14 +16,14 @@ fn a_bundle_holds_the_systems_roots_and_ours_and_the_one_before_a_rotation() {
     let authority = Authority::open(directory.path(), &settings).unwrap();
     let first = authority.certificate().chain[0].to_vec();
     let path = directory.path().join("new/folder/bundle.pem");
-    let others = bundle(&authority, &path).unwrap();
+    let others = bundle(&authority, &Roots::read(&path), &path).unwrap();
     let system = rustls_native_certs::load_native_certs().certs;
     let found = certificates(&path);
     assert_eq!((found.len(), &found[0]), (others + 1, &first));
     assert!(system.iter().all(|root| found.contains(&root.to_vec())));
     rotate(directory.path(), &settings).unwrap();
     authority.reload(&settings).unwrap();
-    assert_eq!(bundle(&authority, &path).unwrap(), others);
+    assert_eq!(bundle(&authority, &Roots::read(&path), &path).unwrap(), others);
     let found = certificates(&path);
     assert_eq!(found.len(), others + 2);
     assert_eq!(found[..2], [authority.certificate().chain[0].to_vec(), first]);

@@ -9,10 +9,12 @@ pub(crate) mod faulty;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Who may read a file or directory that is made here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,12 @@ pub trait Disk: Send + Sync {
 
     /// Waits until the names in a directory are on disk.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Waits until the name of `found`, a directory that may be older than this process, is on disk in
+    /// `directory`. A name that was waited for once need not be again.
+    fn sync_name(&self, directory: &Path, _found: &Path) -> io::Result<()> {
+        self.sync_directory(directory)
+    }
 
     /// Moves a file to a new name in one step, in place of what was there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -110,6 +118,18 @@ impl Disk for RealDisk {
         File::open(path)?.sync_all()
     }
 
+    fn sync_name(&self, directory: &Path, found: &Path) -> io::Result<()> {
+        let metadata = fs::metadata(found)?;
+        // By its number too: another directory of that name would have to be waited for.
+        let name = (found.to_owned(), metadata.dev(), metadata.ino());
+        if settled().contains(&name) {
+            return Ok(());
+        }
+        self.sync_directory(directory)?;
+        settled().insert(name);
+        Ok(())
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -121,6 +141,16 @@ impl Disk for RealDisk {
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         fs::remove_dir(path)
     }
+}
+
+/// A directory: its path, its device and its number there.
+type Name = (PathBuf, u64, u64);
+
+/// Directories whose names this process has waited for: keys, log and lock share the ones above.
+static SETTLED: Mutex<BTreeSet<Name>> = Mutex::new(BTreeSet::new());
+
+fn settled() -> MutexGuard<'static, BTreeSet<Name>> {
+    SETTLED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_unsynced(path: &Path, bytes: &[u8], access: Access) -> io::Result<File> {
@@ -169,8 +199,9 @@ pub(crate) fn create_directories(disk: &dyn Disk, path: &Path, access: Access) -
 /// process that made one may have died before it was on disk. For starts, not for every batch.
 pub(crate) fn settle_directories(disk: &dyn Disk, path: &Path, access: Access) -> io::Result<()> {
     create_directories(disk, path, access)?;
-    for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
-        match disk.sync_directory(above) {
+    let above = path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
+    for (found, above) in path.ancestors().zip(above) {
+        match disk.sync_name(above, found) {
             // One that may not be read was not made by us.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
             result => result?,

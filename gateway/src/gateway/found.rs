@@ -1,0 +1,48 @@
+//! What a start finds and must take over: in the data directory, and around the process.
+//!
+//! In: the log, the data directory, the configuration. Out: the store told what the log states, where
+//! the lock is, how far apps are from the keys. Never writes to the log.
+
+use std::path::PathBuf;
+
+use sealtap_common::leaf::{Isolation, IsolationBasis, IsolationLevel};
+
+use super::StartError;
+use crate::config::{Apps, Config};
+use crate::data::DataDir;
+use crate::seal::log::Log;
+use crate::seal::recovery::RecoveryError;
+use crate::store::{Store, retention};
+
+/// Tells the store what the log states of retention and a crash kept from it.
+pub(super) fn recall(log: &Log, store: &mut Store) -> Result<(), StartError> {
+    const STRIDE: u64 = 4_096;
+    let mut at = store.watermark()?;
+    while at < log.size() {
+        let end = at.saturating_add(STRIDE).min(log.size());
+        let leaves = log.entries(at..end).map_err(RecoveryError::from)?;
+        let stated = retention::statements(at, &leaves)
+            .map_err(|source| RecoveryError::Leaf { index: at, source })?;
+        store.state(&stated)?;
+        at = end;
+    }
+    Ok(())
+}
+
+/// Where the lock is: opening the log has written it down.
+pub(super) fn lock_directory(data: &DataDir) -> PathBuf {
+    let noted = std::fs::read_to_string(data.lock_path()).unwrap_or_default();
+    data.root().join(noted.trim_end_matches('\n'))
+}
+
+/// What run records say of the gateway's keys: the worst, unless the operator says otherwise.
+pub(super) fn isolation(config: &Config, launched: bool) -> Isolation {
+    let (basis, level) = match config.runs.apps {
+        // Whatever was declared: this process starts the app, and changes no user for it.
+        _ if launched => (IsolationBasis::Launched, IsolationLevel::SameUser),
+        None => (IsolationBasis::Assumed, IsolationLevel::SameUser),
+        Some(Apps::SameUser) => (IsolationBasis::Declared, IsolationLevel::SameUser),
+        Some(Apps::OtherUser) => (IsolationBasis::Declared, IsolationLevel::OtherUser),
+    };
+    Isolation { basis, level }
+}
