@@ -119,6 +119,12 @@ impl Issuing {
         Ok(key)
     }
 
+    /// Whether the key of all leaves was drawn.
+    #[cfg(test)]
+    pub(super) fn has_key(&self) -> bool {
+        self.key.get().is_some()
+    }
+
     /// Whether there is a leaf for `name`.
     #[cfg(test)]
     pub(super) fn holds(&self, name: &LeafName) -> bool {

@@ -45,6 +45,27 @@ fn drain(mut recovered: Recovered) -> Vec<Record> {
 }
 
 #[test]
+fn a_hurried_start_keeps_what_is_durable_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = || Options { file_size: 1 << 20, hurried: true, ..options() };
+    let opened = Journal::open(directory.path(), BOOT, options()).unwrap();
+    let first = std::fs::metadata(directory.path().join(open::file_name(1))).unwrap();
+    assert_eq!(first.len(), 1 << 20);
+    let live = collect(opened.batches);
+    // More than one file: the next ones are laid down beside the traffic.
+    for n in 1..=40_u64 {
+        let (_, position) = opened.journal.begin(1, &[&n.to_le_bytes(), &[1; 60_000]]).unwrap();
+        runtime().block_on(opened.journal.durable(position)).unwrap();
+        assert_eq!(read_all(directory.path()).len(), usize::try_from(n).unwrap());
+    }
+    assert!(opened.journal.stats().files > 2);
+    opened.journal.close().unwrap();
+    let opened = Journal::open(directory.path(), [8; 16], options()).unwrap();
+    assert_eq!(opened.recovered.torn, []);
+    assert_eq!(drain(opened.recovered), live.join().unwrap());
+}
+
+#[test]
 fn what_is_durable_is_handed_on_read_back_and_recovered() {
     let directory = tempfile::tempdir().unwrap();
     let opened = Journal::open(directory.path(), BOOT, options()).unwrap();

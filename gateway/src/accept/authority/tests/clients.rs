@@ -35,6 +35,28 @@ fn a_bundle_holds_the_systems_roots_and_ours_and_the_one_before_a_rotation() {
 }
 
 #[test]
+fn a_file_that_holds_the_same_is_left_alone_and_any_other_is_put_right() {
+    use std::os::unix::fs::MetadataExt as _;
+    let directory = directory();
+    let authority = Authority::open(directory.path(), &Ca::default()).unwrap();
+    let path = directory.path().join("bundle.pem");
+    let roots = Roots::read(&path);
+    bundle(&authority, &roots, &path).unwrap();
+    let held = std::fs::read(&path).unwrap();
+    let number = || std::fs::metadata(&path).unwrap().ino();
+    let first = number();
+    bundle(&authority, &roots, &path).unwrap();
+    assert_eq!(number(), first, "it was written again");
+    let mut spoilt = held.clone();
+    spoilt[30] ^= 1;
+    for wrong in [&spoilt[..], &held[1..], b""] {
+        std::fs::write(&path, wrong).unwrap();
+        bundle(&authority, &roots, &path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), held);
+    }
+}
+
+#[test]
 fn variables_say_where_the_proxy_and_the_certificates_are() {
     let (ca, bundle) = (Path::new("/d/ca/ca.pem"), Path::new("/d/ca/bundle.pem"));
     let variables = environment("http://127.0.0.1:4141", ca, bundle);

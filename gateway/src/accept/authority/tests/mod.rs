@@ -206,6 +206,22 @@ fn what_is_prepared_is_there_when_it_is_asked_for() {
 }
 
 #[test]
+fn the_key_of_all_leaves_is_drawn_with_the_first_and_once() {
+    let directory = directory();
+    let authority = Arc::new(Authority::open(directory.path(), &Ca::default()).unwrap());
+    assert!(!authority.present.load().has_key(), "nobody needed it");
+    let mint = |name: &'static str| {
+        let authority = Arc::clone(&authority);
+        std::thread::spawn(move || authority.leaf(&dns(name)).unwrap())
+    };
+    let minted = ["a.example", "b.example", "c.example", "d.example"].map(mint);
+    let leaves = minted.map(|thread| thread.join().unwrap());
+    assert!(authority.present.load().has_key());
+    let public = |leaf: &CertifiedKey| leaf.key.public_key().unwrap().to_vec();
+    assert!(leaves.iter().all(|leaf| public(leaf) == public(&leaves[0])));
+}
+
+#[test]
 fn nothing_of_a_key_is_shown() {
     let directory = directory();
     let authority = Authority::open(directory.path(), &Ca::default()).unwrap();

@@ -15,6 +15,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 /// Who may read a file or directory that is made here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +121,9 @@ impl Disk for RealDisk {
 
     fn sync_name(&self, directory: &Path, found: &Path) -> io::Result<()> {
         let metadata = fs::metadata(found)?;
-        // By its number too: another directory of that name would have to be waited for.
-        let name = (found.to_owned(), metadata.dev(), metadata.ino());
+        // Not by its path alone: another directory of that name would have to be waited for.
+        let made = metadata.created().ok();
+        let name = (found.to_owned(), metadata.dev(), metadata.ino(), made);
         if settled().contains(&name) {
             return Ok(());
         }
@@ -143,8 +145,9 @@ impl Disk for RealDisk {
     }
 }
 
-/// A directory: its path, its device and its number there.
-type Name = (PathBuf, u64, u64);
+/// A directory: its path, its device, its number there, and when it was made, where that is known:
+/// numbers come again.
+type Name = (PathBuf, u64, u64, Option<SystemTime>);
 
 /// Directories whose names this process has waited for: keys, log and lock share the ones above.
 static SETTLED: Mutex<BTreeSet<Name>> = Mutex::new(BTreeSet::new());

@@ -71,3 +71,21 @@ fn a_power_loss_takes_what_was_not_synced() {
     disk.lose_power(root.path(), other.path(), || true);
     assert_eq!(fs::read(other.path().join("unsynced")).unwrap(), b"bytes");
 }
+
+#[test]
+fn a_name_that_was_waited_for_is_known_until_it_is_another_directory() {
+    let root = TempDir::new().unwrap();
+    let deep = root.path().join("a/b");
+    settle_directories(&RealDisk, &deep, Access::Private).unwrap();
+    let known = |path: &Path| settled().iter().filter(|name| name.0 == path).count();
+    let above = root.path().join("a");
+    assert_eq!([known(&deep), known(&above), known(root.path())], [1; 3]);
+    settle_directories(&RealDisk, &deep, Access::Private).unwrap();
+    assert_eq!([known(&deep), known(&above), known(root.path())], [1; 3]);
+    fs::remove_dir(&deep).unwrap();
+    fs::create_dir(&deep).unwrap();
+    RealDisk.sync_name(&above, &deep).unwrap();
+    assert_eq!(known(&deep), 2, "one made later was taken for the one before");
+    fs::remove_dir(&deep).unwrap();
+    RealDisk.sync_name(&above, &deep).unwrap_err();
+}
