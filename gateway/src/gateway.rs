@@ -9,6 +9,7 @@ mod authority;
 mod end;
 mod error;
 mod found;
+mod isolation;
 mod reload;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use tokio::task::JoinSet;
 use self::authority::Opening;
 use self::end::wait_for_the_end;
 pub use self::error::{ServeError, StartError};
-use self::found::{isolation, lock_directory, recall};
+use self::found::{lock_directory, recall};
 pub use self::reload::{ReloadError, Reloaded, Reloader};
 use crate::accept::authority::Authority;
 use crate::accept::{Listener, Minter};
@@ -184,7 +185,7 @@ impl Gateway {
         let runs = run::Runs::new(
             boot,
             Arc::clone(&keys),
-            isolation(config, launch.is_some()),
+            isolation::isolation(config, launch.is_some()),
             recovery.runs,
         );
         let mut ledger = Ledger::new(boot, policy, timeline, sealed, log.size(), runs);

@@ -1,14 +1,11 @@
-//! What a start finds and must take over: in the data directory, and around the process.
+//! What a start finds in the data directory and must take over.
 //!
-//! In: the log, the data directory, the configuration. Out: the store told what the log states, where
-//! the lock is, how far apps are from the keys. Never writes to the log.
+//! In: the log, the data directory. Out: the store told what the log states; where the lock is. Never
+//! writes to the log.
 
 use std::path::PathBuf;
 
-use sealtap_common::leaf::{Isolation, IsolationBasis, IsolationLevel};
-
 use super::StartError;
-use crate::config::{Apps, Config};
 use crate::data::DataDir;
 use crate::seal::log::Log;
 use crate::seal::recovery::RecoveryError;
@@ -33,16 +30,4 @@ pub(super) fn recall(log: &Log, store: &mut Store) -> Result<(), StartError> {
 pub(super) fn lock_directory(data: &DataDir) -> PathBuf {
     let noted = std::fs::read_to_string(data.lock_path()).unwrap_or_default();
     data.root().join(noted.trim_end_matches('\n'))
-}
-
-/// What run records say of the gateway's keys: the worst, unless the operator says otherwise.
-pub(super) fn isolation(config: &Config, launched: bool) -> Isolation {
-    let (basis, level) = match config.runs.apps {
-        // Whatever was declared: this process starts the app, and changes no user for it.
-        _ if launched => (IsolationBasis::Launched, IsolationLevel::SameUser),
-        None => (IsolationBasis::Assumed, IsolationLevel::SameUser),
-        Some(Apps::SameUser) => (IsolationBasis::Declared, IsolationLevel::SameUser),
-        Some(Apps::OtherUser) => (IsolationBasis::Declared, IsolationLevel::OtherUser),
-    };
-    Isolation { basis, level }
 }

@@ -3,10 +3,11 @@
 //! All leaves share one key, drawn for the first of them and never written down. A key per leaf would
 //! cost as much as the signature again (about 20 us each) and protect nothing: whoever reads one from
 //! this process reads them all. It is not drawn before, since the library's generator takes tens of
-//! milliseconds to begin, and a command that makes no call need not wait for it. Each leaf costs one ECDSA signature, about what the
-//! handshake that waits for it costs anyway, so it is made where it is asked for.
+//! milliseconds to begin, and a command that makes no call need not wait for it. Each leaf costs one
+//! ECDSA signature, about what the handshake that waits for it costs anyway, so it is made where it is
+//! asked for.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -42,6 +43,8 @@ pub(super) struct Issuing {
     issuer: Issuer<'static, KeyPair>,
     /// Of all leaves, once there is one.
     key: OnceLock<LeafKey>,
+    /// The certificate's file, to name it.
+    path: PathBuf,
     leaves: Mutex<LruCache<LeafName, Slot>>,
 }
 
@@ -74,16 +77,16 @@ impl Issuing {
     pub(super) fn new(
         certificate: Certificate,
         authority_key: KeyPair,
-        path: &Path,
+        path: PathBuf,
     ) -> Result<Self, AuthorityError> {
-        let unfit = |why: String| AuthorityError::Unfit { path: path.to_owned(), why };
+        let unfit = |why: String| AuthorityError::Unfit { path: path.clone(), why };
         let Some(first) = certificate.chain.first() else {
             return Err(unfit("it holds no certificate".to_owned()));
         };
         let issuer = Issuer::from_ca_cert_der(first, authority_key)
             .map_err(|error| unfit(format!("leaves cannot be made under it ({error})")))?;
         let leaves = Mutex::new(LruCache::new(MOST_LEAVES));
-        Ok(Self { certificate, issuer, key: OnceLock::new(), leaves })
+        Ok(Self { certificate, issuer, key: OnceLock::new(), path, leaves })
     }
 
     pub(super) fn certificate(&self) -> &Certificate {
@@ -98,6 +101,10 @@ impl Issuing {
     ) -> Result<Arc<CertifiedKey>, AuthorityError> {
         if !self.certificate.constraints.allow(name) {
             return Err(AuthorityError::NotPermitted { name: name.clone() });
+        }
+        // A clock that was put back is the gateway's own fault: clients may have the right one.
+        if self.certificate.is_over_at(now) {
+            return Err(AuthorityError::OutOfDate { path: self.path.clone() });
         }
         let slot = {
             let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
