@@ -22,7 +22,7 @@ pub(super) struct Chat {
 }
 
 /// A connection with what it needs to make chats.
-struct Client {
+pub(super) struct Client {
     chat: Rc<Chat>,
     connection: Connection,
     random: Random,
@@ -31,21 +31,22 @@ struct Client {
 }
 
 impl Client {
-    async fn connect(chat: Rc<Chat>, seed: u64) -> Result<Self> {
-        let connection = Connection::connect(&chat.target.address).await?;
+    pub(super) async fn connect(chat: Rc<Chat>, seed: u64) -> Result<Self> {
+        let connection = chat.target.connect().await?;
         let random = Random::new(seed);
         Ok(Self { chat, connection, random, content: Vec::new(), out: Vec::new() })
     }
 
     /// Makes the next request.
-    fn prepare(&mut self) -> Result<()> {
-        let Chat { target: Target { address, prefix }, request: size, answer } = &*self.chat;
+    pub(super) fn prepare(&mut self) -> Result<()> {
+        let Chat { target, request: size, answer } = &*self.chat;
+        let (prefix, host) = (&target.prefix, target.host());
         // A request without a body is a GET.
         let method = if *size > 0 { "POST" } else { "GET" };
         self.out.clear();
         write!(
             self.out,
-            "{method} {prefix}/v1/chat/{answer} HTTP/1.1\r\nhost: {address}\r\n\
+            "{method} {prefix}/v1/chat/{answer} HTTP/1.1\r\nhost: {host}\r\n\
              authorization: Bearer sk-bench-0123456789abcdef\r\nuser-agent: bench/1\r\n\
              accept: application/json\r\n",
         )?;
@@ -66,7 +67,7 @@ impl Client {
     }
 
     /// Sends it and checks the answer. Gives when its first byte came.
-    async fn call(&mut self) -> Result<Instant> {
+    pub(super) async fn call(&mut self) -> Result<Instant> {
         // The answer may begin before a large request is written; every proxy here takes the
         // request first, so there is no need to read meanwhile.
         self.connection.write(&self.out).await?;

@@ -16,13 +16,33 @@ use crate::system::{Running, System};
 const CONNECTIONS: u64 = 32;
 
 /// Measures `count` chats of so many bytes up and down.
-pub(super) fn measure(
+pub(super) fn plain(
     setting: &Setting,
     system: System,
+    sizes: (u64, u64),
+    count: u64,
+) -> Result<Figures> {
+    measure(setting, Running::start(system, setting)?, sizes, count)
+}
+
+/// As [`plain`], through tunnels that `system` opens: TLS from the client and TLS to the upstream.
+pub(super) fn over_tls(
+    setting: &Setting,
+    system: System,
+    sizes: (u64, u64),
+    count: u64,
+) -> Result<Figures> {
+    let running = Running::start_tls(system, setting, &setting.secure)?;
+    measure(setting, running, sizes, count)
+}
+
+fn measure(
+    setting: &Setting,
+    running: Running,
     (request, answer): (u64, u64),
     count: u64,
 ) -> Result<Figures> {
-    let running = Running::start(system, setting)?;
+    let system = running.system;
     let count = system.share(setting.count(count));
     let chats = |count: u64| {
         let options = [
