@@ -7,6 +7,7 @@
 
 mod end;
 mod error;
+mod isolation;
 mod reload;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::SecureRandom;
-use sealtap_common::leaf::{Isolation, IsolationBasis, IsolationLevel, Policy};
+use sealtap_common::leaf::Policy;
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
@@ -31,7 +32,7 @@ use crate::capture::Tap;
 use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::capture::secrets::Secrets;
 use crate::clock::Timeline;
-use crate::config::{self, Apps, Config, Durability};
+use crate::config::{self, Config, Durability};
 use crate::data::{DataDir, Writer};
 use crate::forward::Summary;
 use crate::identify::{Launch, Runs};
@@ -176,7 +177,7 @@ impl Gateway {
         let runs = run::Runs::new(
             boot,
             Arc::clone(&keys),
-            isolation(config, launch.is_some()),
+            isolation::isolation(config, launch.is_some()),
             recovery.runs,
         );
         let mut ledger = Ledger::new(boot, policy, timeline, sealed, log.size(), runs);
@@ -376,18 +377,6 @@ fn lock_directory(data: &DataDir) -> PathBuf {
 fn retention_policy(config: &Config) -> retention::Policy {
     let config::Retention { max_age, max_bytes } = config.retention;
     retention::Policy { max_age, max_bytes }
-}
-
-/// What run records say of the gateway's keys: the worst, unless the operator says otherwise.
-fn isolation(config: &Config, launched: bool) -> Isolation {
-    let (basis, level) = match config.runs.apps {
-        // Whatever was declared: this process starts the app, and changes no user for it.
-        _ if launched => (IsolationBasis::Launched, IsolationLevel::SameUser),
-        None => (IsolationBasis::Assumed, IsolationLevel::SameUser),
-        Some(Apps::SameUser) => (IsolationBasis::Declared, IsolationLevel::SameUser),
-        Some(Apps::OtherUser) => (IsolationBasis::Declared, IsolationLevel::OtherUser),
-    };
-    Isolation { basis, level }
 }
 
 /// A random id from the system itself: the library's own generator takes milliseconds to begin, which

@@ -37,7 +37,7 @@ fn a_port_of_observe_in_use_is_named_by_its_own_key() {
     let address = taken.local_addr().expect("an address");
     let config = format!("[observe]\nlisten = \"{address}\"\n");
     let home = Arc::new(Home::new());
-    let Err((status, said)) = Options::default().config(config).try_start_in(home.clone()) else {
+    let Err((status, said)) = Options::default().config(config).try_start_in(home) else {
         panic!("a gateway started on a port in use")
     };
     assert_eq!(status.code(), Some(1), "{said}");

@@ -134,6 +134,9 @@ impl Told {
             date(certificate.from),
             date(certificate.until)
         ));
+        if !certificate.is_valid_at(std::time::SystemTime::now()) {
+            say("# NOT VALID NOW: check the clock, or `sealtap ca --rotate`".to_owned());
+        }
         say(match certificate.domains() {
             [] => "# may vouch for any host: `domains` of `[ca]` would limit it".to_owned(),
             domains => format!("# may vouch for {} and what is below", domains.join(", ")),

@@ -81,8 +81,14 @@ impl Certificate {
     }
 
     /// Whether it is in date.
-    pub(super) fn is_valid_at(&self, now: SystemTime) -> bool {
+    #[must_use]
+    pub fn is_valid_at(&self, now: SystemTime) -> bool {
         (self.from..=self.until).contains(&seconds(now))
+    }
+
+    /// Whether it was in date once and is no more.
+    pub(super) fn is_over_at(&self, now: SystemTime) -> bool {
+        self.until < seconds(now)
     }
 
     /// The fingerprint as `openssl` and browsers print it: upper-case pairs with colons between.

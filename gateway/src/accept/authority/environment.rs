@@ -10,7 +10,7 @@ use std::path::Path;
 pub type Variable = (&'static str, String, &'static str);
 
 /// What to set so that common runtimes go through the proxy at `proxy_url` and trust what it shows.
-/// `certificate` is the authority's own, `bundle` what [`super::bundle`] wrote.
+/// `certificate` is the authority's own, `bundle` what [`super::bundle()`] wrote.
 ///
 /// Java reads no variable of its own for this: see [`java`].
 #[must_use]

@@ -5,7 +5,7 @@
 //! reads one from this process reads them all. Each leaf costs one ECDSA signature, about what the
 //! handshake that waits for it costs anyway, so it is made where it is asked for.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -42,6 +42,8 @@ pub(super) struct Issuing {
     /// Of all leaves.
     key: KeyPair,
     signer: Arc<dyn SigningKey>,
+    /// The certificate's file, to name it.
+    path: PathBuf,
     leaves: Mutex<LruCache<LeafName, Slot>>,
 }
 
@@ -58,9 +60,9 @@ impl Issuing {
     pub(super) fn new(
         certificate: Certificate,
         authority_key: KeyPair,
-        path: &Path,
+        path: PathBuf,
     ) -> Result<Self, AuthorityError> {
-        let unfit = |why: String| AuthorityError::Unfit { path: path.to_owned(), why };
+        let unfit = |why: String| AuthorityError::Unfit { path: path.clone(), why };
         let Some(first) = certificate.chain.first() else {
             return Err(unfit("it holds no certificate".to_owned()));
         };
@@ -71,7 +73,7 @@ impl Issuing {
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der.as_slice()));
         let signer = any_ecdsa_type(&private).map_err(minting("leaves"))?;
         let leaves = Mutex::new(LruCache::new(MOST_LEAVES));
-        Ok(Self { certificate, issuer, key, signer, leaves })
+        Ok(Self { certificate, issuer, key, signer, path, leaves })
     }
 
     pub(super) fn certificate(&self) -> &Certificate {
@@ -86,6 +88,10 @@ impl Issuing {
     ) -> Result<Arc<CertifiedKey>, AuthorityError> {
         if !self.certificate.constraints.allow(name) {
             return Err(AuthorityError::NotPermitted { name: name.clone() });
+        }
+        // A clock that was put back is the gateway's own fault: clients may have the right one.
+        if self.certificate.is_over_at(now) {
+            return Err(AuthorityError::OutOfDate { path: self.path.clone() });
         }
         let slot = {
             let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);

@@ -57,7 +57,8 @@ impl Authority {
     /// as the handshake it is for; calls for one name at a time mint it once.
     ///
     /// # Errors
-    /// [`AuthorityError::NotPermitted`], or [`AuthorityError::Mint`] where the library refuses.
+    /// [`AuthorityError::NotPermitted`], [`AuthorityError::OutOfDate`], or [`AuthorityError::Mint`]
+    /// where the library refuses.
     pub fn leaf(&self, name: &LeafName) -> Result<Arc<CertifiedKey>, AuthorityError> {
         self.present.load().leaf(name, SystemTime::now())
     }
@@ -82,6 +83,9 @@ impl Authority {
     /// [`AuthorityError`]; the present one goes on.
     pub fn reload(&self, settings: &Ca) -> Result<bool, AuthorityError> {
         let read = read(&self.directory, settings)?;
+        if !read.certificate().is_valid_at(SystemTime::now()) {
+            return Err(AuthorityError::OutOfDate { path: files::path(&self.directory) });
+        }
         if read.certificate().fingerprint == self.present.load().certificate().fingerprint {
             return Ok(false);
         }
@@ -147,9 +151,10 @@ fn read(directory: &Path, settings: &Ca) -> Result<Issuing, AuthorityError> {
     let (certificate, key) = files::load_or_make(&RealDisk, directory, settings, now)?;
     let path = files::path(directory);
     if !certificate.is_valid_at(now) {
-        return Err(AuthorityError::OutOfDate { path });
+        // Nothing is minted until that is mended, but whatever needs no leaf goes on.
+        tracing::warn!("{}", AuthorityError::OutOfDate { path: path.clone() });
     }
-    Issuing::new(certificate, key, &path)
+    Issuing::new(certificate, key, path)
 }
 
 impl std::fmt::Debug for Authority {
