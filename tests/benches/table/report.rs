@@ -57,12 +57,6 @@ const LINES: &[Line] = &[
         "p50_round_trips",
         2,
     ),
-    added(
-        "added to the first request to a new host, p99 round trips",
-        Row::FirstRequest,
-        "p99_round_trips",
-        2,
-    ),
     line("leaves sealed a second behind HTTP", Row::Flood, "sealed_per_s", 0),
     line("leaves sealed a second, journal to log alone", Row::Leaves, "sealed_per_s", 0),
     line("leaves verified a second, one core", Row::Leaves, "verified_per_s", 0),
@@ -225,7 +219,8 @@ pub(crate) fn table(run: &Run, all: &[Measured]) -> String {
             (false, false) => "**misses the bar**",
         };
         let digits = if figure < 1.0 { 3 } else { usize::from(figure < 100.0) };
-        let (what, bar, aim) = (bar.what, bar.bar, bar.aim);
+        let rounded = |mark: f64| (mark * 1e3).round() / 1e3;
+        let (what, bar, aim) = (bar.what, rounded(bar.bar), rounded(bar.aim));
         let _ = writeln!(text, "| {what} | {figure:.digits$} | {bar} | {aim} | {word} |");
     }
     text

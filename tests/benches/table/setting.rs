@@ -1,6 +1,6 @@
 //! Where the bench runs: the programs it drives, the upstream, a place for files.
 
-use std::io::{BufRead as _, BufReader, Error, Read as _, Result};
+use std::io::{BufRead as _, BufReader, Error, Read as _, Result, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -146,6 +146,12 @@ impl Loading {
             }
             Error::other(format!("the load generator failed: {}", why.trim()))
         })
+    }
+
+    /// Tells it to go on.
+    pub(crate) fn go_on(&mut self) -> Result<()> {
+        let input = self.child.stdin.as_mut().ok_or_else(|| Error::other("no standard input"))?;
+        input.write_all(b"\n")
     }
 
     /// Ends its standard input and waits.

@@ -1,7 +1,8 @@
 //! The systems that are compared: how each is started, and how it is stopped.
 //!
 //! Each stands between the load generator and the upstream, with kept connections on both sides
-//! and without buffering. A system that is not there is an error, never a gap in the table.
+//! and without buffering: in front of the upstream, or for TLS as a proxy whose tunnels it opens.
+//! A system that is not there is an error, never a gap in the table.
 
 use std::fmt;
 use std::io::{Error, Result};

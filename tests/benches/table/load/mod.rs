@@ -106,6 +106,9 @@ pub(crate) enum Load {
         /// Bytes of each answer's body
         #[arg(long)]
         answer: usize,
+        /// How many before, until it is told by a line to go on
+        #[arg(long, default_value_t = 0)]
+        warm: u64,
         /// How many, over all connections
         #[arg(long)]
         count: u64,
@@ -182,9 +185,9 @@ pub(crate) enum Load {
 /// Runs `load` and prints one line of JSON: what was measured.
 pub(crate) async fn run(load: Load) -> Result<()> {
     match load {
-        Load::Chats { target, request, answer, count, connections } => {
+        Load::Chats { target, request, answer, warm, count, connections } => {
             let chat = chat::Chat { target, request, answer };
-            say(&chat::closed_loop(chat, count, connections).await?)
+            say(&chat::closed_loop(chat, (warm, count), connections).await?)
         }
         Load::Paced { target, size, rate, count } => {
             let chat = chat::Chat { target, request: size, answer: size };

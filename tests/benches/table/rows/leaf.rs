@@ -14,7 +14,8 @@ use crate::setting::Setting;
 /// Measures `count` new names, then a hundred times as many calls for one that is kept.
 pub(super) fn measure(setting: &Setting, count: u64) -> Result<Figures> {
     let home = tempfile::Builder::new().prefix("leaf-").tempdir_in(&setting.scratch)?;
-    let authority = Authority::open(&home.path().join("keys"), &Ca::default()).map_err(Error::other)?;
+    let authority =
+        Authority::open(&home.path().join("keys"), &Ca::default()).map_err(Error::other)?;
     let name = |number: u64| {
         LeafName::parse(&format!("host-{number}.bench.example")).map_err(Error::other)
     };
