@@ -151,7 +151,8 @@ impl Exchange<'_> {
         if let (true, Some(facts), Some(Sink::Http1(sink)), Some((reader, carry))) =
             (whole, outgoing.facts, outgoing.sink, upstream)
         {
-            let idle = super::pool::Idle { reader, writer: sink.into_writer(), facts };
+            let writer = sink.into_writer();
+            let idle = super::pool::Idle { reader, writer, facts, used: true };
             forwarder.pool.put(&route.upstream.key, idle, &carry);
         }
         summary.recorded = recorder.closed(outcome, error).is_ok();

@@ -186,7 +186,7 @@ impl Forwarder {
             return;
         }
         let (reader, writer) = stream.split();
-        self.pool.put(&upstream.key, Idle { reader, writer, facts }, &Chunk::empty());
+        self.pool.put(&upstream.key, Idle { reader, writer, facts, used: false }, &Chunk::empty());
     }
 }
 

@@ -190,7 +190,12 @@ impl Forwarder {
     ) -> Result<Link, ConnectError> {
         // What speaks HTTP/2 alone is asked in its words (RFC 8441).
         let upgrade = upgrade && upstream.protocol != Protocol::Http2;
-        // An upgrade is not sent twice, so it does not take a chance on a connection that has waited.
+        // An upgrade is not sent twice, so it does not take a chance on a connection that has waited;
+        // on the one that its own tunnel was asked over it takes none.
+        if upgrade && let Some(idle) = self.pool.take_unused(&upstream.key).await {
+            tell(upstream, &idle.facts, "a connection that asked what is spoken is used");
+            return Ok(Link::Http1 { idle, reused: false });
+        }
         if !fresh && !upgrade {
             if let Some(lease) = self.pool.lease(&upstream.key) {
                 tell(upstream, &lease.facts, "a stream of a shared connection is used");
@@ -214,7 +219,7 @@ impl Forwarder {
             return self.share(upstream, stream, facts).await.map(Link::Http2);
         }
         let (reader, writer) = stream.split();
-        Ok(Link::Http1 { idle: Idle { reader, writer, facts }, reused: false })
+        Ok(Link::Http1 { idle: Idle { reader, writer, facts, used: true }, reused: false })
     }
 
     /// A TCP connection to `upstream`.

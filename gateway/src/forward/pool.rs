@@ -42,6 +42,8 @@ pub struct Idle {
     pub writer: Writer,
     /// What records say of it.
     pub facts: Facts,
+    /// Whether it has carried an exchange.
+    pub used: bool,
 }
 
 /// What records say of a connection to an upstream.
@@ -141,8 +143,17 @@ impl Pool {
 
     /// The connection used last that is still alive, if there is any.
     pub async fn take(&self, key: &str) -> Option<Idle> {
+        self.alive(key, |_| true).await
+    }
+
+    /// One that was made to ask what is spoken there, and has carried nothing yet.
+    pub async fn take_unused(&self, key: &str) -> Option<Idle> {
+        self.alive(key, |idle| !idle.used).await
+    }
+
+    async fn alive(&self, key: &str, wanted: fn(&Idle) -> bool) -> Option<Idle> {
         loop {
-            let (since, mut idle) = self.pop(key)?;
+            let (since, mut idle) = self.pop(key, wanted)?;
             if since.elapsed() > self.keep {
                 continue;
             }
@@ -226,9 +237,11 @@ impl Pool {
         }
     }
 
-    fn pop(&self, key: &str) -> Option<(Instant, Idle)> {
+    fn pop(&self, key: &str, wanted: fn(&Idle) -> bool) -> Option<(Instant, Idle)> {
         let mut slots = self.lock();
-        let popped = slots.by_upstream.get_mut(key)?.idle.pop_back()?;
+        let idle = &mut slots.by_upstream.get_mut(key)?.idle;
+        let at = idle.iter().rposition(|(_, idle)| wanted(idle))?;
+        let popped = idle.remove(at)?;
         slots.idle = slots.idle.saturating_sub(1);
         Some(popped)
     }

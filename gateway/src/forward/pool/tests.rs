@@ -55,7 +55,7 @@ async fn idle(listener: &TcpListener) -> (Idle, TcpStream) {
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (far, _) = listener.accept().await.unwrap();
     let (reader, writer) = Stream::Plain(Socket::new(stream)).split();
-    (Idle { reader, writer, facts: facts() }, far)
+    (Idle { reader, writer, facts: facts(), used: true }, far)
 }
 
 #[tokio::test]
