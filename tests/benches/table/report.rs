@@ -213,14 +213,21 @@ pub(crate) fn table(run: &Run, all: &[Measured]) -> String {
         };
         let Some(figure) = figure else { continue };
         let reaches = |mark| if bar.more_is_better { figure >= mark } else { figure <= mark };
-        let word = match (reaches(bar.aim), reaches(bar.bar)) {
+        // A bar that is its own aim has none beyond it.
+        let aims = bar.aim != bar.bar;
+        let word = match (aims && reaches(bar.aim), reaches(bar.bar)) {
             (true, _) => "aim reached",
             (false, true) => "within the bar",
             (false, false) => "**misses the bar**",
         };
-        let digits = if figure < 1.0 { 3 } else { usize::from(figure < 100.0) };
-        let rounded = |mark: f64| (mark * 1e3).round() / 1e3;
-        let (what, bar, aim) = (bar.what, rounded(bar.bar), rounded(bar.aim));
+        let digits = match figure {
+            figure if figure < 1.0 => 3,
+            figure if figure < 10.0 => 2,
+            figure => usize::from(figure < 100.0),
+        };
+        let rounded = |mark: f64| ((mark * 1e3).round() / 1e3).to_string();
+        let (what, bar, aim) =
+            (bar.what, rounded(bar.bar), if aims { rounded(bar.aim) } else { "-".to_owned() });
         let _ = writeln!(text, "| {what} | {figure:.digits$} | {bar} | {aim} | {word} |");
     }
     text
