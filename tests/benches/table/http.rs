@@ -5,7 +5,7 @@
 
 use std::io::{Error, ErrorKind, Result};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// The field that carries a body's checksum.
@@ -43,9 +43,14 @@ impl Head {
     }
 }
 
+/// What bytes go through: a socket, or TLS over one.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<Stream: AsyncRead + AsyncWrite + Send + Unpin> Duplex for Stream {}
+
 /// One connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     buffer: Vec<u8>,
     /// What of `buffer` is not used yet.
     start: usize,
@@ -56,17 +61,27 @@ impl Connection {
     /// Wraps a stream.
     pub(crate) fn new(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: vec![0; 16 * 1024], start: 0, end: 0 })
+        Ok(Self::over(stream))
     }
 
-    /// Connects.
-    pub(crate) async fn connect(address: &str) -> Result<Self> {
-        Self::new(TcpStream::connect(address).await?)
+    /// Wraps what is ready to be written to.
+    pub(crate) fn over(stream: impl Duplex + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: vec![0; 16 * 1024], start: 0, end: 0 }
     }
 
     /// Writes all of `bytes`.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream.write_all(bytes).await
+        self.stream.write_all(bytes).await?;
+        // TLS may hold back what the socket did not take.
+        self.stream.flush().await
+    }
+
+    /// Says that nothing more comes, and waits until the other side has done the same.
+    pub(crate) async fn close(mut self) -> Result<()> {
+        self.stream.shutdown().await?;
+        // A peer may end TLS without saying so.
+        while self.stream.read(&mut self.buffer).await.unwrap_or_default() > 0 {}
+        Ok(())
     }
 
     /// Waits until something can be read. False at the end of the stream.

@@ -9,6 +9,7 @@
 //! counted: the load generator, the upstream, and plain hyper.
 
 mod clock;
+mod distance;
 mod http;
 mod hyper_proxy;
 mod load;
@@ -19,6 +20,7 @@ mod sealing;
 mod setting;
 mod system;
 mod text;
+mod tls;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -52,7 +54,10 @@ enum Part {
         load: load::Load,
     },
     /// The upstream
-    Upstream,
+    Upstream {
+        /// Where its certificate and key are
+        identity: PathBuf,
+    },
     /// Journal, seal and log alone
     Sealing {
         /// A data directory to be made
@@ -96,7 +101,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().part {
         Part::Run(run) => rows::run(&run),
         Part::Load { load } => single().and_then(|runtime| runtime.block_on(load::run(load))),
-        Part::Upstream => single().and_then(|runtime| runtime.block_on(upstream::serve())),
+        Part::Upstream { identity } => {
+            single().and_then(|runtime| runtime.block_on(upstream::serve(&identity)))
+        }
         Part::Sealing { data, count } => Builder::new_multi_thread()
             .enable_all()
             .build()

@@ -23,22 +23,23 @@ const fn line(what: &'static str, row: Row, figure: &'static str, digits: usize)
     Line { what, row, figure, digits, added: false }
 }
 
-const fn added(what: &'static str, row: Row, figure: &'static str) -> Line {
-    Line { what, row, figure, digits: 0, added: true }
+const fn added(what: &'static str, row: Row, figure: &'static str, digits: usize) -> Line {
+    Line { what, row, figure, digits, added: true }
 }
 
 const LINES: &[Line] = &[
     line("CPU s per 10,000 chats, 1 KB each way", Row::Chats1K, "cpu_s", 3),
+    line("CPU s per 10,000 chats, 1 KB, CONNECT, TLS both sides", Row::Chats1KTls, "cpu_s", 3),
     line("CPU s per 10,000 chats, 64 KB up, 1 KB down", Row::Context64K, "cpu_s", 3),
     line("CPU s per 10,000 chats, 64 KB each way", Row::Chats64K, "cpu_s", 3),
     line("compaction: CPU s per 10,000 chats, 1 KB", Row::Chats1K, "store_cpu_s", 3),
     line("compaction: CPU ms per MB, 1 KB chats", Row::Chats1K, "store_ms_per_mb", 1),
     line("compaction: CPU ms per MB, 64 KB chats", Row::Chats64K, "store_ms_per_mb", 1),
     line("chats a second, 1 KB, 32 connections", Row::Chats1K, "per_s", 0),
-    added("added to the first byte at 200/s, p50 µs", Row::Latency, "p50_us"),
-    added("added to the first byte at 200/s, p99 µs", Row::Latency, "p99_us"),
+    added("added to the first byte at 200/s, p50 µs", Row::Latency, "p50_us", 0),
+    added("added to the first byte at 200/s, p99 µs", Row::Latency, "p99_us", 0),
     line("CPU s per 10,000 SSE events", Row::Events, "cpu_s", 3),
-    added("added to an SSE event, p50 µs", Row::Events, "p50_us"),
+    added("added to an SSE event, p50 µs", Row::Events, "p50_us", 0),
     line("RSS per held stream, kB (1,000 held)", Row::Held, "kb_per_stream", 1),
     line("held streams in the next row", Row::Held10K, "streams", 0),
     line("RSS with 10,000 streams (or that many) held, MB", Row::Held10K, "mb", 0),
@@ -46,6 +47,16 @@ const LINES: &[Line] = &[
     line("64 MiB up, CPU s", Row::Transfer, "up_cpu_s", 3),
     line("64 MiB down, s", Row::Transfer, "down_s", 3),
     line("64 MiB down, CPU s", Row::Transfer, "down_cpu_s", 3),
+    line("TLS handshakes with clients a second, leaf kept", Row::Handshakes, "per_s", 0),
+    line("TLS handshake with a client, CONNECT included, CPU µs", Row::Handshakes, "cpu_us", 0),
+    line("minted leaf, new, µs", Row::Leaf, "cold_us", 1),
+    line("minted leaf, kept, µs", Row::Leaf, "cached_us", 2),
+    added(
+        "added to the first request to a new host, p50 round trips",
+        Row::FirstRequest,
+        "p50_round_trips",
+        2,
+    ),
     line("leaves sealed a second behind HTTP", Row::Flood, "sealed_per_s", 0),
     line("leaves sealed a second, journal to log alone", Row::Leaves, "sealed_per_s", 0),
     line("leaves verified a second, one core", Row::Leaves, "verified_per_s", 0),
@@ -59,6 +70,10 @@ const LINES: &[Line] = &[
 enum Against {
     /// The same figure of another system; ours over theirs.
     System(System),
+    /// The same figure of another row; this one over that.
+    Row(Row),
+    /// What there is without any system; what ours adds to it.
+    Direct,
     /// Nothing: the figure itself.
     Itself,
 }
@@ -91,6 +106,30 @@ const fn least(what: &'static str, row: Row, figure: &'static str, bar: f64, aim
 
 const BARS: &[Bar] = &[
     most("1 KB chat against nginx", Row::Chats1K, "cpu_s", Against::System(Nginx), 2.5, 1.5),
+    most(
+        "1 KB chat over TLS against plain",
+        Row::Chats1KTls,
+        "cpu_s",
+        Against::Row(Row::Chats1K),
+        1.5,
+        1.25,
+    ),
+    most(
+        "1 KB chat over TLS against mitmdump",
+        Row::Chats1KTls,
+        "cpu_s",
+        Against::System(Mitmdump),
+        1.0 / 15.0,
+        1.0 / 15.0,
+    ),
+    most(
+        "round trips added to a first request, p50",
+        Row::FirstRequest,
+        "p50_round_trips",
+        Against::Direct,
+        1.0,
+        1.0,
+    ),
     most("64 KB up against nginx", Row::Context64K, "cpu_s", Against::System(Nginx), 3.0, 2.0),
     most("64 KB each way against nginx", Row::Chats64K, "cpu_s", Against::System(Nginx), 3.0, 2.0),
     most("SSE event against hyper", Row::Events, "cpu_s", Against::System(Hyper), 1.6, 1.2),
@@ -166,19 +205,29 @@ pub(crate) fn table(run: &Run, all: &[Measured]) -> String {
         let Some(ours) = median(all, bar.row, Strict, bar.figure) else { continue };
         let figure = match bar.against {
             Against::Itself => Some(ours),
+            Against::Row(row) => median(all, row, Strict, bar.figure).map(|theirs| ours / theirs),
+            Against::Direct => median(all, bar.row, Direct, bar.figure).map(|theirs| ours - theirs),
             Against::System(system) => {
                 median(all, bar.row, system, bar.figure).map(|theirs| ours / theirs)
             }
         };
         let Some(figure) = figure else { continue };
         let reaches = |mark| if bar.more_is_better { figure >= mark } else { figure <= mark };
-        let word = match (reaches(bar.aim), reaches(bar.bar)) {
+        // A bar that is its own aim has none beyond it.
+        let aims = bar.aim != bar.bar;
+        let word = match (aims && reaches(bar.aim), reaches(bar.bar)) {
             (true, _) => "aim reached",
             (false, true) => "within the bar",
             (false, false) => "**misses the bar**",
         };
-        let digits = if figure < 1.0 { 3 } else { usize::from(figure < 100.0) };
-        let (what, bar, aim) = (bar.what, bar.bar, bar.aim);
+        let digits = match figure {
+            figure if figure < 1.0 => 3,
+            figure if figure < 10.0 => 2,
+            figure => usize::from(figure < 100.0),
+        };
+        let rounded = |mark: f64| ((mark * 1e3).round() / 1e3).to_string();
+        let (what, bar, aim) =
+            (bar.what, rounded(bar.bar), if aims { rounded(bar.aim) } else { "-".to_owned() });
         let _ = writeln!(text, "| {what} | {figure:.digits$} | {bar} | {aim} | {word} |");
     }
     text

@@ -1,6 +1,6 @@
 //! Where the bench runs: the programs it drives, the upstream, a place for files.
 
-use std::io::{BufRead as _, BufReader, Error, Read as _, Result};
+use std::io::{BufRead as _, BufReader, Error, Read as _, Result, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -8,6 +8,7 @@ use rustix::process::{Resource, getrlimit};
 use serde_json::Value;
 
 use crate::system::Running;
+use crate::tls;
 
 /// Everything that stays the same over a run.
 pub(crate) struct Setting {
@@ -21,6 +22,12 @@ pub(crate) struct Setting {
     pub(crate) scratch: PathBuf,
     /// The upstream's host and port.
     pub(crate) upstream: String,
+    /// Host and port of the upstream's TLS.
+    pub(crate) secure: String,
+    /// The port of the upstream's TLS far away.
+    pub(crate) distant: u16,
+    /// What TLS needs.
+    pub(crate) tls: tls::Files,
     /// Divides every count, for a quick look.
     pub(crate) divisor: u64,
     server: Child,
@@ -42,16 +49,33 @@ impl Setting {
             runs(program, argument)?;
         }
         std::fs::create_dir_all(scratch)?;
+        let scratch = std::path::absolute(scratch)?;
+        let tls = tls::Files::make(&scratch)?;
         let mut server = Command::new(myself);
-        let server = server.arg("upstream").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let server = server.arg("upstream").arg(tls.directory());
+        let server = server.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut server = server.spawn()?;
-        let mut upstream = String::new();
+        let mut listening = String::new();
         let said = server.stdout.take().ok_or_else(|| Error::other("no standard output"))?;
-        BufReader::new(said).read_line(&mut upstream)?;
-        let upstream = upstream.trim().to_owned();
-        let (mitmdump, scratch) = (mitmdump.to_owned(), std::path::absolute(scratch)?);
+        BufReader::new(said).read_line(&mut listening)?;
+        let mut listening = listening.split_ascii_whitespace();
+        let mut next = || listening.next().ok_or_else(|| Error::other("the upstream is gone"));
+        let (upstream, secure) = (next()?.to_owned(), next()?.to_owned());
+        let distant = next()?.parse().map_err(Error::other)?;
+        let mitmdump = mitmdump.to_owned();
         let divisor = if quick { 10 } else { 1 };
-        Ok(Self { sealtap, verifier, mitmdump, scratch, upstream, divisor, server })
+        Ok(Self {
+            sealtap,
+            verifier,
+            mitmdump,
+            scratch,
+            upstream,
+            secure,
+            distant,
+            tls,
+            divisor,
+            server,
+        })
     }
 
     /// `count`, or less for a quick look.
@@ -98,6 +122,10 @@ impl Loading {
     pub(crate) fn start(running: &Running, kind: &str, options: &[(&str, u64)]) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["load", kind, "--address", &running.address, "--prefix", running.prefix()]);
+        if let Some(tls) = &running.tls {
+            command.arg("--authority").arg(&tls.authority);
+            command.args(tls.tunnel.iter().flat_map(|host| ["--tunnel", host]));
+        }
         for (name, value) in options {
             command.arg(format!("--{name}")).arg(value.to_string());
         }
@@ -118,6 +146,12 @@ impl Loading {
             }
             Error::other(format!("the load generator failed: {}", why.trim()))
         })
+    }
+
+    /// Tells it to go on.
+    pub(crate) fn go_on(&mut self) -> Result<()> {
+        let input = self.child.stdin.as_mut().ok_or_else(|| Error::other("no standard input"))?;
+        input.write_all(b"\n")
     }
 
     /// Ends its standard input and waits.

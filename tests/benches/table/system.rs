@@ -1,7 +1,8 @@
 //! The systems that are compared: how each is started, and how it is stopped.
 //!
 //! Each stands between the load generator and the upstream, with kept connections on both sides
-//! and without buffering. A system that is not there is an error, never a gap in the table.
+//! and without buffering: in front of the upstream, or for TLS as a proxy whose tunnels it opens.
+//! A system that is not there is an error, never a gap in the table.
 
 use std::fmt;
 use std::io::{Error, Result};
@@ -77,11 +78,21 @@ impl fmt::Display for System {
     }
 }
 
+/// How clients reach a host over TLS.
+pub(crate) struct Tls {
+    /// The certificate they trust.
+    pub(crate) authority: PathBuf,
+    /// Whom they ask a proxy for.
+    pub(crate) tunnel: Option<String>,
+}
+
 /// A system that listens.
 pub(crate) struct Running {
     pub(crate) system: System,
     /// Host and port for clients.
     pub(crate) address: String,
+    /// How clients speak TLS through it, if they do.
+    pub(crate) tls: Option<Tls>,
     child: Option<Child>,
     /// Its configuration, and what it records.
     home: TempDir,
@@ -90,7 +101,7 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `system` in front of the setting's upstream and waits until it listens.
     pub(crate) fn start(system: System, setting: &Setting) -> Result<Self> {
-        Self::start_with(system, setting, |_| Ok(String::new()))
+        Self::begin(system, setting, false, |_| Ok(String::new()))
     }
 
     /// As [`Self::start`]; before sealtap starts, `prepare` sees its home and adds to its configuration.
@@ -99,10 +110,20 @@ impl Running {
         setting: &Setting,
         prepare: impl FnOnce(&Path) -> Result<String>,
     ) -> Result<Self> {
+        Self::begin(system, setting, false, prepare)
+    }
+
+    /// As [`Self::start_with`], in front of the upstream or as a `forward` proxy.
+    fn begin(
+        system: System,
+        setting: &Setting,
+        forward: bool,
+        prepare: impl FnOnce(&Path) -> Result<String>,
+    ) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("system-").tempdir_in(&setting.scratch)?;
         let upstream = &setting.upstream;
         if system == System::Direct {
-            return Ok(Self { system, address: upstream.clone(), child: None, home });
+            return Ok(Self { system, address: upstream.clone(), tls: None, child: None, home });
         }
         let more = prepare(home.path())?;
         let address = free_address()?;
@@ -113,7 +134,7 @@ impl Running {
                 command
             }
             System::Nginx => nginx(home.path(), &address, upstream)?,
-            System::Mitmdump => mitmdump(setting, home.path(), &address, upstream)?,
+            System::Mitmdump => mitmdump(setting, home.path(), &address, forward)?,
             System::Strict => sealtap(setting, home.path(), &address, ("strict", &more))?,
             System::Relaxed => sealtap(setting, home.path(), &address, ("relaxed", &more))?,
         };
@@ -124,7 +145,7 @@ impl Running {
             .stderr(errors)
             .spawn()
             .map_err(|error| Error::other(format!("{system} cannot be started: {error}")))?;
-        let mut running = Self { system, address, child: Some(child), home };
+        let mut running = Self { system, address, tls: None, child: Some(child), home };
         let began = Instant::now();
         while TcpStream::connect(&running.address).is_err() {
             let ended = running.child.as_mut().map(Child::try_wait).transpose()?.flatten();
@@ -136,9 +157,34 @@ impl Running {
         Ok(running)
     }
 
+    /// Starts `system` as a forward proxy that opens tunnels: clients speak TLS to `host` through it.
+    pub(crate) fn start_tls(system: System, setting: &Setting, host: &str) -> Result<Self> {
+        let authority = setting.tls.authority();
+        let config = format!("capture = \"all\"\nupstream_ca = [{authority:?}]\n");
+        let mut running = Self::begin(system, setting, true, |_| Ok(config))?;
+        let (authority, tunnel) = match system {
+            System::Direct => {
+                host.clone_into(&mut running.address);
+                (authority, None)
+            }
+            System::Mitmdump => {
+                let own = running.home.path().join("conf/mitmproxy-ca-cert.pem");
+                (own, Some(host.to_owned()))
+            }
+            System::Nginx | System::Hyper => {
+                return Err(Error::other(format!("{system} opens no tunnels")));
+            }
+            System::Strict | System::Relaxed => {
+                (running.data().join("keys/ca.pem"), Some(host.to_owned()))
+            }
+        };
+        running.tls = Some(Tls { authority, tunnel });
+        Ok(running)
+    }
+
     /// What a client writes before the upstream's path.
     pub(crate) fn prefix(&self) -> &'static str {
-        if self.system.seals() { "/up" } else { "" }
+        if self.system.seals() && self.tls.is_none() { "/up" } else { "" }
     }
 
     /// The process whose cost is counted, with its children.
@@ -268,7 +314,7 @@ http {{
 
 /// mitmdump keeps whole messages in memory before it passes them on; event streams it must pass on
 /// as they come, and record all the same.
-fn mitmdump(setting: &Setting, home: &Path, address: &str, upstream: &str) -> Result<Command> {
+fn mitmdump(setting: &Setting, home: &Path, address: &str, forward: bool) -> Result<Command> {
     let script = home.join("stream_events.py");
     std::fs::write(
         &script,
@@ -279,7 +325,14 @@ fn mitmdump(setting: &Setting, home: &Path, address: &str, upstream: &str) -> Re
     )?;
     let (host, port) = address.split_once(':').unwrap_or_default();
     let mut command = Command::new(&setting.mitmdump);
-    command.args(["--quiet", "--mode", &format!("reverse:http://{upstream}")]);
+    command.args(["--quiet", "--mode"]);
+    if forward {
+        let authority = setting.tls.authority();
+        command.args(["regular", "--set"]);
+        command.arg(format!("ssl_verify_upstream_trusted_ca={}", authority.display()));
+    } else {
+        command.arg(format!("reverse:http://{}", setting.upstream));
+    }
     command.args(["--listen-host", host, "--listen-port", port]);
     command.arg("--set").arg(format!("confdir={}", home.join("conf").display()));
     command.args(["--set", "store_streamed_bodies=true"]);

@@ -4,42 +4,81 @@
 //! `/v1/chat/SIZE` answers with SIZE bytes, `/v1/events/COUNT/MICROSECONDS` with a stream of COUNT
 //! events at that distance. It checks every request's body against the checksum sent with it, and
 //! answers 400 where they differ, which the load generator reports.
+//!
+//! It listens three times: for plain connections, for TLS, and for TLS at many addresses of its own
+//! that seem to be far away (`distance`).
 
 use std::io::{Result, Write as _};
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_rustls::TlsAcceptor;
 
 use crate::clock::now_ns;
+use crate::distance::relay;
 use crate::http::{CHECK, Connection, wrong};
 use crate::text::{Random, answer, checksum, push_text};
+use crate::tls;
 
 /// Bytes of text in one event.
 const EVENT_TEXT: usize = 96;
 
-/// Listens on a free port, says which, and serves until the standard input ends.
-pub(crate) async fn serve() -> Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("{}", listener.local_addr()?);
-    let accepting = async {
-        for seed in 0.. {
-            let (stream, _) = listener.accept().await?;
-            tokio::spawn(async move {
-                // A client that goes away in the middle is the load generator's to report.
-                let _ = connection(stream, seed).await;
-            });
-        }
-        Ok(())
-    };
+/// An address of the distant upstream; all have one port.
+pub(crate) fn distant(number: u64) -> Ipv4Addr {
+    let last = u8::try_from(number).expect("there are no more hosts than that");
+    Ipv4Addr::new(127, 1, 0, last)
+}
+
+/// Listens on free ports, says which, and serves until the standard input ends.
+pub(crate) async fn serve(identity: &Path) -> Result<()> {
+    let acceptor = TlsAcceptor::from(tls::server(identity)?);
+    let plain = TcpListener::bind("127.0.0.1:0").await?;
+    let secure = TcpListener::bind("127.0.0.1:0").await?;
+    let near = secure.local_addr()?;
+    let mut far = vec![TcpListener::bind((distant(0), 0)).await?];
+    let port = far[0].local_addr()?.port();
+    for number in 1..tls::HOSTS {
+        far.push(TcpListener::bind((distant(number), port)).await?);
+    }
+    println!("{} localhost:{} {port}", plain.local_addr()?, near.port());
+    for listener in far {
+        tokio::spawn(accept(listener, move |stream, _| relay(stream, near)));
+    }
     tokio::select! {
-        failed = accepting => failed,
+        failed = accept(plain, |stream, seed| async move {
+            connection(Connection::new(stream)?, seed).await
+        }) => failed,
+        failed = accept(secure, |stream, seed| {
+            let acceptor = acceptor.clone();
+            async move {
+                stream.set_nodelay(true)?;
+                connection(Connection::over(acceptor.accept(stream).await?), seed).await
+            }
+        }) => failed,
         () = crate::parent_gone() => Ok(()),
     }
 }
 
-async fn connection(stream: TcpStream, seed: u64) -> Result<()> {
-    let mut connection = Connection::new(stream)?;
+/// Gives each connection, with a number, to `serve`.
+async fn accept<Served>(
+    listener: TcpListener,
+    serve: impl Fn(TcpStream, u64) -> Served,
+) -> Result<()>
+where
+    Served: Future<Output = Result<()>> + Send + 'static,
+{
+    for seed in 0.. {
+        let (stream, _) = listener.accept().await?;
+        // A client that goes away in the middle is the load generator's to report.
+        tokio::spawn(serve(stream, seed));
+    }
+    Ok(())
+}
+
+async fn connection(mut connection: Connection, seed: u64) -> Result<()> {
     let mut random = Random::new(seed);
     let (mut body, mut content, mut out) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(head) = connection.head().await? {

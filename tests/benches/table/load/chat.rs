@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -22,7 +23,7 @@ pub(super) struct Chat {
 }
 
 /// A connection with what it needs to make chats.
-struct Client {
+pub(super) struct Client {
     chat: Rc<Chat>,
     connection: Connection,
     random: Random,
@@ -31,21 +32,22 @@ struct Client {
 }
 
 impl Client {
-    async fn connect(chat: Rc<Chat>, seed: u64) -> Result<Self> {
-        let connection = Connection::connect(&chat.target.address).await?;
+    pub(super) async fn connect(chat: Rc<Chat>, seed: u64) -> Result<Self> {
+        let connection = chat.target.connect().await?;
         let random = Random::new(seed);
         Ok(Self { chat, connection, random, content: Vec::new(), out: Vec::new() })
     }
 
     /// Makes the next request.
-    fn prepare(&mut self) -> Result<()> {
-        let Chat { target: Target { address, prefix }, request: size, answer } = &*self.chat;
+    pub(super) fn prepare(&mut self) -> Result<()> {
+        let Chat { target, request: size, answer } = &*self.chat;
+        let (prefix, host) = (&target.prefix, target.host());
         // A request without a body is a GET.
         let method = if *size > 0 { "POST" } else { "GET" };
         self.out.clear();
         write!(
             self.out,
-            "{method} {prefix}/v1/chat/{answer} HTTP/1.1\r\nhost: {address}\r\n\
+            "{method} {prefix}/v1/chat/{answer} HTTP/1.1\r\nhost: {host}\r\n\
              authorization: Bearer sk-bench-0123456789abcdef\r\nuser-agent: bench/1\r\n\
              accept: application/json\r\n",
         )?;
@@ -66,7 +68,7 @@ impl Client {
     }
 
     /// Sends it and checks the answer. Gives when its first byte came.
-    async fn call(&mut self) -> Result<Instant> {
+    pub(super) async fn call(&mut self) -> Result<Instant> {
         // The answer may begin before a large request is written; every proxy here takes the
         // request first, so there is no need to read meanwhile.
         self.connection.write(&self.out).await?;
@@ -87,34 +89,62 @@ impl Client {
     }
 }
 
-/// `count` chats over `connections`.
-pub(super) async fn closed_loop(chat: Chat, count: u64, connections: usize) -> Result<Value> {
+/// `count` chats over `connections`. Where `warm` is not 0, so many before them, over the same
+/// connections; then a line is printed, and one is awaited.
+pub(super) async fn closed_loop(
+    chat: Chat,
+    (warm, count): (u64, u64),
+    connections: usize,
+) -> Result<Value> {
     let chat = Rc::new(chat);
-    let left = Rc::new(Cell::new(count));
-    let longest = Rc::new(Cell::new(Duration::ZERO));
-    let began = Instant::now();
-    let local = tokio::task::LocalSet::new();
-    let mut clients = JoinSet::new();
+    let mut clients = Vec::with_capacity(connections);
     for seed in 0..connections as u64 {
-        let (chat, left, longest) = (Rc::clone(&chat), Rc::clone(&left), Rc::clone(&longest));
-        clients.spawn_local_on(
+        clients.push(Client::connect(Rc::clone(&chat), seed).await?);
+    }
+    if warm > 0 {
+        driven(&mut clients, warm).await?;
+        super::say(&json!({ "warm": warm }))?;
+        let mut input = BufReader::new(tokio::io::stdin());
+        input.read_line(&mut String::new()).await?;
+    }
+    let began = Instant::now();
+    let longest = driven(&mut clients, count).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(json!({ "count": count, "seconds": seconds, "longest_s": longest.as_secs_f64() }))
+}
+
+/// Makes `count` chats with all clients, and gives how long the longest took.
+async fn driven(clients: &mut Vec<Client>, count: u64) -> Result<Duration> {
+    let left = Rc::new(Cell::new(count));
+    let local = tokio::task::LocalSet::new();
+    let mut driving = JoinSet::new();
+    for mut client in clients.drain(..) {
+        let left = Rc::clone(&left);
+        driving.spawn_local_on(
             async move {
-                let mut client = Client::connect(chat, seed).await?;
+                let mut longest = Duration::ZERO;
                 while let Some(rest) = left.get().checked_sub(1) {
                     left.set(rest);
                     client.prepare()?;
                     let sent = Instant::now();
                     client.call().await?;
-                    longest.set(longest.get().max(sent.elapsed()));
+                    longest = longest.max(sent.elapsed());
                 }
-                Result::Ok(())
+                Result::Ok((client, longest))
             },
             &local,
         );
     }
-    local.run_until(finished(&mut clients)).await?;
-    let seconds = began.elapsed().as_secs_f64();
-    Ok(json!({ "count": count, "seconds": seconds, "longest_s": longest.get().as_secs_f64() }))
+    let mut longest = Duration::ZERO;
+    let joining = async {
+        while let Some(joined) = driving.join_next().await {
+            let (client, its_longest) = joined.map_err(std::io::Error::other)??;
+            clients.push(client);
+            longest = longest.max(its_longest);
+        }
+        Result::Ok(longest)
+    };
+    local.run_until(joining).await
 }
 
 /// `count` chats, `rate` a second; the time of each runs from when it was due to be sent.

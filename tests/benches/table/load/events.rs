@@ -35,7 +35,7 @@ struct Stream {
 impl Stream {
     /// Asks for a stream of `count` events at this distance in microseconds.
     async fn open(target: &Target, count: u64, distance: u64, seed: u64) -> Result<Self> {
-        let mut connection = Connection::connect(&target.address).await?;
+        let mut connection = target.connect().await?;
         let (mut body, mut out) = (Vec::new(), Vec::new());
         request(&mut body, 512, &mut Random::new(seed));
         write!(
@@ -45,7 +45,7 @@ impl Stream {
              accept: text/event-stream\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n",
             target.prefix,
-            target.address,
+            target.host(),
             body.len(),
         )?;
         out.extend_from_slice(&body);

@@ -1,6 +1,7 @@
 //! CPU of chats: requests and answers of one size, over kept connections, in a closed loop.
 //!
-//! sealtap's CPU is counted until every exchange has its leaf; the thread that compacts bodies into
+//! The connections are there, and have carried chats, before anything is counted: what it takes to
+//! begin one is a row of its own. sealtap's CPU is counted until every exchange has its leaf; the thread that compacts bodies into
 //! the store afterwards is counted by itself, until it has nothing left to do.
 
 use std::io::Result;
@@ -9,43 +10,64 @@ use serde_json::{Value, json};
 
 use super::{Figures, sealed, stop, stored};
 use crate::process::Cpu;
-use crate::setting::{Setting, load};
+use crate::setting::{Loading, Setting};
 use crate::system::{Running, System};
 
 /// Connections of the load generator.
 const CONNECTIONS: u64 = 32;
 
 /// Measures `count` chats of so many bytes up and down.
-pub(super) fn measure(
+pub(super) fn plain(
     setting: &Setting,
     system: System,
+    sizes: (u64, u64),
+    count: u64,
+) -> Result<Figures> {
+    measure(setting, Running::start(system, setting)?, sizes, count)
+}
+
+/// As [`plain`], through tunnels that `system` opens: TLS from the client and TLS to the upstream.
+pub(super) fn over_tls(
+    setting: &Setting,
+    system: System,
+    sizes: (u64, u64),
+    count: u64,
+) -> Result<Figures> {
+    let running = Running::start_tls(system, setting, &setting.secure)?;
+    measure(setting, running, sizes, count)
+}
+
+fn measure(
+    setting: &Setting,
+    running: Running,
     (request, answer): (u64, u64),
     count: u64,
 ) -> Result<Figures> {
-    let running = Running::start(system, setting)?;
+    let system = running.system;
     let count = system.share(setting.count(count));
-    let chats = |count: u64| {
-        let options = [
-            ("request", request),
-            ("answer", answer),
-            ("count", count),
-            ("connections", CONNECTIONS),
-        ];
-        load(&running, "chats", &options)
-    };
     let warm = system.share(500);
     let leaves = running.leaves();
-    chats(warm)?;
+    let options = [
+        ("request", request),
+        ("answer", answer),
+        ("warm", warm),
+        ("count", count),
+        ("connections", CONNECTIONS),
+    ];
+    let mut chats = Loading::start(&running, "chats", &options)?;
+    chats.said()?;
     if system.seals() {
         sealed(&running, leaves + warm)?;
         stored(&running)?;
     }
     let (before, leaves) = (Cpu::of(running.pid()?)?, running.leaves());
-    let said = chats(count)?;
+    chats.go_on()?;
+    let said = chats.said()?;
     if system.seals() {
         sealed(&running, leaves + count)?;
     }
     let spent = Cpu::of(running.pid()?)?.since(&before);
+    chats.finish()?;
     let scale = 10_000.0 / count as f64;
     let mut figures = Figures::new();
     let seconds = said["seconds"].as_f64().unwrap_or_default();

@@ -2,7 +2,9 @@
 
 mod chats;
 mod events;
+mod handshakes;
 mod latency;
+mod leaf;
 mod leaves;
 mod receipt;
 mod transfer;
@@ -32,6 +34,15 @@ pub(crate) enum Row {
     /// CPU of chats with 1 KB each way
     #[value(name = "chats-1k")]
     Chats1K,
+    /// CPU of chats with 1 KB each way through a tunnel, over TLS on both sides
+    #[value(name = "chats-1k-tls")]
+    Chats1KTls,
+    /// Full TLS handshakes with clients, the minted leaf at hand
+    Handshakes,
+    /// The cost of a minted leaf, new and kept
+    Leaf,
+    /// The first request to a new host over TLS, in round trips to that host
+    FirstRequest,
     /// CPU of chats with 64 KB each way
     #[value(name = "chats-64k")]
     Chats64K,
@@ -68,15 +79,21 @@ impl Row {
             Self::Chats1K | Self::Chats64K | Self::Context64K | Self::Held => &System::PROXIES,
             Self::Latency | Self::Events | Self::Transfer => &System::ALL,
             Self::Held10K | Self::Flood => &System::OURS,
-            Self::Leaves | Self::Receipt => &[System::Strict],
+            Self::Chats1KTls => &[System::Strict, System::Relaxed, System::Mitmdump],
+            Self::FirstRequest => &[System::Direct, System::Strict, System::Mitmdump],
+            Self::Leaves | Self::Receipt | Self::Handshakes | Self::Leaf => &[System::Strict],
         }
     }
 
     fn measure(self, setting: &Setting, system: System) -> Result<Figures> {
         match self {
-            Self::Chats1K => chats::measure(setting, system, (1 << 10, 1 << 10), 20_000),
-            Self::Chats64K => chats::measure(setting, system, (1 << 16, 1 << 16), 5_000),
-            Self::Context64K => chats::measure(setting, system, (1 << 16, 1 << 10), 5_000),
+            Self::Chats1K => chats::plain(setting, system, (1 << 10, 1 << 10), 20_000),
+            Self::Chats1KTls => chats::over_tls(setting, system, (1 << 10, 1 << 10), 20_000),
+            Self::Chats64K => chats::plain(setting, system, (1 << 16, 1 << 16), 5_000),
+            Self::Context64K => chats::plain(setting, system, (1 << 16, 1 << 10), 5_000),
+            Self::Handshakes => handshakes::measure(setting, system, 10_000),
+            Self::Leaf => leaf::measure(setting, 2_000),
+            Self::FirstRequest => handshakes::first_requests(setting, system, 200),
             Self::Latency => latency::measure(setting, system, 1 << 10, 2_000),
             Self::Events => events::measure(setting, system, 300),
             Self::Held => events::hold(setting, system, 1_000),
