@@ -42,6 +42,9 @@ impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Python verifies strictly from 3.13 on.
+        params.key_usages =
+            vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(rcgen::DnType::CommonName, "sealtap tests");
         let key = KeyPair::generate().expect("a key can be drawn");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("an authority signs itself");
@@ -63,6 +66,7 @@ impl Authority {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("the names are valid");
         params.not_after = rcgen::date_time_ymd(until, 12, 31);
+        params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().expect("a key can be drawn");
         let certificate = params.signed_by(&key, &self.issuer).expect("an authority signs");
         Identity {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sealtap_tests::client_http2::Client;
 use sealtap_tests::content::Content;
-use sealtap_tests::gate::Gate;
+use sealtap_tests::gate::{Gate, poll};
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{Message, head};
 use sealtap_tests::http2;
@@ -281,8 +281,10 @@ fn a_client_that_pins_is_named_and_nothing_passes() {
     assert_eq!(exchange.text("/tunnel/alert/name"), "unknown_ca");
     assert!(exchange.text("/tunnel/hint").contains("sealtap ca"));
     assert_eq!(exchange.number("/tunnel/from_client"), 0);
-    let line = gateway.live().into_iter().find(|line| line["event"] == "exchange");
-    assert_eq!(line.expect("a live line")["tunnel"]["alert"]["name"], "unknown_ca");
+    // Live lines follow a little later than the record.
+    let line =
+        poll("a live line", || gateway.live().into_iter().find(|line| line["event"] == "exchange"));
+    assert_eq!(line["tunnel"]["alert"]["name"], "unknown_ca");
     gateway.finish();
     assert!(upstream.finish().is_empty(), "the upstream saw a request");
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use sealtap_tests::client_http2::{Client, answer};
 use sealtap_tests::content::Content;
+use sealtap_tests::gate::Gate;
 use sealtap_tests::gateway::{Gateway, Options};
 use sealtap_tests::http1::{Framing, Head, head};
 use sealtap_tests::http2::{run, send};
@@ -283,7 +284,9 @@ fn an_upstream_that_does_not_allow_it_is_named() {
 
 #[test]
 fn a_reset_on_one_side_is_a_cut_on_the_other() {
-    let upstream = upstream_http1::Upstream::start(|mut session| {
+    let arrived = Gate::default();
+    let read = arrived.clone();
+    let upstream = upstream_http1::Upstream::start(move |mut session| {
         let asked = session.next_head().expect("a request comes");
         let proof = proof(asked.one("sec-websocket-key").expect("a key"));
         let fields = [
@@ -294,6 +297,7 @@ fn a_reset_on_one_side_is_a_cut_on_the_other() {
         session.send(head("HTTP/1.1 101 Switching Protocols", &fields));
         let (sent, _) = frames();
         assert_eq!(session.read_exact(sent[0].len()), sent[0]);
+        read.open();
         let (rest, _) = session.into_wire().read_to_end();
         assert_eq!(rest.length(), 0);
     });
@@ -311,6 +315,8 @@ fn a_reset_on_one_side_is_a_cut_on_the_other() {
         assert_eq!(client.call(metrics, b"", None).await.status(), 200);
         tokio::task::yield_now().await;
         gateway_has(&gateway, 1).await;
+        // A message's last byte is on its way only after it was captured.
+        tokio::task::spawn_blocking(move || arrived.wait(1)).await.expect("it arrives");
         up.send_reset(h2::Reason::CANCEL);
         assert!(down.data().await.is_none_or(|data| data.is_err()));
         drop((up, down));
