@@ -30,7 +30,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Chore {
     /// All that must hold before a change goes in: format, rules, lint, docs, tests, foreign
-    /// verifiers, real clients, dependencies
+    /// verifiers, dependencies
     Ci,
     /// rustfmt, checking only
     Format,
