@@ -121,7 +121,7 @@ mod tests {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let blocks = Blocks::open(&options, &path).expect("it opens");
-        let memory: Vec<u8> = (0..5 * BLOCK).map(|at| (at / 7 % 251) as u8).collect();
+        let memory: Vec<u8> = (0..=250).cycle().take(5 * BLOCK).collect();
         let start = memory.as_ptr().align_offset(BLOCK);
         let whole = &memory[start..start + 2 * BLOCK];
         assert!(are_blocks(whole, BLOCK_U64));
