@@ -141,14 +141,31 @@ impl Journey {
 
     /// Records that the client would not speak TLS with the gateway, and which alert it sent.
     pub async fn rejected(&self, asked: &Asked, alert: Option<u8>) {
+        self.nothing_passed(
+            asked,
+            (TunnelReason::ClientRejected, alert),
+            Some(ErrorCode::ClientTls),
+        );
+    }
+
+    /// Records that a tunnel which was not to be captured ended before anything went on.
+    pub fn cut_short(&self, asked: &Asked) {
+        self.nothing_passed(asked, (TunnelReason::NotListed, None), None);
+    }
+
+    fn nothing_passed(
+        &self,
+        asked: &Asked,
+        (reason, alert): (TunnelReason, Option<u8>),
+        error: Option<ErrorCode>,
+    ) {
         let held = self.held(asked);
         let run = held.as_ref().map_or(asked.client.run(), Held::id);
-        let begun = self.tunnel(asked, run).and_then(|recorder| {
-            Opaque::begin(recorder, TunnelReason::ClientRejected, alert, None)
-        });
+        let begun = self
+            .tunnel(asked, run)
+            .and_then(|recorder| Opaque::begin(recorder, reason, alert, None));
         if let Ok(begun) = begun {
-            let (outcome, error) = (Outcome::ClientCancelled, Some(ErrorCode::ClientTls));
-            self.tell(begun.close(outcome, error, self.summary(asked)));
+            self.tell(begun.close(Outcome::ClientCancelled, error, self.summary(asked)));
         }
     }
 

@@ -6,13 +6,14 @@
 //! recorded with what it said.
 
 mod first;
+mod kind;
 mod minter;
 mod open;
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::first::{First, Patience, first};
 pub use self::minter::Minter;
@@ -81,9 +82,10 @@ impl Tunnel<'_> {
         let patience = Patience {
             // What is not captured anyway is not kept waiting.
             server: if listed { now + detect } else { now },
-            hello: now + timeouts.client_head,
+            hello: timeouts.client_head,
             idle: now + timeouts.client_idle,
             tls: true,
+            captured: listed,
         };
         let (mut server, mut address) = (None, None);
         if let Some(Dialled { socket, address: made_to }) = dialled {
@@ -108,6 +110,21 @@ impl Tunnel<'_> {
                 self.pass(client, (Vec::new(), Vec::new()), dialled, TunnelReason::NotListed).await;
             }
             First::Gone(_) | First::Over => {}
+            First::Illegible(_, alert) if listed => {
+                let (_, mut writer) = client.split();
+                let _ =
+                    timeout(timeouts.client_head, writer.write_all([&alert, b"", b"", b""])).await;
+                self.journey.rejected(&self.asked, None).await;
+            }
+            First::Illegible(seen, _) => {
+                self.pass(client, (seen, Vec::new()), dialled, TunnelReason::NotListed).await;
+            }
+            First::Stalled if listed => self.journey.rejected(&self.asked, None).await,
+            // Its name might have been one that is captured.
+            First::Stalled => {
+                client.socket().reset();
+                self.journey.cut_short(&self.asked);
+            }
             First::Tls(hello, seen) => {
                 let named = hello.client_hello().server_name().map(str::to_ascii_lowercase);
                 let by_name = named
