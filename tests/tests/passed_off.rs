@@ -204,3 +204,33 @@ fn a_hello_that_is_never_complete_does_not_pass() {
         assert_eq!(served.join().expect("the server is content"), b"", "{reason}");
     }
 }
+
+/// What a client says to a host that is not to be trusted goes nowhere, and is not left out either.
+#[test]
+fn a_tunnel_that_falls_is_recorded() {
+    let authority = Authority::new();
+    let upstream = Upstream::answering_tls(Authority::new().server(&[]), |_, _| {});
+    let home = Arc::new(Home::new());
+    let ca = home.path().join("upstream-ca.pem");
+    authority.write(&ca);
+    let gateway = Options::default()
+        .argument("--upstream-ca")
+        .argument(ca)
+        .argument("--capture")
+        .argument("all")
+        .start_in(home);
+    let host = format!("localhost:{}", upstream.address().port());
+    let client = Wire::tunnel(gateway.address(), &host);
+    let mut client = client.into_tls("localhost", trusting(gateway.home(), &[]));
+    client.send("\0not HTTP");
+    let (rest, _) = client.read_to_end();
+    assert_eq!(rest.length(), 0);
+    drop(client);
+    let exchanges = gateway.finish();
+    assert_eq!(exchanges.len(), 1);
+    assert_eq!(exchanges[0].text("/outcome"), "upstream_failed", "{}", exchanges[0].json);
+    assert_eq!(exchanges[0].text("/error"), "upstream_tls");
+    assert_eq!(exchanges[0].text("/tunnel/reason"), "not_http");
+    assert_eq!(exchanges[0].number("/tunnel/from_client"), 0);
+    assert!(upstream.finish().is_empty());
+}

@@ -141,23 +141,26 @@ impl Journey {
 
     /// Records that the client would not speak TLS with the gateway, and which alert it sent.
     pub async fn rejected(&self, asked: &Asked, alert: Option<u8>) {
-        self.nothing_passed(
-            asked,
-            (TunnelReason::ClientRejected, alert),
-            Some(ErrorCode::ClientTls),
-        );
+        let end = (Outcome::ClientCancelled, Some(ErrorCode::ClientTls));
+        self.nothing_passed(asked, (TunnelReason::ClientRejected, alert), end);
     }
 
-    /// Records that a tunnel which was not to be captured ended before anything went on.
-    pub fn cut_short(&self, asked: &Asked) {
-        self.nothing_passed(asked, (TunnelReason::NotListed, None), None);
+    /// Records that a tunnel which would have passed unread for `reason` ended before anything went
+    /// on, and how.
+    pub fn cut_short(
+        &self,
+        asked: &Asked,
+        reason: TunnelReason,
+        end: (Outcome, Option<ErrorCode>),
+    ) {
+        self.nothing_passed(asked, (reason, None), end);
     }
 
     fn nothing_passed(
         &self,
         asked: &Asked,
         (reason, alert): (TunnelReason, Option<u8>),
-        error: Option<ErrorCode>,
+        (outcome, error): (Outcome, Option<ErrorCode>),
     ) {
         let held = self.held(asked);
         let run = held.as_ref().map_or(asked.client.run(), Held::id);
@@ -165,7 +168,7 @@ impl Journey {
             .tunnel(asked, run)
             .and_then(|recorder| Opaque::begin(recorder, reason, alert, None));
         if let Ok(begun) = begun {
-            self.tell(begun.close(Outcome::ClientCancelled, error, self.summary(asked)));
+            self.tell(begun.close(outcome, error, self.summary(asked)));
         }
     }
 

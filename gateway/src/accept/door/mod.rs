@@ -19,6 +19,7 @@ use self::first::{First, Patience, first};
 pub use self::minter::Minter;
 use super::accepted::{Accepted, Door};
 use super::{http1, http2};
+use crate::forward::answer::Answer;
 use crate::forward::connect::{Connection, Dialled};
 use crate::forward::{Rest, Side};
 use crate::journey::{Asked, Journey};
@@ -27,7 +28,7 @@ use crate::wire::buffer::Chunk;
 use crate::wire::http1::Opening;
 use crate::wire::source::Source;
 use crate::wire::stream::{Stream, Writer};
-use sealtap_common::leaf::TunnelReason;
+use sealtap_common::leaf::{ErrorCode, Outcome, TunnelReason};
 
 /// What a client hears before its tunnel begins.
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
@@ -123,7 +124,8 @@ impl Tunnel<'_> {
             // Its name might have been one that is captured.
             First::Stalled => {
                 client.socket().reset();
-                self.journey.cut_short(&self.asked);
+                let end = (Outcome::ClientCancelled, None);
+                self.journey.cut_short(&self.asked, TunnelReason::NotListed, end);
             }
             First::Tls(hello, seen) => {
                 let named = hello.client_hello().server_name().map(str::to_ascii_lowercase);
@@ -190,17 +192,24 @@ impl Tunnel<'_> {
         reason: TunnelReason,
     ) {
         let server = match dialled {
-            Some(dialled) => Some(dialled),
-            None => self.asked.settings.forwarder.dial(&self.asked.upstream).await.ok(),
+            Some(dialled) => Ok(dialled),
+            None => self.asked.settings.forwarder.dial(&self.asked.upstream).await,
         };
-        let Some(Dialled { socket, address }) = server else {
-            // The client was told that the tunnel stands; it sees it fall.
-            client.socket().reset();
-            return;
+        let Dialled { socket, address } = match server {
+            Ok(dialled) => dialled,
+            Err(error) => {
+                return self.fall(&client, reason, Some(Answer::unreachable(&error).code));
+            }
         };
         let connection =
             Connection { stream: Stream::Plain(socket), address, tls: None, http2: false };
         self.relay(client, (from_client, from_server), connection, reason).await;
+    }
+
+    /// The client was told that the tunnel stands; it sees it fall, and that is told.
+    fn fall(&self, client: &Stream, reason: TunnelReason, error: Option<ErrorCode>) {
+        client.socket().reset();
+        self.journey.cut_short(&self.asked, reason, (Outcome::UpstreamFailed, error));
     }
 
     async fn relay(

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::server::Accepted;
-use sealtap_common::leaf::TunnelReason;
+use sealtap_common::leaf::{ErrorCode, TunnelReason};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsStream;
 use tokio_rustls::server::StartHandshake;
@@ -17,6 +17,7 @@ use super::Tunnel;
 use super::first::{First, Patience, first, stopped};
 use crate::accept::authority::LeafName;
 use crate::forward::Alpn;
+use crate::forward::answer::Answer;
 use crate::forward::connect::{Connection, Dialled};
 use crate::route::{Protocol, Scheme, Upstream};
 use crate::wire::http1::Opening;
@@ -47,6 +48,7 @@ impl Tunnel<'_> {
         };
         let offered = offered(&hello);
         let asked = at(Protocol::Auto);
+        let mut why = None;
         let (chosen, connection) = match settings.forwarder.learned(&asked, &offered) {
             // Only of HTTP it is known who speaks first.
             Some(alpn @ (Alpn::Http1 | Alpn::Http2)) => (Some(alpn), None),
@@ -54,6 +56,7 @@ impl Tunnel<'_> {
                 Ok(probed) => (Some(probed.alpn), Some(probed.connection)),
                 Err(error) => {
                     tracing::debug!(upstream = %asked.name, %error, "asked in vain what it speaks");
+                    why = Some(Answer::unreachable(&error).code);
                     (None, None)
                 }
             },
@@ -83,16 +86,17 @@ impl Tunnel<'_> {
         };
         let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         let client = Stream::Tls(Box::new(TlsStream::Server(stream)), socket);
-        self.enter_opened(client, agreed.as_deref(), upstream, connection).await;
+        self.enter_opened(client, agreed.as_deref(), upstream, (connection, why)).await;
     }
 
-    /// Finds out what is in TLS that has ended here.
+    /// Finds out what is in TLS that has ended here; without a connection to the host, `why` says what
+    /// there was instead.
     async fn enter_opened(
         mut self,
         mut client: Stream,
         agreed: Option<&[u8]>,
         upstream: Arc<Upstream>,
-        connection: Option<Connection>,
+        (connection, why): (Option<Connection>, Option<ErrorCode>),
     ) {
         let settings = Arc::clone(&self.asked.settings);
         let now = Instant::now();
@@ -151,7 +155,7 @@ impl Tunnel<'_> {
                         self.relay(client, seen, connection, TunnelReason::NotHttp).await;
                     }
                     // The host could not be reached, or not be trusted: nothing goes there.
-                    _ => client.socket().reset(),
+                    _ => self.fall(&client, TunnelReason::NotHttp, why),
                 }
             }
         }
