@@ -234,3 +234,29 @@ fn a_tunnel_that_falls_is_recorded() {
     assert_eq!(exchanges[0].number("/tunnel/from_client"), 0);
     assert!(upstream.finish().is_empty());
 }
+
+/// An upstream is known by its address, and its address has many spellings.
+#[test]
+fn a_captured_address_is_captured_however_it_is_spelled() {
+    let upstream = Upstream::answering(|session, _| {
+        session.send(head("HTTP/1.1 200 OK", &[("Content-Length", "2")]));
+        session.send("ok");
+    });
+    let port = upstream.address().port();
+    let gateway = Options::default().upstream("up", format!("http://127.0.0.1:{port}")).start();
+    let spellings =
+        ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "localhost"];
+    for name in spellings {
+        let host = format!("{name}:{port}");
+        let mut client = Wire::tunnel(gateway.address(), &host);
+        client.send(head("GET /x HTTP/1.1", &[("Host", host.as_str())]));
+        assert_eq!(client.response("GET").bytes(), b"ok", "{name}");
+    }
+    let exchanges = gateway.finish();
+    assert_eq!(exchanges.len(), spellings.len());
+    for exchange in &exchanges {
+        assert_eq!(exchange.text("/method"), "GET", "{}", exchange.json);
+        assert_eq!(exchange.text("/outcome"), "complete", "{}", exchange.json);
+    }
+    upstream.finish();
+}

@@ -227,5 +227,13 @@ async fn destination(
             Some(dialled.map_err(|error| Answer::unreachable(&error))?)
         }
     };
+    // `127.1`, or a name of it, is the same host: what is dialled counts, not how it was spelled.
+    let fate = match &dialled {
+        Some(Dialled { address, .. }) if fate == Fate::Tunnel => {
+            let ip = address.ip().to_canonical().to_string();
+            settings.table.fate(rules, &ip, address.port())
+        }
+        _ => fate,
+    };
     Ok((destination, fate, upstream, dialled))
 }
