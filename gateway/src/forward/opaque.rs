@@ -135,6 +135,7 @@ pub async fn opaque(opaque: Opaque, client: Side, upstream: Side, summary: Summa
     let Side { reader: mut from_client, writer: mut to_client, seen: from_client_seen } = client;
     let Side { reader: mut from_upstream, writer: mut to_upstream, seen: from_upstream_seen } =
         upstream;
+    let asked_by = to_client.socket().clone();
     let up = pass(&mut from_client, &mut to_upstream, from_client_seen, &opaque.from_client);
     let down = pass(&mut from_upstream, &mut to_client, from_upstream_seen, &opaque.to_client);
     let mut ended = (None, None);
@@ -144,6 +145,8 @@ pub async fn opaque(opaque: Opaque, client: Side, upstream: Side, summary: Summa
             let ending = tokio::select! {
                 ending = &mut up, if ended.0.is_none() => ended.0.insert(ending),
                 ending = &mut down, if ended.1.is_none() => ended.1.insert(ending),
+                // Nobody reads from it any more, and a silent server would be waited for in vain.
+                () = asked_by.broken(), if ended.0.is_some() => ended.0.insert(Ending::Broken),
             };
             // A FIN ends one direction; anything worse ends both.
             if !matches!(ending, Ending::Finished) {

@@ -141,13 +141,33 @@ impl Journey {
 
     /// Records that the client would not speak TLS with the gateway, and which alert it sent.
     pub async fn rejected(&self, asked: &Asked, alert: Option<u8>) {
+        let end = (Outcome::ClientCancelled, Some(ErrorCode::ClientTls));
+        self.nothing_passed(asked, (TunnelReason::ClientRejected, alert), end);
+    }
+
+    /// Records that a tunnel which would have passed unread for `reason` ended before anything went
+    /// on, and how.
+    pub fn cut_short(
+        &self,
+        asked: &Asked,
+        reason: TunnelReason,
+        end: (Outcome, Option<ErrorCode>),
+    ) {
+        self.nothing_passed(asked, (reason, None), end);
+    }
+
+    fn nothing_passed(
+        &self,
+        asked: &Asked,
+        (reason, alert): (TunnelReason, Option<u8>),
+        (outcome, error): (Outcome, Option<ErrorCode>),
+    ) {
         let held = self.held(asked);
         let run = held.as_ref().map_or(asked.client.run(), Held::id);
-        let begun = self.tunnel(asked, run).and_then(|recorder| {
-            Opaque::begin(recorder, TunnelReason::ClientRejected, alert, None)
-        });
+        let begun = self
+            .tunnel(asked, run)
+            .and_then(|recorder| Opaque::begin(recorder, reason, alert, None));
         if let Ok(begun) = begun {
-            let (outcome, error) = (Outcome::ClientCancelled, Some(ErrorCode::ClientTls));
             self.tell(begun.close(outcome, error, self.summary(asked)));
         }
     }
@@ -206,6 +226,14 @@ async fn destination(
             let dialled = settings.forwarder.dial(&upstream).await;
             Some(dialled.map_err(|error| Answer::unreachable(&error))?)
         }
+    };
+    // `127.1`, or a name of it, is the same host: what is dialled counts, not how it was spelled.
+    let fate = match &dialled {
+        Some(Dialled { address, .. }) if fate == Fate::Tunnel => {
+            let ip = address.ip().to_canonical().to_string();
+            settings.table.fate(rules, &ip, address.port())
+        }
+        _ => fate,
     };
     Ok((destination, fate, upstream, dialled))
 }

@@ -6,18 +6,20 @@
 //! recorded with what it said.
 
 mod first;
+mod kind;
 mod minter;
 mod open;
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::first::{First, Patience, first};
 pub use self::minter::Minter;
 use super::accepted::{Accepted, Door};
 use super::{http1, http2};
+use crate::forward::answer::Answer;
 use crate::forward::connect::{Connection, Dialled};
 use crate::forward::{Rest, Side};
 use crate::journey::{Asked, Journey};
@@ -26,7 +28,7 @@ use crate::wire::buffer::Chunk;
 use crate::wire::http1::Opening;
 use crate::wire::source::Source;
 use crate::wire::stream::{Stream, Writer};
-use sealtap_common::leaf::TunnelReason;
+use sealtap_common::leaf::{ErrorCode, Outcome, TunnelReason};
 
 /// What a client hears before its tunnel begins.
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
@@ -81,9 +83,10 @@ impl Tunnel<'_> {
         let patience = Patience {
             // What is not captured anyway is not kept waiting.
             server: if listed { now + detect } else { now },
-            hello: now + timeouts.client_head,
+            hello: timeouts.client_head,
             idle: now + timeouts.client_idle,
             tls: true,
+            captured: listed,
         };
         let (mut server, mut address) = (None, None);
         if let Some(Dialled { socket, address: made_to }) = dialled {
@@ -108,6 +111,22 @@ impl Tunnel<'_> {
                 self.pass(client, (Vec::new(), Vec::new()), dialled, TunnelReason::NotListed).await;
             }
             First::Gone(_) | First::Over => {}
+            First::Illegible(_, alert) if listed => {
+                let (_, mut writer) = client.split();
+                let _ =
+                    timeout(timeouts.client_head, writer.write_all([&alert, b"", b"", b""])).await;
+                self.journey.rejected(&self.asked, None).await;
+            }
+            First::Illegible(seen, _) => {
+                self.pass(client, (seen, Vec::new()), dialled, TunnelReason::NotListed).await;
+            }
+            First::Stalled if listed => self.journey.rejected(&self.asked, None).await,
+            // Its name might have been one that is captured.
+            First::Stalled => {
+                client.socket().reset();
+                let end = (Outcome::ClientCancelled, None);
+                self.journey.cut_short(&self.asked, TunnelReason::NotListed, end);
+            }
             First::Tls(hello, seen) => {
                 let named = hello.client_hello().server_name().map(str::to_ascii_lowercase);
                 let by_name = named
@@ -173,17 +192,24 @@ impl Tunnel<'_> {
         reason: TunnelReason,
     ) {
         let server = match dialled {
-            Some(dialled) => Some(dialled),
-            None => self.asked.settings.forwarder.dial(&self.asked.upstream).await.ok(),
+            Some(dialled) => Ok(dialled),
+            None => self.asked.settings.forwarder.dial(&self.asked.upstream).await,
         };
-        let Some(Dialled { socket, address }) = server else {
-            // The client was told that the tunnel stands; it sees it fall.
-            client.socket().reset();
-            return;
+        let Dialled { socket, address } = match server {
+            Ok(dialled) => dialled,
+            Err(error) => {
+                return self.fall(&client, reason, Some(Answer::unreachable(&error).code));
+            }
         };
         let connection =
             Connection { stream: Stream::Plain(socket), address, tls: None, http2: false };
         self.relay(client, (from_client, from_server), connection, reason).await;
+    }
+
+    /// The client was told that the tunnel stands; it sees it fall, and that is told.
+    fn fall(&self, client: &Stream, reason: TunnelReason, error: Option<ErrorCode>) {
+        client.socket().reset();
+        self.journey.cut_short(&self.asked, reason, (Outcome::UpstreamFailed, error));
     }
 
     async fn relay(
