@@ -35,6 +35,8 @@ pub struct ListenError {
 /// A bound listener.
 pub struct Listener {
     listener: TcpListener,
+    /// A connection that was taken before there was anybody to serve it.
+    first: Option<(TcpStream, SocketAddr)>,
 }
 
 impl Listener {
@@ -46,7 +48,7 @@ impl Listener {
     pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
         let listener =
             TcpListener::bind(address).await.map_err(|source| ListenError { address, source })?;
-        Ok(Self { listener })
+        Ok(Self { listener, first: None })
     }
 
     /// The address bound, with the port the system chose where 0 was asked for.
@@ -58,9 +60,26 @@ impl Listener {
         self.listener.local_addr()
     }
 
+    /// Waits for a connection, which [`Self::serve`] then begins with.
+    pub async fn called(&mut self) {
+        while self.first.is_none() {
+            match self.listener.accept().await {
+                Ok(connection) => self.first = Some(connection),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        match self.first.take() {
+            Some(connection) => Ok(connection),
+            None => self.listener.accept().await,
+        }
+    }
+
     /// Serves connections until `stop` turns true, then lets open exchanges end for `grace`.
     pub async fn serve(
-        self,
+        mut self,
         journey: Arc<Journey>,
         mut stop: watch::Receiver<bool>,
         grace: Duration,
@@ -76,7 +95,7 @@ impl Listener {
             }
             let accepted = tokio::select! {
                 // Beyond the limit clients wait in the system's queue.
-                accepted = self.listener.accept(), if connections.len() < most => accepted,
+                accepted = self.accept(), if connections.len() < most => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             };
