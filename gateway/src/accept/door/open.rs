@@ -20,7 +20,6 @@ use crate::forward::Alpn;
 use crate::forward::connect::{Connection, Dialled};
 use crate::route::{Protocol, Scheme, Upstream};
 use crate::wire::http1::Opening;
-use crate::wire::socket::Socket;
 use crate::wire::stream::Stream;
 
 const HTTP1: &[u8] = b"http/1.1";
@@ -32,7 +31,7 @@ impl Tunnel<'_> {
         self,
         hello: Accepted,
         named: Option<String>,
-        socket: Socket,
+        client: Stream,
         dialled: Option<Dialled>,
     ) {
         let (journey, settings) = (self.journey, Arc::clone(&self.asked.settings));
@@ -76,14 +75,30 @@ impl Tunnel<'_> {
             }
         };
         let limit = settings.timeouts.client_head;
-        let handshake = StartHandshake::from_parts(hello, socket.clone()).into_stream(shown);
-        let stream = match timeout(limit, handshake).await {
-            Ok(Ok(stream)) => stream,
+        // A socket of its own is not put into a box.
+        let opened = match client {
+            Stream::Plain(socket) => {
+                let start = StartHandshake::from_parts(hello, socket.clone());
+                timeout(limit, start.into_stream(shown)).await.map(|opened| {
+                    let opened = opened?;
+                    let agreed = agreed(&opened);
+                    Ok((Stream::Tls(Box::new(TlsStream::Server(opened)), socket), agreed))
+                })
+            }
+            client => {
+                let start = StartHandshake::from_parts(hello, client);
+                timeout(limit, start.into_stream(shown)).await.map(|opened| {
+                    let opened = opened?;
+                    let agreed = agreed(&opened);
+                    Ok((Stream::within(opened), agreed))
+                })
+            }
+        };
+        let (client, agreed) = match opened {
+            Ok(Ok(opened)) => opened,
             Ok(Err(error)) => return journey.rejected(&self.asked, alert(&error)).await,
             Err(_) => return journey.rejected(&self.asked, None).await,
         };
-        let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-        let client = Stream::Tls(Box::new(TlsStream::Server(stream)), socket);
         self.enter_opened(client, agreed.as_deref(), upstream, connection).await;
     }
 
@@ -152,7 +167,7 @@ impl Tunnel<'_> {
                         self.relay(client, seen, connection, TunnelReason::NotHttp).await;
                     }
                     // The host could not be reached, or not be trusted: nothing goes there.
-                    _ => client.socket().reset(),
+                    _ => client.ground().reset(),
                 }
             }
         }
@@ -180,6 +195,11 @@ fn agreeable(offered: &[Vec<u8>], chosen: Option<&Alpn>) -> Vec<Vec<u8>> {
             .cloned()
             .collect(),
     }
+}
+
+/// What was agreed on by ALPN.
+fn agreed<T>(opened: &tokio_rustls::server::TlsStream<T>) -> Option<Vec<u8>> {
+    opened.get_ref().1.alpn_protocol().map(<[u8]>::to_vec)
 }
 
 /// The number of the alert that a client sent, where that ended TLS.
