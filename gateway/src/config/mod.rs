@@ -269,6 +269,8 @@ pub struct Observe {
     pub disk_left: u64,
     /// The form of messages on standard error.
     pub messages: MessageForm,
+    /// Which of them are told, where the environment does not say.
+    pub level: MessageLevel,
 }
 
 impl Default for Observe {
@@ -279,6 +281,7 @@ impl Default for Observe {
             log_late: Duration::from_secs(30),
             disk_left: 256 << 20,
             messages: MessageForm::Text,
+            level: MessageLevel::Info,
         }
     }
 }
@@ -291,6 +294,33 @@ pub enum MessageForm {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Which messages for the operator are told: these, and weightier ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MessageLevel {
+    /// What failed.
+    Error,
+    /// What is not as it should be.
+    Warn,
+    /// What happens seldom.
+    #[default]
+    Info,
+    /// Each exchange.
+    Debug,
+}
+
+impl MessageLevel {
+    /// The level's name, as the configuration has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+        }
+    }
 }
 
 /// How long the store holds what passed; the log is never pruned.

@@ -145,6 +145,19 @@ impl Journey {
         }
     }
 
+    /// Records a tunnel that was opened and in which nothing came before its client left.
+    pub async fn unused(&self, asked: &Asked, outcome: Outcome) {
+        let held = self.held(asked);
+        let run = held.as_ref().map_or(asked.client.run(), Held::id);
+        let begun = self.tunnel(asked, run).and_then(|recorder| {
+            let version = asked.head.version;
+            Opaque::begin(recorder, TunnelReason::NotHttp, None, None, version)
+        });
+        if let Ok(begun) = begun {
+            self.tell(begun.close(outcome, None, self.summary(asked)));
+        }
+    }
+
     fn held(&self, asked: &Asked) -> Option<Held<'_>> {
         let named = asked.identity.run.name.as_deref();
         named.map(|name| self.runs.enter(name, self, || self.new_run()))

@@ -71,7 +71,7 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     bundle::check(&start.disclose)?;
     let config = &start.gateway.config;
     let data = DataDir::new(&config.data);
-    messages::to_file(&data, config.observe.messages);
+    messages::to_file(&data, (config.observe.messages, config.observe.level));
     let limit = raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

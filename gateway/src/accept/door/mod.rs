@@ -120,7 +120,8 @@ impl Tunnel<'_> {
             First::Gone(None) if !listed => {
                 self.pass(client, (Vec::new(), Vec::new()), dialled, TunnelReason::NotListed).await;
             }
-            First::Gone(_) | First::Over => {}
+            First::Gone(error) => self.left(error.as_ref()).await,
+            First::Over => self.left(None).await,
             First::Tls(hello, seen) => {
                 let named = hello.client_hello().server_name().map(str::to_ascii_lowercase);
                 let by_name = named

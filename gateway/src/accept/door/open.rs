@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::server::Accepted;
-use sealtap_common::leaf::TunnelReason;
+use sealtap_common::leaf::{Outcome, TunnelReason};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsStream;
 use tokio_rustls::server::StartHandshake;
@@ -132,15 +132,15 @@ impl Tunnel<'_> {
             }
             let seen = tokio::select! {
                 seen = client.read() => seen,
-                () = tokio::time::sleep_until(idle) => return,
-                () = stopped(&mut self.stop) => return,
+                () = tokio::time::sleep_until(idle) => return self.left(None).await,
+                () = stopped(&mut self.stop) => return self.left(None).await,
             };
             return match seen {
-                Ok(seen) if seen.is_empty() => {}
+                Ok(seen) if seen.is_empty() => self.left(None).await,
                 Ok(seen) => {
                     self.serve(client, seen.to_vec(), upstream, agreed == Some(HTTP2)).await;
                 }
-                Err(error) => self.left(&error).await,
+                Err(error) => self.left(Some(&error)).await,
             };
         }
         let began = if foreign {
@@ -150,8 +150,9 @@ impl Tunnel<'_> {
             first(&mut client, Vec::new(), &mut server, dial, patience, &mut self.stop).await
         };
         match began {
-            First::Gone(Some(error)) => self.left(&error).await,
-            First::Gone(None) | First::Over | First::Tls(..) => {}
+            First::Gone(error) => self.left(error.as_ref()).await,
+            First::Over => self.left(None).await,
+            First::Tls(..) => {}
             First::Http(opening, seen) => {
                 if let (Some(stream), Some((address, tls, http2))) = (server, facts) {
                     let connection = Connection { stream, address, tls, http2 };
@@ -173,11 +174,17 @@ impl Tunnel<'_> {
         }
     }
 
-    /// A client that left TLS before it asked for anything: some say only then what they think of
-    /// the certificate (RFC 8446 section 4.4.2.4 leaves them the time).
-    async fn left(&self, error: &io::Error) {
-        if let Some(alert) = alert(error) {
-            self.journey.rejected(&self.asked, Some(alert)).await;
+    /// A client that left before it asked for anything: some say only then what they think of the
+    /// certificate (RFC 8446 section 4.4.2.4 leaves them the time).
+    pub(super) async fn left(&self, error: Option<&io::Error>) {
+        let outcome = match error {
+            // TLS without close_notify is common, and nothing was under way.
+            Some(error) if error.kind() != io::ErrorKind::UnexpectedEof => Outcome::ClientCancelled,
+            _ => Outcome::Complete,
+        };
+        match error.and_then(alert) {
+            Some(alert) => self.journey.rejected(&self.asked, Some(alert)).await,
+            None => self.journey.unused(&self.asked, outcome).await,
         }
     }
 }

@@ -88,3 +88,31 @@ impl Disk for Patient {
         RealDisk.remove_directory(path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::log::disk::settle_directories;
+
+    #[test]
+    fn names_are_noted_once_each_and_then_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Patient::new();
+        let (a, b) = (directory.path().join("deep/a"), directory.path().join("deep/b"));
+        settle_directories(&disk, &a, Access::Private).unwrap();
+        settle_directories(&disk, &b, Access::Private).unwrap();
+        let noted = disk.waiting().clone().unwrap();
+        let above: BTreeSet<_> = a.ancestors().skip(1).map(Path::to_owned).collect();
+        assert_eq!(noted, above);
+        disk.settle().unwrap();
+        assert!(disk.waiting().is_none());
+        settle_directories(&disk, &a, Access::Private).unwrap();
+        assert!(disk.waiting().is_none(), "from then on each is waited for at once");
+        // One that is gone is an error, and nothing counts as settled.
+        let disk = Patient::new();
+        let gone = directory.path().join("gone");
+        disk.sync_name(&gone, &gone.join("x")).unwrap();
+        assert!(disk.settle().is_err());
+        assert!(disk.waiting().is_some());
+    }
+}
