@@ -26,6 +26,7 @@ use crate::route::{Fate, Protocol, Scheme, Upstream};
 use crate::wire::buffer::Chunk;
 use crate::wire::framed::Framed;
 use crate::wire::http1::Opening;
+use crate::wire::http2::PROTOCOL;
 use crate::wire::source::Source;
 use crate::wire::stream::{Stream, Writer};
 use sealtap_common::leaf::TunnelReason;
@@ -36,7 +37,10 @@ const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 /// Whether a request is a CONNECT to the forward proxy.
 pub(super) fn is_asked_for(accepted: &Accepted, journey: &Journey) -> bool {
     let front = matches!(accepted.client.door(), Door::Front);
-    front && &*accepted.head.method == b"CONNECT" && journey.settings.load().rules.enabled()
+    let head = &accepted.head;
+    // With a protocol it is no tunnel (RFC 8441).
+    let tunnel = &*head.method == b"CONNECT" && head.fields.first(PROTOCOL).is_none();
+    front && tunnel && journey.settings.load().rules.enabled()
 }
 
 /// Serves a CONNECT; gives what is left of the connection where it was refused.
