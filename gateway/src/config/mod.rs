@@ -11,6 +11,7 @@ mod ca;
 mod error;
 mod flags;
 pub mod keys;
+mod messages;
 mod proxy;
 mod read;
 mod section;
@@ -28,6 +29,7 @@ use std::time::Duration;
 pub use ca::{Ca, Network};
 pub use error::{ConfigError, Problem, ProblemKind};
 pub use flags::Flags;
+pub use messages::{MessageForm, MessageLevel};
 pub use proxy::{AddressRange, Credentials, HostPattern, Other, Proxy};
 pub use upstream::{
     NameError, Protocol, RESERVED_NAMES, Scheme, UpstreamConfig, Url, UrlError, check_name,
@@ -282,43 +284,6 @@ impl Default for Observe {
             disk_left: 256 << 20,
             messages: MessageForm::Text,
             level: MessageLevel::Info,
-        }
-    }
-}
-
-/// How messages for the operator look on standard error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MessageForm {
-    /// One line of text each.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Which messages for the operator are told: these, and weightier ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MessageLevel {
-    /// What failed.
-    Error,
-    /// What is not as it should be.
-    Warn,
-    /// What happens seldom.
-    #[default]
-    Info,
-    /// Each exchange.
-    Debug,
-}
-
-impl MessageLevel {
-    /// The level's name, as the configuration has it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
         }
     }
 }

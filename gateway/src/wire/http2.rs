@@ -45,7 +45,6 @@ impl FrameSource {
     }
 
     /// The stream, of which nothing was read.
-    #[must_use]
     pub fn into_stream(self) -> RecvStream {
         self.stream
     }

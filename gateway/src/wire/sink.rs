@@ -377,7 +377,7 @@ impl ByteSink {
             // Whoever does not read is not waited for.
             let _ = tokio::time::timeout(LAST_WORDS, self.flush()).await;
         }
-        let ground = self.writer.ground().clone();
+        let ground = self.writer.ground();
         if matches!(self.framing, Framing::UntilClose) && !self.writer.says_its_end() {
             ground.reset_when_drained().await;
         } else {

@@ -82,14 +82,11 @@ impl Stream {
     /// The two directions together again; nothing where they are of two connections.
     #[must_use]
     pub fn join(reader: Reader, writer: Writer) -> Option<Self> {
-        let Writer { side, ground } = writer;
-        match (reader, side) {
+        match (reader, writer.0) {
             (Reader::Plain(_), WriteSide::Plain(socket)) => Some(Self::Plain(socket)),
-            (Reader::Tls(reader), WriteSide::Tls(writer)) if reader.is_pair_of(&writer) => {
-                let Ground::Socket(socket) = ground else { return None };
-                Some(Self::Tls(reader.unsplit(writer), socket))
-            }
-            (Reader::Within(reader), WriteSide::Within(writer)) if reader.is_pair_of(&writer) => {
+            (Reader::Within(reader), WriteSide::Within(writer, ground))
+                if reader.is_pair_of(&writer) =>
+            {
                 Some(Self::Within(reader.unsplit(writer), ground))
             }
             _ => None,
@@ -101,18 +98,12 @@ impl Stream {
     pub fn split(self) -> (Reader, Writer) {
         match self {
             Self::Plain(socket) => {
-                let half = WriteSide::Plain(socket.clone());
-                let ground = Ground::Socket(socket.clone());
-                (Reader::Plain(socket), Writer { side: half, ground })
+                (Reader::Plain(socket.clone()), Writer(WriteSide::Plain(socket)))
             }
-            Self::Tls(stream, socket) => {
-                let (reader, writer) = tokio::io::split(stream);
-                let ground = Ground::Socket(socket);
-                (Reader::Tls(reader), Writer { side: WriteSide::Tls(writer), ground })
-            }
+            Self::Tls(stream, socket) => Self::Within(stream, Ground::Socket(socket)).split(),
             Self::Within(stream, ground) => {
                 let (reader, writer) = tokio::io::split(stream);
-                (Reader::Within(reader), Writer { side: WriteSide::Within(writer), ground })
+                (Reader::Within(reader), Writer(WriteSide::Within(writer, ground)))
             }
         }
     }
@@ -206,9 +197,7 @@ impl AsyncWrite for Stream {
 pub enum Reader {
     /// Cleartext.
     Plain(Socket),
-    /// TLS.
-    Tls(ReadHalf<Box<TlsStream<Socket>>>),
-    /// What is in a tunnel.
+    /// TLS, or what is in a tunnel.
     Within(ReadHalf<Box<dyn Duplex>>),
 }
 
@@ -239,7 +228,6 @@ impl Reader {
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Chunk>> {
         match self {
             Self::Plain(socket) => socket.poll_chunk(context),
-            Self::Tls(reader) => poll_chunk(reader, context),
             Self::Within(reader) => poll_chunk(reader, context),
         }
     }
@@ -265,16 +253,12 @@ fn poll_chunk(
 
 /// The sending direction of a [`Stream`].
 #[derive(Debug)]
-pub struct Writer {
-    side: WriteSide,
-    ground: Ground,
-}
+pub struct Writer(WriteSide);
 
 #[derive(Debug)]
 enum WriteSide {
     Plain(Socket),
-    Tls(WriteHalf<Box<TlsStream<Socket>>>),
-    Within(WriteHalf<Box<dyn Duplex>>),
+    Within(WriteHalf<Box<dyn Duplex>>, Ground),
 }
 
 impl Writer {
@@ -288,20 +272,18 @@ impl Writer {
         let mut rest: &mut [io::IoSlice<'_>] = &mut slices;
         io::IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            let sent = match &mut self.side {
+            let sent = match &mut self.0 {
                 WriteSide::Plain(writer) => writer.write_vectored(rest).await?,
-                WriteSide::Tls(writer) => writer.write_vectored(rest).await?,
-                WriteSide::Within(writer) => writer.write_vectored(rest).await?,
+                WriteSide::Within(writer, _) => writer.write_vectored(rest).await?,
             };
             if sent == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             io::IoSlice::advance_slices(&mut rest, sent);
         }
-        match &mut self.side {
+        match &mut self.0 {
             WriteSide::Plain(_) => Ok(()),
-            WriteSide::Tls(writer) => writer.flush().await,
-            WriteSide::Within(writer) => writer.flush().await,
+            WriteSide::Within(writer, _) => writer.flush().await,
         }
     }
 
@@ -311,22 +293,24 @@ impl Writer {
     ///
     /// Whatever the transport reports.
     pub async fn finish(&mut self) -> io::Result<()> {
-        match &mut self.side {
+        match &mut self.0 {
             WriteSide::Plain(writer) => writer.shutdown().await,
-            WriteSide::Tls(writer) => writer.shutdown().await,
-            WriteSide::Within(writer) => writer.shutdown().await,
+            WriteSide::Within(writer, _) => writer.shutdown().await,
         }
     }
 
     /// Whether the end of what lies beneath, without a word before it, is seen to be a cut.
     #[must_use]
     pub fn says_its_end(&self) -> bool {
-        !matches!(self.side, WriteSide::Plain(_))
+        !matches!(self.0, WriteSide::Plain(_))
     }
 
     /// What lies beneath, for ends that are cuts.
     #[must_use]
-    pub fn ground(&self) -> &Ground {
-        &self.ground
+    pub fn ground(&self) -> Ground {
+        match &self.0 {
+            WriteSide::Plain(socket) => Ground::Socket(socket.clone()),
+            WriteSide::Within(_, ground) => ground.clone(),
+        }
     }
 }
