@@ -270,3 +270,30 @@ fn a_tunnel_that_a_crash_cut_is_sealed_by_the_next_start() {
     drop(client);
     served.join().expect("the server is content");
 }
+
+/// TLS that was opened, and the clear: a client that asks for nothing leaves a tunnel without a byte.
+#[test]
+fn a_tunnel_in_which_nothing_is_asked_for_is_told() {
+    let authority = Authority::new();
+    let upstream = Upstream::answering_tls(authority.server(&["http/1.1"]), |_, _| {});
+    let gateway = capturing(&authority);
+    let host = format!("localhost:{}", upstream.address().port());
+    for protocols in [Some(&["http/1.1"][..]), Some(&[]), None] {
+        let client = Wire::tunnel(gateway.address(), &host);
+        match protocols {
+            Some(protocols) => {
+                let settings = trusting(gateway.home(), protocols);
+                let mut client = client.into_tls("localhost", settings);
+                client.handshake().expect("the leaf is taken");
+                client.close();
+            }
+            None => client.close(),
+        }
+    }
+    for exchange in gateway.wait_sealed(3) {
+        assert_tunnel(&exchange, &host, "not_http", [0, 0]);
+        assert_eq!(exchange.text("/outcome"), "complete", "{}", exchange.json);
+    }
+    gateway.terminate();
+    assert!(upstream.finish().is_empty());
+}

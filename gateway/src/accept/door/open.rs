@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::server::Accepted;
-use sealtap_common::leaf::{ErrorCode, TunnelReason};
+use sealtap_common::leaf::{ErrorCode, Outcome, TunnelReason};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsStream;
 use tokio_rustls::server::StartHandshake;
@@ -21,7 +21,6 @@ use crate::forward::answer::Answer;
 use crate::forward::connect::{Connection, Dialled};
 use crate::route::{Protocol, Scheme, Upstream};
 use crate::wire::http1::Opening;
-use crate::wire::socket::Socket;
 use crate::wire::stream::Stream;
 
 const HTTP1: &[u8] = b"http/1.1";
@@ -36,7 +35,7 @@ impl Tunnel<'_> {
         self,
         hello: Accepted,
         named: Option<String>,
-        socket: Socket,
+        client: Stream,
         dialled: Option<Dialled>,
     ) {
         let (journey, settings) = (self.journey, Arc::clone(&self.asked.settings));
@@ -78,14 +77,30 @@ impl Tunnel<'_> {
             }
         };
         let limit = settings.timeouts.client_head;
-        let handshake = StartHandshake::from_parts(hello, socket.clone()).into_stream(shown);
-        let stream = match timeout(limit, handshake).await {
-            Ok(Ok(stream)) => stream,
+        // A socket of its own is not put into a box.
+        let opened = match client {
+            Stream::Plain(socket) => {
+                let start = StartHandshake::from_parts(hello, socket.clone());
+                timeout(limit, start.into_stream(shown)).await.map(|opened| {
+                    let opened = opened?;
+                    let agreed = agreed(&opened);
+                    Ok((Stream::Tls(Box::new(TlsStream::Server(opened)), socket), agreed))
+                })
+            }
+            client => {
+                let start = StartHandshake::from_parts(hello, client);
+                timeout(limit, start.into_stream(shown)).await.map(|opened| {
+                    let opened = opened?;
+                    let agreed = agreed(&opened);
+                    Ok((Stream::within(opened), agreed))
+                })
+            }
+        };
+        let (client, agreed) = match opened {
+            Ok(Ok(opened)) => opened,
             Ok(Err(error)) => return journey.rejected(&self.asked, alert(&error)).await,
             Err(_) => return journey.rejected(&self.asked, None).await,
         };
-        let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-        let client = Stream::Tls(Box::new(TlsStream::Server(stream)), socket);
         self.enter_opened(client, agreed.as_deref(), upstream, (connection, why)).await;
     }
 
@@ -120,15 +135,15 @@ impl Tunnel<'_> {
             }
             let seen = tokio::select! {
                 seen = client.read() => seen,
-                () = tokio::time::sleep_until(idle) => return,
-                () = stopped(&mut self.stop) => return,
+                () = tokio::time::sleep_until(idle) => return self.left(None).await,
+                () = stopped(&mut self.stop) => return self.left(None).await,
             };
             return match seen {
-                Ok(seen) if seen.is_empty() => {}
+                Ok(seen) if seen.is_empty() => self.left(None).await,
                 Ok(seen) => {
                     self.serve(client, seen.to_vec(), upstream, agreed == Some(HTTP2)).await;
                 }
-                Err(error) => self.left(&error).await,
+                Err(error) => self.left(Some(&error)).await,
             };
         }
         // Whatever they agreed on: there are hosts that call it `http/1.0`, or anything, and serve it.
@@ -136,8 +151,8 @@ impl Tunnel<'_> {
         let began =
             first(&mut client, Vec::new(), &mut server, dial, patience, &mut self.stop).await;
         match began {
-            First::Gone(Some(error)) => self.left(&error).await,
-            First::Gone(None) | First::Over => {}
+            First::Gone(error) => self.left(error.as_ref()).await,
+            First::Over => self.left(None).await,
             // Not looked for in here.
             First::Tls(..) | First::Illegible(..) | First::Stalled => {}
             First::Http(opening, seen) => {
@@ -161,11 +176,17 @@ impl Tunnel<'_> {
         }
     }
 
-    /// A client that left TLS before it asked for anything: some say only then what they think of
-    /// the certificate (RFC 8446 section 4.4.2.4 leaves them the time).
-    async fn left(&self, error: &io::Error) {
-        if let Some(alert) = alert(error) {
-            self.journey.rejected(&self.asked, Some(alert)).await;
+    /// A client that left before it asked for anything: some say only then what they think of the
+    /// certificate (RFC 8446 section 4.4.2.4 leaves them the time).
+    pub(super) async fn left(&self, error: Option<&io::Error>) {
+        let outcome = match error {
+            // TLS without close_notify is common, and nothing was under way.
+            Some(error) if error.kind() != io::ErrorKind::UnexpectedEof => Outcome::ClientCancelled,
+            _ => Outcome::Complete,
+        };
+        match error.and_then(alert) {
+            Some(alert) => self.journey.rejected(&self.asked, Some(alert)).await,
+            None => self.journey.unused(&self.asked, outcome).await,
         }
     }
 }
@@ -195,6 +216,11 @@ fn agreeable(offered: &[Vec<u8>], chosen: Option<&Alpn>) -> Vec<Vec<u8>> {
             .cloned()
             .collect(),
     }
+}
+
+/// What was agreed on by ALPN.
+fn agreed<T>(opened: &tokio_rustls::server::TlsStream<T>) -> Option<Vec<u8>> {
+    opened.get_ref().1.alpn_protocol().map(<[u8]>::to_vec)
 }
 
 /// The number of the alert that a client sent, where that ended TLS.
