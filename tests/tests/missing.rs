@@ -20,10 +20,10 @@ fn home() -> &'static Arc<Home> {
     static HOME: OnceLock<Arc<Home>> = OnceLock::new();
     HOME.get_or_init(|| {
         let upstream = Upstream::answering(|session, request| {
-            let target = request.head.target().to_vec();
-            let length = target.len().to_string();
+            let reply = [b"reply to ", request.head.target()].concat();
+            let length = reply.len().to_string();
             session.send(head("HTTP/1.1 200 OK", &[("Content-Length", &length)]));
-            session.send(target);
+            session.send(reply);
         });
         let small = "[journal]\nfile_size = \"1MiB\"\n";
         let gateway = Options::default().config(small).upstream("up", upstream.url()).start();
@@ -216,7 +216,12 @@ fn seal_again(file: &mut [u8]) {
 
 #[test]
 fn what_the_journal_has_is_held_against_the_log() {
-    for (old, new) in [("request-00001", "request-00009"), ("/answer-2", "/answer-8")] {
+    for (old, new) in [
+        ("request-00001", "request-00009"),
+        ("/answer-2", "/answer-8"),
+        // Answers are never in one batch with their requests, which then end in the middle.
+        ("reply to /answer-0", "reply to /answer-7"),
+    ] {
         let copy = Copy::new();
         copy.without_store();
         let mut changed = 0;

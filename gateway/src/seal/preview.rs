@@ -146,20 +146,23 @@ impl Overlay for Preview {
     }
 }
 
+/// An exchange in the journal, and whether the journal ends before it does.
+pub(crate) type Journaled = (Box<Digested>, bool);
+
 /// Every exchange in the journal of `data`, by id.
 ///
 /// # Errors
 ///
 /// The journal cannot be read.
-pub(crate) fn journaled(data: &DataDir) -> io::Result<HashMap<[u8; 16], Box<Digested>>> {
+pub(crate) fn journaled(data: &DataDir) -> io::Result<HashMap<[u8; 16], Journaled>> {
     if !data.journal().is_dir() {
         return Ok(HashMap::new());
     }
-    Ok(settled(data)?.into_iter().map(|(digested, _)| (digested.id, digested)).collect())
+    Ok(settled(data)?.into_iter().map(|found| (found.0.id, found)).collect())
 }
 
 /// The exchanges of a journal that a gateway may be at work on.
-fn settled(data: &DataDir) -> io::Result<Vec<(Box<Digested>, bool)>> {
+fn settled(data: &DataDir) -> io::Result<Vec<Journaled>> {
     let mut attempt = 0;
     loop {
         match exchanges(data) {
@@ -172,7 +175,7 @@ fn settled(data: &DataDir) -> io::Result<Vec<(Box<Digested>, bool)>> {
 }
 
 /// Every exchange in the journal, and whether it is still under way.
-fn exchanges(data: &DataDir) -> Result<Vec<(Box<Digested>, bool)>, JournalError> {
+fn exchanges(data: &DataDir) -> Result<Vec<Journaled>, JournalError> {
     let mut reader = Reader::open(&data.journal())?;
     let mut found = Vec::new();
     let mut digest = Digest::default();
@@ -189,7 +192,7 @@ fn exchanges(data: &DataDir) -> Result<Vec<(Box<Digested>, bool)>, JournalError>
     Ok(found)
 }
 
-fn keep(found: &mut Vec<(Box<Digested>, bool)>, event: Event, open: bool) {
+fn keep(found: &mut Vec<Journaled>, event: Event, open: bool) {
     if let Event::Exchange(digested) = event {
         let open = open && digested.outcome == sealtap_common::leaf::Outcome::Interrupted;
         found.push((digested, open));

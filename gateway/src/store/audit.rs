@@ -10,14 +10,14 @@ use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 
-use sealtap_common::leaf::Exchange;
+use sealtap_common::leaf::{Exchange, Outcome};
 use sealtap_common::verify::{Bodies, Finding, Place, Report, What};
 
 use super::{Check, Direction, LeafLookup, StoreError, StoreReader, Waiting, facts};
 use crate::data::DataDir;
 use crate::seal::digest::Digested;
 use crate::seal::log::{published, read_entries};
-use crate::seal::preview::journaled;
+use crate::seal::preview::{Journaled, journaled};
 
 /// Leaves read at a time.
 const STRIDE: u64 = 1_024;
@@ -87,7 +87,7 @@ struct Leaves {
     size: u64,
     held: Range<u64>,
     bytes: Vec<Vec<u8>>,
-    journal: Option<HashMap<[u8; 16], Box<Digested>>>,
+    journal: Option<HashMap<[u8; 16], Journaled>>,
 }
 
 /// How the journal's exchange differs from the one that was sealed, if it does.
@@ -125,7 +125,10 @@ impl LeafLookup for Leaves {
             None => journaled(&self.data)?,
         };
         let found = self.journal.insert(journal).remove(&leaf.exchange.0);
-        Ok(match found.map(|digested| differs(*digested, index, bytes, leaf)) {
+        // Where the journal ends before an exchange that was sealed whole, its rest is damaged or gone:
+        // that says nothing of what is there.
+        let found = found.filter(|(_, open)| !open || leaf.outcome == Outcome::Interrupted);
+        Ok(match found.map(|(digested, _)| differs(*digested, index, bytes, leaf)) {
             None => Waiting::No,
             Some(None) => Waiting::AsSealed,
             Some(Some(detail)) => Waiting::Otherwise(detail),
