@@ -1,6 +1,6 @@
 //! A file whose whole blocks are written past the system's cache.
 //!
-//! Comes in: bytes and where they go. Those that are whole blocks, in memory and in the file, go from
+//! Comes in: bytes and where they go. Many that are whole blocks, in memory and in the file, go from
 //! the buffer to the disk (`O_DIRECT`): a copy into the cache costs several times what the disk
 //! does, most of all where the cache has to find memory for it. All else, and all of it where
 //! the file system refuses, goes through the cache. What is durable is the same: only what was synced,
@@ -17,6 +17,10 @@ use rustix::io::Errno;
 
 use super::disk::File;
 use super::format::{BLOCK, BLOCK_U64};
+
+/// Bytes from which it pays to go past the cache: a direct write waits for the disk by itself, and once
+/// more for the sync, which costs more than the copy of a few records.
+const DIRECT: usize = 128 * 1024;
 
 /// One file, open twice.
 pub(super) struct Blocks {
@@ -44,6 +48,7 @@ impl Blocks {
 impl File for Blocks {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         if let Some(direct) = &self.direct
+            && bytes.len() >= DIRECT
             && are_blocks(bytes, offset)
             && !self.refused.load(Ordering::Relaxed)
         {
@@ -121,9 +126,9 @@ mod tests {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let blocks = Blocks::open(&options, &path).expect("it opens");
-        let memory: Vec<u8> = (0..=250).cycle().take(5 * BLOCK).collect();
+        let memory: Vec<u8> = (0..=250).cycle().take(DIRECT + 3 * BLOCK).collect();
         let start = memory.as_ptr().align_offset(BLOCK);
-        let whole = &memory[start..start + 2 * BLOCK];
+        let whole = &memory[start..start + DIRECT];
         assert!(are_blocks(whole, BLOCK_U64));
         let odd = &memory[start + 1..start + 1 + BLOCK];
         assert!(!are_blocks(odd, 0) && !are_blocks(whole, 1) && !are_blocks(&whole[1..], 0));
@@ -133,7 +138,7 @@ mod tests {
         assert_eq!(File::read_at(&blocks, &mut read, 0).expect("it is read"), BLOCK);
         assert_eq!(read, odd);
         blocks.write_at(whole, 0).expect("blocks are written");
-        blocks.write_at(odd, 2 * BLOCK_U64).expect("a piece is written");
+        blocks.write_at(odd, DIRECT as u64).expect("a piece is written");
         blocks.sync().expect("it is synced");
         let found = std::fs::read(&path).expect("it is read");
         assert!(found == [whole, odd].concat());
@@ -147,9 +152,9 @@ mod tests {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         let mut blocks = Blocks::open(&options, &path).expect("it opens");
-        let memory = vec![7; 3 * BLOCK];
+        let memory = vec![7; DIRECT + 2 * BLOCK];
         let start = memory.as_ptr().align_offset(BLOCK);
-        let whole = &memory[start..start + BLOCK];
+        let whole = &memory[start..start + DIRECT];
         // Whatever else is wrong with a direct write is told.
         blocks.direct = Some(Box::new(Failing(Errno::IO)));
         assert!(blocks.write_at(whole, 0).is_err());
