@@ -108,6 +108,15 @@ fn half_a_method_is_waited_for_and_then_refused() {
     assert_eq!(served.join().expect("the server is content"), b"");
 }
 
+/// A gateway that captures every host and trusts upstreams of `authority`.
+fn capturing_all(authority: &Authority) -> Gateway {
+    let home = Arc::new(Home::new());
+    let ca = home.path().join("upstream-ca.pem");
+    authority.write(&ca);
+    let options = Options::default().argument("--upstream-ca").argument(ca);
+    options.argument("--capture").argument("all").start_in(home)
+}
+
 /// Web servers there are that choose `http/1.0` where a client offers nothing else, and then speak
 /// HTTP/1.1; what two sides call their protocol says nothing of what it is.
 #[test]
@@ -118,15 +127,7 @@ fn http_is_captured_whatever_tls_calls_it() {
             session.send(head("HTTP/1.1 200 OK", &[("Content-Length", "2")]));
             session.send("ok");
         });
-        let home = Arc::new(Home::new());
-        let ca = home.path().join("upstream-ca.pem");
-        authority.write(&ca);
-        let gateway = Options::default()
-            .argument("--upstream-ca")
-            .argument(ca)
-            .argument("--capture")
-            .argument("all")
-            .start_in(home);
+        let gateway = capturing_all(&authority);
         let host = format!("localhost:{}", upstream.address().port());
         let client = Wire::tunnel(gateway.address(), &host);
         let mut client = client.into_tls("localhost", trusting(gateway.home(), &[name]));
@@ -210,15 +211,7 @@ fn a_hello_that_is_never_complete_does_not_pass() {
 fn a_tunnel_that_falls_is_recorded() {
     let authority = Authority::new();
     let upstream = Upstream::answering_tls(Authority::new().server(&[]), |_, _| {});
-    let home = Arc::new(Home::new());
-    let ca = home.path().join("upstream-ca.pem");
-    authority.write(&ca);
-    let gateway = Options::default()
-        .argument("--upstream-ca")
-        .argument(ca)
-        .argument("--capture")
-        .argument("all")
-        .start_in(home);
+    let gateway = capturing_all(&authority);
     let host = format!("localhost:{}", upstream.address().port());
     let client = Wire::tunnel(gateway.address(), &host);
     let mut client = client.into_tls("localhost", trusting(gateway.home(), &[]));
