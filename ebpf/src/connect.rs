@@ -143,7 +143,8 @@ fn destination<const FAMILY: u32>(address: *mut bpf_sock_addr) -> Endpoint {
     let mut endpoint = Endpoint::default();
     // SAFETY: the context's fields, each read by itself, since the verifier admits no wider read.
     unsafe {
-        endpoint.port = u32::from(u16::from_be(read_volatile(addr_of!((*address).user_port)) as u16));
+        endpoint.port =
+            u32::from(u16::from_be(read_volatile(addr_of!((*address).user_port)) as u16));
         if FAMILY == family::INET {
             let ip = read_volatile(addr_of!((*address).user_ip4)).to_ne_bytes();
             endpoint.address[..12].copy_from_slice(&MAPPED);
@@ -171,8 +172,8 @@ fn redirect<const FAMILY: u32>(context: &SockAddrContext, scope: &Scope) {
             // A mapped address takes the way of IPv4 below; so must its replacement.
             let high = read_volatile(addr_of!((*address).user_ip6[0]))
                 | read_volatile(addr_of!((*address).user_ip6[1]));
-            let mapped = high == 0
-                && read_volatile(addr_of!((*address).user_ip6[2])) == 0xffff_u32.to_be();
+            let mapped =
+                high == 0 && read_volatile(addr_of!((*address).user_ip6[2])) == 0xffff_u32.to_be();
             let (third, last) = if mapped {
                 (0xffff_u32.to_be(), u32::from_ne_bytes([127, 0, 0, 1]))
             } else {

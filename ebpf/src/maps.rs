@@ -20,7 +20,8 @@ pub(crate) static SOCKETS: SkStorage<Flow> = SkStorage::new();
 /// Connections that were sent to the gateway and are not over. Only programs write to it: the
 /// system refuses even root.
 #[btf_map]
-pub(crate) static CONNECTIONS: HashMap<FlowKey, Flow, FLOWS, { BPF_F_RDONLY as usize }> = HashMap::new();
+pub(crate) static CONNECTIONS: HashMap<FlowKey, Flow, FLOWS, { BPF_F_RDONLY as usize }> =
+    HashMap::new();
 
 /// What was counted, in two banks.
 #[btf_map]
