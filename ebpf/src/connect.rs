@@ -85,7 +85,11 @@ fn other(settings: &Settings, scope: &Scope, flow: &Flow, protocol: u32) -> i32 
         count::connection(settings, Became::Allowed);
         return GO_ON;
     }
-    if EVENTS.output(flow, 0).is_err() {
+    let mut event = *flow;
+    if settings.bank & 1 == 1 {
+        event.flags |= flag::ODD_BANK;
+    }
+    if EVENTS.output(&event, 0).is_err() {
         count::lost(settings);
     }
     if scope.watch.mode == mode::ENFORCE {

@@ -10,6 +10,7 @@ mod end;
 mod error;
 mod found;
 mod isolation;
+mod redirected;
 mod reload;
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,8 @@ pub mod flag {
     pub const IN_TASK: u32 = 1;
     /// In scope by the socket's creator; the task that connected is not.
     pub const BY_CREATOR: u32 = 2;
+    /// Of an event: it was counted in the bank of number 1.
+    pub const ODD_BANK: u32 = 4;
 }
 
 /// Values of [`Flow::family`], as the system numbers them.

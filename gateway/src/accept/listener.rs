@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
 use super::accepted::{Client, Door};
+use super::door::Redirected;
 use super::{http1, http2};
 use crate::journey::Journey;
 use crate::wire::buffer::Chunk;
@@ -35,6 +36,7 @@ pub struct ListenError {
 /// A bound listener.
 pub struct Listener {
     listener: TcpListener,
+    redirected: Option<Redirected>,
 }
 
 impl Listener {
@@ -46,7 +48,7 @@ impl Listener {
     pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
         let listener =
             TcpListener::bind(address).await.map_err(|source| ListenError { address, source })?;
-        Ok(Self { listener })
+        Ok(Self { listener, redirected: None })
     }
 
     /// The address bound, with the port the system chose where 0 was asked for.
@@ -56,6 +58,25 @@ impl Listener {
     /// Whatever the system says.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Takes connections that the kernel leads here as well.
+    pub fn redirect(&mut self, redirected: Redirected) {
+        self.redirected = Some(redirected);
+    }
+
+    /// The next connection, and whether it came to this listener or by the kernel.
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr, bool)> {
+        let led = async {
+            match &self.redirected {
+                Some(redirected) => redirected.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = self.listener.accept() => accepted.map(|(stream, from)| (stream, from, false)),
+            accepted = led => accepted.map(|(stream, from)| (stream, from, true)),
+        }
     }
 
     /// Serves connections until `stop` turns true, then lets open exchanges end for `grace`.
@@ -76,17 +97,24 @@ impl Listener {
             }
             let accepted = tokio::select! {
                 // Beyond the limit clients wait in the system's queue.
-                accepted = self.listener.accept(), if connections.len() < most => accepted,
+                accepted = self.accept(), if connections.len() < most => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             };
             match accepted {
-                Ok((stream, address)) => {
+                Ok((stream, address, led)) => {
                     let (journey, stop) = (Arc::clone(&journey), stop.clone());
                     failing = false;
                     notice_the_vanished(&stream);
+                    let redirected = self.redirected.as_ref().filter(|_| led).map(Redirected::door);
                     connections.spawn(async move {
-                        connection(Socket::new(stream), address, journey, stop).await;
+                        let socket = match redirected {
+                            Some(door) => door.enter(stream, address, &journey, &stop).await,
+                            None => Some(Socket::new(stream)),
+                        };
+                        if let Some(socket) = socket {
+                            connection(socket, address, journey, stop).await;
+                        }
                     });
                 }
                 Err(error) => {
@@ -98,7 +126,7 @@ impl Listener {
                 }
             }
         }
-        drop(self.listener);
+        drop((self.listener, self.redirected));
         let at_once = grace.min(AT_ONCE);
         if timeout(at_once, all_ended(&mut connections)).await.is_err() {
             let open = connections.len();

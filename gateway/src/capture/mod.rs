@@ -186,9 +186,9 @@ impl Tap {
         head: &RequestHead,
         (client, run, started_us): (&Client, [u8; 16], u64),
         identity: &Identity,
-        upstream: &Upstream,
+        (upstream, ingress): (&Upstream, Ingress),
     ) -> Result<Recorder, Down> {
-        let way = (Some(upstream), Ingress::Connect);
+        let way = (Some(upstream), ingress);
         let authority = Bytes::copy_from_slice(upstream.authority.as_bytes());
         let recorder =
             self.write((started_us, client.label(), run), Some(identity), way, authority)?;

@@ -19,6 +19,7 @@ mod environment;
 mod messages;
 mod models;
 mod signals;
+mod watched;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use self::child::{Child, Ended, Variable};
 use self::descendants::Process;
 use self::environment::Trust;
 use self::signals::Signals;
+use self::watched::Watched;
 use crate::command::run::{GATEWAY_FAILED, Start};
 use crate::command::{Exit, Failure, Outcome};
 use crate::data::DataDir;
@@ -84,14 +86,15 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     let trust = Trust::begin(&data);
     let (table, adopt) = (environment.table.clone(), start.gateway.adopt);
     let opened = Gateway::open_for(config, table, adopt, told, Some(launch.clone()));
-    let gateway = runtime.block_on(opened).map_err(failure)?;
+    let mut gateway = runtime.block_on(opened).map_err(failure)?;
+    let watched = Watched::begin(&start, &launch, &mut gateway, &runtime)?;
     let (address, authority) = (gateway.report().address, gateway.authority());
     let (stop, stopped) = watch::channel(false);
     let serving = runtime.spawn(gateway.serve(stopped));
 
     let began = Instant::now();
     let ended = trust.write(&authority).map_err(|error| Failure::of(&error)).and_then(|trust| {
-        accompany(&start, environment.variables(address, &launch, &trust), limit)
+        accompany(&start, environment.variables(address, &launch, &trust), limit, &watched)
     });
     let lasted = began.elapsed();
 
@@ -103,6 +106,7 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         Ok(()) => bundled(&data, &launch, &start),
         Err(error) => Err(Failure::of(&error)),
     };
+    let coverage = watched.end();
     let failed = record.is_err();
     let calls = calls.counted();
     let account = Account {
@@ -115,6 +119,7 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         left,
         record,
         notes: environment.notes(),
+        coverage,
     };
     account.give(&start.account)?;
     Ok(if failed { ended.or_failed() } else { ended })
@@ -125,17 +130,19 @@ fn accompany(
     start: &Start,
     variables: Vec<Variable>,
     limit: Rlimit,
+    watched: &Watched,
 ) -> Result<(Ended, Vec<Process>), Failure> {
     let signals = Signals::catch().map_err(|error| Failure::of(&error))?;
     // The command gets the caller's limit: programs rely on a low one.
     restore_descriptor_limit(limit);
-    let child = Child::spawn(&start.program, &start.arguments, variables);
+    let joining = watched.joining()?;
+    let child = Child::spawn(&start.program, &start.arguments, variables, joining);
     raise_descriptor_limit();
     let child = child?;
     let watching = signals.pass_to(child.descriptor());
     let ended = child.wait().map_err(|error| Failure::of(&error))?;
     watching.child_has_ended();
-    Ok((ended, descendants::wait_for(start.linger, &watching)))
+    Ok((ended, descendants::wait_for(start.linger, &watching, watched.process())))
 }
 
 /// Writes the run's bundle; there is none of a run in which nothing came.
