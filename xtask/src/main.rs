@@ -89,6 +89,9 @@ enum Chore {
         #[arg(long)]
         write: bool,
     },
+    /// Redirection and counting by the kernel, for real: programs at this machine's root cgroup (needs
+    /// root)
+    Kernel,
     /// Full and slow disks, for real: small file systems that are filled under load (needs root)
     Disk,
     /// Altered requests through the gateway to nginx: both must read them alike
@@ -125,6 +128,7 @@ fn main() -> ExitCode {
         Chore::Bench { rounds, rows, quick } => bench::steps(&root, rounds, &rows, quick),
         Chore::Suite { names, release } => suite::steps(&root, &names, release),
         Chore::Ebpf { write } => ebpf::steps(&root, write),
+        Chore::Kernel => suite::kernel(&root),
         Chore::Disk => suite::one(&root, "disk"),
         Chore::BesideNginx { cases } => suite::beside_nginx(&root, cases),
         Chore::Fuzz { targets, seconds, jobs } => fuzz::steps(&root, &targets, seconds, jobs),
