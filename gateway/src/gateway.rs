@@ -29,6 +29,7 @@ use self::authority::Opening;
 use self::end::wait_for_the_end;
 pub use self::error::{ServeError, StartError};
 use self::found::{lock_directory, recall};
+pub use self::redirected::CoverageTeller;
 pub use self::reload::{ReloadError, Reloaded, Reloader};
 use crate::accept::authority::Authority;
 use crate::accept::{Listener, Minter};

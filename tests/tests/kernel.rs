@@ -17,9 +17,10 @@ use sealtap_tests::gate::{PATIENCE, poll};
 use sealtap_tests::gateway::Home;
 use sealtap_tests::http1::head;
 use sealtap_tests::launch::{Launch, Launched};
-use sealtap_tests::suite;
 use sealtap_tests::tls::Authority;
 use sealtap_tests::upstream_http1::Upstream;
+use sealtap_tests::{programs, suite};
+use serde_json::{Value, json};
 
 /// Takes away what a command could learn of the gateway.
 const CLEARED: [&str; 9] = [
@@ -89,6 +90,21 @@ fn connections(launched: &Launched, name: &str) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("no {name}: {}", launched.account))
 }
 
+/// The one coverage that the log tells of, as the verifier has it.
+fn covered(launched: &Launched) -> Value {
+    let output = Command::new(programs::sealtap())
+        .args(["verify", "--json", "--key"])
+        .arg(launched.home.keys())
+        .arg(launched.home.log())
+        .output()
+        .expect("sealtap can be run");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["verdict"], "valid", "{report}");
+    let all = report["coverage"].as_array().expect("a list");
+    assert_eq!(all.len(), 1, "{report}");
+    all[0].clone()
+}
+
 fn level(launched: &Launched) -> &str {
     launched.account["coverage"]["level"].as_str().unwrap_or_default()
 }
@@ -110,6 +126,18 @@ fn a_client_without_proxy_variables_is_captured() {
     assert_eq!(launched.account["coverage"]["redirected"], 1);
     assert_eq!(launched.account["coverage"]["attributed"], 1);
     assert_eq!(upstream.finish().len(), 1);
+    let covered = covered(&launched);
+    assert_eq!(covered["end"], "ended", "{covered}");
+    assert_eq!(covered["mode"], "observe");
+    assert_eq!(covered["connections"]["via_gateway"], 1);
+    assert_eq!((&covered["known"], &covered["attributed"]), (&json!(1), &json!(1)));
+    let state = |channel: &str| {
+        let channels = covered["channels"].as_array().expect("a list");
+        let found = channels.iter().find(|listed| listed["channel"] == channel);
+        found.expect("every channel is listed")["state"].clone()
+    };
+    assert_eq!(state("tcp"), "closed_by_hook");
+    assert_eq!(state("raw"), "not_covered");
 }
 
 /// The control: without the kernel the same client goes around, and nothing notices.
@@ -205,6 +233,7 @@ fn datagrams_go_around_and_are_counted() {
     assert_eq!(level(&launched), "kernel_observed", "{}", launched.account);
     assert_eq!(connections(&launched, "bypass_passed"), 5, "{}", launched.account);
     assert_eq!(connections(&launched, "events_read"), 5);
+    assert_eq!(covered(&launched)["connections"]["bypass_passed"], 5);
     let around = launched.account["coverage"]["bypasses"].as_array().expect("a list").clone();
     assert_eq!(around.len(), 5);
     for bypass in around {
@@ -366,6 +395,9 @@ fn a_killed_loader_is_told_of() {
     let launched = running.go_on().expect(0);
     launched.captured(0);
     assert_eq!(level(&launched), "unknown", "{}", launched.account);
+    let covered = covered(&launched);
+    assert_eq!(covered["end"], "loader_gone", "{covered}");
+    assert_eq!(covered["connections"], Value::Null);
 }
 
 /// Nothing stays behind: no cgroup, no loader.

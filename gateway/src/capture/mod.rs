@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rustls::crypto::SecureRandom;
 use sealtap_common::encoding::Id;
-use sealtap_common::leaf::ClosedReason;
+use sealtap_common::leaf::{ClosedReason, Coverage};
 pub use sealtap_common::leaf::{End, ErrorCode, Outcome};
 use sealtap_common::unit::Ingress;
 
@@ -199,6 +199,12 @@ impl Tap {
     /// Records that a run is over; whether the journal took it.
     pub fn run_ended(&self, run: [u8; 16], reason: ClosedReason) -> bool {
         self.journal.note(kind::RUN_ENDED, &[&record::ending(&run, reason)]).is_ok()
+    }
+
+    /// Records what the kernel said; whether the journal took it.
+    pub fn coverage(&self, said: &Coverage) -> bool {
+        let leaf = said.encode().ok();
+        leaf.is_some_and(|leaf| self.journal.note(kind::COVERAGE, &[&leaf]).is_ok())
     }
 
     /// Records that a run took over the name of one that is over.

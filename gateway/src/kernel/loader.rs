@@ -114,7 +114,7 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
                     Err(error) => Answer::Failed(error.to_string()),
                 },
                 Question::Look { process, connected } => {
-                    Answer::Process(processes.look(process, connected))
+                    Answer::Process(Box::new(processes.look(process, connected)))
                 }
             }),
             false => None,

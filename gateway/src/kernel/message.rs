@@ -57,7 +57,7 @@ pub(super) enum Answer {
     /// What was counted.
     Counted(Counted),
     /// Who it is; none where that process is gone.
-    Process(Option<Process>),
+    Process(Box<Option<Process>>),
     /// It cannot be done.
     Failed(String),
 }

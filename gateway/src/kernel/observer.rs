@@ -148,7 +148,7 @@ impl Observer {
         let (process, connected) = (flow.process, flow.connected);
         let answer = self.ask(&Question::Look { process, connected })?;
         match answer.await.map_err(|_| ObserverError::Gone)? {
-            Answer::Process(process) => Ok(process),
+            Answer::Process(process) => Ok(*process),
             other => Err(unexpected(other)),
         }
     }

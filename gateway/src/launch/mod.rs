@@ -19,6 +19,7 @@ mod environment;
 mod messages;
 mod models;
 mod signals;
+mod statements;
 mod watched;
 
 use std::path::PathBuf;
@@ -97,6 +98,8 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         accompany(&start, environment.variables(address, &launch, &trust), limit, &watched)
     });
     let lasted = began.elapsed();
+    // Its last word is sealed with the rest.
+    let coverage = watched.end();
 
     let _ = stop.send(true);
     let served = runtime.block_on(serving).map_err(|error| Failure::of(&error))?;
@@ -106,7 +109,6 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         Ok(()) => bundled(&data, &launch, &start),
         Err(error) => Err(Failure::of(&error)),
     };
-    let coverage = watched.end();
     let failed = record.is_err();
     let calls = calls.counted();
     let account = Account {

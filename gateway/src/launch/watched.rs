@@ -6,13 +6,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use rustix::thread::{CapabilitySet, capabilities};
 use sealtap_common::Id;
+use sealtap_common::leaf::Arrived;
 use tokio::runtime::Runtime;
 
-use crate::accept::Led;
+use super::statements::{Last, Statements};
 use crate::command::run::{GATEWAY_FAILED, KernelChoice, Start};
 use crate::command::{Exit, Failure};
 use crate::gateway::Gateway;
@@ -34,7 +34,7 @@ pub(super) enum Watched {
 pub(super) struct Kernel {
     cgroup: OwnCgroup,
     observer: Arc<Observer>,
-    led: Arc<Led>,
+    statements: Statements,
 }
 
 /// How far the record reaches.
@@ -53,14 +53,8 @@ pub(super) struct Covered {
     pub(super) counted: Counted,
     /// The first of what went around.
     pub(super) around: Vec<Bypass>,
-    /// Connections that came by the kernel.
-    pub(super) led: u64,
-    /// Of these, those whose process was found.
-    pub(super) attributed: u64,
-    /// Connections to the gateway that nobody led there, and such to its own door: refused.
-    pub(super) refused: u64,
-    /// Whether each program is still where it was attached.
-    pub(super) held: bool,
+    /// What came to the gateway.
+    pub(super) arrived: Arrived,
 }
 
 impl Watched {
@@ -114,16 +108,11 @@ impl Watched {
             Self::ByKernel(kernel) => *kernel,
             Self::Not(why) => return Coverage::Variables(why),
         };
-        let Kernel { cgroup, observer, led } = kernel;
-        let counted = observer.count().map_err(|error| error.to_string());
-        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let covered = counted.map(|counted| Covered {
+        let Kernel { cgroup, observer, statements } = kernel;
+        let covered = statements.end().map(|Last { counted, arrived }| Covered {
             around: observer.bypasses(),
-            led: read(&led.by_kernel),
-            attributed: read(&led.attributed),
-            refused: read(&led.by_nobody).saturating_add(read(&led.to_itself)),
-            held: held(&observer.armed().programs, &counted.programs),
             counted,
+            arrived,
         });
         drop(cgroup);
         Coverage::Kernel(covered)
@@ -139,7 +128,8 @@ fn watch(launch: &Launch, gateway: &mut Gateway, runtime: &Runtime) -> Result<Ke
     let listening = runtime.block_on(gateway.listen_for_redirected(Arc::clone(&observer)));
     let (port, led) = listening.map_err(|error| text(&error))?;
     observer.watch(&cgroup, port, resolver()).map_err(|error| text(&error))?;
-    Ok(Kernel { cgroup, observer, led })
+    let statements = Statements::begin(gateway.coverage(), Arc::clone(&observer), led)?;
+    Ok(Kernel { cgroup, observer, statements })
 }
 
 /// Whether this process has what the loader needs.
@@ -153,9 +143,4 @@ fn resolver() -> Option<SocketAddr> {
     let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
     let server = text.lines().find_map(|line| line.trim().strip_prefix("nameserver"))?;
     Some(SocketAddr::new(server.trim().parse().ok()?, 53))
-}
-
-/// Whether each program is where it was attached, by its own link.
-fn held(before: &[crate::kernel::ProgramAt], now: &[crate::kernel::ProgramAt]) -> bool {
-    !before.is_empty() && before == now && now.iter().all(|at| at.cgroup != 0 && at.held == at.id)
 }

@@ -196,7 +196,7 @@ impl LedHere {
 }
 
 fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+    counter.fetch_add(1, Ordering::AcqRel);
 }
 
 /// Whether HTTP without TLS names a host that is captured: an address alone says little, and taking a
