@@ -245,3 +245,55 @@ fn http2_to_each() {
 fn http2_tls_to_each() {
     KINDS.iter().for_each(|upstream| pair(Kind::Http2Tls, *upstream));
 }
+
+/// Calls with a body that the client holds back, of an upstream that offers both versions or HTTP/2
+/// alone. `told` is whether the answer is preceded by 100.
+fn held_back(upstream: Upstream, authority: &Authority, told: bool) {
+    let gateway = gateway(Kind::Http1, &upstream, authority);
+    let mut wire = Wire::connect(gateway.address());
+    for body in ["first", "again"] {
+        let length = body.len().to_string();
+        let fields: [(&str, &str); 3] =
+            [("Host", "x"), ("Expect", "100-continue"), ("Content-Length", &length)];
+        wire.send(head("POST /up/held HTTP/1.1", &fields));
+        if told {
+            assert_eq!(wire.head().status(), 100);
+        }
+        wire.send(body);
+        let answer = wire.response("POST");
+        assert_eq!((answer.status(), &answer.body.content), (201, &Content::of(body.as_bytes())));
+    }
+    wire.close();
+    let exchanges = gateway.finish();
+    assert_eq!(upstream.finish().len(), 2);
+    let outcomes: Vec<_> = exchanges.iter().map(|exchange| exchange.text("/outcome")).collect();
+    assert_eq!(outcomes, ["complete", "complete"]);
+}
+
+/// An upstream that would rather speak HTTP/2, over which interim answers are rare, is asked over
+/// HTTP/1 by a client that waits for one.
+#[test]
+fn who_waits_for_100_is_asked_for_over_http1() {
+    let authority = Authority::new();
+    let config = authority.server(&["h2", "http/1.1"]);
+    let upstream = upstream_http1::Upstream::start_tls(config, |mut session| {
+        while let Some(request) = session.next_head() {
+            assert_eq!(request.one("expect"), Some("100-continue"));
+            session.send("HTTP/1.1 100 Continue\r\n\r\n");
+            let request = session.rest_of_request(request);
+            let length = request.body.content.length().to_string();
+            session.send(head("HTTP/1.1 201 Created", &[("Content-Length", &length)]));
+            session.send(request.bytes());
+        }
+    });
+    held_back(Upstream::Http1(upstream), &authority, true);
+}
+
+/// One that speaks HTTP/2 alone is still asked; nobody says 100 for it.
+#[test]
+fn who_waits_for_100_is_served_by_http2_alone() {
+    let authority = Authority::new();
+    let config = Some(authority.server(&["h2"]));
+    let upstream = upstream_http2::Upstream::start(config, echo_http2);
+    held_back(Upstream::Http2(upstream), &authority, false);
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::step::Step;
-use crate::{deny, foreign, rules};
+use crate::{clients, deny, foreign, rules};
 
 /// All of it, the quickest first.
 pub(crate) fn all(root: &Path) -> Vec<Step> {
@@ -12,6 +12,7 @@ pub(crate) fn all(root: &Path) -> Vec<Step> {
     steps.extend([lint(), docs()]);
     steps.extend(tests());
     steps.extend(foreign::steps(root, None, None));
+    steps.extend(clients::steps(root, &[]));
     steps.extend(deny::steps(root, true));
     steps
 }

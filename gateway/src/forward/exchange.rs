@@ -17,7 +17,7 @@ use super::respond::Responding;
 use super::response::Response;
 use super::switching::Switching;
 use super::upstream::{AnswerError, Incoming, SendHeadError, send_head};
-use super::{Forwarded, Forwarder, Link, Summary, head};
+use super::{Forwarded, Forwarder, Link, Need, Summary, head};
 use crate::accept::{Accepted, BodyLength};
 use crate::capture::journal::{Down, Position};
 use crate::capture::record::Direction;
@@ -122,7 +122,7 @@ impl Exchange<'_> {
             return Err(Refusal::Refused(Answer::malformed(error.to_string())));
         }
         let upstream = self.route.upstream.clone();
-        let link = self.forwarder.open(&upstream, self.upgrade, fresh).await;
+        let link = self.forwarder.open(&upstream, self.need(), fresh).await;
         let http2 = matches!(link, Ok(Link::Http2(_)));
         let framing = match self.length {
             BodyLength::None => Framing::Bodiless,
@@ -232,15 +232,31 @@ impl Exchange<'_> {
         }
     }
 
+    /// What the request asks of its connection.
+    fn need(&self) -> Need {
+        if self.upgrade {
+            Need::Upgrade
+        } else if self.accepted.version != Version::Http2 && self.expects() {
+            Need::Interim
+        } else {
+            Need::Any
+        }
+    }
+
+    /// Whether the client may hold its body back until it is told to go on.
+    fn expects(&self) -> bool {
+        self.accepted.fields.lists("expect", "100-continue")
+    }
+
     /// Moves both directions until both have ended, or one has ended both.
     async fn both(&mut self, outgoing: &mut Outgoing) -> Endings {
         let mut endings = Endings { request: None, response: None, timed_out: None };
         let patience = self.forwarder.timeouts.between_bytes;
+        let expecting = self.expects();
         let Self { recorder, body, response, forwarder, accepted, .. } = self;
         let recorder = &*recorder;
         let headed = AtomicBool::new(false);
         let continued = AtomicBool::new(false);
-        let expecting = accepted.fields.lists("expect", "100-continue");
         let Outgoing { sink, incoming, first, .. } = outgoing;
         let first = *first;
         let request = async {

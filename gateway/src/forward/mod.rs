@@ -100,6 +100,16 @@ enum Link {
     Http2(Lease),
 }
 
+/// What an exchange needs its connection to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    Any,
+    /// It waits for an interim answer, which HTTP/2 servers rarely send: HTTP/1 where that is spoken.
+    Interim,
+    /// It asks for another protocol: HTTP/1, and new.
+    Upgrade,
+}
+
 /// Forwards exchanges.
 #[derive(Debug)]
 pub struct Forwarder {
@@ -185,11 +195,12 @@ impl Forwarder {
     async fn open(
         &self,
         upstream: &Arc<Upstream>,
-        upgrade: bool,
+        need: Need,
         fresh: bool,
     ) -> Result<Link, ConnectError> {
         // What speaks HTTP/2 alone is asked in its words (RFC 8441).
-        let upgrade = upgrade && upstream.protocol != Protocol::Http2;
+        let need = if upstream.protocol == Protocol::Http2 { Need::Any } else { need };
+        let upgrade = need == Need::Upgrade;
         // An upgrade is not sent twice, so it does not take a chance on a connection that has waited;
         // on the one that its own tunnel was asked over it takes none.
         if upgrade && let Some(idle) = self.pool.take_unused(&upstream.key).await {
@@ -197,7 +208,9 @@ impl Forwarder {
             return Ok(Link::Http1 { idle, reused: false });
         }
         if !fresh && !upgrade {
-            if let Some(lease) = self.pool.lease(&upstream.key) {
+            if need == Need::Any
+                && let Some(lease) = self.pool.lease(&upstream.key)
+            {
                 tell(upstream, &lease.facts, "a stream of a shared connection is used");
                 return Ok(Link::Http2(lease));
             }
@@ -206,11 +219,13 @@ impl Forwarder {
                 return Ok(Link::Http1 { idle, reused: true });
             }
         }
-        let tls = (upstream.scheme == Scheme::Https)
-            .then(|| self.trust.settings(upstream, upgrade))
-            .transpose()?;
-        let dialled = self.dial(upstream).await?;
-        let connection = secure(upstream, tls.as_ref(), self.timeouts.connect, dialled).await?;
+        let connection = match self.connect(upstream, need != Need::Any).await {
+            // It may be one that speaks HTTP/2 alone, where waiting is the client's risk.
+            Err(ConnectError::Tls { .. }) if need == Need::Interim => {
+                self.connect(upstream, false).await?
+            }
+            connected => connected?,
+        };
         let Connection { stream, address, tls, http2 } = connection;
         let facts = Facts { address: address.to_string(), tls };
         tell(upstream, &facts, "connection opened");
@@ -220,6 +235,19 @@ impl Forwarder {
         }
         let (reader, writer) = stream.split();
         Ok(Link::Http1 { idle: Idle { reader, writer, facts, used: true }, reused: false })
+    }
+
+    /// A new connection, with TLS where the upstream has it.
+    async fn connect(
+        &self,
+        upstream: &Upstream,
+        http1_only: bool,
+    ) -> Result<Connection, ConnectError> {
+        let tls = (upstream.scheme == Scheme::Https)
+            .then(|| self.trust.settings(upstream, http1_only))
+            .transpose()?;
+        let dialled = self.dial(upstream).await?;
+        secure(upstream, tls.as_ref(), self.timeouts.connect, dialled).await
     }
 
     /// A TCP connection to `upstream`.

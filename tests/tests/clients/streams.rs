@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::channel::Channel;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use crate::recorder::{Behind, Kept};
 use crate::transcript::Seen;
@@ -76,7 +78,7 @@ async fn pass_on(
     seen: &Arc<Mutex<Seen>>,
 ) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
     let (mut head, body) = request.into_parts();
-    let body = tapped(body, seen, |seen| &mut seen.request);
+    let (body, ended) = read_to_its_end(body, seen);
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.set_nodelay(true)?;
     let stream = TokioIo::new(stream);
@@ -103,7 +105,40 @@ async fn pass_on(
         answer.headers_mut().remove(name);
     }
     answer.headers_mut().remove("keep-alive");
-    Ok(answer.map(|body| tapped(body, seen, |seen| &mut seen.response)))
+    // A server may have all of a body before its end is here, and answer. The end of that answer
+    // would reset a stream that the client has still to close, which some clients take for a fault.
+    if answer.body().is_end_stream() {
+        let _ended = ended.await;
+        return Ok(answer.map(|body| tapped(body, seen, |seen| &mut seen.response)));
+    }
+    let asked = async move {
+        let _ended = ended.await;
+        None
+    };
+    let tap = |body| tapped(body, seen, |seen| &mut seen.response);
+    Ok(answer.map(|body| tap(body).with_trailers(asked).boxed()))
+}
+
+/// The same body, read whether or not the server wants more of it, and what tells of its end.
+fn read_to_its_end(body: Incoming, seen: &Arc<Mutex<Seen>>) -> (Body, oneshot::Receiver<()>) {
+    let (ends, ended) = oneshot::channel();
+    let at_once = body.is_end_stream();
+    let mut body = tapped(body, seen, |seen| &mut seen.request);
+    if at_once {
+        return (body, ended);
+    }
+    let (mut sender, channel) = Channel::new(1);
+    tokio::spawn(async move {
+        let _tells_by_being_dropped = ends;
+        while let Some(frame) = body.frame().await {
+            match frame {
+                // A server that has enough may close its side.
+                Ok(frame) => drop(sender.send(frame).await),
+                Err(error) => return sender.abort(error),
+            }
+        }
+    });
+    (channel.boxed(), ended)
 }
 
 /// The same body, each piece of which is kept as it passes.

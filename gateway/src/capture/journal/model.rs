@@ -85,6 +85,8 @@ struct Model {
     handed: Vec<(u64, Kept)>,
     written: u64,
     recycled: bool,
+    /// Payloads in files that may be taken back, oldest first and at any moment.
+    given_up: Vec<Vec<u8>>,
     reserve_failed: bool,
     gaps: usize,
     /// Payloads that nobody needs any more, so that carrying over may leave them behind.
@@ -109,6 +111,7 @@ impl Model {
             handed: Vec::new(),
             written: 0,
             recycled: false,
+            given_up: Vec::new(),
             reserve_failed: false,
             gaps: 0,
             unneeded: HashSet::new(),
@@ -190,6 +193,7 @@ impl Model {
         self.durable = 0;
         self.refused = 0;
         self.recycled = false;
+        self.given_up.clear();
         self.reserve_failed = false;
     }
 
@@ -252,6 +256,9 @@ impl Model {
                     self.recycled = true;
                     // Only what nothing stands in front of may go.
                     if self.journal().forget_carried().is_ok() {
+                        let below = self.handed.iter().filter(|(of, _)| of < file);
+                        let below = self.history.iter().chain(below.map(|(_, record)| record));
+                        self.given_up = below.map(|record| record.payload.clone()).collect();
                         self.journal().recycle_below(*file);
                     }
                 }
@@ -273,6 +280,8 @@ impl Model {
         let others = all.iter().filter(|record| !is_needed(record));
         let others: Vec<Vec<u8>> = others.map(|record| record.payload.clone()).collect();
         self.unneeded.extend(others);
+        // Files go while others are read: of what was given up, any part may be copied.
+        self.unneeded.extend(self.given_up.iter().cloned());
         if self.journal().carry(&needed, next).is_ok() {
             self.journal().recycle_below(next);
         }
