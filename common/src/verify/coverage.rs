@@ -1,4 +1,4 @@
-//! Step 9.12: what the kernel said, recomputed.
+//! Step 9.14: what the kernel said, recomputed.
 //!
 //! In: coverage leaves, in their order. Out: for each coverage from when to when it reached, what went
 //! around, and which channels it says nothing of; or why the statements cannot be true together. The

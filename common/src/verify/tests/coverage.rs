@@ -1,4 +1,4 @@
-//! Step 9.12, kept and broken.
+//! Step 9.14, kept and broken.
 
 use super::log::{boot, chained, heartbeat as beat, key, log_of, restart};
 use crate::leaf::coverage_samples::{armed, closed, connections, heartbeat};
