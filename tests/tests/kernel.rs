@@ -342,8 +342,13 @@ impl Running {
         Pid::from_raw(loader).expect("a process")
     }
 
+    fn tell(&mut self) {
+        self.child.stdin.as_mut().expect("piped").write_all(b"\n").expect("told");
+    }
+
     fn go_on(mut self) -> Launched {
-        self.child.stdin.take().expect("piped").write_all(b"\n").expect("told");
+        self.tell();
+        drop(self.child.stdin.take());
         let output = self.child.wait_with_output().expect("it ends");
         Launched::new(self.home, output)
     }
@@ -379,6 +384,33 @@ fn the_command_does_not_reach_the_listener_by_itself() {
     launched.captured(0);
     assert_eq!(launched.account["coverage"]["refused"], 1, "{}", launched.account);
     assert_eq!(connections(&launched, "via_gateway"), 1);
+}
+
+/// Events that find no room are counted as lost, and every statement adds up all the same.
+fn events_that_find_no_room_are_counted() {
+    const SENT: u64 = 8_000;
+    let home = home();
+    let running = Running::start(
+        &home,
+        "python3 -c \"import socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); \
+         [s.sendto(b'x',('127.0.0.1',9)) for _ in range(8000)]\"; touch sent; read line",
+    );
+    let loader = running.loader();
+    // Nobody reads while they are sent.
+    kill_process(loader, Signal::STOP).expect("stopped");
+    let mut running = running;
+    running.tell();
+    poll("all are sent", || home.path().join("sent").exists().then_some(()));
+    kill_process(loader, Signal::CONT).expect("goes on");
+    let launched = running.go_on().expect(0);
+    launched.captured(0);
+    assert_eq!(connections(&launched, "bypass_passed"), SENT, "{}", launched.account);
+    let (read, lost) =
+        (connections(&launched, "events_read"), connections(&launched, "events_lost"));
+    assert!(lost > 0 && read > 0 && read + lost == SENT, "{}", launched.account);
+    let covered = covered(&launched);
+    assert_eq!(covered["end"], "ended", "{covered}");
+    assert_eq!(covered["connections"]["events_lost"], lost);
 }
 
 /// A loader that is killed ends coverage, and that is said.
@@ -452,6 +484,7 @@ fn main() -> ExitCode {
         many_connections_at_once_arrive_where_they_were_meant_to,
         nobody_borrows_the_gateway,
         the_command_does_not_reach_the_listener_by_itself,
+        events_that_find_no_room_are_counted,
         a_killed_loader_is_told_of,
         nothing_stays_behind,
     ];

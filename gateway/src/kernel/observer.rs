@@ -13,16 +13,21 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sealtap_common::kernel::Flow;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use super::OwnCgroup;
 use super::message::{Answer, Armed, Bypass, Counted, Process, Question, Told, read, write};
 
 /// How long the loader may take until it is armed.
 const ARMING: Duration = Duration::from_secs(20);
+
+/// How long it may take to answer, and between two looks whether it has.
+const PATIENCE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Ways around that are kept to be told; further ones are counted all the same.
 const KEPT: usize = 1024;
@@ -36,6 +41,11 @@ pub enum ObserverError {
     /// It said why not.
     #[error("the kernel cannot watch: {0}")]
     Refused(String),
+    /// It is there and does not answer.
+    #[error(
+        "the loader of the kernel programs has not answered for {0:?}: what it counted is unknown"
+    )]
+    Silent(Duration),
     /// It is gone.
     #[error("the loader of the kernel programs has ended: nothing is watched any more")]
     Gone,
@@ -160,7 +170,18 @@ impl Observer {
     }
 
     fn ask_blocking(&self, question: &Question) -> Result<Answer, ObserverError> {
-        self.ask(question)?.blocking_recv().map_err(|_| ObserverError::Gone)
+        let mut answer = self.ask(question)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match answer.try_recv() {
+                Ok(answer) => return Ok(answer),
+                Err(TryRecvError::Closed) => return Err(ObserverError::Gone),
+                Err(TryRecvError::Empty) if Instant::now() >= deadline => {
+                    return Err(ObserverError::Silent(PATIENCE));
+                }
+                Err(TryRecvError::Empty) => std::thread::sleep(PAUSE),
+            }
+        }
     }
 
     fn ask(&self, question: &Question) -> Result<oneshot::Receiver<Answer>, ObserverError> {
