@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use crate::step::Step;
-use crate::{clients, deny, foreign, rules};
+use crate::{clients, deny, foreign, rules, suite};
 
 /// All of it, the quickest first.
 pub(crate) fn all(root: &Path) -> Vec<Step> {
     let mut steps = format();
     steps.extend(rules::steps());
     steps.extend([lint(), docs()]);
-    steps.extend(tests());
+    // Here the kernel's hooks may be tried, where there is root.
+    steps.extend(tests().into_iter().map(suite::with_the_kernel));
     steps.extend(foreign::steps(root, None, None));
     steps.extend(clients::steps(root, &[]));
     steps.extend(deny::steps(root, true));

@@ -12,8 +12,12 @@ pub(crate) fn one(root: &Path, name: &str) -> Vec<Step> {
 
 /// The kernel's hooks, which are the whole machine's: only where that was asked for.
 pub(crate) fn kernel(root: &Path) -> Vec<Step> {
-    let asked = |step: Step| step.with("SEALTAP_KERNEL_SUITE", "1");
-    one(root, "kernel").into_iter().map(asked).collect()
+    one(root, "kernel").into_iter().map(with_the_kernel).collect()
+}
+
+/// A step in which that suite may run.
+pub(crate) fn with_the_kernel(step: Step) -> Step {
+    step.with("SEALTAP_KERNEL_SUITE", "1")
 }
 
 /// nginx beside the gateway; root may install it.
