@@ -6,6 +6,9 @@ use super::Outcome;
 
 /// The kernel's programs.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Started by the gateway, with a socket to it as standard input; by hand it only says so:
+  sealtap kernel loader")]
 pub struct Arguments {
     #[command(subcommand)]
     part: Part,
