@@ -1,11 +1,12 @@
 //! The gateway as a whole: opened in the one order that is safe, closed in the reverse of it.
 //!
-//! 1. Keys, then the log with its lock: a second process, a rollback, a damaged log end here.
+//! 1. [`Checked`]: keys, then the log with its lock: a second process, a rollback, a damaged log end here.
 //! 2. The store and the journal, and what earlier boots left in it.
 //! 3. The restart leaf with everything recovered: sealed before a client is listened to.
 //! 4. The threads behind the traffic, then the listener.
 
 mod authority;
+mod checked;
 mod end;
 mod error;
 mod found;
@@ -25,10 +26,10 @@ use sealtap_common::leaf::Policy;
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
-use self::authority::Opening;
+pub use self::checked::{CalledError, Checked, Told};
 use self::end::wait_for_the_end;
 pub use self::error::{ServeError, StartError};
-use self::found::{lock_directory, recall};
+use self::found::{lock_directory, opened_store};
 pub use self::redirected::CoverageTeller;
 pub use self::reload::{ReloadError, Reloaded, Reloader};
 use crate::accept::authority::Authority;
@@ -38,25 +39,20 @@ use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::capture::secrets::Secrets;
 use crate::clock::Timeline;
 use crate::config::{self, Config, Durability};
-use crate::data::{DataDir, Writer};
-use crate::forward::Summary;
+use crate::data::Writer;
 use crate::identify::{Launch, Runs};
-use crate::journey::{Journey, Settings};
+use crate::journey::Journey;
 use crate::route::Table;
-use crate::seal::keys::Keys;
 use crate::seal::ledger::{Happening, Ledger};
-use crate::seal::lock::LockPlace;
-use crate::seal::log::{Log, Options};
 use crate::seal::pins::Pins;
 use crate::seal::progress::Progress;
 use crate::seal::recovery::{RecoveryError, last_sealed, recover};
-use crate::seal::rotation;
 use crate::seal::timestamp::Timestamps;
 use crate::seal::vouching::{Voucher, Vouching};
-use crate::seal::witness::{Witnesses, usable};
+use crate::seal::witness::Witnesses;
 use crate::seal::{Pace, Parts, Sealed, Sealer, run};
 use crate::serve::observe::{Bounds, Observe, ObserveListener, watch};
-use crate::store::{Store, retention};
+use crate::store::retention;
 
 /// How long open exchanges may go on after the gateway was told to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -105,45 +101,27 @@ impl Gateway {
         config: &Config,
         table: Table,
         adopt: bool,
-        told: Box<dyn Fn(Summary) + Send + Sync>,
+        told: Told,
     ) -> Result<Self, StartError> {
-        Self::open_for(config, table, adopt, told, None).await
+        let checked = Checked::new(config, table, adopt).await?;
+        Self::begin(checked, told, None).await
     }
 
-    /// The same; everything that comes to it belongs to the run of `launch`, where there is one.
+    /// Makes a gateway of what was looked at: from here on things are sealed. Everything that comes
+    /// to it belongs to the run of `launch`, where there is one.
     ///
     /// # Errors
     ///
     /// [`StartError`]; whatever was wrong is as it was.
-    pub async fn open_for(
-        config: &Config,
-        table: Table,
-        adopt: bool,
-        told: Box<dyn Fn(Summary) + Send + Sync>,
+    pub async fn begin(
+        checked: Checked,
+        told: Told,
         launch: Option<Launch>,
     ) -> Result<Self, StartError> {
-        let settings = Settings::new(config, table)?;
-        // The address first: a second gateway on it fails before it has touched anything.
-        let listener = Listener::bind(config.listen).await?;
-        let address = listener.address()?;
-        let observing = &config.observe;
-        let observe_listener = match observing.listen.filter(|_| observing.enabled) {
-            Some(address) => {
-                Some(ObserveListener::bind(address).await.map_err(StartError::Observe)?)
-            }
-            None => None,
-        };
-
-        let data = DataDir::new(&config.data);
-        // A policy that cannot be used stops the start before there are keys.
-        config.witness.as_ref().map_or(Ok(()), |witness| usable(witness, &data))?;
-        let writer = data.become_writer()?;
-        let lock = LockPlace::new(config.lock.clone());
-        rotation::resume(&data, lock.clone())?;
-        let keys = Arc::new(Keys::load_or_create(&data.keys(), config.origin.as_deref())?);
-        let authority = Opening::start(data.keys(), config.ca.clone());
-        let options = Options { data: &data, keys: Arc::clone(&keys), lock, adopt };
-        let (mut log, opened_log) = Log::open(&options)?;
+        let Checked { config, settings, listener, address, observe_listener, data, .. } = checked;
+        let Checked { writer, keys, mut authority, names, mut log, opened, store, .. } = checked;
+        let (config, observing) = (&config, &config.observe);
+        names.settle()?;
         // Before anything is signed: on an old copy, the next leaf would be a fork.
         let (witnesses, announcer) = match &config.witness {
             Some(witness) => {
@@ -158,10 +136,12 @@ impl Gateway {
         };
         let timeline = Timeline::start(last_sealed(&log)?);
 
-        let mut store = Store::open(&data.store(), keys.store())?;
-        recall(&log, &mut store)?;
+        let mut store = match store {
+            Some(store) => store,
+            None => opened_store(&data, &keys, &log)?,
+        };
         // Before anything is sealed.
-        let authority = Arc::new(authority.wait()?);
+        let authority = authority.wait()?;
         let random = secure_random();
         let boot = system_id()?;
         let strict = config.durability == Durability::Strict;
@@ -195,7 +175,7 @@ impl Gateway {
         for happening in recovery.happenings {
             entries.extend(ledger.enter(happening)?);
         }
-        if let Some(size) = opened_log.adopted {
+        if let Some(size) = opened.adopted {
             entries.extend(ledger.enter(Happening::Adopted { size })?);
         }
         let (leaves, exchanges): (Vec<_>, Vec<_>) =

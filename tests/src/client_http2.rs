@@ -8,6 +8,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use http::{HeaderMap, Request, Response, Uri};
 use rustls::ClientConfig;
+use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
@@ -69,6 +70,52 @@ impl Client {
         let stream = TlsConnector::from(config).connect(name, stream).await.expect("TLS");
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
         Self::over(stream, "https", format!("localhost:{}", address.port())).await
+    }
+
+    /// Speaks TLS to `name` over `stream`, a tunnel to `authority`; the configuration must offer `h2`.
+    pub async fn inside(
+        stream: DuplexStream,
+        authority: &str,
+        name: &str,
+        config: Arc<ClientConfig>,
+    ) -> Self {
+        let name = name.to_owned().try_into().expect("a name");
+        let stream = TlsConnector::from(config).connect(name, stream).await.expect("TLS");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+        Self::over(stream, "https", authority.to_owned()).await
+    }
+
+    /// Asks for a tunnel to `authority` in a stream of this connection: what was answered, and the
+    /// bytes of the stream, which end where it was reset.
+    pub async fn ask_for_tunnel(&mut self, authority: &str) -> (u16, DuplexStream) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let request = Request::builder().method("CONNECT").uri(authority);
+        let request = request.body(()).expect("the head is sound");
+        let (response, mut send) = self.start(request, false).await;
+        let response = tokio::time::timeout(PATIENCE, response).await.expect("an answer in time");
+        let (head, mut body) = response.expect("an answer").into_parts();
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (mut from, mut to) = tokio::io::split(far);
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 1 << 14];
+            while let Ok(count @ 1..) = from.read(&mut buffer).await {
+                let bytes = Bytes::copy_from_slice(&buffer[..count]);
+                if http2::send(&mut send, bytes, false).await.is_err() {
+                    return;
+                }
+            }
+            let _ = send.send_data(Bytes::new(), true);
+        });
+        tokio::spawn(async move {
+            while let Some(Ok(data)) = body.data().await {
+                let _ = body.flow_control().release_capacity(data.len());
+                if to.write_all(&data).await.is_err() {
+                    return;
+                }
+            }
+            let _ = to.shutdown().await;
+        });
+        (head.status.as_u16(), near)
     }
 
     async fn over<T>(stream: T, scheme: &'static str, authority: String) -> Self

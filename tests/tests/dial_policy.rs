@@ -109,12 +109,16 @@ fn allow_and_deny_are_obeyed() {
     let host = upstream.address().to_string();
     assert_eq!(get(&gateway, &host).status(), 403);
     assert_eq!(connect(&gateway, &host), 403);
-    assert_eq!(connect(&gateway, &format!("localhost:{}", upstream.address().port())), 403);
+    // No address in particular is loopback as well.
+    for name in ["localhost", "0.0.0.0", "[::]", "0", "[::ffff:0.0.0.0]"] {
+        let host = format!("{name}:{}", upstream.address().port());
+        assert_eq!(connect(&gateway, &host), 403, "{name}");
+    }
     // What the operator has configured is the operator's to know.
     let mut client = Wire::connect(gateway.address());
     client.send(head("GET /up/x HTTP/1.1", &[("Host", "x")]));
     assert_eq!(client.response("GET").status(), 200);
     drop(client);
-    assert_eq!(gateway.finish().len(), 4);
+    assert_eq!(gateway.finish().len(), 8);
     assert_eq!(upstream.finish().len(), 1);
 }

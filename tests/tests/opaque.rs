@@ -3,9 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, park_timeout};
+use std::time::Duration;
 
-use sealtap_tests::gate::PATIENCE;
+use sealtap_tests::gate::{PATIENCE, poll};
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{End, head};
 use sealtap_tests::records::Exchange;
@@ -180,7 +181,7 @@ fn a_slow_client_is_captured_all_the_same() {
         .start();
     let host = upstream.address().to_string();
     let mut client = Wire::tunnel(gateway.address(), &host);
-    std::thread::park_timeout(std::time::Duration::from_millis(100));
+    park_timeout(Duration::from_millis(100));
     client.send(head("GET /late HTTP/1.1", &[("Host", host.as_str())]));
     assert_eq!(client.response("GET").bytes(), b"ok");
     drop(client);
@@ -195,7 +196,7 @@ fn a_tunnel_that_is_reset_says_who_left() {
         let mut four = [0; 4];
         stream.read_exact(&mut four).expect("it comes");
         // Unread bytes make the close a reset.
-        rustix::net::sockopt::set_socket_linger(&stream, Some(std::time::Duration::ZERO))
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))
             .expect("a socket can linger");
     });
     let gateway = Options::default().start();
@@ -208,6 +209,30 @@ fn a_tunnel_that_is_reset_says_who_left() {
     let exchanges = gateway.finish();
     assert_eq!(exchanges[0].text("/outcome"), "upstream_failed");
     assert_tunnel(&exchanges[0], &address.to_string(), "not_listed", [4, 0]);
+}
+
+/// A server that says nothing and never leaves does not keep the tunnel of a client that is gone.
+#[test]
+fn a_client_that_leaves_after_its_fin_takes_its_tunnel_with_it() {
+    let (address, served) = server(|mut stream| {
+        let mut four = [0; 4];
+        stream.read_exact(&mut four).expect("it comes");
+        assert_eq!(stream.read(&mut four).expect("the FIN comes"), 0);
+        // It hears of the end without having said or asked anything.
+        let socket = stream.try_clone().expect("a socket can be shared");
+        poll("a reset", || socket.take_error().expect("a socket has an error").map(drop));
+    });
+    let gateway = Options::default().start();
+    let mut client = Wire::tunnel(gateway.address(), &address.to_string());
+    client.send("four");
+    client.half_close();
+    park_timeout(Duration::from_millis(100));
+    client.reset();
+    let exchange = gateway.wait_sealed(1).remove(0);
+    assert_eq!(exchange.text("/outcome"), "client_cancelled");
+    assert_tunnel(&exchange, &address.to_string(), "not_listed", [4, 0]);
+    served.join().expect("the server is content");
+    gateway.finish();
 }
 
 #[test]
@@ -244,4 +269,31 @@ fn a_tunnel_that_a_crash_cut_is_sealed_by_the_next_start() {
     assert_eq!(exchanges[0].text("/tunnel/reason"), "not_listed");
     drop(client);
     served.join().expect("the server is content");
+}
+
+/// TLS that was opened, and the clear: a client that asks for nothing leaves a tunnel without a byte.
+#[test]
+fn a_tunnel_in_which_nothing_is_asked_for_is_told() {
+    let authority = Authority::new();
+    let upstream = Upstream::answering_tls(authority.server(&["http/1.1"]), |_, _| {});
+    let gateway = capturing(&authority);
+    let host = format!("localhost:{}", upstream.address().port());
+    for protocols in [Some(&["http/1.1"][..]), Some(&[]), None] {
+        let client = Wire::tunnel(gateway.address(), &host);
+        match protocols {
+            Some(protocols) => {
+                let settings = trusting(gateway.home(), protocols);
+                let mut client = client.into_tls("localhost", settings);
+                client.handshake().expect("the leaf is taken");
+                client.close();
+            }
+            None => client.close(),
+        }
+    }
+    for exchange in gateway.wait_sealed(3) {
+        assert_tunnel(&exchange, &host, "not_http", [0, 0]);
+        assert_eq!(exchange.text("/outcome"), "complete", "{}", exchange.json);
+    }
+    gateway.terminate();
+    assert!(upstream.finish().is_empty());
 }

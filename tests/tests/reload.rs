@@ -179,6 +179,47 @@ fn a_bad_file_is_refused_with_its_place_and_the_one_before_goes_on() {
     upstream.finish();
 }
 
+/// None of these is read: some never end, and some never begin.
+#[test]
+fn what_is_no_plain_file_is_refused_and_the_gateway_still_ends() {
+    let upstream = called("up");
+    let config = upstreams(&[("up", &upstream)]);
+    let gateway = Options::default().config(config.clone()).start();
+    let path = file(&gateway);
+    let made: [fn(&Path); 3] = [
+        |path| {
+            let made = Command::new("mkfifo").arg(path).status().expect("mkfifo runs");
+            assert!(made.success());
+        },
+        |path| symlink("/dev/zero", path).expect("a link can be made"),
+        |path| fs::create_dir(path).expect("a directory can be made"),
+    ];
+    for (times, make) in (1..).zip(made) {
+        fs::remove_file(&path).expect("it can be removed");
+        make(&path);
+        gateway.signal(Signal::HUP);
+        said(&gateway, REFUSED, times);
+        assert_eq!(answer(&gateway, "/up/x").0, 200, "the one before goes on");
+    }
+    fs::remove_dir(&path).expect("it can be removed");
+    for named in ["[tls]\ncertificate = \"pipe\"\nkey = \"pipe\"\n", "upstream_ca = [\"pipe\"]\n"] {
+        let pipe = gateway.home().path().join("pipe");
+        if !pipe.exists() {
+            made[0](&pipe);
+        }
+        let before = gateway.stderr().matches("no plain file").count();
+        let text = if named.starts_with('[') {
+            format!("{config}{named}")
+        } else {
+            format!("{named}{config}")
+        };
+        hang_up(&gateway, &text, "no plain file", before + 1);
+    }
+    hang_up(&gateway, &config, RELOADED, 1);
+    assert!(!gateway.finish().is_empty());
+    upstream.finish();
+}
+
 #[test]
 fn what_cannot_change_is_refused_and_nothing_else_changes_with_it() {
     let (first, second) = (called("first"), called("second"));

@@ -73,6 +73,38 @@ fn the_exit_code_is_the_commands_own() {
     home.assert_valid();
 }
 
+/// Where the boot before said goodbye, a gateway that nobody calls adds nothing to the log; with the
+/// first call it begins, also where much time has passed.
+#[test]
+fn a_command_that_makes_no_call_adds_nothing_to_the_log() {
+    let upstream = upstream();
+    let home = home();
+    let checkpoint = || std::fs::read(home.data().join("log/checkpoint")).expect("a log");
+    let launched = Launch::new(&home, &[]).run(["true"]).expect(0);
+    launched.captured(0);
+    let begun = checkpoint();
+    for _ in 0..2 {
+        let launched = Launch::new(&home, &[]).run(["true"]).expect(0);
+        assert_eq!(
+            (&launched.account["calls"], &launched.account["bundle"]),
+            (&0.into(), &json!(null))
+        );
+        assert_eq!(checkpoint(), begun);
+    }
+    let script = format!("sleep 0.5; {CALL}; {CALL}");
+    Launch::new(&home, &[&up(&upstream)]).shell(&script).expect(0).captured(2);
+    assert_ne!(checkpoint(), begun);
+    // What is wrong is found before the command runs all the same.
+    let store = home.data().join("store/exchanges.db");
+    let kept = std::fs::read(&store).expect("a store");
+    std::fs::write(&store, "no database, but long enough to be looked at").expect("written");
+    let launched = Launch::new(&home, &[]).shell("touch ran").expect(125);
+    assert!(!home.path().join("ran").exists(), "{}", launched.stderr());
+    std::fs::write(&store, kept).expect("written");
+    home.assert_valid();
+    upstream.finish();
+}
+
 #[test]
 fn what_cannot_be_had_is_refused_before_the_command_runs() {
     let home = home();

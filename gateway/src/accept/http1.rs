@@ -70,12 +70,9 @@ pub(super) async fn serve(
         };
         let rest = match request {
             Ok(request) => {
-                let over_tls = writer.is_tls();
                 let accepted = accept(request, reader, writer, carry, &client, journey);
                 if door::is_asked_for(&accepted, journey) {
-                    // In a box: what is in the tunnel is served by this very function.
-                    let tunnel = door::connect(accepted, over_tls, journey, told.clone());
-                    match Box::pin(tunnel).await {
+                    match door::connect(accepted, journey, told.clone()).await {
                         Some(rest) => rest,
                         None => return,
                     }

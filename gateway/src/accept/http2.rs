@@ -9,13 +9,14 @@ use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::server::{Connection, SendResponse};
 use h2::{Ping, PingPong, RecvStream};
-use http::Request;
+use http::{Method, Request};
 use sealtap_common::leaf::ErrorCode;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::accepted::{Accepted, BodyLength, Client, Reply};
+use super::door;
 use super::watched::{Refusal, Watched, Watching};
 use crate::forward::answer::Answer;
 use crate::journey::Journey;
@@ -101,14 +102,20 @@ pub(super) async fn serve(
                 watching.handed_out(respond.stream_id().as_u32());
                 let accepted = accept(*request, respond, &client, &journey);
                 let (journey, client) = (Arc::clone(&journey), Arc::clone(&client));
+                let told = stop.clone();
                 exchanges.spawn(async move {
                     match accepted {
-                        Ok(accepted) => journey.travel(*accepted).await,
+                        Ok(accepted) if door::is_asked_for(&accepted, &journey) => {
+                            let _ = door::connect(*accepted, &journey, told).await;
+                        }
+                        Ok(accepted) => {
+                            journey.travel(*accepted).await;
+                        }
                         Err(unanswered) => {
                             let (answer, reply, body) = *unanswered;
-                            journey.malformed(&client, answer, reply, body).await
+                            journey.malformed(&client, answer, reply, body).await;
                         }
-                    };
+                    }
                 });
             }
             Next::Refused(refusal) => journey.refused_unseen(&client, refusal == Refusal::TooLarge),
@@ -149,21 +156,28 @@ fn accept(
         let body = Source::Http2(FrameSource::new(body));
         return Err(Box::new((unheard_of(), Reply::Http2(respond), body)));
     }
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let authority = parts.uri.authority().map(|authority| authority.as_str());
+    // A CONNECT that asks for no protocol has an authority alone (RFC 9113 section 8.5): its target.
+    let tunnel = parts.method == Method::CONNECT && protocol.is_none();
+    let target = match parts.uri.path_and_query() {
+        Some(target) if !tunnel => target.as_str(),
+        _ if tunnel => authority.unwrap_or_default(),
+        _ => "/",
+    };
     let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
     let head = RequestHead {
         method: text(parts.method.as_str()),
         target: text(target),
         scheme: parts.uri.scheme_str().map(text),
-        authority: parts.uri.authority().map(|authority| text(authority.as_str())),
+        authority: authority.filter(|_| !tunnel).map(text),
         version: Version::Http2,
         fields: protocol_first(protocol.as_deref(), fields(&parts.headers)),
     };
     let announced = head.fields.first("content-length");
     let announced = announced.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
     let length = match announced {
-        // What follows an extended CONNECT is no body.
-        _ if body.is_end_stream() || protocol.is_some() => BodyLength::None,
+        // What follows a CONNECT is no body.
+        _ if body.is_end_stream() || protocol.is_some() || tunnel => BodyLength::None,
         Some(length) => BodyLength::Exactly(length),
         None => BodyLength::Unknown,
     };

@@ -37,6 +37,8 @@ pub struct ListenError {
 pub struct Listener {
     listener: TcpListener,
     redirected: Option<Redirected>,
+    /// A connection that was taken before there was anybody to serve it.
+    first: Option<(TcpStream, SocketAddr)>,
 }
 
 impl Listener {
@@ -48,7 +50,7 @@ impl Listener {
     pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
         let listener =
             TcpListener::bind(address).await.map_err(|source| ListenError { address, source })?;
-        Ok(Self { listener, redirected: None })
+        Ok(Self { listener, redirected: None, first: None })
     }
 
     /// The address bound, with the port the system chose where 0 was asked for.
@@ -65,8 +67,21 @@ impl Listener {
         self.redirected = Some(redirected);
     }
 
+    /// Waits for a connection, which [`Self::serve`] then begins with.
+    pub async fn called(&mut self) {
+        while self.first.is_none() {
+            match self.listener.accept().await {
+                Ok(connection) => self.first = Some(connection),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
     /// The next connection, and whether it came to this listener or by the kernel.
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr, bool)> {
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr, bool)> {
+        if let Some((stream, from)) = self.first.take() {
+            return Ok((stream, from, false));
+        }
         let led = async {
             match &self.redirected {
                 Some(redirected) => redirected.accept().await,
@@ -81,7 +96,7 @@ impl Listener {
 
     /// Serves connections until `stop` turns true, then lets open exchanges end for `grace`.
     pub async fn serve(
-        self,
+        mut self,
         journey: Arc<Journey>,
         mut stop: watch::Receiver<bool>,
         grace: Duration,
@@ -187,9 +202,9 @@ async fn connection(
     let settings = journey.settings();
     let limit = settings.timeouts.client_head;
     let stream = match &settings.tls {
-        None => Stream::Plain(socket),
+        None => Stream::Plain(socket.clone()),
         Some(acceptor) => match timeout(limit, acceptor.accept(socket.clone())).await {
-            Ok(Ok(stream)) => Stream::Tls(Box::new(TlsStream::Server(stream)), socket),
+            Ok(Ok(stream)) => Stream::Tls(Box::new(TlsStream::Server(stream)), socket.clone()),
             Ok(Err(error)) => {
                 tracing::debug!(client.address = %address, %error, "TLS handshake failed");
                 return;
@@ -199,14 +214,13 @@ async fn connection(
     };
     // Not held as long as the connection: one that was put in its place is not needed any more.
     drop(settings);
-    let by_alpn = match &stream {
-        Stream::Tls(stream, _) => Some(stream.get_ref().1.alpn_protocol() == Some(b"h2")),
-        Stream::Plain(_) => None,
-    };
-    match by_alpn {
-        Some(true) => http2::serve(stream, Vec::new(), client, Arc::clone(&journey), stop).await,
-        Some(false) => http1::serve(stream, Chunk::empty(), client, &journey, stop).await,
-        None => prior_knowledge(stream, client, &journey, stop).await,
+    match stream {
+        Stream::Plain(socket) => prior_knowledge(socket, client, &journey, stop).await,
+        Stream::Tls(tls, _) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => {
+            let stream = Stream::Tls(tls, socket);
+            http2::serve(stream, Vec::new(), client, Arc::clone(&journey), stop).await;
+        }
+        stream => http1::serve(stream, Chunk::empty(), client, &journey, stop).await,
     }
     journey.connection_ended(run);
     tracing::debug!(client.address = %address, "connection ended");
@@ -214,13 +228,12 @@ async fn connection(
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1 by the first bytes.
 async fn prior_knowledge(
-    stream: Stream,
+    socket: Socket,
     client: Arc<Client>,
     journey: &Arc<Journey>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let socket = stream.socket().clone();
-    let (mut reader, writer) = stream.split();
+    let (mut reader, writer) = Stream::Plain(socket.clone()).split();
     drop(writer);
     let mut seen = Chunk::empty();
     let mut deadline = Instant::now() + journey.settings.load().timeouts.client_idle;

@@ -160,9 +160,20 @@ impl Recorder {
             Direction::Response => kind::RESPONSE_DATA,
         };
         let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-        let offset = self.counter(direction).fetch_add(length, Ordering::Relaxed);
-        let position = self.journal.append(self.ticket, kind, &[&offset.to_le_bytes(), payload])?;
-        Ok((Tapped(payload), position))
+        let mut offset = self.counter(direction).fetch_add(length, Ordering::Relaxed);
+        let mut rest: &[u8] = payload;
+        loop {
+            // Small files take small records only.
+            let most = self.journal.record_limit().saturating_sub(size_of::<u64>()).max(1);
+            let (part, after) = rest.split_at_checked(most).unwrap_or((rest, &[]));
+            let parts: [&[u8]; 2] = [&offset.to_le_bytes(), part];
+            let position = self.journal.append(self.ticket, kind, &parts)?;
+            if after.is_empty() {
+                return Ok((Tapped(payload), position));
+            }
+            offset = offset.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
+            rest = after;
+        }
     }
 
     /// Records that the next `length` bytes in `direction` end a message of a WebSocket. What is

@@ -53,7 +53,7 @@ pub struct Arguments {
     /// What to capture where traffic names no upstream; reverse mode captures all it forwards
     #[arg(long, value_enum)]
     capture: Option<CaptureChoice>,
-    /// Form of the messages on standard error; SEALTAP_LOG or RUST_LOG says which ones [default: text]
+    /// Form of the messages on standard error; SEALTAP_LOG, RUST_LOG or the configuration says which ones [default: text]
     #[arg(long, value_enum)]
     log_format: Option<LogFormat>,
     /// Go on with a log whose lock is missing, for instance on a new machine; the log says so

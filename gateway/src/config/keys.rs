@@ -79,8 +79,10 @@ pub const PROXY: Keys = Keys {
 };
 
 /// `[observe]`
-pub const OBSERVE: Keys =
-    Keys { section: "observe", keys: &["enabled", "listen", "log_late", "disk_left", "messages"] };
+pub const OBSERVE: Keys = Keys {
+    section: "observe",
+    keys: &["enabled", "listen", "log_late", "disk_left", "messages", "level"],
+};
 
 /// `[retention]`
 pub const RETENTION: Keys = Keys { section: "retention", keys: &["max_age", "max_bytes"] };

@@ -11,6 +11,7 @@ mod ca;
 mod error;
 mod flags;
 pub mod keys;
+mod messages;
 mod proxy;
 mod read;
 mod section;
@@ -28,6 +29,7 @@ use std::time::Duration;
 pub use ca::{Ca, Network};
 pub use error::{ConfigError, Problem, ProblemKind};
 pub use flags::Flags;
+pub use messages::{MessageForm, MessageLevel};
 pub use proxy::{AddressRange, Credentials, HostPattern, Other, Proxy};
 pub use upstream::{
     NameError, Protocol, RESERVED_NAMES, Scheme, UpstreamConfig, Url, UrlError, check_name,
@@ -269,6 +271,8 @@ pub struct Observe {
     pub disk_left: u64,
     /// The form of messages on standard error.
     pub messages: MessageForm,
+    /// Which of them are told, where the environment does not say.
+    pub level: MessageLevel,
 }
 
 impl Default for Observe {
@@ -279,18 +283,9 @@ impl Default for Observe {
             log_late: Duration::from_secs(30),
             disk_left: 256 << 20,
             messages: MessageForm::Text,
+            level: MessageLevel::Info,
         }
     }
-}
-
-/// How messages for the operator look on standard error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MessageForm {
-    /// One line of text each.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// How long the store holds what passed; the log is never pruned.

@@ -10,8 +10,8 @@ use super::section::{Faults, Section, Text};
 use super::upstream::{Protocol, Scheme, UpstreamConfig, Url, check_name};
 use super::values::{self, ADDRESS, DURATION, DURATION_OR_NONE, SIZE};
 use super::{
-    Apps, Capture, Config, Durability, MessageForm, OnConflict, Other, Timestamp, Tls, Witness, ca,
-    keys,
+    Apps, Capture, Config, Durability, MessageForm, MessageLevel, OnConflict, Other, Timestamp,
+    Tls, Witness, ca, keys,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -244,6 +244,9 @@ fn observe(section: &Section<'_>, config: &mut Config) {
     set(&mut observe.disk_left, left);
     let forms = [("text", MessageForm::Text), ("json", MessageForm::Json)];
     set(&mut observe.messages, choice(section, "messages", &forms));
+    let levels = [MessageLevel::Error, MessageLevel::Warn, MessageLevel::Info, MessageLevel::Debug];
+    let levels = levels.map(|level| (level.as_str(), level));
+    set(&mut observe.level, choice(section, "level", &levels));
 }
 
 fn proxy(section: &Section<'_>, config: &mut Config) {

@@ -133,6 +133,8 @@ impl Exchange<'_> {
         // What a client shows to the proxy is for the proxy alone (RFC 9110 section 11.7.2).
         let dropped: &[&str] = match self.route.ingress {
             Ingress::Forward => &self.forwarder.dropped,
+            // Some clients show them in the tunnel, too, where they are no business of its server.
+            _ if self.forwarder.asks_for_credentials => &self.forwarder.dropped,
             _ => self.forwarder.dropped.get(..1).unwrap_or_default(),
         };
         let way = head::Way {

@@ -170,7 +170,7 @@ impl Forwarder {
         };
         let alpn = match &connection.stream {
             Stream::Tls(stream, _) => Alpn::of(stream.get_ref().1.alpn_protocol()),
-            Stream::Plain(_) => Alpn::None,
+            Stream::Plain(_) | Stream::Within(..) => Alpn::None,
         };
         self.learned.put(upstream, offered, alpn.clone());
         Ok(Probed { alpn, connection })

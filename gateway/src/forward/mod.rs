@@ -124,6 +124,8 @@ pub struct Forwarder {
     via: bool,
     forwarded: bool,
     dropped: [&'static str; 2],
+    /// Whether a client may show credentials that are for this gateway alone.
+    asks_for_credentials: bool,
 }
 
 /// How long an idle connection to an upstream is kept. Below the 5 s of the shortest-lived common
@@ -164,6 +166,7 @@ impl Forwarder {
             via: config.forwarded.via,
             forwarded: config.forwarded.forwarded,
             dropped: [RUN_HEADER, "proxy-authorization"],
+            asks_for_credentials: config.proxy.credentials.is_some(),
         })
     }
 

@@ -50,7 +50,8 @@ enum Ending {
 
 impl Opaque {
     /// Records that the tunnel begins: that the gateway said so to the client, what it leads to
-    /// (address, and version of TLS where that was opened), and why it is not captured.
+    /// (address, and version of TLS where that was opened), and why it is not captured. `version` is
+    /// the client's.
     ///
     /// # Errors
     ///
@@ -60,13 +61,14 @@ impl Opaque {
         reason: TunnelReason,
         alert: Option<u8>,
         leads_to: Option<(&str, Option<&str>)>,
+        version: Version,
     ) -> Result<Self, Down> {
         if let Some((address, tls)) = leads_to {
             recorder.connected(address, tls)?;
         }
         let tunnel = Tunnel { alert, from_client: 0, reason, to_client: 0 };
         recorder.tunnelled(&tunnel)?;
-        let head = established();
+        let head = established(version);
         let begun = recorder.answered(&head, &head, None)?;
         let (from_client, to_client) = (AtomicU64::new(0), AtomicU64::new(0));
         Ok(Self { recorder: Some(recorder), reason, alert, from_client, to_client, begun })
@@ -116,13 +118,13 @@ impl Drop for Opaque {
 
 /// What the gateway says to a CONNECT that it lets through.
 #[must_use]
-pub(crate) fn established() -> ResponseHead {
-    ResponseHead {
-        status: 200,
-        reason: Bytes::from_static(b"Connection established"),
-        version: Version::Http11,
-        fields: Fields::default(),
-    }
+pub(crate) fn established(version: Version) -> ResponseHead {
+    let (version, reason) = match version {
+        Version::Http2 => (Version::Http2, &b""[..]),
+        _ => (Version::Http11, &b"Connection established"[..]),
+    };
+    let reason = Bytes::from_static(reason);
+    ResponseHead { status: 200, reason, version, fields: Fields::default() }
 }
 
 /// Passes on what comes from either side until both have ended, or one has failed.
@@ -135,6 +137,7 @@ pub async fn opaque(opaque: Opaque, client: Side, upstream: Side, summary: Summa
     let Side { reader: mut from_client, writer: mut to_client, seen: from_client_seen } = client;
     let Side { reader: mut from_upstream, writer: mut to_upstream, seen: from_upstream_seen } =
         upstream;
+    let asked_by = to_client.ground();
     let up = pass(&mut from_client, &mut to_upstream, from_client_seen, &opaque.from_client);
     let down = pass(&mut from_upstream, &mut to_client, from_upstream_seen, &opaque.to_client);
     let mut ended = (None, None);
@@ -144,6 +147,8 @@ pub async fn opaque(opaque: Opaque, client: Side, upstream: Side, summary: Summa
             let ending = tokio::select! {
                 ending = &mut up, if ended.0.is_none() => ended.0.insert(ending),
                 ending = &mut down, if ended.1.is_none() => ended.1.insert(ending),
+                // Nobody reads from it any more, and a silent server would be waited for in vain.
+                () = asked_by.broken(), if ended.0.is_some() => ended.0.insert(Ending::Broken),
             };
             // A FIN ends one direction; anything worse ends both.
             if !matches!(ending, Ending::Finished) {
@@ -158,8 +163,8 @@ pub async fn opaque(opaque: Opaque, client: Side, upstream: Side, summary: Summa
     };
     if outcome != Outcome::Complete {
         // Whoever is left is told that it was no good end.
-        to_client.socket().reset();
-        to_upstream.socket().reset();
+        to_client.ground().reset();
+        to_upstream.ground().reset();
     }
     opaque.close(outcome, error, summary)
 }

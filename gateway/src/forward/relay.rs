@@ -118,9 +118,11 @@ async fn run(course: &mut Course<'_>, source: &mut Source, sink: &mut Sink) -> R
                     let position = recorder
                         .ended(direction, End::Complete, true, None)
                         .map_err(Ending::Down)?;
-                    // All of it is here and nothing is out: nobody can use a part of it while the
-                    // rest waits, so one wait, one write. Where nothing waits there is one anyway.
-                    if course.first.take().is_some() || !sink.has_begun() || !recorder.is_strict() {
+                    // All of it is here and nothing is out, or it is a request, which nobody answers
+                    // by a part of its last piece: so one wait, one write. Where nothing waits
+                    // there is one anyway.
+                    let together = direction == Direction::Request || !sink.has_begun();
+                    if course.first.take().is_some() || together || !recorder.is_strict() {
                         recorder.durable(position).await.map_err(Ending::Down)?;
                         return sink.last(tapped, None).await.map_err(Ending::from);
                     }

@@ -5,6 +5,7 @@
 //! after it was dropped: who gives up a start finds nothing changing behind it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crate::accept::authority::{Authority, AuthorityError};
@@ -12,11 +13,12 @@ use crate::config::Ca;
 
 type Opened = Result<Authority, AuthorityError>;
 
-/// An authority that is being opened.
+/// An authority that is being opened, or is open.
 pub(super) struct Opening {
     directory: PathBuf,
     settings: Ca,
     thread: Option<JoinHandle<Opened>>,
+    open: Option<Arc<Authority>>,
 }
 
 impl Opening {
@@ -26,13 +28,17 @@ impl Opening {
         let thread = thread::Builder::new().name("authority".to_owned());
         // Without a thread it is opened once it is waited for.
         let thread = thread.spawn(move || Authority::open(&place, &wanted)).ok();
-        Self { directory, settings, thread }
+        Self { directory, settings, thread, open: None }
     }
 
     /// Waits for it.
-    pub(super) fn wait(mut self) -> Opened {
+    pub(super) fn wait(&mut self) -> Result<Arc<Authority>, AuthorityError> {
+        if let Some(open) = &self.open {
+            return Ok(Arc::clone(open));
+        }
         let opened = self.thread.take().and_then(|thread| thread.join().ok());
-        opened.unwrap_or_else(|| Authority::open(&self.directory, &self.settings))
+        let opened = opened.unwrap_or_else(|| Authority::open(&self.directory, &self.settings));
+        Ok(Arc::clone(self.open.insert(Arc::new(opened?))))
     }
 }
 

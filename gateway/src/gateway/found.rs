@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use super::StartError;
 use crate::data::DataDir;
+use crate::seal::keys::Keys;
 use crate::seal::log::Log;
 use crate::seal::recovery::RecoveryError;
 use crate::store::{Store, retention};
 
 /// Tells the store what the log states of retention and a crash kept from it.
-pub(super) fn recall(log: &Log, store: &mut Store) -> Result<(), StartError> {
+fn recall(log: &Log, store: &mut Store) -> Result<(), StartError> {
     const STRIDE: u64 = 4_096;
     let mut at = store.watermark()?;
     while at < log.size() {
@@ -24,6 +25,13 @@ pub(super) fn recall(log: &Log, store: &mut Store) -> Result<(), StartError> {
         at = end;
     }
     Ok(())
+}
+
+/// The store, told what the log states.
+pub(super) fn opened_store(data: &DataDir, keys: &Keys, log: &Log) -> Result<Store, StartError> {
+    let mut store = Store::open(&data.store(), keys.store())?;
+    recall(log, &mut store)?;
+    Ok(store)
 }
 
 /// Where the lock is: opening the log has written it down.

@@ -16,6 +16,8 @@ use crate::capture::journal::RESUMED;
 use crate::capture::record::{
     Closed, Dialect, ExchangeKeys, Opened as OpenedRecord, Requested, kind,
 };
+use crate::data::DataDir;
+use crate::seal::keys::Keys;
 use crate::seal::log::{published, read_entries};
 use crate::store::{StoreReader, audit};
 

@@ -21,10 +21,6 @@ use crate::route::{Destination, Fate, Protocol, RouteError, Scheme, Upstream};
 use crate::wire::message::{Fields, RequestHead, Version};
 use crate::wire::source::Source;
 
-/// What a client hears that asks for a tunnel over TLS.
-const OVER_TLS: &str = "this listener speaks TLS, and opens no tunnels in it: give the proxy's clients \
-     a listener without [tls], by a second gateway if need be";
-
 /// A CONNECT that may have its tunnel.
 pub struct Asked {
     head: RequestHead,
@@ -64,13 +60,12 @@ impl Asked {
 type Granted = Box<(Asked, Source, Reply)>;
 
 impl Journey {
-    /// Decides whether a CONNECT may have its tunnel, and connects to where it leads; `over_tls` says
-    /// whether it came over TLS, in which this gateway opens no other.
+    /// Decides whether a CONNECT may have its tunnel, and connects to where it leads.
     ///
     /// # Errors
     ///
     /// What is left of the connection once it was refused, and the refusal recorded.
-    pub async fn ask(&self, accepted: Accepted, over_tls: bool) -> Result<Granted, Rest> {
+    pub async fn ask(&self, accepted: Accepted) -> Result<Granted, Rest> {
         let own_run = accepted.client().run();
         let identified = match identify::stage_beside(accepted) {
             Ok(identified) => identified,
@@ -82,11 +77,7 @@ impl Journey {
             }
         };
         let settings = self.settings();
-        let found = match over_tls {
-            true => Err(Answer::new(501, ErrorCode::DestinationRefused, OVER_TLS)),
-            false => destination(&settings, identified.request()).await,
-        };
-        match found {
+        match destination(&settings, identified.request()).await {
             Ok((destination, fate, upstream, dialled)) => {
                 let (accepted, identity) = identified.into_parts();
                 let (head, started_us) = (accepted.head().clone(), accepted.started_us());
@@ -156,9 +147,9 @@ impl Journey {
     /// Records a connection that the kernel led here and that leads nowhere.
     fn fell(&self, asked: &Asked, code: ErrorCode) {
         let _open = self.observe.traffic().begin();
-        let begun = self
-            .tunnel(asked, asked.client.run())
-            .and_then(|recorder| Opaque::begin(recorder, TunnelReason::NotListed, None, None));
+        let begun = self.tunnel(asked, asked.client.run()).and_then(|recorder| {
+            Opaque::begin(recorder, TunnelReason::NotListed, None, None, Version::Http11)
+        });
         if let Ok(begun) = begun {
             self.tell(begun.close(Outcome::UpstreamFailed, Some(code), self.summary(asked)));
         }
@@ -187,7 +178,8 @@ impl Journey {
         let run = held.as_ref().map_or(asked.client.run(), Held::id);
         let (address, tls) = &leads_to;
         let begun = self.tunnel(asked, run).and_then(|recorder| {
-            Opaque::begin(recorder, reason, None, Some((address, tls.as_deref())))
+            let leads_to = Some((address.as_str(), tls.as_deref()));
+            Opaque::begin(recorder, reason, None, leads_to, asked.head.version)
         });
         match begun {
             Ok(begun) => {
@@ -195,20 +187,53 @@ impl Journey {
                 self.tell(summary);
             }
             // Nothing goes on that cannot be recorded; the journal has counted it.
-            Err(_) => client.writer.socket().reset(),
+            Err(_) => client.writer.ground().reset(),
         }
     }
 
     /// Records that the client would not speak TLS with the gateway, and which alert it sent.
     pub async fn rejected(&self, asked: &Asked, alert: Option<u8>) {
+        let end = (Outcome::ClientCancelled, Some(ErrorCode::ClientTls));
+        self.nothing_passed(asked, (TunnelReason::ClientRejected, alert), end);
+    }
+
+    /// Records that a tunnel which would have passed unread for `reason` ended before anything went
+    /// on, and how.
+    pub fn cut_short(
+        &self,
+        asked: &Asked,
+        reason: TunnelReason,
+        end: (Outcome, Option<ErrorCode>),
+    ) {
+        self.nothing_passed(asked, (reason, None), end);
+    }
+
+    fn nothing_passed(
+        &self,
+        asked: &Asked,
+        (reason, alert): (TunnelReason, Option<u8>),
+        (outcome, error): (Outcome, Option<ErrorCode>),
+    ) {
+        let held = self.held(asked);
+        let run = held.as_ref().map_or(asked.client.run(), Held::id);
+        let begun = self
+            .tunnel(asked, run)
+            .and_then(|recorder| Opaque::begin(recorder, reason, alert, None, asked.head.version));
+        if let Ok(begun) = begun {
+            self.tell(begun.close(outcome, error, self.summary(asked)));
+        }
+    }
+
+    /// Records a tunnel that was opened and in which nothing came before its client left.
+    pub async fn unused(&self, asked: &Asked, outcome: Outcome) {
         let held = self.held(asked);
         let run = held.as_ref().map_or(asked.client.run(), Held::id);
         let begun = self.tunnel(asked, run).and_then(|recorder| {
-            Opaque::begin(recorder, TunnelReason::ClientRejected, alert, None)
+            let version = asked.head.version;
+            Opaque::begin(recorder, TunnelReason::NotHttp, None, None, version)
         });
         if let Ok(begun) = begun {
-            let (outcome, error) = (Outcome::ClientCancelled, Some(ErrorCode::ClientTls));
-            self.tell(begun.close(outcome, error, self.summary(asked)));
+            self.tell(begun.close(outcome, None, self.summary(asked)));
         }
     }
 
@@ -260,6 +285,14 @@ async fn destination(
     let upstream = upstream(settings, &destination);
     let dialled = reach(settings, &destination, fate, &upstream).await;
     let dialled = dialled.map_err(|error| Answer::unreachable(&error))?;
+    // `127.1`, or a name of it, is the same host: what is dialled counts, not how it was spelled.
+    let fate = match &dialled {
+        Some(Dialled { address, .. }) if fate == Fate::Tunnel => {
+            let ip = address.ip().to_canonical().to_string();
+            settings.table.fate(rules, &ip, address.port())
+        }
+        _ => fate,
+    };
     Ok((destination, fate, upstream, dialled))
 }
 

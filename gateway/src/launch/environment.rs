@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 
 use super::child::Variable;
-use crate::accept::authority::{self, Authority, AuthorityError, Roots};
+use crate::accept::authority::{self, Authority, AuthorityError, RootsSince};
 use crate::command::Failure;
 use crate::command::run::Start;
 use crate::config::{Capture, Config, UpstreamConfig, Url};
@@ -53,14 +53,14 @@ pub(super) struct Trust {
     bundle: PathBuf,
 }
 
-/// The same while the machine's roots are being read, which needs no gateway.
+/// The same while the machine's roots are looked at, which needs no gateway.
 pub(super) struct TrustToBe {
     trust: Trust,
-    reading: Option<JoinHandle<Roots>>,
+    reading: Option<JoinHandle<RootsSince>>,
 }
 
 impl Trust {
-    /// Begins to read the machine's roots, beside the gateway's start.
+    /// Begins to look at the machine's roots, beside the gateway's start.
     pub(super) fn begin(data: &DataDir) -> TrustToBe {
         // The command may change its directory.
         let folder = data.ca();
@@ -69,7 +69,7 @@ impl Trust {
         let path = bundle.clone();
         let reading = thread::Builder::new().name("roots".to_owned());
         // Without a thread they are read once they are needed.
-        let reading = reading.spawn(move || Roots::read(&path)).ok();
+        let reading = reading.spawn(move || RootsSince::look(&path)).ok();
         TrustToBe { trust: Self { certificate, bundle }, reading }
     }
 }
@@ -83,9 +83,9 @@ impl TrustToBe {
     pub(super) fn write(self, authority: &Authority) -> Result<Trust, AuthorityError> {
         let Self { trust, reading } = self;
         let roots = reading.and_then(|reading| reading.join().ok());
-        let roots = roots.unwrap_or_else(|| Roots::read(&trust.bundle));
+        let roots = roots.unwrap_or_else(|| RootsSince::look(&trust.bundle));
         authority::write_certificate(authority, &trust.certificate)?;
-        authority::bundle(authority, &roots, &trust.bundle)?;
+        roots.bundle(authority)?;
         Ok(trust)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::config::MessageForm;
+use crate::config::{MessageForm, MessageLevel};
 use crate::data::DataDir;
 use crate::serve::messages;
 
@@ -18,9 +18,9 @@ use crate::serve::messages;
 pub(super) const FILE: &str = "messages.log";
 
 /// Sends messages there from now on.
-pub(super) fn to_file(data: &DataDir, form: MessageForm) {
+pub(super) fn to_file(data: &DataDir, told: (MessageForm, MessageLevel)) {
     let lazily = Lazily { path: data.root().join(FILE), file: Mutex::default() };
-    messages::to(form, false, lazily);
+    messages::to(told, false, lazily);
 }
 
 struct Lazily {

@@ -22,13 +22,16 @@ mod signals;
 mod statements;
 mod watched;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::process::Rlimit;
 use sealtap_common::Id;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use self::account::Account;
 use self::calls::Calls;
@@ -37,10 +40,11 @@ use self::descendants::Process;
 use self::environment::Trust;
 use self::signals::Signals;
 use self::watched::Watched;
+use crate::accept::authority::Authority;
 use crate::command::run::{GATEWAY_FAILED, Start};
 use crate::command::{Exit, Failure, Outcome};
 use crate::data::DataDir;
-use crate::gateway::{Gateway, system_id};
+use crate::gateway::{CalledError, Checked, Gateway, Told, system_id};
 use crate::identify::Launch;
 use crate::serve::bundle::{self, BundleError};
 use crate::serve::run::{failure, raise_descriptor_limit, restore_descriptor_limit};
@@ -70,7 +74,7 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     bundle::check(&start.disclose)?;
     let config = &start.gateway.config;
     let data = DataDir::new(&config.data);
-    messages::to_file(&data, config.observe.messages);
+    messages::to_file(&data, (config.observe.messages, config.observe.level));
     let limit = raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -86,12 +90,10 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     let environment = environment::Plan::new(&start)?;
     let trust = Trust::begin(&data);
     let (table, adopt) = (environment.table.clone(), start.gateway.adopt);
-    let opened = Gateway::open_for(config, table, adopt, told, Some(launch.clone()));
-    let mut gateway = runtime.block_on(opened).map_err(failure)?;
-    let watched = Watched::begin(&start, &launch, &mut gateway, &runtime)?;
-    let (address, authority) = (gateway.report().address, gateway.authority());
+    let checked = runtime.block_on(Checked::new(config, table, adopt)).map_err(failure)?;
     let (stop, stopped) = watch::channel(false);
-    let serving = runtime.spawn(gateway.serve(stopped));
+    let begun = begin(&runtime, checked, told, &launch, (&start, stopped))?;
+    let Begun { address, authority, serving, watched } = begun;
 
     let began = Instant::now();
     let ended = trust.write(&authority).map_err(|error| Failure::of(&error)).and_then(|trust| {
@@ -106,7 +108,10 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     // The command was not run: that is all there is to say.
     let (ended, left) = ended?;
     let record = match served {
-        Ok(()) => bundled(&data, &launch, &start),
+        Ok(true) => bundled(&data, &launch, &start),
+        // Nobody called.
+        Ok(false) => Ok(None),
+        Err(CalledError::Start(error)) => Err(failure(error)),
         Err(error) => Err(Failure::of(&error)),
     };
     let failed = record.is_err();
@@ -125,6 +130,40 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     };
     account.give(&start.account)?;
     Ok(if failed { ended.or_failed() } else { ended })
+}
+
+/// What serves, and says at the end whether anybody called.
+type Serving = JoinHandle<Result<bool, CalledError>>;
+
+/// A gateway that serves, and who watches the command.
+struct Begun {
+    address: SocketAddr,
+    authority: Arc<Authority>,
+    serving: Serving,
+    watched: Watched,
+}
+
+/// Begins to serve; where there is nothing to seal, with the first call only, which may never come.
+fn begin(
+    runtime: &Runtime,
+    mut checked: Checked,
+    told: Told,
+    launch: &Launch,
+    (start, stopped): (&Start, watch::Receiver<bool>),
+) -> Result<Begun, Failure> {
+    let (address, launch) = (checked.address(), launch.clone());
+    // What the kernel counts is sealed whether or not anybody calls.
+    if !Watched::is_wanted(start) && checked.may_wait().map_err(failure)? {
+        let authority = checked.authority().map_err(failure)?;
+        let serving = runtime.spawn(checked.serve_once_called(told, launch, stopped));
+        return Ok(Begun { address, authority, serving, watched: Watched::Not(None) });
+    }
+    let gateway = runtime.block_on(Gateway::begin(checked, told, Some(launch.clone())));
+    let mut gateway = gateway.map_err(failure)?;
+    let watched = Watched::begin(start, &launch, &mut gateway, runtime)?;
+    let authority = gateway.authority();
+    let serving = runtime.spawn(async { Ok(gateway.serve(stopped).await.map(|()| true)?) });
+    Ok(Begun { address, authority, serving, watched })
 }
 
 /// Runs the command and waits for it and what it leaves behind, which is given by name.

@@ -58,6 +58,15 @@ pub(super) struct Covered {
 }
 
 impl Watched {
+    /// Whether it is to be tried.
+    pub(super) fn is_wanted(start: &Start) -> bool {
+        match start.kernel {
+            KernelChoice::Off => false,
+            KernelChoice::Auto => may(),
+            KernelChoice::Require => true,
+        }
+    }
+
     /// Begins to watch, where that was asked for and is to be had.
     pub(super) fn begin(
         start: &Start,
@@ -65,10 +74,8 @@ impl Watched {
         gateway: &mut Gateway,
         runtime: &Runtime,
     ) -> Result<Self, Failure> {
-        match start.kernel {
-            KernelChoice::Off => return Ok(Self::Not(None)),
-            KernelChoice::Auto if !may() => return Ok(Self::Not(None)),
-            KernelChoice::Auto | KernelChoice::Require => {}
+        if !Self::is_wanted(start) {
+            return Ok(Self::Not(None));
         }
         match watch(launch, gateway, runtime) {
             Ok(kernel) => Ok(Self::ByKernel(Box::new(kernel))),

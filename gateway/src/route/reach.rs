@@ -84,7 +84,7 @@ impl Reach {
     /// # Errors
     /// [`Forbidden`] says why not.
     pub fn chosen(&self, host: &str, address: SocketAddr) -> Result<(), Forbidden> {
-        let ip = meant(address.ip());
+        let ip = ends_at(meant(address.ip()));
         if self.deny.iter().any(|network| network.contains(ip)) {
             return Err(Forbidden::Denied(ip));
         }
@@ -115,8 +115,19 @@ impl Reach {
     }
 }
 
-/// The address that a connection to `address` ends at: IPv4 may be wrapped in IPv6 in four ways
-/// (RFC 4291 section 2.5.5, RFC 6052 section 2.1, RFC 3056 section 2).
+/// Where a connection to no address in particular ends: on this machine, so that whoever denies
+/// loopback has denied these, too.
+fn ends_at(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    }
+}
+
+/// The address that a connection to `address` ends at: IPv4 may be wrapped in IPv6 in seven ways
+/// (RFC 4291 section 2.5.5, RFC 6052 section 2.1, RFC 8215, RFC 2765 section 2.1, RFC 3056 section 2,
+/// RFC 5214 section 6.1).
 fn meant(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let [a, b, c, d, e, f, g, h] = v6.segments();
@@ -125,7 +136,9 @@ fn meant(address: IpAddr) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from_bits(bits))
     };
     match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0xffff) | (0x64, 0xff9b, 0, 0, 0, 0) => v4(g, h),
+        (0, 0, 0, 0, 0, 0xffff) | (0, 0, 0, 0, 0xffff, 0) => v4(g, h),
+        (0x64, 0xff9b, 0, 0, 0, 0) | (0x64, 0xff9b, 1, ..) => v4(g, h),
+        (_, _, _, _, 0 | 0x200, 0x5efe) => v4(g, h),
         // `::` and `::1` are not IPv4 in disguise.
         (0, 0, 0, 0, 0, 0) if (g, h) != (0, 0) && (g, h) != (0, 1) => v4(g, h),
         (0x2002, ..) => v4(b, c),
@@ -168,6 +181,11 @@ mod tests {
             "::169.254.169.254",
             "64:ff9b::a9fe:a9fe",
             "2002:a9fe:a9fe::1",
+            "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:7::a9fe:a9fe",
+            "::ffff:0:169.254.169.254",
+            "2001:db8::5efe:169.254.169.254",
+            "2001:db8::200:5efe:a9fe:a9fe",
         ] {
             assert!(matches!(refused(address), Some(Forbidden::Metadata(_))), "{address}");
         }
@@ -204,6 +222,17 @@ mod tests {
         assert!(may("10.2.0.1:80").is_ok());
         assert_eq!(may("10.1.0.1:80"), Err(Forbidden::Denied("10.1.0.1".parse().unwrap())));
         assert!(may("[::ffff:10.1.0.1]:80").is_err());
+    }
+
+    #[test]
+    fn loopback_that_is_denied_is_denied_without_an_address_too() {
+        let network = |text: &str| text.parse::<AddressRange>().unwrap();
+        let deny = [network("127.0.0.0/8"), network("::1/128")];
+        let reach = Reach::new(&[], &deny, "127.0.0.1:4141".parse().unwrap());
+        for address in ["127.0.0.1:80", "0.0.0.0:80", "[::]:80", "[::1]:80", "[::ffff:0.0.0.0]:80"]
+        {
+            assert!(reach.chosen("a.example", address.parse().unwrap()).is_err(), "{address}");
+        }
     }
 
     #[test]

@@ -64,9 +64,18 @@ pub struct Recovery {
 ///
 /// [`RecoveryError`].
 pub fn last_sealed(log: &Log) -> Result<u64, RecoveryError> {
+    Ok(last_leaf(log)?.map_or(0, |leaf| leaf.sealed()))
+}
+
+/// The log's last leaf.
+///
+/// # Errors
+///
+/// [`RecoveryError`]: it cannot be read.
+pub fn last_leaf(log: &Log) -> Result<Option<Leaf>, RecoveryError> {
     let size = log.size();
     let last = leaves(log, size.saturating_sub(1)..size)?;
-    Ok(last.first().map_or(0, |(_, _, leaf)| leaf.sealed()))
+    Ok(last.into_iter().next().map(|(_, _, leaf)| leaf))
 }
 
 /// Reads what earlier boots left.

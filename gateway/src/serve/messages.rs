@@ -1,4 +1,4 @@
-//! Messages for the operator: those that `SEALTAP_LOG`, else `RUST_LOG`, asks for.
+//! Messages for the operator: those that `SEALTAP_LOG`, else `RUST_LOG`, else the configuration asks for.
 
 use tracing::Level;
 use tracing_subscriber::filter::filter_fn;
@@ -7,10 +7,10 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
-use crate::config::MessageForm;
+use crate::config::{MessageForm, MessageLevel};
 
 /// Sends messages to `writer` from now on, with colours where it is a `terminal`.
-pub(crate) fn to<W>(form: MessageForm, terminal: bool, writer: W)
+pub(crate) fn to<W>((form, level): (MessageForm, MessageLevel), terminal: bool, writer: W)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -23,12 +23,12 @@ where
     // asked for, only our own details are told.
     let ours =
         filter_fn(|told| *told.level() <= Level::INFO || told.target().starts_with("sealtap"));
-    let layer = layer.with_filter(ours).with_filter(asked());
+    let layer = layer.with_filter(ours).with_filter(asked(level));
     // A second call, from a test in this process, keeps the first one's.
     let _ = tracing_subscriber::registry().with(layer).try_init();
 }
 
-fn asked() -> EnvFilter {
+fn asked(level: MessageLevel) -> EnvFilter {
     let filter = ["SEALTAP_LOG", "RUST_LOG"].into_iter().find_map(|name| {
         // A filter that cannot be read hides nothing.
         std::env::var(name)
@@ -36,5 +36,5 @@ fn asked() -> EnvFilter {
             .filter(|text| !text.is_empty())
             .map(|text| EnvFilter::try_new(&text).unwrap_or_else(|_| EnvFilter::new("info")))
     });
-    filter.unwrap_or_else(|| EnvFilter::new("info"))
+    filter.unwrap_or_else(|| EnvFilter::new(level.as_str()))
 }

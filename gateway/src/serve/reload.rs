@@ -82,8 +82,15 @@ async fn catch_up(reloader: &Arc<Reloader>) {
     }
 }
 
+/// The longest file that is read again.
+const LONGEST: u64 = 16 << 20;
+
 fn reload(source: &Source, reloader: &Reloader) -> Result<Reloaded, Failure> {
+    source.file.iter().try_for_each(readable)?;
     let config = source.load()?;
+    let tls = config.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
+    let trusted = config.upstreams.values().flat_map(|upstream| &upstream.ca);
+    tls.chain(&config.upstream_ca).chain(trusted).try_for_each(readable)?;
     reloader.reload(config).map_err(|error| {
         let failure = Failure::of(&error).fix(error.fix());
         match &source.file {
@@ -91,6 +98,21 @@ fn reload(source: &Source, reloader: &Reloader) -> Result<Reloaded, Failure> {
             None => failure,
         }
     })
+}
+
+/// Nothing but a plain file is read again: a pipe would be waited for, and a device read, without end,
+/// and the gateway would neither reload nor end any more. What is not there is for its reader to say.
+fn readable(path: &PathBuf) -> Result<(), Failure> {
+    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
+    let what = match (found.is_file(), found.is_dir()) {
+        (true, _) if found.len() <= LONGEST => return Ok(()),
+        (true, _) => "is longer than 16 MiB",
+        (_, true) => "is a directory",
+        _ => "is no plain file, so it cannot be read again",
+    };
+    let failure = Failure::new(format!("{} {what}", path.display()));
+    Err(failure
+        .fix("put a plain file there; the gateway looks again at SIGHUP and when it changes"))
 }
 
 fn tell(why: &'static str, reloaded: &Reloaded) {

@@ -21,7 +21,8 @@ use crate::gateway::{Gateway, ServeError, StartError};
 /// What kept it from starting, or from writing its last records.
 pub fn run(start: Start) -> Outcome {
     let terminal = std::io::stderr().is_terminal();
-    messages::to(start.config.observe.messages, terminal, std::io::stderr);
+    let observe = &start.config.observe;
+    messages::to((observe.messages, observe.level), terminal, std::io::stderr);
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

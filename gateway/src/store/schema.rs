@@ -82,17 +82,59 @@ pub(super) fn open_writer(directory: &Path) -> Result<Connection, StoreError> {
     let at = |source| StoreError::Directory { path: directory.to_path_buf(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(at)?;
     let path = file(directory);
-    // Made here so that it is private from its first byte; its log takes over the same mode.
-    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-        Ok(made) => {
-            made.sync_all().map_err(at)?;
-            fs::File::open(directory).and_then(|handle| handle.sync_all()).map_err(at)?;
+    if let Err(error) = fs::symlink_metadata(&path) {
+        match error.kind() {
+            io::ErrorKind::NotFound => make(directory, &path)?,
+            _ => return Err(at(error)),
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(at(error)),
     }
     plain_files(&path)?;
     prepare_writer(&path).map_err(|fault| fault.at(&path))
+}
+
+/// Makes the database under another name, and gives it its own once all of it is on disk: so it is
+/// synced once, not with each step, and a crash leaves none of it or all.
+fn make(directory: &Path, path: &Path) -> Result<(), StoreError> {
+    let at = |source| StoreError::Directory { path: directory.to_path_buf(), source };
+    let half = path.with_extension("db.new");
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut name = half.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::remove_file(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(error)),
+            _ => {}
+        }
+    }
+    // Made here so that it is private from its first byte; its log takes over the same mode.
+    let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&half);
+    let made = made.map_err(at)?;
+    let laid_out = || -> Outcome<()> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&half, flags)?;
+        connection.pragma_update(None, "synchronous", "OFF")?;
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+        lay_out(&mut connection)?;
+        Ok(connection.close().map_err(|(_, error)| error)?)
+    };
+    laid_out().map_err(|fault| fault.at(&half))?;
+    made.sync_all().map_err(at)?;
+    fs::rename(&half, path).map_err(at)?;
+    fs::File::open(directory).and_then(|handle| handle.sync_all()).map_err(at)
+}
+
+/// Makes the tables of an empty database.
+fn lay_out(connection: &mut Connection) -> Outcome<()> {
+    // Pages that retention frees can go back to the file system.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TABLES)?;
+    transaction.execute_batch(RETENTION)?;
+    transaction.execute_batch(RECORDS)?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    Ok(())
 }
 
 fn prepare_writer(path: &Path) -> Outcome<Connection> {
@@ -114,17 +156,8 @@ fn prepare_writer(path: &Path) -> Outcome<Connection> {
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
         }
-        None => {
-            // Pages that retention frees can go back to the file system.
-            connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            let transaction = connection.transaction()?;
-            transaction.execute_batch(TABLES)?;
-            transaction.execute_batch(RETENTION)?;
-            transaction.pragma_update(None, "application_id", APPLICATION)?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
-            transaction.commit()?;
-        }
+        // A file that has nothing in it yet.
+        None => lay_out(&mut connection)?,
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;

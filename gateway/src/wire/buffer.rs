@@ -10,13 +10,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-/// Bytes read at once, at most: 64 KiB, the size of a segment.
-pub const CHUNK: usize = 64 * 1024;
+/// Bytes read at once, at most: two segments, so that a request of about one segment is read whole
+/// with its head. Of a buffer, only what was ever read into takes memory.
+pub const CHUNK: usize = 128 * 1024;
 
-/// Buffers a thread keeps for reuse, at most (1 MiB a thread).
+/// Buffers a thread keeps for reuse, at most (2 MiB a thread).
 const KEPT: usize = 16;
 
-/// Buffers kept for all threads, at most (3 MiB).
+/// Buffers kept for all threads, at most (6 MiB).
 const KEPT_FOR_ALL: usize = 48;
 
 thread_local! {
@@ -24,7 +25,7 @@ thread_local! {
 }
 
 /// What one thread has read another may pass on, so buffers move between threads: what is too much
-/// for one of them goes to the next. A new one costs the zeroing of 64 KiB.
+/// for one of them goes to the next. A new one costs the zeroing of its pages.
 static FOR_ALL: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
 /// Some bytes in a pooled buffer, which returns to the pool when this is dropped.

@@ -44,6 +44,11 @@ impl FrameSource {
         Self { stream, found: None }
     }
 
+    /// The stream, of which nothing was read.
+    pub fn into_stream(self) -> RecvStream {
+        self.stream
+    }
+
     /// Whether the next event is there already.
     pub async fn is_at_hand(&mut self) -> bool {
         if self.found.is_none() && !self.stream.is_end_stream() {

@@ -6,6 +6,7 @@
 //! takes as data.
 
 pub mod buffer;
+pub mod framed;
 pub mod head;
 pub mod http1;
 pub mod http2;

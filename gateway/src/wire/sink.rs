@@ -377,11 +377,11 @@ impl ByteSink {
             // Whoever does not read is not waited for.
             let _ = tokio::time::timeout(LAST_WORDS, self.flush()).await;
         }
-        let socket = self.writer.socket().clone();
-        if matches!(self.framing, Framing::UntilClose) && !self.writer.is_tls() {
-            socket.reset_when_drained().await;
+        let ground = self.writer.ground();
+        if matches!(self.framing, Framing::UntilClose) && !self.writer.says_its_end() {
+            ground.reset_when_drained().await;
         } else {
-            socket.shutdown_write();
+            ground.shutdown_write();
         }
     }
 }

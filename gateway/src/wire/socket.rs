@@ -82,6 +82,14 @@ impl Socket {
         self.reset();
     }
 
+    /// Resolves when the other end has reset the connection, or is found to be gone; a FIN is neither.
+    /// For whoever only waits for others: a read or a write would be told by itself.
+    pub async fn broken(&self) {
+        if self.0.ready(Interest::ERROR).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Resets the connection when its last owner lets go.
     pub fn reset(&self) {
         let _ = set_socket_linger(&*self.0, Some(Duration::ZERO));

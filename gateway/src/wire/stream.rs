@@ -1,4 +1,4 @@
-//! Byte streams: plain TCP or TLS over it, read into pooled buffers.
+//! Byte streams: plain TCP, TLS over it, or a tunnel in either, read into pooled buffers.
 
 use std::future::poll_fn;
 use std::io;
@@ -9,7 +9,57 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHa
 use tokio_rustls::TlsStream;
 
 use super::buffer::Chunk;
+use super::framed::{Cut, Framed};
 use super::socket::Socket;
+
+/// What bytes go over in both directions.
+pub trait Duplex: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Sync + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Sync + Unpin> Duplex for T {}
+
+/// What lies beneath a stream, for ends that are cuts.
+#[derive(Clone, Debug)]
+pub enum Ground {
+    /// A TCP connection of its own.
+    Socket(Socket),
+    /// One stream of an HTTP/2 connection.
+    Frames(Cut),
+}
+
+impl Ground {
+    /// Resets it when its last owner lets go.
+    pub fn reset(&self) {
+        match self {
+            Self::Socket(socket) => socket.reset(),
+            Self::Frames(cut) => cut.reset(),
+        }
+    }
+
+    /// Ends it so that what is above it is seen to be cut; TLS gets no close_notify.
+    pub fn shutdown_write(&self) {
+        match self {
+            Self::Socket(socket) => socket.shutdown_write(),
+            Self::Frames(cut) => cut.reset(),
+        }
+    }
+
+    /// Resolves when the other end is found to be gone; [`Socket::broken`]. Of one stream among others
+    /// that is told only to who writes to it.
+    pub async fn broken(&self) {
+        match self {
+            Self::Socket(socket) => socket.broken().await,
+            Self::Frames(_) => std::future::pending().await,
+        }
+    }
+
+    /// Resets it once what was written has arrived, as far as that can be known.
+    pub async fn reset_when_drained(self) {
+        match self {
+            Self::Socket(socket) => socket.reset_when_drained().await,
+            Self::Frames(cut) => cut.reset(),
+        }
+    }
+}
 
 /// One connection, to a client or to an upstream.
 #[derive(Debug)]
@@ -18,20 +68,51 @@ pub enum Stream {
     Plain(Socket),
     /// TLS, with the gateway at either end, and the socket beneath it.
     Tls(Box<TlsStream<Socket>>, Socket),
+    /// What a CONNECT made of a stream of HTTP/2, or TLS in a tunnel that is TLS itself or such a
+    /// stream.
+    Within(Box<dyn Duplex>, Ground),
 }
 
 impl Stream {
+    /// What a CONNECT over HTTP/2 makes of its stream.
+    #[must_use]
+    pub fn framed(stream: Framed) -> Self {
+        let ground = Ground::Frames(stream.cut());
+        Self::Within(Box::new(stream), ground)
+    }
+
+    /// TLS in whatever this is, with the gateway at its near end.
+    #[must_use]
+    pub fn within(tls: tokio_rustls::server::TlsStream<Self>) -> Self {
+        let ground = tls.get_ref().0.ground();
+        Self::Within(Box::new(tls), ground)
+    }
+
+    /// The two directions together again; nothing where they are of two connections.
+    #[must_use]
+    pub fn join(reader: Reader, writer: Writer) -> Option<Self> {
+        match (reader, writer.0) {
+            (Reader::Plain(_), WriteSide::Plain(socket)) => Some(Self::Plain(socket)),
+            (Reader::Within(reader), WriteSide::Within(writer, ground))
+                if reader.is_pair_of(&writer) =>
+            {
+                Some(Self::Within(reader.unsplit(writer), ground))
+            }
+            _ => None,
+        }
+    }
+
     /// The two directions apart, so that both can move at once.
     #[must_use]
     pub fn split(self) -> (Reader, Writer) {
         match self {
             Self::Plain(socket) => {
-                let half = WriteSide::Plain(socket.clone());
-                (Reader::Plain(socket.clone()), Writer { side: half, socket })
+                (Reader::Plain(socket.clone()), Writer(WriteSide::Plain(socket)))
             }
-            Self::Tls(stream, socket) => {
+            Self::Tls(stream, socket) => Self::Within(stream, Ground::Socket(socket)).split(),
+            Self::Within(stream, ground) => {
                 let (reader, writer) = tokio::io::split(stream);
-                (Reader::Tls(reader), Writer { side: WriteSide::Tls(writer), socket })
+                (Reader::Within(reader), Writer(WriteSide::Within(writer, ground)))
             }
         }
     }
@@ -45,15 +126,17 @@ impl Stream {
         poll_fn(|context| match self {
             Self::Plain(socket) => socket.poll_chunk(context),
             Self::Tls(stream, _) => poll_chunk(stream, context),
+            Self::Within(stream, _) => poll_chunk(stream, context),
         })
         .await
     }
 
-    /// The socket beneath.
+    /// What lies beneath.
     #[must_use]
-    pub fn socket(&self) -> &Socket {
+    pub fn ground(&self) -> Ground {
         match self {
-            Self::Plain(socket) | Self::Tls(_, socket) => socket,
+            Self::Plain(socket) | Self::Tls(_, socket) => Ground::Socket(socket.clone()),
+            Self::Within(_, ground) => ground.clone(),
         }
     }
 }
@@ -67,6 +150,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
             Self::Tls(stream, _) => Pin::new(stream).poll_read(context, buffer),
+            Self::Within(stream, _) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -80,6 +164,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
             Self::Tls(stream, _) => Pin::new(stream).poll_write(context, bytes),
+            Self::Within(stream, _) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -91,6 +176,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write_vectored(context, slices),
             Self::Tls(stream, _) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Within(stream, _) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
@@ -102,6 +188,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(context),
             Self::Tls(stream, _) => Pin::new(stream).poll_flush(context),
+            Self::Within(stream, _) => Pin::new(stream).poll_flush(context),
         }
     }
 
@@ -109,6 +196,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(context),
             Self::Tls(stream, _) => Pin::new(stream).poll_shutdown(context),
+            Self::Within(stream, _) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }
@@ -118,8 +206,8 @@ impl AsyncWrite for Stream {
 pub enum Reader {
     /// Cleartext.
     Plain(Socket),
-    /// TLS.
-    Tls(ReadHalf<Box<TlsStream<Socket>>>),
+    /// TLS, or what is in a tunnel.
+    Within(ReadHalf<Box<dyn Duplex>>),
 }
 
 impl Reader {
@@ -149,7 +237,7 @@ impl Reader {
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Chunk>> {
         match self {
             Self::Plain(socket) => socket.poll_chunk(context),
-            Self::Tls(reader) => poll_chunk(reader, context),
+            Self::Within(reader) => poll_chunk(reader, context),
         }
     }
 }
@@ -174,15 +262,12 @@ fn poll_chunk(
 
 /// The sending direction of a [`Stream`].
 #[derive(Debug)]
-pub struct Writer {
-    side: WriteSide,
-    socket: Socket,
-}
+pub struct Writer(WriteSide);
 
 #[derive(Debug)]
 enum WriteSide {
     Plain(Socket),
-    Tls(WriteHalf<Box<TlsStream<Socket>>>),
+    Within(WriteHalf<Box<dyn Duplex>>, Ground),
 }
 
 impl Writer {
@@ -196,19 +281,19 @@ impl Writer {
         let mut rest: &mut [io::IoSlice<'_>] = &mut slices;
         io::IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            let sent = match &mut self.side {
+            let sent = match &mut self.0 {
                 WriteSide::Plain(writer) => writer.write_vectored(rest).await?,
-                WriteSide::Tls(writer) => writer.write_vectored(rest).await?,
+                WriteSide::Within(writer, _) => writer.write_vectored(rest).await?,
             };
             if sent == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             io::IoSlice::advance_slices(&mut rest, sent);
         }
-        if let WriteSide::Tls(writer) = &mut self.side {
-            writer.flush().await?;
+        match &mut self.0 {
+            WriteSide::Plain(_) => Ok(()),
+            WriteSide::Within(writer, _) => writer.flush().await,
         }
-        Ok(())
     }
 
     /// Ends this direction in good order: close_notify for TLS, then FIN.
@@ -217,21 +302,24 @@ impl Writer {
     ///
     /// Whatever the transport reports.
     pub async fn finish(&mut self) -> io::Result<()> {
-        match &mut self.side {
+        match &mut self.0 {
             WriteSide::Plain(writer) => writer.shutdown().await,
-            WriteSide::Tls(writer) => writer.shutdown().await,
+            WriteSide::Within(writer, _) => writer.shutdown().await,
         }
     }
 
-    /// Whether TLS runs over the socket.
+    /// Whether the end of what lies beneath, without a word before it, is seen to be a cut.
     #[must_use]
-    pub fn is_tls(&self) -> bool {
-        matches!(self.side, WriteSide::Tls(_))
+    pub fn says_its_end(&self) -> bool {
+        !matches!(self.0, WriteSide::Plain(_))
     }
 
-    /// The socket beneath, for ends that are cuts.
+    /// What lies beneath, for ends that are cuts.
     #[must_use]
-    pub fn socket(&self) -> &Socket {
-        &self.socket
+    pub fn ground(&self) -> Ground {
+        match &self.0 {
+            WriteSide::Plain(socket) => Ground::Socket(socket.clone()),
+            WriteSide::Within(_, ground) => ground.clone(),
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::seal::keys::own_file;
 use crate::seal::log::disk::{Access, RealDisk, create_directories, replace};
 
 /// Variables by which a user may have named roots that the bundle must not take away.
-const NAMED_ELSEWHERE: [&str; 5] = [
+pub(super) const NAMED_ELSEWHERE: [&str; 5] = [
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
     "NODE_EXTRA_CA_CERTS",
@@ -79,7 +79,7 @@ pub fn write_certificate(authority: &Authority, path: &Path) -> Result<(), Autho
 
 /// The certificates that a client must trust, the present one first; with those above it where it is
 /// not a root, since not every verifier stops below one.
-fn ours(authority: &Authority) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
+pub(super) fn ours(authority: &Authority) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
     let mut ours = authority.certificate().chain;
     if let Some(previous) = authority.previous()? {
         ours.extend(previous.chain);

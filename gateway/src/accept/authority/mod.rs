@@ -15,6 +15,7 @@ mod error;
 mod files;
 mod issuer;
 mod name;
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ pub use self::environment::{Variable, environment, export, java};
 pub use self::error::AuthorityError;
 use self::issuer::{Issuing, LEAF_LIFETIME};
 pub use self::name::{LeafName, NameError};
+pub use self::sources::RootsSince;
 use crate::config::Ca;
 use crate::seal::log::disk::RealDisk;
 

@@ -3,32 +3,21 @@
 //! For a while only the client is listened to. Then its server is, too, since in many protocols that
 //! speaks first; if it does, or the client sends what is neither, nothing more is looked at. A client
 //! that is merely slow is still recognised.
+//!
+//! What is captured is not let go unread because it comes slowly or is spelled oddly: bytes that only
+//! HTTP begins with are waited for, and TLS that cannot be read is never [`First::Unread`].
 
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
-use rustls::server::{Accepted, Acceptor};
+use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::wire::http1::{Opening, opening};
+use super::kind::{Kind, kind};
+use crate::wire::http1::Opening;
 use crate::wire::stream::Stream;
-
-/// The longest first line of a request with an unknown method that is waited for.
-const LINE: usize = 8 << 10;
-
-/// Methods that are recognised before their line is complete.
-const METHODS: [&[u8]; 9] = [
-    b"GET ",
-    b"POST ",
-    b"PUT ",
-    b"HEAD ",
-    b"DELETE ",
-    b"OPTIONS ",
-    b"PATCH ",
-    b"TRACE ",
-    b"CONNECT ",
-];
 
 /// What a tunnel begins with.
 pub(super) enum First {
@@ -36,6 +25,11 @@ pub(super) enum First {
     Tls(Box<Accepted>, Vec<u8>),
     /// HTTP/2 with prior knowledge, or a request of HTTP/1.
     Http(Opening, Vec<u8>),
+    /// TLS, as it seems, whose hello cannot be read: what the client has sent, and the alert that
+    /// answers it.
+    Illegible(Vec<u8>, Vec<u8>),
+    /// TLS, as it seems, whose hello was not complete in time.
+    Stalled,
     /// Neither: what the client has sent, and what its server has.
     Unread(Vec<u8>, Vec<u8>),
     /// Nothing any more: the client left.
@@ -49,12 +43,14 @@ pub(super) enum First {
 pub(super) struct Patience {
     /// From then on the server is listened to, too.
     pub(super) server: Instant,
-    /// Until then a hello that has begun must be complete.
-    pub(super) hello: Instant,
+    /// How long a hello that has begun, or what looks like a request, may take to be complete.
+    pub(super) hello: Duration,
     /// Until then something must have come.
     pub(super) idle: Instant,
     /// Whether TLS may come; not in TLS.
     pub(super) tls: bool,
+    /// Whether what is in the tunnel is captured if it is HTTP.
+    pub(super) captured: bool,
 }
 
 /// Reads until it is known what the tunnel holds. `server` is its other end, made by `dial` when it
@@ -74,8 +70,12 @@ where
     let mut fed = 0;
     let mut dial = Some(dial);
     let mut listening = false;
+    let mut begun = None;
     loop {
-        let kind = kind(&seen, patience.tls);
+        let kind = match kind(&seen, patience.tls) {
+            Kind::Request if !patience.captured => Kind::Undecided,
+            kind => kind,
+        };
         match kind {
             Kind::Http(opening) => return First::Http(opening, seen),
             Kind::Neither => return First::Unread(seen, Vec::new()),
@@ -87,34 +87,43 @@ where
                     (Ok(_), Ok(Some(accepted))) => return First::Tls(Box::new(accepted), seen),
                     (Ok(_), Ok(None)) if fed < seen.len() => continue,
                     (Ok(_), Ok(None)) => {}
-                    _ => return First::Unread(seen, Vec::new()),
+                    (_, accepted) => return First::Illegible(seen, answer(accepted)),
                 }
             }
-            Kind::Undecided => {}
+            Kind::Request | Kind::Undecided => {}
         }
+        // From its first byte on: a client may be silent before for as long as it likes.
+        let begins = || Instant::now() + patience.hello;
+        let hello = if seen.is_empty() { None } else { Some(*begun.get_or_insert_with(begins)) };
         let due = match (kind, listening) {
-            (Kind::Tls, _) => patience.hello,
+            (Kind::Tls, _) | (Kind::Request, true) => hello.unwrap_or(patience.idle),
             (_, false) => patience.server,
             (_, true) => patience.idle,
         };
         tokio::select! {
             read = client.read() => match read {
                 Ok(chunk) if chunk.is_empty() && seen.is_empty() => return First::Gone(None),
-                Ok(chunk) if chunk.is_empty() => return First::Unread(seen, Vec::new()),
+                Ok(chunk) if chunk.is_empty() => return match kind {
+                    Kind::Tls => First::Stalled,
+                    _ => First::Unread(seen, Vec::new()),
+                },
                 Ok(chunk) => seen.extend_from_slice(&chunk),
                 Err(error) => return First::Gone(Some(error)),
             },
-            Some(read) = heard(server), if listening => {
+            Some(read) = heard(server), if listening && kind != Kind::Tls => {
                 // A server that only leaves is left to the relay.
                 let said = read.map(|chunk| chunk.to_vec()).unwrap_or_default();
                 return First::Unread(seen, said);
             }
             () = sleep_until(due) => {
-                if !seen.is_empty() {
-                    return First::Unread(seen, Vec::new());
-                }
-                if listening {
-                    return First::Over;
+                match kind {
+                    Kind::Tls => return First::Stalled,
+                    // It hears that its head is late, as it would outside of a tunnel.
+                    Kind::Request if listening => return First::Http(Opening::Http1, seen),
+                    Kind::Request => {}
+                    _ if !seen.is_empty() => return First::Unread(seen, Vec::new()),
+                    _ if listening => return First::Over,
+                    _ => {}
                 }
                 listening = true;
                 if let Some(dial) = dial.take().filter(|_| server.is_none()) {
@@ -126,6 +135,17 @@ where
     }
 }
 
+/// The alert that tells a client what is wrong with its hello; nothing where there is none to tell.
+fn answer(accepted: Result<Option<Accepted>, (rustls::Error, AcceptedAlert)>) -> Vec<u8> {
+    let mut alert = Vec::new();
+    if let Err((error, mut told)) = accepted {
+        tracing::debug!(%error, "a client's TLS cannot be read");
+        // Into memory nothing fails.
+        let _ = told.write_all(&mut alert);
+    }
+    alert
+}
+
 /// Resolves when the gateway is told to stop.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
@@ -135,93 +155,5 @@ async fn heard(server: &mut Option<Stream>) -> Option<io::Result<crate::wire::bu
     match server {
         Some(server) => Some(server.read().await),
         None => None,
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Tls,
-    Http(Opening),
-    Neither,
-    Undecided,
-}
-
-/// What bytes from a client begin.
-fn kind(seen: &[u8], tls: bool) -> Kind {
-    match seen {
-        [] => return Kind::Undecided,
-        // A record of the handshake, of any version since SSL 3 (RFC 8446 section 5.1).
-        [0x16] | [0x16, 0x03, ..] if tls => return Kind::Tls,
-        _ => {}
-    }
-    match opening(seen) {
-        Opening::Http2 => return Kind::Http(Opening::Http2),
-        Opening::Undecided => return Kind::Undecided,
-        Opening::Http1 => {}
-    }
-    // Empty lines may stand before a request (RFC 9112 section 2.2).
-    let mut line = seen;
-    while let Some(rest) = line.strip_prefix(b"\r\n") {
-        line = rest;
-    }
-    if line.is_empty() || line == b"\r" {
-        return Kind::Undecided;
-    }
-    if METHODS.iter().any(|method| line.starts_with(method)) {
-        return Kind::Http(Opening::Http1);
-    }
-    if METHODS.iter().any(|method| method.starts_with(line)) {
-        return Kind::Undecided;
-    }
-    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    let method = line.iter().position(|byte| !token(byte));
-    match method {
-        None if line.len() <= 64 => Kind::Undecided,
-        Some(at) if at > 0 && line.get(at) == Some(&b' ') => match memchr::memchr(b'\n', line) {
-            Some(end) => {
-                let line = line.get(..end).unwrap_or_default().trim_ascii_end();
-                let version = line.len().checked_sub(9).and_then(|from| line.get(from..));
-                match version.is_some_and(|version| version.starts_with(b" HTTP/1.")) {
-                    true => Kind::Http(Opening::Http1),
-                    false => Kind::Neither,
-                }
-            }
-            None if line.len() <= LINE => Kind::Undecided,
-            None => Kind::Neither,
-        },
-        _ => Kind::Neither,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn http_is_recognised_by_its_first_bytes_and_other_things_are_not() {
-        let http1 = Kind::Http(Opening::Http1);
-        for (bytes, expected) in [
-            (b"GET / HTTP/1.1\r\n".as_slice(), http1),
-            (b"POST ", http1),
-            (b"\r\nGET /", http1),
-            (b"PO", Kind::Undecided),
-            (b"", Kind::Undecided),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Kind::Http(Opening::Http2)),
-            (b"PRI * H", Kind::Undecided),
-            (b"PURGE /x HTTP/1.1\r\n", http1),
-            (b"PURGE /x", Kind::Undecided),
-            (b"PURGE me\r\n", Kind::Neither),
-            (b"SSH-2.0-OpenSSH_9.2 Debian\r\n", Kind::Neither),
-            (b"EHLO mail.example\r\n", Kind::Neither),
-            (b"\x00\x00\x00\x08", Kind::Neither),
-            (b"\x16", Kind::Tls),
-            (b"\x16\x03\x01\x02", Kind::Tls),
-            (b"\x16\x04", Kind::Neither),
-            (b" GET / HTTP/1.1\r\n", Kind::Neither),
-        ] {
-            assert_eq!(kind(bytes, true), expected, "{:?}", String::from_utf8_lossy(bytes));
-        }
-        assert_eq!(kind(b"\x16\x03\x01", false), Kind::Neither);
-        assert_eq!(kind(&[b'A'; 65], true), Kind::Neither);
     }
 }

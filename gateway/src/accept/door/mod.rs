@@ -6,29 +6,34 @@
 //! recorded with what it said.
 
 mod first;
+mod kind;
 mod minter;
 mod open;
 mod redirected;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::first::{First, Patience, first};
 pub use self::minter::Minter;
 pub use self::redirected::{Led, Redirected, RedirectedError};
-use super::accepted::{Accepted, Door};
+use super::accepted::{Accepted, Door, Reply};
 use super::{http1, http2};
+use crate::forward::answer::Answer;
 use crate::forward::connect::{Connection, Dialled};
 use crate::forward::{Rest, Side};
 use crate::journey::{Asked, Journey};
 use crate::route::{Fate, Protocol, Scheme, Upstream};
 use crate::wire::buffer::Chunk;
+use crate::wire::framed::Framed;
 use crate::wire::http1::Opening;
+use crate::wire::http2::PROTOCOL;
 use crate::wire::source::Source;
 use crate::wire::stream::{Stream, Writer};
-use sealtap_common::leaf::TunnelReason;
+use sealtap_common::leaf::{ErrorCode, Outcome, TunnelReason};
 use sealtap_common::unit::Ingress;
 
 /// What a client hears before its tunnel begins.
@@ -37,34 +42,50 @@ const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 /// Whether a request is a CONNECT to the forward proxy.
 pub(super) fn is_asked_for(accepted: &Accepted, journey: &Journey) -> bool {
     let front = matches!(accepted.client.door(), Door::Front);
-    front && &*accepted.head.method == b"CONNECT" && journey.settings.load().rules.enabled()
+    let head = &accepted.head;
+    // With a protocol it is no tunnel (RFC 8441).
+    let tunnel = &*head.method == b"CONNECT" && head.fields.first(PROTOCOL).is_none();
+    front && tunnel && journey.settings.load().rules.enabled()
 }
 
 /// Serves a CONNECT; gives what is left of the connection where it was refused.
-pub(super) async fn connect(
+///
+/// In a box: what is in the tunnel is served by those who call this.
+pub(super) fn connect<'a>(
     accepted: Accepted,
-    over_tls: bool,
-    journey: &Arc<Journey>,
+    journey: &'a Arc<Journey>,
     stop: watch::Receiver<bool>,
-) -> Option<Rest> {
-    let (mut asked, body, reply) = match journey.ask(accepted, over_tls).await {
-        Ok(asked) => *asked,
-        Err(rest) => return Some(rest),
-    };
-    let (Source::Http1(body), crate::accept::Reply::Http1(reply)) = (body, reply) else {
-        return Some(Rest::Closed);
-    };
-    let (reader, carry) = body.into_parts();
-    let mut writer: Writer = reply.into_sink().into_writer();
-    if writer.write_all([ESTABLISHED, b"", b"", b""]).await.is_err() {
-        return Some(Rest::Closed);
+) -> Pin<Box<dyn Future<Output = Option<Rest>> + Send + 'a>> {
+    Box::pin(async move {
+        let (mut asked, body, reply) = match journey.ask(accepted).await {
+            Ok(asked) => *asked,
+            Err(rest) => return Some(rest),
+        };
+        let Some((client, seen)) = establish(body, reply).await else {
+            return Some(Rest::Closed);
+        };
+        let dialled = asked.dialled.take();
+        let tunnel = Tunnel { asked, journey, stop };
+        tunnel.enter(client, seen, dialled).await;
+        None
+    })
+}
+
+/// Tells the client that its tunnel stands; gives the tunnel, and what has come in it.
+async fn establish(body: Source, reply: Reply) -> Option<(Stream, Vec<u8>)> {
+    match (body, reply) {
+        (Source::Http1(body), Reply::Http1(reply)) => {
+            let (reader, carry) = body.into_parts();
+            let mut writer: Writer = reply.into_sink().into_writer();
+            writer.write_all([ESTABLISHED, b"", b"", b""]).await.ok()?;
+            Some((Stream::join(reader, writer)?, carry.to_vec()))
+        }
+        (Source::Http2(body), Reply::Http2(mut reply)) => {
+            let send = reply.send_response(http::Response::new(()), false).ok()?;
+            Some((Stream::framed(Framed::new(body.into_stream(), send)), Vec::new()))
+        }
+        _ => None,
     }
-    let socket = writer.socket().clone();
-    drop((reader, writer));
-    let dialled = asked.dialled.take();
-    let tunnel = Tunnel { asked, journey, stop };
-    tunnel.enter(Stream::Plain(socket), carry.to_vec(), dialled).await;
-    None
 }
 
 /// One tunnel on its way to what is in it.
@@ -84,9 +105,10 @@ impl Tunnel<'_> {
         let patience = Patience {
             // What is not captured anyway is not kept waiting.
             server: if listed { now + detect } else { now },
-            hello: now + timeouts.client_head,
+            hello: timeouts.client_head,
             idle: now + timeouts.client_idle,
             tls: true,
+            captured: listed,
         };
         let (mut server, mut address) = (None, None);
         if let Some(Dialled { socket, address: made_to }) = dialled {
@@ -98,32 +120,44 @@ impl Tunnel<'_> {
             Some(Stream::Plain(dialled.socket))
         };
         let began = first(&mut client, seen, &mut server, dial, patience, &mut self.stop).await;
-        let dialled = server.map(|server| {
-            let socket = server.socket().clone();
-            let address = address.or_else(|| socket.peer());
-            (socket, address)
+        let dialled = server.and_then(|server| {
+            let Stream::Plain(socket) = server else { return None };
+            let address = address.or_else(|| socket.peer())?;
+            Some(Dialled { socket, address })
         });
-        let dialled =
-            dialled.and_then(|(socket, address)| Some(Dialled { socket, address: address? }));
         match began {
             // A connection was made all the same, and that is told.
             First::Gone(None) if !listed => {
                 self.pass(client, (Vec::new(), Vec::new()), dialled, TunnelReason::NotListed).await;
             }
-            First::Gone(_) | First::Over => {}
+            First::Gone(error) => self.left(error.as_ref()).await,
+            First::Over => self.left(None).await,
+            First::Illegible(_, alert) if listed => {
+                let (_, mut writer) = client.split();
+                let _ =
+                    timeout(timeouts.client_head, writer.write_all([&alert, b"", b"", b""])).await;
+                self.journey.rejected(&self.asked, None).await;
+            }
+            First::Illegible(seen, _) => {
+                self.pass(client, (seen, Vec::new()), dialled, TunnelReason::NotListed).await;
+            }
+            First::Stalled if listed => self.journey.rejected(&self.asked, None).await,
+            // Its name might have been one that is captured.
+            First::Stalled => {
+                client.ground().reset();
+                let end = (Outcome::ClientCancelled, None);
+                self.journey.cut_short(&self.asked, TunnelReason::NotListed, end);
+            }
             First::Tls(hello, seen) => {
                 let named = hello.client_hello().server_name().map(str::to_ascii_lowercase);
                 let by_name = named
                     .as_deref()
                     .is_some_and(|name| settings.table.captures(&settings.rules, name));
-                match (listed || by_name, client) {
-                    (true, Stream::Plain(socket)) => {
-                        self.open(*hello, named, socket, dialled).await;
-                    }
-                    (_, client) => {
-                        self.pass(client, (seen, Vec::new()), dialled, TunnelReason::NotListed)
-                            .await;
-                    }
+                if listed || by_name {
+                    self.open(*hello, named, client, dialled).await;
+                } else {
+                    let seen = (seen, Vec::new());
+                    self.pass(client, seen, dialled, TunnelReason::NotListed).await;
                 }
             }
             First::Http(opening, seen) if listed => {
@@ -194,17 +228,24 @@ impl Tunnel<'_> {
         reason: TunnelReason,
     ) {
         let server = match dialled {
-            Some(dialled) => Some(dialled),
-            None => self.asked.settings.forwarder.dial(&self.asked.upstream).await.ok(),
+            Some(dialled) => Ok(dialled),
+            None => self.asked.settings.forwarder.dial(&self.asked.upstream).await,
         };
-        let Some(Dialled { socket, address }) = server else {
-            // The client was told that the tunnel stands; it sees it fall.
-            client.socket().reset();
-            return;
+        let Dialled { socket, address } = match server {
+            Ok(dialled) => dialled,
+            Err(error) => {
+                return self.fall(&client, reason, Some(Answer::unreachable(&error).code));
+            }
         };
         let connection =
             Connection { stream: Stream::Plain(socket), address, tls: None, http2: false };
         self.relay(client, (from_client, from_server), connection, reason).await;
+    }
+
+    /// The client was told that the tunnel stands; it sees it fall, and that is told.
+    fn fall(&self, client: &Stream, reason: TunnelReason, error: Option<ErrorCode>) {
+        client.ground().reset();
+        self.journey.cut_short(&self.asked, reason, (Outcome::UpstreamFailed, error));
     }
 
     async fn relay(

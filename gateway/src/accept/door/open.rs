@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::server::Accepted;
-use sealtap_common::leaf::TunnelReason;
+use sealtap_common::leaf::{ErrorCode, Outcome, TunnelReason};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsStream;
 use tokio_rustls::server::StartHandshake;
@@ -17,14 +17,17 @@ use super::Tunnel;
 use super::first::{First, Patience, first, stopped};
 use crate::accept::authority::LeafName;
 use crate::forward::Alpn;
+use crate::forward::answer::Answer;
 use crate::forward::connect::{Connection, Dialled};
 use crate::route::{Protocol, Scheme, Upstream};
 use crate::wire::http1::Opening;
-use crate::wire::socket::Socket;
 use crate::wire::stream::Stream;
 
 const HTTP1: &[u8] = b"http/1.1";
 const HTTP2: &[u8] = b"h2";
+
+/// Protocols of one client that are looked at.
+const MOST_PROTOCOLS: usize = 16;
 
 impl Tunnel<'_> {
     /// Ends the client's TLS here, and serves what is in it.
@@ -32,7 +35,7 @@ impl Tunnel<'_> {
         self,
         hello: Accepted,
         named: Option<String>,
-        socket: Socket,
+        client: Stream,
         dialled: Option<Dialled>,
     ) {
         let (journey, settings) = (self.journey, Arc::clone(&self.asked.settings));
@@ -42,12 +45,9 @@ impl Tunnel<'_> {
                 settings.table.at(Scheme::Https, &destination, named.as_deref(), protocol);
             Arc::new(upstream)
         };
-        let offered: Vec<Vec<u8>> = hello
-            .client_hello()
-            .alpn()
-            .map(|protocols| protocols.map(<[u8]>::to_vec).collect())
-            .unwrap_or_default();
+        let offered = offered(&hello);
         let asked = at(Protocol::Auto);
+        let mut why = None;
         let (chosen, connection) = match settings.forwarder.learned(&asked, &offered) {
             // Only of HTTP it is known who speaks first.
             Some(alpn @ (Alpn::Http1 | Alpn::Http2)) => (Some(alpn), None),
@@ -55,6 +55,7 @@ impl Tunnel<'_> {
                 Ok(probed) => (Some(probed.alpn), Some(probed.connection)),
                 Err(error) => {
                     tracing::debug!(upstream = %asked.name, %error, "asked in vain what it speaks");
+                    why = Some(Answer::unreachable(&error).code);
                     (None, None)
                 }
             },
@@ -76,33 +77,50 @@ impl Tunnel<'_> {
             }
         };
         let limit = settings.timeouts.client_head;
-        let handshake = StartHandshake::from_parts(hello, socket.clone()).into_stream(shown);
-        let stream = match timeout(limit, handshake).await {
-            Ok(Ok(stream)) => stream,
+        // A socket of its own is not put into a box.
+        let opened = match client {
+            Stream::Plain(socket) => {
+                let start = StartHandshake::from_parts(hello, socket.clone());
+                timeout(limit, start.into_stream(shown)).await.map(|opened| {
+                    let opened = opened?;
+                    let agreed = agreed(&opened);
+                    Ok((Stream::Tls(Box::new(TlsStream::Server(opened)), socket), agreed))
+                })
+            }
+            client => {
+                let start = StartHandshake::from_parts(hello, client);
+                timeout(limit, start.into_stream(shown)).await.map(|opened| {
+                    let opened = opened?;
+                    let agreed = agreed(&opened);
+                    Ok((Stream::within(opened), agreed))
+                })
+            }
+        };
+        let (client, agreed) = match opened {
+            Ok(Ok(opened)) => opened,
             Ok(Err(error)) => return journey.rejected(&self.asked, alert(&error)).await,
             Err(_) => return journey.rejected(&self.asked, None).await,
         };
-        let agreed = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-        let client = Stream::Tls(Box::new(TlsStream::Server(stream)), socket);
-        self.enter_opened(client, agreed.as_deref(), upstream, connection).await;
+        self.enter_opened(client, agreed.as_deref(), upstream, (connection, why)).await;
     }
 
-    /// Finds out what is in TLS that has ended here.
+    /// Finds out what is in TLS that has ended here; without a connection to the host, `why` says what
+    /// there was instead.
     async fn enter_opened(
         mut self,
         mut client: Stream,
         agreed: Option<&[u8]>,
         upstream: Arc<Upstream>,
-        connection: Option<Connection>,
+        (connection, why): (Option<Connection>, Option<ErrorCode>),
     ) {
         let settings = Arc::clone(&self.asked.settings);
         let now = Instant::now();
         let idle = now + settings.timeouts.client_idle;
         let http = matches!(agreed, Some(HTTP1 | HTTP2));
-        let foreign = agreed.is_some() && !http;
         let detect = now + settings.rules.detect();
         let server = if http { idle } else { detect };
-        let patience = Patience { server, hello: idle, idle, tls: false };
+        let hello = settings.timeouts.client_head;
+        let patience = Patience { server, hello, idle, tls: false, captured: true };
         let (mut server, facts) = match connection {
             Some(Connection { stream, address, tls, http2 }) => {
                 (Some(stream), Some((address, tls, http2)))
@@ -117,26 +135,26 @@ impl Tunnel<'_> {
             }
             let seen = tokio::select! {
                 seen = client.read() => seen,
-                () = tokio::time::sleep_until(idle) => return,
-                () = stopped(&mut self.stop) => return,
+                () = tokio::time::sleep_until(idle) => return self.left(None).await,
+                () = stopped(&mut self.stop) => return self.left(None).await,
             };
             return match seen {
-                Ok(seen) if seen.is_empty() => {}
+                Ok(seen) if seen.is_empty() => self.left(None).await,
                 Ok(seen) => {
                     self.serve(client, seen.to_vec(), upstream, agreed == Some(HTTP2)).await;
                 }
-                Err(error) => self.left(&error).await,
+                Err(error) => self.left(Some(&error)).await,
             };
         }
-        let began = if foreign {
-            First::Unread(Vec::new(), Vec::new())
-        } else {
-            let dial = || async { None };
-            first(&mut client, Vec::new(), &mut server, dial, patience, &mut self.stop).await
-        };
+        // Whatever they agreed on: there are hosts that call it `http/1.0`, or anything, and serve it.
+        let dial = || async { None };
+        let began =
+            first(&mut client, Vec::new(), &mut server, dial, patience, &mut self.stop).await;
         match began {
-            First::Gone(Some(error)) => self.left(&error).await,
-            First::Gone(None) | First::Over | First::Tls(..) => {}
+            First::Gone(error) => self.left(error.as_ref()).await,
+            First::Over => self.left(None).await,
+            // Not looked for in here.
+            First::Tls(..) | First::Illegible(..) | First::Stalled => {}
             First::Http(opening, seen) => {
                 if let (Some(stream), Some((address, tls, http2))) = (server, facts) {
                     let connection = Connection { stream, address, tls, http2 };
@@ -152,19 +170,37 @@ impl Tunnel<'_> {
                         self.relay(client, seen, connection, TunnelReason::NotHttp).await;
                     }
                     // The host could not be reached, or not be trusted: nothing goes there.
-                    _ => client.socket().reset(),
+                    _ => self.fall(&client, TunnelReason::NotHttp, why),
                 }
             }
         }
     }
 
-    /// A client that left TLS before it asked for anything: some say only then what they think of
-    /// the certificate (RFC 8446 section 4.4.2.4 leaves them the time).
-    async fn left(&self, error: &io::Error) {
-        if let Some(alert) = alert(error) {
-            self.journey.rejected(&self.asked, Some(alert)).await;
+    /// A client that left before it asked for anything: some say only then what they think of the
+    /// certificate (RFC 8446 section 4.4.2.4 leaves them the time).
+    pub(super) async fn left(&self, error: Option<&io::Error>) {
+        let outcome = match error {
+            // TLS without close_notify is common, and nothing was under way.
+            Some(error) if error.kind() != io::ErrorKind::UnexpectedEof => Outcome::ClientCancelled,
+            _ => Outcome::Complete,
+        };
+        match error.and_then(alert) {
+            Some(alert) => self.journey.rejected(&self.asked, Some(alert)).await,
+            None => self.journey.unused(&self.asked, outcome).await,
         }
     }
+}
+
+/// The protocols that a client offers, each once. A hello has room for thousands: what is kept by them
+/// must not be theirs to fill.
+fn offered(hello: &Accepted) -> Vec<Vec<u8>> {
+    let mut offered: Vec<Vec<u8>> = Vec::new();
+    for protocol in hello.client_hello().alpn().into_iter().flatten() {
+        if offered.len() < MOST_PROTOCOLS && !offered.iter().any(|known| known == protocol) {
+            offered.push(protocol.to_vec());
+        }
+    }
+    offered
 }
 
 /// What a client that offers these protocols is offered, where its upstream chose so.
@@ -180,6 +216,11 @@ fn agreeable(offered: &[Vec<u8>], chosen: Option<&Alpn>) -> Vec<Vec<u8>> {
             .cloned()
             .collect(),
     }
+}
+
+/// What was agreed on by ALPN.
+fn agreed<T>(opened: &tokio_rustls::server::TlsStream<T>) -> Option<Vec<u8>> {
+    opened.get_ref().1.alpn_protocol().map(<[u8]>::to_vec)
 }
 
 /// The number of the alert that a client sent, where that ended TLS.

@@ -16,8 +16,9 @@ const FRESH: usize = 64 * 1024;
 const KEPT: usize = 2 * 1024 * 1024;
 /// How many buffers are kept for the next batches, whatever their size.
 const SPARE: usize = 4;
-/// Bytes of memory up to which more of them are kept: under load a dozen small batches are under way.
-const SPARE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of memory up to which more of them are kept: under load a dozen batches are under way. Without
+/// load all of it is given back.
+const SPARE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Records in the making of one batch.
 pub(super) struct Buffer {
@@ -29,6 +30,8 @@ pub(super) struct Buffer {
     records: u32,
     /// What this buffer counts against the limit on pending bytes.
     charged: usize,
+    /// Memory it took when it was handed on.
+    lent: usize,
     /// Position in the stream of records after the last record here.
     pub(super) end: u64,
 }
@@ -36,7 +39,7 @@ pub(super) struct Buffer {
 impl Buffer {
     fn new(capacity: usize) -> Self {
         let (memory, start) = aligned(capacity.max(FRESH));
-        let mut buffer = Self { memory, start, used: 0, records: 0, charged: 0, end: 0 };
+        let mut buffer = Self { memory, start, used: 0, records: 0, charged: 0, lent: 0, end: 0 };
         buffer.clear();
         buffer
     }
@@ -73,6 +76,11 @@ impl Buffer {
         memory.extend_from_slice(self.whole());
         self.memory = memory;
         self.start = start;
+    }
+
+    /// Bytes of memory it takes.
+    fn memory(&self) -> usize {
+        self.memory.capacity()
     }
 
     /// Whether there is no record.
@@ -118,7 +126,7 @@ impl Buffer {
 }
 
 /// Empty memory of at least `capacity` usable bytes after its first aligned byte.
-fn aligned(capacity: usize) -> (Vec<u8>, usize) {
+pub(super) fn aligned(capacity: usize) -> (Vec<u8>, usize) {
     let mut memory: Vec<u8> = Vec::with_capacity(capacity.saturating_add(BLOCK));
     let offset = memory.as_ptr().align_offset(BLOCK);
     let start = if offset < BLOCK { offset } else { 0 };
@@ -130,6 +138,8 @@ fn aligned(capacity: usize) -> (Vec<u8>, usize) {
 pub(super) struct Pool {
     free: Mutex<Vec<Buffer>>,
     held: AtomicUsize,
+    /// Memory of what is handed on, in bytes.
+    lent: AtomicUsize,
     limit: usize,
     /// Told when there is room again.
     pub(super) room: Notify,
@@ -137,13 +147,19 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(limit: usize) -> Self {
-        Self { free: Mutex::new(Vec::new()), held: AtomicUsize::new(0), limit, room: Notify::new() }
+        let (free, held, lent) = (Mutex::new(Vec::new()), AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { free, held, lent, limit, room: Notify::new() }
     }
 
-    /// An empty buffer.
+    /// An empty buffer: the largest there is, or it grows again, which takes fresh memory and a copy;
+    /// of those the one that came back last.
     pub(super) fn take(&self) -> Buffer {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        free.unwrap_or_else(|| Buffer::new(FRESH))
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let largest = (0..free.len()).max_by_key(|index| free.get(*index).map(Buffer::memory));
+        match largest {
+            Some(index) => free.remove(index),
+            None => Buffer::new(FRESH),
+        }
     }
 
     /// Frees what is kept for the next batch.
@@ -160,12 +176,13 @@ impl Pool {
     /// A buffer comes back; what it held counts no longer.
     pub(super) fn give_back(&self, mut buffer: Buffer) {
         let charged = buffer.charged;
+        self.lent.fetch_sub(std::mem::take(&mut buffer.lent), Ordering::Relaxed);
         buffer.clear();
-        if buffer.memory.capacity() <= KEPT {
+        if buffer.memory() <= KEPT {
             let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept = free.iter().fold(buffer.memory.capacity(), |kept, other| {
-                kept.saturating_add(other.memory.capacity())
-            });
+            let kept = free
+                .iter()
+                .fold(buffer.memory(), |kept, other| kept.saturating_add(other.memory()));
             if free.len() < SPARE || kept <= SPARE_BYTES {
                 free.push(buffer);
             }
@@ -176,17 +193,22 @@ impl Pool {
         }
     }
 
-    /// A batch may wait long for its reader: it takes no more memory than its bytes need.
-    pub(super) fn compact(&self, mut buffer: Buffer) -> Buffer {
-        if buffer.memory.capacity() <= buffer.memory.len().saturating_mul(4).max(FRESH * 2) {
-            return buffer;
+    /// A batch is handed on, and may wait long for its reader: where many do, it takes no more memory
+    /// than its bytes need.
+    pub(super) fn lend(&self, mut buffer: Buffer) -> Buffer {
+        let lent = self.lent.load(Ordering::Relaxed).saturating_add(buffer.memory());
+        let roomy = buffer.memory() > buffer.memory.len().saturating_mul(4).max(FRESH * 2);
+        if roomy && lent > SPARE_BYTES {
+            let (mut memory, start) = aligned(buffer.whole().len());
+            memory.extend_from_slice(buffer.whole());
+            let charged = std::mem::take(&mut buffer.charged);
+            let Buffer { used, records, end, .. } = buffer;
+            self.give_back(buffer);
+            buffer = Buffer { memory, start, used, records, charged, lent: 0, end };
         }
-        let (mut memory, start) = aligned(buffer.whole().len());
-        memory.extend_from_slice(buffer.whole());
-        let charged = std::mem::take(&mut buffer.charged);
-        let Buffer { used, records, end, .. } = buffer;
-        self.give_back(buffer);
-        Buffer { memory, start, used, records, charged, end }
+        buffer.lent = buffer.memory();
+        self.lent.fetch_add(buffer.lent, Ordering::Relaxed);
+        buffer
     }
 
     /// Bytes held by records that are pending, being written, or not yet dropped by their reader.

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 use rustix::io::Errno;
 
+use super::blocks::Blocks;
+
 /// One directory. Names are plain file names inside it.
 pub(super) trait Disk: Send + Sync {
     /// The path of `name`, for messages.
@@ -21,6 +23,10 @@ pub(super) trait Disk: Send + Sync {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
     /// An existing file to read and write.
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
+    /// An existing file to write batches to, past the system's cache where that can be.
+    fn open_for_batches(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.open(name)
+    }
     /// An existing file to read.
     fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn File>>;
     /// Gives a file another name, in place of any file of that name.
@@ -106,6 +112,10 @@ impl Disk for Directory {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(Self::options().open(self.path(name))?))
+    }
+
+    fn open_for_batches(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(Blocks::open(&Self::options(), &self.path(name))?))
     }
 
     fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn File>> {

@@ -66,6 +66,7 @@
 //! torn tail: named, with its place and size.
 
 mod batch;
+mod blocks;
 mod buffer;
 mod carried;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::JournalError;
+use super::buffer::aligned;
 use super::disk::Disk;
 use super::error::on;
 use super::open::{file_name, file_sequence};
@@ -254,7 +255,11 @@ impl Spares {
         if fast && reads_as_zeros {
             return file.sync();
         }
-        let zeros = vec![0; STRIDE];
+        // Past the cache like the batches, or each of them would first have to clear its place there.
+        let file = self.disk.open_for_batches(FILLING)?;
+        let (mut zeros, start) = aligned(STRIDE);
+        zeros.resize(start.saturating_add(STRIDE), 0);
+        let zeros = zeros.get(start..).unwrap_or_default();
         let stride = u64::try_from(STRIDE).unwrap_or(u64::MAX);
         let mut offset = 0;
         while offset < self.file_size {

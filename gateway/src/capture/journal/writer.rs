@@ -181,7 +181,7 @@ impl Writer {
 
     fn hand_on(&mut self, sequence: u64, written: Written) -> Result<(), JournalError> {
         let FileHeader { boot, sequence: file, .. } = self.current.header;
-        let buffer = self.shared.pool.compact(written.buffer);
+        let buffer = self.shared.pool.lend(written.buffer);
         let pool = Arc::clone(&self.shared.pool);
         let batch = Batch::lent(boot, file, sequence, written.offset, buffer, pool);
         // Blocks while the reader is behind: callers then wait for room, and memory stays bounded.
@@ -266,7 +266,7 @@ pub(super) fn begin_file(
     header.cleared = spare.cleared;
     header.salt = salt();
     let name = file_name(header.sequence);
-    let file = disk.open(&spare.name).map_err(on("open", disk.path(&spare.name)))?;
+    let file = disk.open_for_batches(&spare.name).map_err(on("open", disk.path(&spare.name)))?;
     file.write_at(&header.encode(), 0).map_err(on("write", disk.path(&spare.name)))?;
     file.sync().map_err(on("sync", disk.path(&spare.name)))?;
     disk.rename(&spare.name, &name).map_err(on("rename", disk.path(&spare.name)))?;

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::command::{Exit, Failure, Outcome, Output, witness::Arguments};
-use crate::config::MessageForm;
+use crate::config::{MessageForm, MessageLevel};
 use crate::data::{DataDir, DataError};
 use crate::seal::keys::KeysError;
 use crate::seal::log::disk::RealDisk;
@@ -57,7 +57,7 @@ enum WitnessError {
 /// What kept it from starting.
 pub fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
     let terminal = std::io::stderr().is_terminal();
-    messages::to(MessageForm::Text, terminal, std::io::stderr);
+    messages::to((MessageForm::Text, MessageLevel::Info), terminal, std::io::stderr);
     let logs = logs(&arguments.logs)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

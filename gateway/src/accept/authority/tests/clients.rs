@@ -57,6 +57,38 @@ fn a_file_that_holds_the_same_is_left_alone_and_any_other_is_put_right() {
 }
 
 #[test]
+fn a_bundle_is_made_again_when_something_of_it_has_changed() {
+    use std::os::unix::fs::MetadataExt as _;
+    let directory = directory();
+    let settings = Ca::default();
+    let authority = Authority::open(directory.path(), &settings).unwrap();
+    let path = directory.path().join("ca/bundle.pem");
+    let make = || RootsSince::look(&path).bundle(&authority).unwrap();
+    make();
+    let held = std::fs::read(&path).unwrap();
+    bundle(&authority, &Roots::read(&path), &path).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), held, "it is the whole bundle");
+    let note = directory.path().join("ca/bundle.pem.from");
+    let made = std::fs::read(&note).unwrap();
+    let number = || std::fs::metadata(&note).unwrap().mtime_nsec();
+    let first = number();
+    make();
+    assert_eq!(number(), first, "it was made again");
+    std::fs::write(&path, "spoilt").unwrap();
+    make();
+    assert_eq!(std::fs::read(&path).unwrap(), held);
+    for wrong in [&b""[..], &made[1..], &[0; 64]] {
+        std::fs::write(&note, wrong).unwrap();
+        make();
+        assert_eq!(std::fs::read(&path).unwrap(), held);
+    }
+    rotate(directory.path(), &settings).unwrap();
+    authority.reload(&settings).unwrap();
+    make();
+    assert_eq!(certificates(&path)[0], authority.certificate().chain[0].to_vec());
+}
+
+#[test]
 fn variables_say_where_the_proxy_and_the_certificates_are() {
     let (ca, bundle) = (Path::new("/d/ca/ca.pem"), Path::new("/d/ca/bundle.pem"));
     let variables = environment("http://127.0.0.1:4141", ca, bundle);

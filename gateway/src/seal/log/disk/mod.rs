@@ -6,8 +6,11 @@
 
 #[cfg(test)]
 pub(crate) mod faulty;
+mod patient;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use patient::Patient;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -1,0 +1,144 @@
+//! What the first bytes in a tunnel are the beginning of.
+//!
+//! HTTP is taken as widely as any server takes it, not as strictly as it is read afterwards: what a
+//! host would answer must not pass as something else. What the reader then does not like is answered,
+//! recorded, and not sent on.
+
+use crate::wire::http1::{Opening, opening};
+
+/// The longest first line of a request with an unknown method that is waited for.
+const LINE: usize = 8 << 10;
+
+/// Methods that are recognised before their line is complete.
+const METHODS: [&[u8]; 9] =
+    [b"GET", b"POST", b"PUT", b"HEAD", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE", b"CONNECT"];
+
+/// What bytes begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// TLS.
+    Tls,
+    /// HTTP, of this version.
+    Http(Opening),
+    /// As only a request does, as far as it is there.
+    Request,
+    /// Neither of these.
+    Neither,
+    /// It cannot be said yet.
+    Undecided,
+}
+
+/// What bytes from a client begin, where `tls` may be what they begin.
+pub(super) fn kind(seen: &[u8], tls: bool) -> Kind {
+    match seen {
+        [] => return Kind::Undecided,
+        // A record of the handshake (RFC 8446 section 5.1). Not all servers look at its version.
+        [0x16] | [0x16, 0..0x10, ..] if tls => return Kind::Tls,
+        // A hello in the clothes of SSL 2, which some servers of TLS still read (RFC 5246 appendix E.2).
+        [0x80..=0xff] | [0x80..=0xff, _] | [0x80..=0xff, _, 1] | [0x80..=0xff, _, 1, 3, ..]
+            if tls =>
+        {
+            return Kind::Tls;
+        }
+        _ => {}
+    }
+    match opening(seen) {
+        Opening::Http2 => return Kind::Http(Opening::Http2),
+        Opening::Undecided => return Kind::Request,
+        Opening::Http1 => {}
+    }
+    // Empty lines may stand before a request (RFC 9112 section 2.2); some servers take half of one,
+    // and some take blanks.
+    let line = seen.trim_ascii_start();
+    if line.is_empty() {
+        return if seen.len() <= LINE { Kind::Request } else { Kind::Neither };
+    }
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let end = line.iter().position(|byte| !token(byte)).unwrap_or(line.len());
+    let (method, rest) = line.split_at_checked(end).unwrap_or_default();
+    let known = METHODS.contains(&method);
+    match rest {
+        [] if METHODS.iter().any(|known| known.starts_with(method)) => Kind::Request,
+        [] if method.len() <= 64 => Kind::Undecided,
+        [b' ' | b'\t' | 0x0b | 0x0c, ..] if known => Kind::Http(Opening::Http1),
+        [b' ', ..] if !method.is_empty() => match memchr::memchr(b'\n', line) {
+            Some(end) => {
+                let line = line.get(..end).unwrap_or_default().trim_ascii_end();
+                let version = line.len().checked_sub(9).and_then(|from| line.get(from..));
+                match version.is_some_and(|version| version.starts_with(b" HTTP/1.")) {
+                    true => Kind::Http(Opening::Http1),
+                    false => Kind::Neither,
+                }
+            }
+            None if line.len() <= LINE => Kind::Undecided,
+            None => Kind::Neither,
+        },
+        _ => Kind::Neither,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_is_recognised_by_its_first_bytes_and_other_things_are_not() {
+        let http1 = Kind::Http(Opening::Http1);
+        for (bytes, expected) in [
+            (b"GET / HTTP/1.1\r\n".as_slice(), http1),
+            (b"POST ", http1),
+            (b"\r\nGET /", http1),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Kind::Http(Opening::Http2)),
+            (b"PURGE /x HTTP/1.1\r\n", http1),
+            (b"PURGE /x", Kind::Undecided),
+            (b"PURGE me\r\n", Kind::Neither),
+            (b"SSH-2.0-OpenSSH_9.2 Debian\r\n", Kind::Neither),
+            (b"EHLO mail.example\r\n", Kind::Neither),
+            (b"CONNECT\naccept-version:1.2\n", Kind::Neither),
+            (b"\x00\x00\x00\x08", Kind::Neither),
+            (b"\x16", Kind::Tls),
+            (b"\x16\x03\x01\x02", Kind::Tls),
+            (b"\x16\x10", Kind::Neither),
+            (b"", Kind::Undecided),
+        ] {
+            assert_eq!(kind(bytes, true), expected, "{:?}", String::from_utf8_lossy(bytes));
+        }
+        assert_eq!(kind(b"\x16\x03\x01", false), Kind::Neither);
+        assert_eq!(kind(&[b'A'; 65], true), Kind::Neither);
+    }
+
+    /// What some server somewhere answers as HTTP or as TLS.
+    #[test]
+    fn what_a_lenient_server_takes_is_taken_for_what_it_is() {
+        let http1 = Kind::Http(Opening::Http1);
+        for (bytes, expected) in [
+            (b"\nPOST / HTTP/1.1\r\n".as_slice(), http1),
+            (b"\r\n\n\rPOST / HTTP/1.1\r\n", http1),
+            (b" GET / HTTP/1.1\r\n", http1),
+            (b"POST\t/ HTTP/1.1\r\n", http1),
+            (b"\x16\x04\x00", Kind::Tls),
+            (b"\x80\x2e\x01\x03\x01", Kind::Tls),
+        ] {
+            assert_eq!(kind(bytes, true), expected, "{:?}", String::from_utf8_lossy(bytes));
+        }
+        assert_eq!(kind(b"\x80\x2e\x07", true), Kind::Neither);
+        assert_eq!(kind(b"\x80\x2e\x01\x03\x01", false), Kind::Neither);
+    }
+
+    /// However slowly it comes, no byte of it makes it something else.
+    #[test]
+    fn the_beginning_of_a_request_is_one_byte_for_byte() {
+        for whole in
+            ["POST /x HTTP/1.1", "\r\nGET /", "\nDELETE /", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+        {
+            for end in 1..=whole.len() {
+                let found = kind(&whole.as_bytes()[..end], true);
+                assert!(
+                    matches!(found, Kind::Request | Kind::Http(_)),
+                    "{:?}: {found:?}",
+                    &whole[..end]
+                );
+            }
+        }
+    }
+}
