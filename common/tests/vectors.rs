@@ -10,8 +10,9 @@ use sealtap_common::checkpoint::Checkpoint;
 use sealtap_common::commit::{BodyKey, BodyRoot, Dialect, Tuple, UnitKind, commit, unit};
 use sealtap_common::encoding::base64;
 use sealtap_common::leaf::{
-    ClosedReason, End, ErrorCode, GapAction, GapReason, IsolationBasis, IsolationLevel, KeyRole,
-    Kind, Leaf, Outcome, Policy, Prefix, RESERVED_KINDS, Source, TunnelReason, key_change,
+    Channel, ChannelState, ClosedReason, CoverageEnd, CoverageMode, End, ErrorCode, GapAction,
+    GapReason, IsolationBasis, IsolationLevel, KernelProgram, KeyRole, Kind, Leaf, Outcome, Policy,
+    Prefix, RESERVED_KINDS, Source, TunnelReason, key_change,
 };
 use sealtap_common::note::{Note, PublicKey, Signer, WitnessSigner};
 use sealtap_common::policy::Policy as TrustPolicy;
@@ -371,6 +372,11 @@ fn every_registered_word_stands_in_the_format() {
         IsolationBasis::ALL.iter().map(|word| word.as_str()).collect(),
         Part::ALL.iter().map(|word| word.as_str()).collect(),
         TunnelReason::ALL.iter().map(|word| word.as_str()).collect(),
+        Channel::ALL.iter().map(|word| word.as_str()).collect(),
+        ChannelState::ALL.iter().map(|word| word.as_str()).collect(),
+        CoverageMode::ALL.iter().map(|word| word.as_str()).collect(),
+        CoverageEnd::ALL.iter().map(|word| word.as_str()).collect(),
+        KernelProgram::ALL.iter().map(|word| word.as_str()).collect(),
         RESERVED_KINDS.to_vec(),
     ];
     for word in lists.concat() {

@@ -17,9 +17,14 @@ import ed25519
 import run_format
 import sealtap_format as form
 
+COVERAGE = {"coverage-armed", "coverage-heartbeat", "coverage-closed"}
 RUNS = {"run-opened", "run-closed", "run-record"}
 CHECKED = {"exchange", "refused", "interrupted", "opaque", "restart", "heartbeat", "gap", "adopted",
-           "retention", "progress", "key-change"} | RUNS
+           "retention", "progress", "key-change"} | RUNS | COVERAGE
+CHANNELS = ["tcp", "udp", "names", "raw", "packet", "vsock", "helper", "namespace", "older"]
+STATES = {"closed_by_hook", "denied_by_launch_policy", "canary_tested", "observed_only", "not_covered"}
+COUNTED = ["allowed", "bypass_denied", "bypass_passed", "events_lost", "events_read", "loopback", "seen",
+           "unparsable", "via_gateway"]
 EXCHANGES = ("exchange", "refused", "interrupted", "opaque")
 KNOWN_EXTENSIONS = {kind: {"websocket-messages"} for kind in ("exchange", "interrupted")}
 
@@ -147,7 +152,7 @@ class History:
     def __init__(self, origin):
         self.keys = {}
         self.sealed, self.boots, self.current, self.runs = 0, {}, None, {}
-        self.parts, self.origin = [], origin
+        self.parts, self.origin, self.covered = [], origin, {}
         # The leaves of each run; the hash of each closing leaf; what the leaf in front demands.
         self.own, self.closed, self.opened, self.before = {}, {}, None, None
 
@@ -188,8 +193,46 @@ class History:
                 require(value["began"] <= ended <= value["sealed"], "times of a gap")
             elif kind == "retention":
                 self.retention(index, value)
+            elif kind in COVERAGE:
+                self.coverage(kind, value)
             else:
                 require(value["size"] <= index, "adopted more than there was")
+
+    def coverage(self, kind, value):
+        """Step 9.14."""
+        own = value["coverage"]
+        if kind == "coverage-armed":
+            require(own not in self.covered, "a coverage is armed twice")
+            require([listed["channel"] for listed in value["channels"]] == CHANNELS
+                    and all(listed["state"] in STATES for listed in value["channels"]),
+                    "channels of a coverage")
+            require(value["mode"] in ("observe", "enforce") and value["programs"],
+                    "mode or programs of a coverage")
+            self.covered[own] = {"boot": value["boot"], "number": 0, "over": False,
+                                 "before": dict.fromkeys(COUNTED, 0)}
+            return
+        known = self.covered.get(own)
+        require(known and known["boot"] == value["boot"] and not known["over"],
+                "a coverage that is not armed, or over")
+        require(value["number"] == known["number"] + 1, "number of a statement")
+        known["number"], known["over"] = value["number"], kind == "coverage-closed"
+        counted, arrived = value["connections"], value["arrived"]
+        if known["over"]:
+            require(value["reason"] in ("ended", "links_changed") if counted is not None
+                    else value["reason"] in ("loader_gone", "numbers_wrong"), "why a coverage is over")
+            if counted is None:
+                return
+        require(sorted(counted) == COUNTED and set(arrived) == {"attributed", "known", "refused"},
+                "numbers of a coverage")
+        around = counted["bypass_denied"] + counted["bypass_passed"]
+        parts = sum(counted[name] for name in ("via_gateway", "loopback", "allowed", "unparsable"))
+        require(counted["seen"] == parts + around, "connections do not add up")
+        require(around == counted["events_read"] + counted["events_lost"], "events do not add up")
+        require(arrived["attributed"] <= arrived["known"] <= counted["via_gateway"],
+                "more came than were led to the gateway")
+        require(all(counted[name] >= known["before"][name] for name in COUNTED),
+                "a number became smaller")
+        known["before"] = counted
 
     def retention(self, index, value):
         free, leaves, limit = 1, value["leaves"], value["limit"]

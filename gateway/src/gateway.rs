@@ -11,6 +11,7 @@ mod end;
 mod error;
 mod found;
 mod isolation;
+mod redirected;
 mod reload;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use self::checked::{CalledError, Checked, Told};
 use self::end::wait_for_the_end;
 pub use self::error::{ServeError, StartError};
 use self::found::{lock_directory, opened_store};
+pub use self::redirected::CoverageTeller;
 pub use self::reload::{ReloadError, Reloaded, Reloader};
 use crate::accept::authority::Authority;
 use crate::accept::{Listener, Minter};

@@ -93,7 +93,9 @@ impl Journey {
         let held = named.map(|name| self.runs.enter(name, self, || self.new_run()));
         let run = held.as_ref().map_or(own_run, Held::id);
         let routed = match client.door() {
-            Door::Opened { upstream, .. } => Routed::through(identified, upstream),
+            Door::Opened { upstream, ingress, .. } => {
+                Routed::through(identified, upstream, *ingress)
+            }
             Door::Front if proxied => settings.table.forward(&settings.rules, identified),
             Door::Front => settings.table.route(identified),
         };

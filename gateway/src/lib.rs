@@ -15,6 +15,7 @@ pub mod forward;
 pub mod gateway;
 pub mod identify;
 pub mod journey;
+pub mod kernel;
 pub mod launch;
 pub mod owned;
 pub mod route;

@@ -13,6 +13,7 @@ const PARTS: Parts = Parts {
     witness: sealtap::serve::witness::run,
     runs: sealtap::serve::runs::run,
     bundle: sealtap::serve::bundle::run,
+    loader: sealtap::kernel::run_loader,
 };
 
 fn main() -> ExitCode {

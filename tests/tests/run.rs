@@ -174,6 +174,7 @@ fn the_account_is_text_for_people_on_standard_error() {
         .current_dir(home.path())
         .env("HOME", home.path())
         .env("NO_PROXY", "intern.example")
+        .env("SEALTAP_KERNEL", "off")
         .output()
         .expect("run");
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), b"".as_slice()));

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use crate::step::Step;
-use crate::{clients, deny, foreign, rules};
+use crate::{clients, deny, foreign, rules, suite};
 
 /// All of it, the quickest first.
 pub(crate) fn all(root: &Path) -> Vec<Step> {
     let mut steps = format();
     steps.extend(rules::steps());
     steps.extend([lint(), docs()]);
-    steps.extend(tests());
+    // Here the kernel's hooks may be tried, where there is root.
+    steps.extend(tests().into_iter().map(suite::with_the_kernel));
     steps.extend(foreign::steps(root, None, None));
     steps.extend(clients::steps(root, &[]));
     steps.extend(deny::steps(root, true));
@@ -38,13 +39,14 @@ pub(crate) fn docs() -> Step {
     Step::cargo("docs", &arguments).with("RUSTDOCFLAGS", "-D warnings")
 }
 
-/// The library that verifies, alone and without its one door to files; then everything.
+/// The kernel's contract alone; the library that verifies, without its one door to files; then
+/// everything.
 pub(crate) fn tests() -> Vec<Step> {
+    let alone = ["check", "--package", "sealtap-common", "--no-default-features", "--locked"];
+    let pure: Vec<&str> = alone.iter().copied().chain(["--features", "records"]).collect();
     vec![
-        Step::cargo(
-            "pure verifier builds",
-            &["check", "--package", "sealtap-common", "--no-default-features", "--locked"],
-        ),
+        Step::cargo("kernel contract builds", &alone),
+        Step::cargo("pure verifier builds", &pure),
         Step::cargo("test", &["test", "--workspace", "--no-fail-fast", "--locked"]),
     ]
 }

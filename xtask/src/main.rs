@@ -8,6 +8,7 @@ mod bench;
 mod ci;
 mod clients;
 mod deny;
+mod ebpf;
 mod foreign;
 mod fuzz;
 mod rules;
@@ -82,6 +83,15 @@ enum Chore {
         #[arg(long)]
         release: bool,
     },
+    /// The kernel programs, built and compared with the committed object (installs bpf-linker)
+    Ebpf {
+        /// Write the committed object anew
+        #[arg(long)]
+        write: bool,
+    },
+    /// Redirection and counting by the kernel, for real: programs at this machine's root cgroup (needs
+    /// root)
+    Kernel,
     /// Full and slow disks, for real: small file systems that are filled under load (needs root)
     Disk,
     /// Altered requests through the gateway to nginx: both must read them alike
@@ -117,6 +127,8 @@ fn main() -> ExitCode {
         Chore::Clients { names } => clients::steps(&root, &names),
         Chore::Bench { rounds, rows, quick } => bench::steps(&root, rounds, &rows, quick),
         Chore::Suite { names, release } => suite::steps(&root, &names, release),
+        Chore::Ebpf { write } => ebpf::steps(&root, write),
+        Chore::Kernel => suite::kernel(&root),
         Chore::Disk => suite::one(&root, "disk"),
         Chore::BesideNginx { cases } => suite::beside_nginx(&root, cases),
         Chore::Fuzz { targets, seconds, jobs } => fuzz::steps(&root, &targets, seconds, jobs),

@@ -10,6 +10,16 @@ pub(crate) fn one(root: &Path, name: &str) -> Vec<Step> {
     steps(root, &[name.to_owned()], false)
 }
 
+/// The kernel's hooks, which are the whole machine's: only where that was asked for.
+pub(crate) fn kernel(root: &Path) -> Vec<Step> {
+    one(root, "kernel").into_iter().map(with_the_kernel).collect()
+}
+
+/// A step in which that suite may run.
+pub(crate) fn with_the_kernel(step: Step) -> Step {
+    step.with("SEALTAP_KERNEL_SUITE", "1")
+}
+
 /// nginx beside the gateway; root may install it.
 pub(crate) fn beside_nginx(root: &Path, cases: Option<u32>) -> Vec<Step> {
     let script = "command -v nginx >/dev/null || [ \"$(id -u)\" -ne 0 ] || \

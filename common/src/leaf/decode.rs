@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use super::{
-    Adopted, Body, Clock, Dialect, End, ErrorCode, Exchange, Extensions, Gap, GapAction, GapReason,
-    Heartbeat, KeyChange, KeyRole, Kind, Leaf, Outcome, Policy, Previous, Ranges, Request,
-    Response, Restart, Retention, RunLink, Source, Unchecked, Unit, run,
+    Adopted, Body, Clock, Coverage, Dialect, End, ErrorCode, Exchange, Extensions, Gap, GapAction,
+    GapReason, Heartbeat, KeyChange, KeyRole, Kind, Leaf, Outcome, Policy, Previous, Ranges,
+    Request, Response, Restart, Retention, RunLink, Source, Unchecked, Unit, run,
 };
 use crate::encoding::{Id, base64_array};
 use crate::json::{self, FieldError, JsonError, Members, Problem, Refusal, Value};
@@ -53,6 +53,9 @@ impl Leaf {
             Some(Kind::RunOpened) => Self::RunOpened(run::opened(members)?),
             Some(Kind::RunClosed) => Self::RunClosed(Box::new(run::closed(members)?)),
             Some(Kind::RunRecord) => Self::RunRecord(run::record(members)?),
+            Some(kind @ (Kind::CoverageArmed | Kind::CoverageHeartbeat | Kind::CoverageClosed)) => {
+                Self::Coverage(Box::new(Coverage::decode(kind, members)?))
+            }
             None => {
                 json::same(&value.encode(), bytes)?;
                 Self::Unchecked(unchecked(name, &members, bytes)?)

@@ -38,6 +38,7 @@ impl Leaf {
             Self::RunOpened(leaf) => leaf.encode(),
             Self::RunClosed(leaf) => leaf.encode(),
             Self::RunRecord(leaf) => leaf.encode(),
+            Self::Coverage(leaf) => leaf.encode(),
             Self::Unchecked(leaf) => Ok(leaf.bytes.clone()),
         }
     }

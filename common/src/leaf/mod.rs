@@ -4,6 +4,7 @@
 //! the leaf, or the typed leaf, or why the bytes are not a leaf. A leaf holds only integers,
 //! registered words, times, random ids and salted commitments, so that it is safe to publish.
 
+mod coverage;
 mod decode;
 mod encode;
 pub mod key_change;
@@ -13,9 +14,12 @@ mod retention;
 mod run;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use self::tests::coverage as coverage_samples;
 mod tunnel;
 mod words;
 
+pub use coverage::{Armed, Arrived, Attached, Connections, Coverage, CoverageSaid, Statement};
 pub use decode::DecodeError;
 pub use encode::EncodeError;
 pub use key_change::{KeyChange, KeyChangeError};
@@ -25,8 +29,9 @@ pub use retention::{Limit, Retention};
 pub use run::{Isolation, LastLeaf, Output, RunAfter, RunClosed, RunOpened, RunRecord};
 pub use tunnel::{Tunnel, alert_name};
 pub use words::{
-    ClosedReason, End, ErrorCode, GapAction, GapReason, IsolationBasis, IsolationLevel, KeyRole,
-    Kind, Outcome, Policy, RESERVED_KINDS, Source, TunnelReason,
+    Channel, ChannelState, ClosedReason, CoverageEnd, CoverageMode, End, ErrorCode, GapAction,
+    GapReason, IsolationBasis, IsolationLevel, KernelProgram, KeyRole, Kind, Outcome, Policy,
+    RESERVED_KINDS, Source, TunnelReason,
 };
 
 use std::collections::BTreeMap;
@@ -63,6 +68,8 @@ pub enum Leaf {
     RunClosed(Box<RunClosed>),
     /// A signed record of a run.
     RunRecord(RunRecord),
+    /// What the kernel can say about traffic that did not come to the gateway.
+    Coverage(Box<Coverage>),
     /// A reserved or unknown kind: its place in the log is checked, its content is not.
     Unchecked(Unchecked),
 }
@@ -284,6 +291,7 @@ impl Leaf {
             Self::RunOpened(leaf) => leaf.sealed,
             Self::RunClosed(leaf) => leaf.sealed,
             Self::RunRecord(leaf) => leaf.sealed,
+            Self::Coverage(leaf) => leaf.sealed,
             Self::Unchecked(leaf) => leaf.sealed,
         }
     }
@@ -303,6 +311,7 @@ impl Leaf {
             Self::RunOpened(_) => Kind::RunOpened.as_str(),
             Self::RunClosed(_) => Kind::RunClosed.as_str(),
             Self::RunRecord(_) => Kind::RunRecord.as_str(),
+            Self::Coverage(leaf) => leaf.kind().as_str(),
             Self::Unchecked(leaf) => &leaf.kind,
         }
     }
@@ -334,6 +343,7 @@ impl Leaf {
             Self::RunOpened(leaf) => Some(&leaf.ext),
             Self::RunClosed(leaf) => Some(&leaf.ext),
             Self::RunRecord(leaf) => Some(&leaf.ext),
+            Self::Coverage(leaf) => Some(&leaf.ext),
             Self::Unchecked(_) => None,
         }
     }

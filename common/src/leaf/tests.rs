@@ -1,5 +1,7 @@
 //! Leaves: canonical bytes by way of an independent writer, strict reading, and hostile edits.
 
+pub(crate) mod coverage;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -79,6 +81,12 @@ fn closed(output: Option<Output>) -> RunClosed {
 }
 
 fn samples() -> Vec<Leaf> {
+    let mut all = own_samples();
+    all.extend(coverage::samples());
+    all
+}
+
+fn own_samples() -> Vec<Leaf> {
     let clock = Clock { boottime: 5, wall: 6 };
     let boot = Id([1; 16]);
     let open = Ranges::from_numbers([9, 3, 4]);

@@ -33,6 +33,94 @@ words! {
         RunRecord = "run-record",
         /// A tunnel whose content was not captured.
         Opaque = "opaque",
+        /// The kernel begins to watch.
+        CoverageArmed = "coverage-armed",
+        /// What the kernel has seen so far.
+        CoverageHeartbeat = "coverage-heartbeat",
+        /// The kernel watches no more.
+        CoverageClosed = "coverage-closed",
+    }
+}
+
+words! {
+    /// A way by which traffic can leave a watched program.
+    Channel {
+        /// TCP, over either family, however it is begun.
+        Tcp = "tcp",
+        /// UDP, connected or not.
+        Udp = "udp",
+        /// Queries for names at the configured resolver.
+        Names = "names",
+        /// Raw sockets.
+        Raw = "raw",
+        /// Frames below the socket: packet sockets and the like.
+        Packet = "packet",
+        /// Sockets of virtual machines.
+        Vsock = "vsock",
+        /// A helper on the same machine that is reached without IP.
+        Helper = "helper",
+        /// Sockets in another network namespace.
+        Namespace = "namespace",
+        /// Connections that were made before the coverage began.
+        Older = "older",
+    }
+}
+
+words! {
+    /// What is known of a channel.
+    ChannelState {
+        /// A hook redirects or denies all of it.
+        ClosedByHook = "closed_by_hook",
+        /// What starts the program denies it.
+        DeniedByLaunchPolicy = "denied_by_launch_policy",
+        /// A probe tried it and was stopped.
+        CanaryTested = "canary_tested",
+        /// It is counted and told of, and goes on.
+        ObservedOnly = "observed_only",
+        /// Nothing is known of it.
+        NotCovered = "not_covered",
+    }
+}
+
+words! {
+    /// What is done with what cannot be redirected.
+    CoverageMode {
+        /// It is counted and let go.
+        Observe = "observe",
+        /// It is counted and denied.
+        Enforce = "enforce",
+    }
+}
+
+words! {
+    /// A program of the kernel.
+    KernelProgram {
+        /// Connections over IPv4.
+        Connect4 = "connect4",
+        /// Connections over IPv6.
+        Connect6 = "connect6",
+        /// Unconnected sends over IPv4.
+        Sendmsg4 = "sendmsg4",
+        /// Unconnected sends over IPv6.
+        Sendmsg6 = "sendmsg6",
+        /// The beginning and end of TCP sockets.
+        Socket = "socket",
+        /// The gateway's question for the destination.
+        Asked = "asked",
+    }
+}
+
+words! {
+    /// Why a coverage is over.
+    CoverageEnd {
+        /// What was watched has ended, or the gateway stopped.
+        Ended = "ended",
+        /// A program was detached or replaced.
+        LinksChanged = "links_changed",
+        /// The process that held the programs is gone, and its numbers with it.
+        LoaderGone = "loader_gone",
+        /// The numbers did not add up, and are not stated.
+        NumbersWrong = "numbers_wrong",
     }
 }
 
@@ -215,11 +303,8 @@ words! {
 }
 
 /// Kinds that later versions fill; a verifier of this version reports them as not checked.
-pub const RESERVED_KINDS: [&str; 12] = [
+pub const RESERVED_KINDS: [&str; 9] = [
     "connection",
-    "coverage-armed",
-    "coverage-heartbeat",
-    "coverage-closed",
     "bypass",
     "policy",
     "declaration",

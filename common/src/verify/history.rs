@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::coverage::Coverages;
 use super::numbers::Numbers;
 use super::runs::Runs;
 use super::{Place, Report, What};
@@ -26,6 +27,8 @@ pub(super) struct History {
     current: Option<Id>,
     /// What the runs are.
     runs: Runs,
+    /// What the kernel said.
+    coverages: Coverages,
     /// A heartbeat whose further parts are to come.
     split: Option<Heartbeat>,
 }
@@ -83,6 +86,9 @@ impl History {
             Leaf::RunRecord(leaf) => {
                 self.speaker(leaf.boot).map(drop).and_then(|()| self.runs.record(leaf))
             }
+            Leaf::Coverage(leaf) => {
+                self.speaker(leaf.boot).map(drop).and_then(|()| self.coverages.leaf(leaf, index))
+            }
             Leaf::Unchecked(_) => Ok(()),
         });
         if let Err((what, detail)) = result {
@@ -94,6 +100,7 @@ impl History {
     pub(super) fn finish(&self, report: &mut Report) {
         report.counts.boots = to_u64(self.boots.len());
         report.counts.runs = to_u64(self.runs.count());
+        report.coverage = self.coverages.all();
         if let Some(split) = &self.split {
             let detail = format!("the log ends after part {} of {}", split.part, split.parts);
             report.find(What::Heartbeat, Place::Log, detail);

@@ -6,6 +6,7 @@
 //! inside what it verifies. The steps are those of FORMAT.md, section "Verifying", by number.
 
 mod content;
+mod coverage;
 mod dated;
 mod files;
 mod history;
@@ -24,6 +25,7 @@ pub(crate) use content::cut_as_said;
 pub(crate) use runs::as_its_leaves_say;
 
 pub use content::{ContentError, check_body, check_prefix, check_unit};
+pub use coverage::Covered;
 pub use dated::{Dated, DatedError, Timestamp};
 pub use files::{FileError, LogFiles};
 pub(crate) use render::{object, plural, text, utc, witness_lines, witnesses_json};

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::coverage::Covered;
 use super::{Bodies, Dated, Report, Verdict, Witnessed};
 use crate::encoding::base64;
 use crate::json::Value;
@@ -9,6 +10,9 @@ use crate::leaf::{KeyChange, KeyRole};
 
 /// Nobody but the log's own key vouches for a log without cosignatures.
 const UNWITNESSED: &str = "unwitnessed: the holder of the log key could have rewritten this";
+
+/// Coverages that are told of in lines, the latest.
+const COVERAGES: usize = 10;
 
 impl Report {
     /// Plain lines; the first one is the verdict. Colour is the caller's affair.
@@ -33,6 +37,7 @@ impl Report {
             lines.push(format!("  sealed: {} to {}", utc(first), utc(last)));
         }
         lines.extend(self.key_change_lines());
+        lines.extend(self.coverage_lines());
         if self.cosignatures_unread {
             lines.push(
                 "  witnesses: there are cosignatures, and none is read without the log's key: --key"
@@ -43,6 +48,17 @@ impl Report {
         }
         lines.extend(self.timestamp_line());
         lines.push(format!("  {}", self.bodies_statement()));
+        lines
+    }
+
+    /// From when to when the kernel watched, what went around, and what it says nothing of.
+    fn coverage_lines(&self) -> Vec<String> {
+        let further = self.coverage.len().saturating_sub(COVERAGES);
+        let shown = self.coverage.iter().skip(further).flat_map(Covered::lines);
+        let mut lines: Vec<String> = shown.collect();
+        if further > 0 {
+            lines.insert(0, format!("  coverage: {further} earlier ones, in --json"));
+        }
         lines
     }
 
@@ -166,6 +182,7 @@ impl Report {
             ("bodies", bodies),
             ("boots", number(self.counts.boots)),
             ("checks", Value::Array(self.checks.iter().map(|c| text(c.as_str())).collect())),
+            ("coverage", Value::Array(self.coverage.iter().map(Covered::to_json).collect())),
             ("exchanges", number(self.counts.exchanges)),
             ("findings", Value::Array(findings.collect())),
             ("further_findings", number(self.further_findings)),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::coverage::Covered;
 use super::dated::Dated;
 use super::witnessed::Witnessed;
 use crate::leaf::{KeyChange, Leaf};
@@ -51,6 +52,8 @@ words! {
         Record = "run record",
         /// The private store does not hold what a leaf commits to.
         Content = "content",
+        /// What the kernel is said to have seen cannot be true together.
+        Coverage = "coverage",
         /// A key change, or the key that should sign after it.
         Key = "key",
         /// A witness saw another tree, or did not cosign what bears its name.
@@ -225,6 +228,8 @@ pub struct Report {
     pub undated: Option<String>,
     /// Key changes that hold, with their indices.
     pub key_changes: Vec<(u64, KeyChange)>,
+    /// What the kernel said of traffic that went around, in the order of its beginning.
+    pub coverage: Vec<Covered>,
 }
 
 impl Report {

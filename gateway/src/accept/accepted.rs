@@ -29,13 +29,15 @@ pub struct Client {
 pub enum Door {
     /// To the listener itself: reverse mode, or the forward proxy.
     Front,
-    /// Through a tunnel to this upstream, which was opened; `named` is what the CONNECT said of the
-    /// run.
+    /// Through a tunnel to this upstream, which was opened, or by the kernel on the way to it; `named`
+    /// is what the CONNECT said of the run.
     Opened {
         /// Where its requests go.
         upstream: Arc<Upstream>,
         /// The run that the CONNECT named.
         named: Option<RunName>,
+        /// Whether the tunnel was asked for, or the kernel led the connection here.
+        ingress: Ingress,
     },
 }
 
@@ -108,7 +110,7 @@ impl Accepted {
     #[must_use]
     pub fn ingress(&self) -> Ingress {
         match self.client.door {
-            Door::Opened { .. } => Ingress::Connect,
+            Door::Opened { ingress, .. } => ingress,
             Door::Front if &*self.head.method == b"CONNECT" => Ingress::Connect,
             Door::Front if absolute(&self.head.target).is_some() => Ingress::Forward,
             Door::Front => Ingress::Reverse,

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
 use super::accepted::{Client, Door};
+use super::door::Redirected;
 use super::{http1, http2};
 use crate::journey::Journey;
 use crate::wire::buffer::Chunk;
@@ -35,6 +36,7 @@ pub struct ListenError {
 /// A bound listener.
 pub struct Listener {
     listener: TcpListener,
+    redirected: Option<Redirected>,
     /// A connection that was taken before there was anybody to serve it.
     first: Option<(TcpStream, SocketAddr)>,
 }
@@ -48,7 +50,7 @@ impl Listener {
     pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
         let listener =
             TcpListener::bind(address).await.map_err(|source| ListenError { address, source })?;
-        Ok(Self { listener, first: None })
+        Ok(Self { listener, redirected: None, first: None })
     }
 
     /// The address bound, with the port the system chose where 0 was asked for.
@@ -58,6 +60,11 @@ impl Listener {
     /// Whatever the system says.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// Takes connections that the kernel leads here as well.
+    pub fn redirect(&mut self, redirected: Redirected) {
+        self.redirected = Some(redirected);
     }
 
     /// Waits for a connection, which [`Self::serve`] then begins with.
@@ -70,10 +77,20 @@ impl Listener {
         }
     }
 
-    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
-        match self.first.take() {
-            Some(connection) => Ok(connection),
-            None => self.listener.accept().await,
+    /// The next connection, and whether it came to this listener or by the kernel.
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr, bool)> {
+        if let Some((stream, from)) = self.first.take() {
+            return Ok((stream, from, false));
+        }
+        let led = async {
+            match &self.redirected {
+                Some(redirected) => redirected.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = self.listener.accept() => accepted.map(|(stream, from)| (stream, from, false)),
+            accepted = led => accepted.map(|(stream, from)| (stream, from, true)),
         }
     }
 
@@ -100,12 +117,19 @@ impl Listener {
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             };
             match accepted {
-                Ok((stream, address)) => {
+                Ok((stream, address, led)) => {
                     let (journey, stop) = (Arc::clone(&journey), stop.clone());
                     failing = false;
                     notice_the_vanished(&stream);
+                    let redirected = self.redirected.as_ref().filter(|_| led).map(Redirected::door);
                     connections.spawn(async move {
-                        connection(Socket::new(stream), address, journey, stop).await;
+                        let socket = match redirected {
+                            Some(door) => door.enter(stream, address, &journey, &stop).await,
+                            None => Some(Socket::new(stream)),
+                        };
+                        if let Some(socket) = socket {
+                            connection(socket, address, journey, stop).await;
+                        }
                     });
                 }
                 Err(error) => {
@@ -117,7 +141,7 @@ impl Listener {
                 }
             }
         }
-        drop(self.listener);
+        drop((self.listener, self.redirected));
         let at_once = grace.min(AT_ONCE);
         if timeout(at_once, all_ended(&mut connections)).await.is_err() {
             let open = connections.len();

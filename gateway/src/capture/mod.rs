@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rustls::crypto::SecureRandom;
 use sealtap_common::encoding::Id;
-use sealtap_common::leaf::ClosedReason;
+use sealtap_common::leaf::{ClosedReason, Coverage};
 pub use sealtap_common::leaf::{End, ErrorCode, Outcome};
 use sealtap_common::unit::Ingress;
 
@@ -186,9 +186,9 @@ impl Tap {
         head: &RequestHead,
         (client, run, started_us): (&Client, [u8; 16], u64),
         identity: &Identity,
-        upstream: &Upstream,
+        (upstream, ingress): (&Upstream, Ingress),
     ) -> Result<Recorder, Down> {
-        let way = (Some(upstream), Ingress::Connect);
+        let way = (Some(upstream), ingress);
         let authority = Bytes::copy_from_slice(upstream.authority.as_bytes());
         let recorder =
             self.write((started_us, client.label(), run), Some(identity), way, authority)?;
@@ -199,6 +199,12 @@ impl Tap {
     /// Records that a run is over; whether the journal took it.
     pub fn run_ended(&self, run: [u8; 16], reason: ClosedReason) -> bool {
         self.journal.note(kind::RUN_ENDED, &[&record::ending(&run, reason)]).is_ok()
+    }
+
+    /// Records what the kernel said; whether the journal took it.
+    pub fn coverage(&self, said: &Coverage) -> bool {
+        let leaf = said.encode().ok();
+        leaf.is_some_and(|leaf| self.journal.note(kind::COVERAGE, &[&leaf]).is_ok())
     }
 
     /// Records that a run took over the name of one that is over.

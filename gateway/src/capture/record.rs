@@ -42,6 +42,8 @@ pub mod kind {
     pub const RUN_ENDED: u8 = 10;
     /// A run took over the name of one that is over: both ids ([`super::run_opened`]).
     pub const RUN_OPENED: u8 = 20;
+    /// What the kernel said: a leaf, whose boot and time are set when it is sealed.
+    pub const COVERAGE: u8 = 21;
 }
 
 /// The direction of a body.

@@ -9,6 +9,7 @@ pub mod ca;
 pub mod demo;
 mod exit;
 mod failure;
+pub mod kernel;
 pub mod keys;
 pub mod ls;
 mod output;
@@ -54,6 +55,8 @@ pub struct Parts {
     pub runs: fn(&runs::Arguments, &mut Output<'_>) -> Outcome,
     /// Writes one run into one file.
     pub bundle: fn(&bundle::Arguments, &mut Output<'_>) -> Outcome,
+    /// Serves a gateway with the kernel's programs.
+    pub loader: fn() -> Outcome,
 }
 
 /// Records the exact bytes of model and tool traffic, seals them, and lets anyone check it.
@@ -98,6 +101,8 @@ enum Command {
     Ca(ca::Arguments),
     Verify(verify::Arguments),
     Witness(witness::Arguments),
+    #[command(hide = true)]
+    Kernel(kernel::Arguments),
 }
 
 /// Bytes gathered before they are written: `show --body` streams whole bodies.
@@ -148,6 +153,7 @@ impl Command {
             Self::Ca(arguments) => ca::run(&arguments, output),
             Self::Verify(arguments) => verify::run(&arguments, output),
             Self::Witness(arguments) => (parts.witness)(&arguments, output),
+            Self::Kernel(arguments) => kernel::run(&arguments, parts.loader),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{Exit, Failure, serve};
 
@@ -25,7 +25,9 @@ gateway runs beside it on a free port of the loopback; proxy variables point COM
 records is one run, sealed when COMMAND ends, and written into a bundle. A short account goes to standard
 error at the end; messages of the gateway go to messages.log in the data directory.
 
-Coverage is observed only: a program can ignore proxy variables, and nothing here would notice.
+As root, where the kernel allows it, COMMAND runs in a cgroup of its own: its TCP connections are led to
+the gateway even if it ignores the variables, and what else it sends is counted and named at the end.
+Otherwise coverage is observed only: a program can ignore proxy variables, and nothing would notice.
 NO_PROXY is left as it is; with --capture all it is taken away. Proxies that the caller's environment
 names are not used: the gateway connects by itself.
 
@@ -52,6 +54,10 @@ pub struct Arguments {
     /// Say the closing account as one JSON object, on standard error or into FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     json: Option<Option<PathBuf>>,
+    /// Whether the kernel leads COMMAND's connections to the gateway, whatever COMMAND makes of the
+    /// proxy variables, and counts what goes around
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", env = "SEALTAP_KERNEL")]
+    kernel: KernelChoice,
     /// Refuse traffic that goes around the gateway
     #[arg(long)]
     enforce: bool,
@@ -60,6 +66,17 @@ pub struct Arguments {
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// Whether the kernel is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KernelChoice {
+    /// Where this process may: as root, as a rule
+    Auto,
+    /// Without it COMMAND is not started
+    Require,
+    /// Not at all: what ignores the proxy variables goes around and is not noticed
+    Off,
 }
 
 /// What is to be run, and how.
@@ -73,6 +90,8 @@ pub struct Start {
     pub name: Option<String>,
     /// Whether base URLs of SDKs are set.
     pub base_urls: bool,
+    /// Whether the kernel is asked.
+    pub kernel: KernelChoice,
     /// Where the bundle goes, if that was said.
     pub bundle: Option<PathBuf>,
     /// What the bundle discloses.
@@ -111,6 +130,7 @@ impl Arguments {
             arguments: command.collect(),
             name: self.name,
             base_urls: self.base_urls,
+            kernel: self.kernel,
             bundle: self.bundle,
             disclose: self.disclose,
             linger: Duration::from_secs(self.linger),

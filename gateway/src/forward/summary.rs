@@ -104,11 +104,10 @@ impl Summary {
         }
     }
 
-    /// A tunnel to `authority` that was asked for at `started_us`.
+    /// A tunnel to `authority` that was asked for at `started_us`, or that the kernel made one.
     #[must_use]
-    pub fn tunnel(authority: String, started_us: u64) -> Self {
+    pub fn tunnel(authority: String, started_us: u64, ingress: Ingress) -> Self {
         let method = "CONNECT".to_owned();
-        let ingress = Ingress::Connect;
         Self { method, url: authority, ingress, started_us, ..Self::malformed() }
     }
 

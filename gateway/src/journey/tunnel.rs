@@ -4,18 +4,21 @@
 //! recorded as any refused request, one that is passed on unread or that its client would not have
 //! opened as opaque, under a number that is on disk before anything goes on.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sealtap_common::leaf::{ErrorCode, Outcome, TunnelReason};
+use sealtap_common::unit::Ingress;
 
 use super::{Journey, Settings, routeless};
 use crate::accept::{Accepted, BodyLength, Client, Reply};
 use crate::forward::answer::Answer;
-use crate::forward::connect::Dialled;
+use crate::forward::connect::{ConnectError, Dialled};
 use crate::forward::{Opaque, Rest, Side, Summary, opaque};
-use crate::identify::{self, Held, Identified, Identity, RunName};
+use crate::identify::{self, By, Held, Identified, Identity, RunName};
 use crate::route::{Destination, Fate, Protocol, RouteError, Scheme, Upstream};
-use crate::wire::message::RequestHead;
+use crate::wire::message::{Fields, RequestHead, Version};
 use crate::wire::source::Source;
 
 /// A CONNECT that may have its tunnel.
@@ -34,6 +37,8 @@ pub struct Asked {
     pub settings: Arc<Settings>,
     /// The connection to it; none where it was reached not long ago.
     pub dialled: Option<Dialled>,
+    /// Whether it was asked for, or the kernel led the connection here.
+    pub ingress: Ingress,
 }
 
 impl Asked {
@@ -88,10 +93,65 @@ impl Journey {
                     upstream,
                     settings,
                     dialled,
+                    ingress: Ingress::Connect,
                 };
                 Ok(Box::new((asked, body, reply)))
             }
             Err(answer) => Err(self.decline(identified, answer).await),
+        }
+    }
+
+    /// Decides what becomes of a connection that the kernel led here on its way to `address`, and
+    /// connects to there. None where that is not to be had; it is then recorded, and the client sees
+    /// its connection fall, since to it it stands already.
+    pub async fn ask_redirected(
+        &self,
+        client: &Arc<Client>,
+        address: SocketAddr,
+    ) -> Option<Box<Asked>> {
+        let settings = self.settings();
+        let destination = Destination { host: address.ip().to_string(), port: address.port() };
+        let fate = settings.table.fate(&settings.rules, &destination.host, destination.port);
+        let upstream = upstream(&settings, &destination);
+        let mut asked = Asked {
+            head: stands_for(&destination),
+            started_us: self.now_us(),
+            client: Arc::clone(client),
+            identity: Identity { run: RunName { by: By::Connection, name: None }, named_at: 0..0 },
+            destination,
+            fate,
+            upstream,
+            settings,
+            dialled: None,
+            ingress: Ingress::Transparent,
+        };
+        let found = match asked.fate {
+            Fate::Refuse => Err(ErrorCode::DestinationRefused),
+            fate => match reach(&asked.settings, &asked.destination, fate, &asked.upstream).await {
+                Ok(dialled) => Ok(dialled),
+                Err(error) => Err(Answer::unreachable(&error).code),
+            },
+        };
+        match found {
+            Ok(dialled) => {
+                asked.dialled = dialled;
+                Some(Box::new(asked))
+            }
+            Err(code) => {
+                self.fell(&asked, code);
+                None
+            }
+        }
+    }
+
+    /// Records a connection that the kernel led here and that leads nowhere.
+    fn fell(&self, asked: &Asked, code: ErrorCode) {
+        let _open = self.observe.traffic().begin();
+        let begun = self.tunnel(asked, asked.client.run()).and_then(|recorder| {
+            Opaque::begin(recorder, TunnelReason::NotListed, None, None, Version::Http11)
+        });
+        if let Ok(begun) = begun {
+            self.tell(begun.close(Outcome::UpstreamFailed, Some(code), self.summary(asked)));
         }
     }
 
@@ -188,11 +248,12 @@ impl Journey {
         run: [u8; 16],
     ) -> Result<crate::capture::Recorder, crate::capture::journal::Down> {
         let who = (&*asked.client, run, asked.started_us);
-        self.tap.tunnel(&asked.head, who, &asked.identity, &asked.upstream)
+        let way = (&*asked.upstream, asked.ingress);
+        self.tap.tunnel(&asked.head, who, &asked.identity, way)
     }
 
     fn summary(&self, asked: &Asked) -> Summary {
-        Summary::tunnel(asked.destination.authority(), asked.started_us)
+        Summary::tunnel(asked.destination.authority(), asked.started_us, asked.ingress)
     }
 
     fn tell(&self, summary: Summary) {
@@ -221,17 +282,9 @@ async fn destination(
         let authority = destination.authority();
         return Err(routeless(&RouteError::NotListed { authority }));
     }
-    let upstream = settings.table.at(Scheme::Https, &destination, None, Protocol::Auto);
-    let authority = destination.authority();
-    let upstream = Arc::new(Upstream { name: authority.clone(), authority, ..upstream });
-    let known = settings.forwarder.knows(&destination.host, destination.port);
-    let dialled = match fate == Fate::Capture && known {
-        true => None,
-        false => {
-            let dialled = settings.forwarder.dial(&upstream).await;
-            Some(dialled.map_err(|error| Answer::unreachable(&error))?)
-        }
-    };
+    let upstream = upstream(settings, &destination);
+    let dialled = reach(settings, &destination, fate, &upstream).await;
+    let dialled = dialled.map_err(|error| Answer::unreachable(&error))?;
     // `127.1`, or a name of it, is the same host: what is dialled counts, not how it was spelled.
     let fate = match &dialled {
         Some(Dialled { address, .. }) if fate == Fate::Tunnel => {
@@ -241,4 +294,37 @@ async fn destination(
         _ => fate,
     };
     Ok((destination, fate, upstream, dialled))
+}
+
+/// A destination as it is dialled.
+fn upstream(settings: &Settings, destination: &Destination) -> Arc<Upstream> {
+    let upstream = settings.table.at(Scheme::Https, destination, None, Protocol::Auto);
+    let authority = destination.authority();
+    Arc::new(Upstream { name: authority.clone(), authority, ..upstream })
+}
+
+/// The connection to a destination; none where it is captured and was reached not long ago.
+async fn reach(
+    settings: &Settings,
+    destination: &Destination,
+    fate: Fate,
+    upstream: &Upstream,
+) -> Result<Option<Dialled>, ConnectError> {
+    let known = settings.forwarder.knows(&destination.host, destination.port);
+    match fate == Fate::Capture && known {
+        true => Ok(None),
+        false => Ok(Some(settings.forwarder.dial(upstream).await?)),
+    }
+}
+
+/// The request that stands for a connection which nobody asked for in words.
+fn stands_for(destination: &Destination) -> RequestHead {
+    RequestHead {
+        method: Bytes::from_static(b"CONNECT"),
+        target: destination.authority().into(),
+        scheme: None,
+        authority: None,
+        version: Version::Http11,
+        fields: Fields::default(),
+    }
 }

@@ -15,14 +15,23 @@ use super::calls::Counted;
 use super::child::Ended;
 use super::descendants::Process;
 use super::models::{Models, Pair};
+use super::watched::{Coverage, Covered};
 use crate::command::{Failure, run};
 use crate::data::DataDir;
 use crate::identify::Launch;
+use crate::kernel::Bypass;
 use crate::serve::live::{duration, shown, size};
 
-/// How far the gateway saw, in this mode.
+/// Ways around that are named.
+const NAMED: usize = 20;
+
+/// How far the gateway saw by the proxy variables alone.
 const COVERAGE: &str = "observed only: a program can ignore proxy variables, and nothing here would \
                         notice";
+
+/// What no hook that is attached sees.
+const NOT_COVERED: &str = "not covered: raw and packet sockets, vsock, helpers over unix sockets, other \
+                           network namespaces, connections made before the command began";
 
 /// What there is to say.
 pub(super) struct Account<'a> {
@@ -44,6 +53,8 @@ pub(super) struct Account<'a> {
     pub(super) record: Result<Option<PathBuf>, Failure>,
     /// What was not covered, and why, beyond what holds of every run.
     pub(super) notes: Vec<String>,
+    /// How far the record reaches.
+    pub(super) coverage: Coverage,
 }
 
 impl Account<'_> {
@@ -132,7 +143,9 @@ impl Account<'_> {
                 "  still running  {process}: what it sends from now on is not recorded"
             ));
         }
-        line(format_args!("  coverage       {COVERAGE}"));
+        for said in self.covered() {
+            line(format_args!("  coverage       {}", shown(&said)));
+        }
         for note in &self.notes {
             line(format_args!("  not covered    {}", shown(note)));
         }
@@ -152,6 +165,59 @@ impl Account<'_> {
             Err(_) => line(format_args!("  bundle         none: the record is not whole")),
         }
         text
+    }
+
+    /// How far the record reaches, in words.
+    fn covered(&self) -> Vec<String> {
+        match &self.coverage {
+            Coverage::Variables(None) => vec![COVERAGE.to_owned()],
+            Coverage::Variables(Some(why)) => {
+                vec![COVERAGE.to_owned(), format!("the kernel was not asked: {why}")]
+            }
+            Coverage::Kernel(Err(why)) => {
+                vec![format!("unknown: {why}")]
+            }
+            Coverage::Kernel(Ok(covered)) => told(covered),
+        }
+    }
+
+    fn coverage(&self) -> Value {
+        let covered = match &self.coverage {
+            Coverage::Variables(why) => {
+                return json!({ "level": "observed_only", "not_covered": self.notes, "why": why });
+            }
+            Coverage::Kernel(Err(why)) => {
+                return json!({ "level": "unknown", "not_covered": self.notes, "why": why });
+            }
+            Coverage::Kernel(Ok(covered)) => covered,
+        };
+        let counted = &covered.counted;
+        let around = |bypass: &Bypass| {
+            json!({
+                "process": bypass.process,
+                "executable": bypass.executable,
+                "destination": bypass.destination.to_string(),
+            })
+        };
+        json!({
+            "level": "kernel_observed",
+            "not_covered": self.notes,
+            "connections": {
+                "seen": counted.seen,
+                "via_gateway": counted.via_gateway,
+                "loopback": counted.loopback,
+                "allowed": counted.allowed,
+                "bypass_denied": counted.bypass_denied,
+                "bypass_passed": counted.bypass_passed,
+                "unparsable": counted.unparsable,
+                "events_read": counted.events_read,
+                "events_lost": counted.events_lost,
+            },
+            "redirected": covered.arrived.known,
+            "attributed": covered.arrived.attributed,
+            "refused": covered.arrived.refused,
+            "bypasses": covered.around.iter().map(around).collect::<Vec<_>>(),
+        })
     }
 
     fn json(&self) -> Value {
@@ -206,12 +272,33 @@ impl Account<'_> {
             "opaque": opaque,
             "refused": self.calls.refused,
             "still_running": left,
-            "coverage": { "level": "observed_only", "not_covered": self.notes },
+            "coverage": self.coverage(),
             "data": self.data.root().display().to_string(),
             "bundle": bundle,
             "failure": failure,
         })
     }
+}
+
+/// What the kernel saw, in words.
+fn told(covered: &Covered) -> Vec<String> {
+    let counted = &covered.counted;
+    let around = counted.bypass_passed.saturating_add(counted.bypass_denied);
+    let mut told = vec![format!(
+        "observed by the kernel: of {} connections and sends {} came to the gateway, {} asked for names, {} \
+         went around, {} could not be told",
+        counted.seen, counted.via_gateway, counted.allowed, around, counted.unparsable
+    )];
+    for bypass in covered.around.iter().take(NAMED) {
+        let who = bypass.executable.as_deref().unwrap_or("unknown");
+        told.push(format!("around: {} to {} ({who})", bypass.process, bypass.destination));
+    }
+    let more = around.saturating_sub(u64::try_from(covered.around.len().min(NAMED)).unwrap_or(0));
+    if more > 0 {
+        told.push(format!("around: {more} more"));
+    }
+    told.push(NOT_COVERED.to_owned());
+    told
 }
 
 fn model(((asked, answered), calls): (&Pair, &u64)) -> Value {

@@ -18,6 +18,7 @@ use rustix::process::{
 
 use crate::command::run::{CANNOT_RUN, GATEWAY_FAILED, NOT_FOUND};
 use crate::command::{Exit, Failure};
+use crate::kernel::Joining;
 
 /// A variable for the command: set, or taken away.
 pub(super) type Variable = (String, Option<OsString>);
@@ -38,11 +39,13 @@ pub(super) enum Ended {
 }
 
 impl Child {
-    /// Starts `program` in the caller's terminal, session and process group.
+    /// Starts `program` in the caller's terminal, session and process group, born into a cgroup where
+    /// there is one to join.
     pub(super) fn spawn(
         program: &OsStr,
         arguments: &[OsString],
         variables: Vec<Variable>,
+        joining: Option<Joining>,
     ) -> Result<Self, Failure> {
         // Whoever outlives its parent becomes a child of this process, and is known by name.
         if let Err(error) = set_child_subreaper(Some(getpid())) {
@@ -55,6 +58,9 @@ impl Child {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
+        }
+        if let Some(joining) = joining {
+            joining.before(&mut command);
         }
         let child = command.spawn().map_err(|error| not_run(program, &error))?;
         let pid = Pid::from_child(&child);

@@ -29,10 +29,17 @@ pub(super) struct Process {
     pub(super) name: String,
 }
 
-/// Waits until nothing of the command runs, at most for `bound`; gives what does.
-pub(super) fn wait_for(bound: Duration, watching: &Watching) -> Vec<Process> {
+/// Waits until nothing of the command runs, at most for `bound`; gives what does. `own` is a child of
+/// this process that is none of the command's.
+pub(super) fn wait_for(bound: Duration, watching: &Watching, own: Option<u32>) -> Vec<Process> {
     let began = Instant::now();
     let mut said = false;
+    let running = || {
+        let mut running = running();
+        running.retain(|process| Some(process.id) != own);
+        running
+    };
+    let any_child = || any_child() && (own.is_none() || !running().is_empty());
     while any_child() && began.elapsed() < bound && !watching.is_hurried() {
         if !said && began.elapsed() >= SILENT {
             said = true;

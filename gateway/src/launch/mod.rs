@@ -19,6 +19,8 @@ mod environment;
 mod messages;
 mod models;
 mod signals;
+mod statements;
+mod watched;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,6 +39,7 @@ use self::child::{Child, Ended, Variable};
 use self::descendants::Process;
 use self::environment::Trust;
 use self::signals::Signals;
+use self::watched::Watched;
 use crate::accept::authority::Authority;
 use crate::command::run::{GATEWAY_FAILED, Start};
 use crate::command::{Exit, Failure, Outcome};
@@ -89,13 +92,16 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     let (table, adopt) = (environment.table.clone(), start.gateway.adopt);
     let checked = runtime.block_on(Checked::new(config, table, adopt)).map_err(failure)?;
     let (stop, stopped) = watch::channel(false);
-    let (address, authority, serving) = begin(&runtime, checked, told, &launch, stopped)?;
+    let begun = begin(&runtime, checked, told, &launch, (&start, stopped))?;
+    let Begun { address, authority, serving, watched } = begun;
 
     let began = Instant::now();
     let ended = trust.write(&authority).map_err(|error| Failure::of(&error)).and_then(|trust| {
-        accompany(&start, environment.variables(address, &launch, &trust), limit)
+        accompany(&start, environment.variables(address, &launch, &trust), limit, &watched)
     });
     let lasted = began.elapsed();
+    // Its last word is sealed with the rest.
+    let coverage = watched.end();
 
     let _ = stop.send(true);
     let served = runtime.block_on(serving).map_err(|error| Failure::of(&error))?;
@@ -120,6 +126,7 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         left,
         record,
         notes: environment.notes(),
+        coverage,
     };
     account.give(&start.account)?;
     Ok(if failed { ended.or_failed() } else { ended })
@@ -128,25 +135,35 @@ fn launch(start: Start) -> Result<Ended, Failure> {
 /// What serves, and says at the end whether anybody called.
 type Serving = JoinHandle<Result<bool, CalledError>>;
 
+/// A gateway that serves, and who watches the command.
+struct Begun {
+    address: SocketAddr,
+    authority: Arc<Authority>,
+    serving: Serving,
+    watched: Watched,
+}
+
 /// Begins to serve; where there is nothing to seal, with the first call only, which may never come.
 fn begin(
     runtime: &Runtime,
     mut checked: Checked,
     told: Told,
     launch: &Launch,
-    stopped: watch::Receiver<bool>,
-) -> Result<(SocketAddr, Arc<Authority>, Serving), Failure> {
+    (start, stopped): (&Start, watch::Receiver<bool>),
+) -> Result<Begun, Failure> {
     let (address, launch) = (checked.address(), launch.clone());
-    if checked.may_wait().map_err(failure)? {
+    // What the kernel counts is sealed whether or not anybody calls.
+    if !Watched::is_wanted(start) && checked.may_wait().map_err(failure)? {
         let authority = checked.authority().map_err(failure)?;
         let serving = runtime.spawn(checked.serve_once_called(told, launch, stopped));
-        return Ok((address, authority, serving));
+        return Ok(Begun { address, authority, serving, watched: Watched::Not(None) });
     }
-    let gateway = runtime.block_on(Gateway::begin(checked, told, Some(launch)));
-    let gateway = gateway.map_err(failure)?;
+    let gateway = runtime.block_on(Gateway::begin(checked, told, Some(launch.clone())));
+    let mut gateway = gateway.map_err(failure)?;
+    let watched = Watched::begin(start, &launch, &mut gateway, runtime)?;
     let authority = gateway.authority();
     let serving = runtime.spawn(async { Ok(gateway.serve(stopped).await.map(|()| true)?) });
-    Ok((address, authority, serving))
+    Ok(Begun { address, authority, serving, watched })
 }
 
 /// Runs the command and waits for it and what it leaves behind, which is given by name.
@@ -154,17 +171,19 @@ fn accompany(
     start: &Start,
     variables: Vec<Variable>,
     limit: Rlimit,
+    watched: &Watched,
 ) -> Result<(Ended, Vec<Process>), Failure> {
     let signals = Signals::catch().map_err(|error| Failure::of(&error))?;
     // The command gets the caller's limit: programs rely on a low one.
     restore_descriptor_limit(limit);
-    let child = Child::spawn(&start.program, &start.arguments, variables);
+    let joining = watched.joining()?;
+    let child = Child::spawn(&start.program, &start.arguments, variables, joining);
     raise_descriptor_limit();
     let child = child?;
     let watching = signals.pass_to(child.descriptor());
     let ended = child.wait().map_err(|error| Failure::of(&error))?;
     watching.child_has_ended();
-    Ok((ended, descendants::wait_for(start.linger, &watching)))
+    Ok((ended, descendants::wait_for(start.linger, &watching, watched.process())))
 }
 
 /// Writes the run's bundle; there is none of a run in which nothing came.

@@ -79,6 +79,7 @@ impl<R: Accepted> Routed<R> {
     pub fn through(
         request: Identified<R>,
         upstream: &Arc<Upstream>,
+        ingress: Ingress,
     ) -> Result<Self, (RouteError, Identified<R>)> {
         let head = request.request().head();
         // With a protocol it is no tunnel (RFC 8441).
@@ -88,7 +89,7 @@ impl<R: Accepted> Routed<R> {
         }
         let target = head.target.to_vec();
         let upstream = Arc::clone(upstream);
-        let route = Route { upstream, target, ingress: Ingress::Connect };
+        let route = Route { upstream, target, ingress };
         Ok(Self { identified: request, route })
     }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use sealtap_common::commit::{Body, Unit};
 use sealtap_common::leaf::{
-    ClosedReason, End, ErrorCode, GapReason, Outcome, Policy, ProgressEntry, Ranges, Source, Tunnel,
+    ClosedReason, Coverage, End, ErrorCode, GapReason, Leaf, Outcome, Policy, ProgressEntry,
+    Ranges, Source, Tunnel,
 };
 use sealtap_common::unit::RunNamedBy;
 
@@ -37,6 +38,8 @@ pub enum Event {
     },
     /// A run is over, and so are all of its exchanges.
     RunEnded([u8; 16], ClosedReason),
+    /// The kernel said something: the leaf, but for its boot and time.
+    Coverage(Box<Coverage>),
     /// The journal had stopped taking records.
     Gap(Gap),
 }
@@ -222,6 +225,11 @@ impl Digest {
             kind::RUN_OPENED => {
                 if let Some((run, previous)) = run_opened(record.payload) {
                     emit(Event::RunOpened { run, previous });
+                }
+            }
+            kind::COVERAGE => {
+                if let Ok(Leaf::Coverage(said)) = Leaf::decode(record.payload) {
+                    emit(Event::Coverage(said));
                 }
             }
             kind::RUN_ENDED => {

@@ -5,8 +5,8 @@
 
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{
-    Adopted, Clock, ClosedReason, EncodeError, Extensions, GapAction, Heartbeat, Leaf, Limit,
-    Policy, Previous, Progress, ProgressEntry, Ranges, Restart, Retention,
+    Adopted, Clock, ClosedReason, Coverage, EncodeError, Extensions, GapAction, Heartbeat, Leaf,
+    Limit, Policy, Previous, Progress, ProgressEntry, Ranges, Restart, Retention,
 };
 
 use super::deferred::Linked;
@@ -70,6 +70,8 @@ pub enum Happening {
     },
     /// A run is over: all of its exchanges came before.
     RunEnded([u8; 16], ClosedReason),
+    /// The kernel said something: the leaf, but for its boot and time.
+    Coverage(Box<Coverage>),
 }
 
 /// A leaf that is not in the log yet.
@@ -168,6 +170,10 @@ impl Ledger {
                 previous,
                 sealed: self.now(0),
             }),
+            Happening::Coverage(said) => {
+                let (boot, sealed) = (self.boot, self.now(0));
+                Leaf::Coverage(Box::new(Coverage { boot, sealed, ..*said }))
+            }
             Happening::Adopted { size } => Leaf::Adopted(Adopted {
                 boot: self.boot,
                 ext: Extensions::new(),

@@ -109,7 +109,8 @@ pub fn recover(
             },
         },
         Event::Gap(gap) => gaps.push(gap),
-        Event::RunOpened { .. } | Event::RunEnded(..) => {}
+        // A statement of another boot would be none of this one: that coverage ends where its leaves do.
+        Event::RunOpened { .. } | Event::RunEnded(..) | Event::Coverage(_) => {}
     };
     let mut digest = Digest::default();
     let mut highest: HashMap<[u8; 16], u64> = HashMap::new();

@@ -143,6 +143,7 @@ pub(super) fn chained(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
             Leaf::RunOpened(leaf) => leaf.sealed = at,
             Leaf::RunClosed(leaf) => leaf.sealed = at,
             Leaf::RunRecord(leaf) => leaf.sealed = at,
+            Leaf::Coverage(leaf) => leaf.sealed = at,
             Leaf::Unchecked(_) => {}
         }
     }

@@ -1,5 +1,6 @@
 //! Whole logs in memory: valid ones, every kind of tampering, every rule of the leaves broken once.
 
+mod coverage;
 mod log;
 mod rules;
 mod runs;

@@ -9,6 +9,7 @@ mod first;
 mod kind;
 mod minter;
 mod open;
+mod redirected;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use self::first::{First, Patience, first};
 pub use self::minter::Minter;
+pub use self::redirected::{Led, Redirected, RedirectedError};
 use super::accepted::{Accepted, Door, Reply};
 use super::{http1, http2};
 use crate::forward::answer::Answer;
@@ -32,6 +34,7 @@ use crate::wire::http2::PROTOCOL;
 use crate::wire::source::Source;
 use crate::wire::stream::{Stream, Writer};
 use sealtap_common::leaf::{ErrorCode, Outcome, TunnelReason};
+use sealtap_common::unit::Ingress;
 
 /// What a client hears before its tunnel begins.
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
@@ -158,19 +161,13 @@ impl Tunnel<'_> {
                 }
             }
             First::Http(opening, seen) if listed => {
-                let (scheme, protocol) = match opening {
-                    Opening::Http2 => (Scheme::H2c, Protocol::Http2),
-                    _ => (Scheme::Http, Protocol::Http1),
-                };
-                let upstream = settings.table.at(scheme, &self.asked.destination, None, protocol);
-                let upstream = Arc::new(upstream);
-                if let Some(Dialled { socket, address }) = dialled {
-                    let http2 = scheme == Scheme::H2c;
-                    let stream = Stream::Plain(socket);
-                    let connection = Connection { stream, address, tls: None, http2 };
-                    settings.forwarder.keep(&upstream, connection).await;
-                }
-                self.serve(client, seen, upstream, opening == Opening::Http2).await;
+                self.captured(client, opening, seen, dialled).await;
+            }
+            First::Http(opening, seen)
+                if self.asked.ingress == Ingress::Transparent
+                    && redirected::captured_by_host(&settings, &seen) =>
+            {
+                self.captured(client, opening, seen, dialled).await;
             }
             First::Http(_, seen) => {
                 self.pass(client, (seen, Vec::new()), dialled, TunnelReason::NotListed).await;
@@ -185,11 +182,35 @@ impl Tunnel<'_> {
         }
     }
 
+    /// Serves HTTP that came without TLS.
+    async fn captured(
+        self,
+        client: Stream,
+        opening: Opening,
+        seen: Vec<u8>,
+        dialled: Option<Dialled>,
+    ) {
+        let settings = Arc::clone(&self.asked.settings);
+        let (scheme, protocol) = match opening {
+            Opening::Http2 => (Scheme::H2c, Protocol::Http2),
+            _ => (Scheme::Http, Protocol::Http1),
+        };
+        let upstream = settings.table.at(scheme, &self.asked.destination, None, protocol);
+        let upstream = Arc::new(upstream);
+        if let Some(Dialled { socket, address }) = dialled {
+            let http2 = scheme == Scheme::H2c;
+            let stream = Stream::Plain(socket);
+            let connection = Connection { stream, address, tls: None, http2 };
+            settings.forwarder.keep(&upstream, connection).await;
+        }
+        self.serve(client, seen, upstream, opening == Opening::Http2).await;
+    }
+
     /// Serves the requests in a tunnel, whose TLS, if any, has ended here.
     async fn serve(self, stream: Stream, seen: Vec<u8>, upstream: Arc<Upstream>, over_http2: bool) {
         let Self { asked, journey, stop } = self;
         let named = asked.named();
-        let door = Door::Opened { upstream, named };
+        let door = Door::Opened { upstream, named, ingress: asked.ingress };
         let client = Arc::new(asked.client().through(door));
         if over_http2 {
             http2::serve(stream, seen, client, Arc::clone(journey), stop).await;

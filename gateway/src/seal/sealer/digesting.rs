@@ -217,6 +217,7 @@ impl Digesting {
                 Event::Exchange(digested) => Happening::Exchange(digested),
                 Event::RunOpened { run, previous } => Happening::RunOpened { run, previous },
                 Event::RunEnded(run, reason) => Happening::RunEnded(run, reason),
+                Event::Coverage(said) => Happening::Coverage(said),
                 Event::Gap(gap) => {
                     self.progress.gap(gap.count);
                     Happening::Gap(gap)

@@ -1,0 +1,113 @@
+//! A connection as the kernel saw it before its first packet.
+
+/// An address and a port; IPv4 as `::ffff:a.b.c.d`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address in network byte order.
+    pub address: [u8; 16],
+    /// The port in the machine's byte order.
+    pub port: u32,
+}
+
+/// What names a connection from both ends: the client's side, as its kernel chose it.
+///
+/// A source port alone repeats, in other network namespaces and towards other gateways.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowKey {
+    /// The client's network namespace.
+    pub namespace: u64,
+    /// The client's address and port.
+    pub client: Endpoint,
+    /// The port at which the gateway listens, in the machine's byte order.
+    pub gateway_port: u32,
+}
+
+/// What the kernel knows of a connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// The socket's cookie, unique until the machine starts again.
+    pub cookie: u64,
+    /// The cgroup of the task that connected.
+    pub cgroup: u64,
+    /// The watched cgroup that this connection belongs to.
+    pub scope: u64,
+    /// The network namespace's cookie.
+    pub namespace: u64,
+    /// When `connect` was called: `CLOCK_BOOTTIME`, nanoseconds.
+    pub connected: u64,
+    /// The process, as the first namespace counts.
+    pub process: u32,
+    /// The thread, likewise.
+    pub thread: u32,
+    /// The user who connected.
+    pub user: u32,
+    /// See [`flag`].
+    pub flags: u32,
+    /// Where the program wanted to go.
+    pub destination: Endpoint,
+    /// The address family it asked for: [`family`].
+    pub family: u32,
+}
+
+/// Bits of [`Flow::flags`].
+pub mod flag {
+    /// The hook ran in the context of the task that connected.
+    pub const IN_TASK: u32 = 1;
+    /// In scope by the socket's creator; the task that connected is not.
+    pub const BY_CREATOR: u32 = 2;
+    /// Of an event: it was counted in the bank of number 1.
+    pub const ODD_BANK: u32 = 4;
+}
+
+/// Values of [`Flow::family`], as the system numbers them.
+pub mod family {
+    /// IPv4.
+    pub const INET: u32 = 2;
+    /// IPv6.
+    pub const INET6: u32 = 10;
+}
+
+/// What is done with a watched cgroup's traffic.
+pub mod mode {
+    /// Redirect what can be, let the rest go, count it.
+    pub const OBSERVE: u32 = 1;
+    /// Redirect what can be, deny the rest, count it.
+    pub const ENFORCE: u32 = 2;
+}
+
+/// A watched cgroup.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// See [`mode`].
+    pub mode: u32,
+    /// The port of the gateway's transparent listener, on `127.0.0.1` and `::1`; machine order.
+    pub port: u32,
+}
+
+/// What the programs look at before anything else.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Bit n: some watched cgroup lies n levels below the root.
+    pub levels: u32,
+    /// Which of the two banks counts now: 0 or 1.
+    pub bank: u32,
+    /// Where queries for names may go; a zero port for nowhere.
+    pub resolver: Endpoint,
+}
+
+const _: () = {
+    assert!(size_of::<Endpoint>() == 20);
+    assert!(size_of::<FlowKey>() == 32);
+    assert!(size_of::<Flow>() == 80);
+    assert!(size_of::<Watch>() == 8);
+    assert!(size_of::<Settings>() == 28);
+    assert!(core::mem::offset_of!(Flow, process) == 40);
+    assert!(core::mem::offset_of!(Flow, destination) == 56);
+    assert!(core::mem::offset_of!(Flow, family) == 76);
+    assert!(core::mem::offset_of!(FlowKey, gateway_port) == 28);
+};

@@ -1,0 +1,366 @@
+//! The leaves of the kinds `coverage-armed`, `coverage-heartbeat` and `coverage-closed`: what the kernel
+//! can say about traffic that did not come to the gateway.
+
+use super::decode::{extensions, hash, id, positive, version, word};
+use super::encode::{EncodeError, Writer};
+use super::words::{Channel, ChannelState, CoverageEnd, CoverageMode, KernelProgram};
+use super::{Extensions, Kind};
+use crate::encoding::Id;
+use crate::json::{FieldError, Members, Problem, Refusal, Value};
+use crate::tree::Hash;
+
+/// One statement about one coverage, which is what one attachment of the kernel programs sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// The boot that speaks.
+    pub boot: Id,
+    /// The coverage's own random id.
+    pub coverage: Id,
+    /// Extensions.
+    pub ext: Extensions,
+    /// What is said of it.
+    pub said: CoverageSaid,
+    /// When the leaf was made, in microseconds since the Unix epoch.
+    pub sealed: u64,
+}
+
+/// What is said of a coverage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CoverageSaid {
+    /// It begins.
+    Armed(Armed),
+    /// It goes on.
+    Heartbeat(Statement),
+    /// It is over, and why; without numbers where they were lost.
+    Closed(Option<Connections>, Arrived, u64, CoverageEnd),
+}
+
+/// What a coverage rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Armed {
+    /// The state of every registered channel, in their order.
+    pub channels: Vec<ChannelState>,
+    /// The machine's boot, as its kernel names it.
+    pub machine: Id,
+    /// What is done with what cannot be redirected.
+    pub mode: CoverageMode,
+    /// SHA-256 of the object that the programs were loaded from.
+    pub object: Hash,
+    /// The programs that are attached.
+    pub programs: Vec<Attached>,
+}
+
+/// A program and where it is attached, as the kernel says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attached {
+    /// The cgroup's id.
+    pub cgroup: u64,
+    /// The program's id.
+    pub id: u64,
+    /// The link's id.
+    pub link: u64,
+    /// Which program.
+    pub program: KernelProgram,
+    /// The kernel's digest of its instructions.
+    pub tag: u64,
+}
+
+/// What was counted since a coverage was armed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statement {
+    /// What came to the gateway.
+    pub arrived: Arrived,
+    /// What the kernel counted.
+    pub connections: Connections,
+    /// Consecutive within the coverage, from 1.
+    pub number: u64,
+}
+
+/// Connections that came to the gateway's listener for redirected ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Arrived {
+    /// Those among `known` whose process was found.
+    pub attributed: u64,
+    /// Those of which the kernel had noted where they were meant to go.
+    pub known: u64,
+    /// Those that were turned away: nobody had led them there, or they were meant for that listener.
+    pub refused: u64,
+}
+
+/// Connections and sends without one, of all that is watched. Each is exactly one thing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Allowed by name.
+    pub allowed: u64,
+    /// Went around and were stopped.
+    pub bypass_denied: u64,
+    /// Went around and were let go.
+    pub bypass_passed: u64,
+    /// Events of those that found no room.
+    pub events_lost: u64,
+    /// Events of those that were read.
+    pub events_read: u64,
+    /// Stayed on the machine, as a list allows.
+    pub loopback: u64,
+    /// All of them.
+    pub seen: u64,
+    /// Could not be told.
+    pub unparsable: u64,
+    /// Led to the gateway.
+    pub via_gateway: u64,
+}
+
+impl Connections {
+    /// The numbers in the order of their names.
+    #[must_use]
+    pub const fn all(&self) -> [(&'static str, u64); 9] {
+        [
+            ("allowed", self.allowed),
+            ("bypass_denied", self.bypass_denied),
+            ("bypass_passed", self.bypass_passed),
+            ("events_lost", self.events_lost),
+            ("events_read", self.events_read),
+            ("loopback", self.loopback),
+            ("seen", self.seen),
+            ("unparsable", self.unparsable),
+            ("via_gateway", self.via_gateway),
+        ]
+    }
+
+    /// What went around, whether it was let go or not.
+    #[must_use]
+    pub fn around(&self) -> u64 {
+        self.bypass_denied.saturating_add(self.bypass_passed)
+    }
+
+    /// Whether everything seen is exactly one thing, and each way around an event that was read or
+    /// lost.
+    #[must_use]
+    pub fn add_up(&self) -> bool {
+        let parts = [self.via_gateway, self.loopback, self.allowed, self.around(), self.unparsable];
+        let sum = |parts: &[u64]| parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part));
+        sum(&parts) == Some(self.seen)
+            && sum(&[self.events_read, self.events_lost]) == Some(self.around())
+    }
+
+    /// Whether no number is smaller than in `earlier`.
+    #[must_use]
+    pub fn goes_on_from(&self, earlier: &Self) -> bool {
+        self.all().iter().zip(earlier.all()).all(|((_, now), (_, before))| *now >= before)
+    }
+}
+
+impl Arrived {
+    /// Whether the numbers can be, beside what the kernel counted.
+    #[must_use]
+    pub const fn fits(&self, connections: &Connections) -> bool {
+        self.attributed <= self.known && self.known <= connections.via_gateway
+    }
+}
+
+impl CoverageEnd {
+    /// Whether the last numbers are stated.
+    #[must_use]
+    pub const fn has_numbers(self) -> bool {
+        matches!(self, Self::Ended | Self::LinksChanged)
+    }
+}
+
+impl Coverage {
+    /// The kind of its leaf.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self.said {
+            CoverageSaid::Armed(_) => Kind::CoverageArmed,
+            CoverageSaid::Heartbeat(_) => Kind::CoverageHeartbeat,
+            CoverageSaid::Closed(..) => Kind::CoverageClosed,
+        }
+    }
+
+    /// The leaf's canonical bytes.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when a number or the leaf as a whole is over the format's limit.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut w = Writer::new(1024);
+        w.fixed("{");
+        match &self.said {
+            CoverageSaid::Armed(armed) => {
+                w.fixed("\"boot\":").id(&self.boot).fixed(",\"channels\":[");
+                for (place, (channel, state)) in
+                    Channel::ALL.iter().zip(&armed.channels).enumerate()
+                {
+                    w.fixed(if place == 0 { "" } else { "," });
+                    w.fixed("{\"channel\":").word(channel.as_str());
+                    w.fixed(",\"state\":").word(state.as_str()).fixed("}");
+                }
+                w.fixed("],\"coverage\":").id(&self.coverage).fixed(",\"ext\":").ext(&self.ext);
+                w.fixed(",\"kind\":").word(self.kind().as_str());
+                w.fixed(",\"machine\":").id(&armed.machine);
+                w.fixed(",\"mode\":").word(armed.mode.as_str());
+                w.fixed(",\"object\":").hash(&armed.object).fixed(",\"programs\":[");
+                for (place, at) in armed.programs.iter().enumerate() {
+                    w.fixed(if place == 0 { "" } else { "," });
+                    w.fixed("{\"cgroup\":").number(at.cgroup).fixed(",\"id\":").number(at.id);
+                    w.fixed(",\"link\":").number(at.link);
+                    w.fixed(",\"program\":").word(at.program.as_str());
+                    w.fixed(",\"tag\":").word(&format!("{:016x}", at.tag)).fixed("}");
+                }
+                w.fixed("]");
+            }
+            CoverageSaid::Heartbeat(statement) => {
+                let Statement { arrived, connections, number } = statement;
+                self.counted(&mut w, arrived, Some(connections), *number);
+            }
+            CoverageSaid::Closed(connections, arrived, number, reason) => {
+                self.counted(&mut w, arrived, connections.as_ref(), *number);
+                w.fixed(",\"reason\":").word(reason.as_str());
+            }
+        }
+        w.fixed(",\"sealed\":").number(self.sealed).fixed(",\"v\":1}");
+        w.finish()
+    }
+
+    fn counted(
+        &self,
+        w: &mut Writer,
+        arrived: &Arrived,
+        connections: Option<&Connections>,
+        number: u64,
+    ) {
+        w.fixed("\"arrived\":{\"attributed\":").number(arrived.attributed);
+        w.fixed(",\"known\":").number(arrived.known);
+        w.fixed(",\"refused\":").number(arrived.refused);
+        w.fixed("},\"boot\":").id(&self.boot).fixed(",\"connections\":");
+        w.optional(connections, |w, connections| {
+            for (place, (name, count)) in connections.all().iter().enumerate() {
+                w.fixed(if place == 0 { "{\"" } else { ",\"" }).fixed(name).fixed("\":");
+                w.number(*count);
+            }
+            w.fixed("}");
+        });
+        w.fixed(",\"coverage\":").id(&self.coverage).fixed(",\"ext\":").ext(&self.ext);
+        w.fixed(",\"kind\":").word(self.kind().as_str());
+        w.fixed(",\"number\":").number(number);
+    }
+
+    pub(super) fn decode(kind: Kind, m: Members<'_, '_>) -> Result<Self, FieldError> {
+        match kind {
+            Kind::CoverageArmed => decode_armed(m),
+            kind => decode_counted(m, kind == Kind::CoverageClosed),
+        }
+    }
+}
+
+fn decode_armed(mut m: Members<'_, '_>) -> Result<Coverage, FieldError> {
+    let boot = m.take("boot", id)?;
+    let channels = m.take("channels", |v| -> Result<_, Refusal> {
+        let listed = v.array()?;
+        if listed.len() != Channel::ALL.len() {
+            return Err(Problem::Value("does not list every channel".into()).into());
+        }
+        listed.iter().zip(Channel::ALL).map(|(listed, wanted)| channel(listed, *wanted)).collect()
+    })?;
+    let coverage = m.take("coverage", id)?;
+    let ext = m.take("ext", extensions)?;
+    m.take("kind", Value::text)?;
+    let machine = m.take("machine", id)?;
+    let mode = m.take("mode", |v| word(v, CoverageMode::parse))?;
+    let object = m.take("object", hash)?;
+    let programs = m.take("programs", |v| -> Result<Vec<_>, Refusal> {
+        let programs: Vec<Attached> =
+            v.array()?.iter().map(attached).collect::<Result<_, Refusal>>()?;
+        match programs.is_empty() {
+            true => Err(Problem::Value("names no program".into()).into()),
+            false => Ok(programs),
+        }
+    })?;
+    let sealed = m.take("sealed", Value::unsigned)?;
+    version(m)?;
+    let said = CoverageSaid::Armed(Armed { channels, machine, mode, object, programs });
+    Ok(Coverage { boot, coverage, ext, said, sealed })
+}
+
+fn decode_counted(mut m: Members<'_, '_>, closes: bool) -> Result<Coverage, FieldError> {
+    let arrived = m.take("arrived", arrived)?;
+    let boot = m.take("boot", id)?;
+    let counted = m.take("connections", |v| match closes {
+        true => v.optional(connections),
+        false => connections(v).map(Some),
+    })?;
+    let coverage = m.take("coverage", id)?;
+    let ext = m.take("ext", extensions)?;
+    m.take("kind", Value::text)?;
+    let number = m.take("number", positive)?;
+    let reason = |v: &Value| match word(v, CoverageEnd::parse)? {
+        reason if counted.is_some() != reason.has_numbers() => {
+            Err(Problem::Value("has numbers, or lacks them, against its reason".into()))
+        }
+        reason => Ok(reason),
+    };
+    let said = match (closes, counted) {
+        (false, Some(connections)) => {
+            CoverageSaid::Heartbeat(Statement { arrived, connections, number })
+        }
+        _ => CoverageSaid::Closed(counted, arrived, number, m.take("reason", reason)?),
+    };
+    let sealed = m.take("sealed", Value::unsigned)?;
+    version(m)?;
+    Ok(Coverage { boot, coverage, ext, said, sealed })
+}
+
+fn channel(value: &Value, wanted: Channel) -> Result<ChannelState, Refusal> {
+    let mut m = value.members()?;
+    m.take("channel", |v| match word(v, Channel::parse)? {
+        channel if channel == wanted => Ok(()),
+        _ => Err(Problem::Value("is not in the place of its channel".into())),
+    })?;
+    let state = m.take("state", |v| word(v, ChannelState::parse))?;
+    m.end()?;
+    Ok(state)
+}
+
+fn attached(value: &Value) -> Result<Attached, Refusal> {
+    let mut m = value.members()?;
+    let attached = Attached {
+        cgroup: m.take("cgroup", positive)?,
+        id: m.take("id", positive)?,
+        link: m.take("link", positive)?,
+        program: m.take("program", |v| word(v, KernelProgram::parse))?,
+        // Written again it gives the same sixteen digits, or the leaf is not canonical.
+        tag: m.take("tag", |v| {
+            let digits = v.text()?;
+            u64::from_str_radix(digits, 16)
+                .map_err(|_| Problem::Value("is no hexadecimal number".into()))
+        })?,
+    };
+    m.end()?;
+    Ok(attached)
+}
+
+fn arrived(value: &Value) -> Result<Arrived, Refusal> {
+    let mut m = value.members()?;
+    let attributed = m.take("attributed", Value::unsigned)?;
+    let known = m.take("known", Value::unsigned)?;
+    let refused = m.take("refused", Value::unsigned)?;
+    m.end()?;
+    Ok(Arrived { attributed, known, refused })
+}
+
+fn connections(value: &Value) -> Result<Connections, Refusal> {
+    let mut m = value.members()?;
+    let mut number = |name| m.take(name, Value::unsigned);
+    let connections = Connections {
+        allowed: number("allowed")?,
+        bypass_denied: number("bypass_denied")?,
+        bypass_passed: number("bypass_passed")?,
+        events_lost: number("events_lost")?,
+        events_read: number("events_read")?,
+        loopback: number("loopback")?,
+        seen: number("seen")?,
+        unparsable: number("unparsable")?,
+        via_gateway: number("via_gateway")?,
+    };
+    m.end()?;
+    Ok(connections)
+}

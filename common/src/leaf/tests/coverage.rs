@@ -1,0 +1,93 @@
+//! What the kernel says: samples, and what no leaf may say.
+
+use super::*;
+
+pub(crate) fn connections() -> Connections {
+    Connections {
+        allowed: 2,
+        bypass_denied: 1,
+        bypass_passed: 3,
+        events_lost: 1,
+        events_read: 3,
+        loopback: 1,
+        seen: 17,
+        unparsable: 1,
+        via_gateway: 9,
+    }
+}
+
+pub(crate) fn coverage(said: CoverageSaid) -> Leaf {
+    let (boot, coverage) = (Id([1; 16]), Id([8; 16]));
+    let ext = Extensions::new();
+    Leaf::Coverage(Box::new(Coverage { boot, coverage, ext, said, sealed: 4 }))
+}
+
+pub(crate) fn armed() -> Leaf {
+    let program = |program, id| Attached { cgroup: 1, id, link: id + 1, program, tag: 0xab };
+    coverage(CoverageSaid::Armed(Armed {
+        channels: Channel::ALL.iter().map(|_| ChannelState::NotCovered).collect(),
+        machine: Id([9; 16]),
+        mode: CoverageMode::Observe,
+        object: [7; 32],
+        programs: vec![program(KernelProgram::Connect4, 5), program(KernelProgram::Asked, 7)],
+    }))
+}
+
+pub(crate) fn heartbeat(connections: Connections, number: u64) -> Leaf {
+    let arrived = Arrived { attributed: 7, known: 8, refused: 20 };
+    coverage(CoverageSaid::Heartbeat(Statement { arrived, connections, number }))
+}
+
+pub(crate) fn closed(connections: Option<Connections>, number: u64, end: CoverageEnd) -> Leaf {
+    coverage(CoverageSaid::Closed(connections, Arrived::default(), number, end))
+}
+
+pub(super) fn samples() -> Vec<Leaf> {
+    vec![
+        armed(),
+        heartbeat(connections(), 1),
+        closed(Some(connections()), 2, CoverageEnd::Ended),
+        closed(None, 2, CoverageEnd::LoaderGone),
+    ]
+}
+
+#[test]
+fn numbers_add_up_or_they_do_not() {
+    let good = connections();
+    assert!(good.add_up() && Connections::default().add_up());
+    for (name, _) in good.all() {
+        let more = |field: &str| u64::from(field == name);
+        let other = Connections {
+            allowed: good.allowed + more("allowed"),
+            bypass_denied: good.bypass_denied + more("bypass_denied"),
+            bypass_passed: good.bypass_passed + more("bypass_passed"),
+            events_lost: good.events_lost + more("events_lost"),
+            events_read: good.events_read + more("events_read"),
+            loopback: good.loopback + more("loopback"),
+            seen: good.seen + more("seen"),
+            unparsable: good.unparsable + more("unparsable"),
+            via_gateway: good.via_gateway + more("via_gateway"),
+        };
+        assert!(!other.add_up(), "{name}");
+        assert!(other.goes_on_from(&good) && !good.goes_on_from(&other), "{name}");
+    }
+    assert!(!Connections { seen: u64::MAX, allowed: u64::MAX, loopback: 9, ..good }.add_up());
+}
+
+#[test]
+fn what_is_left_out_or_said_against_itself_is_no_leaf() {
+    let text = |leaf: &Leaf| String::from_utf8(leaf.encode().unwrap()).unwrap();
+    let refused = |text: String| Leaf::decode(text.as_bytes()).unwrap_err().to_string();
+    let all = text(&armed());
+    let first = r#"{"channel":"tcp","state":"not_covered"},"#;
+    assert!(refused(all.replace(first, "")).contains("every channel"));
+    assert!(refused(all.replace("\"tcp\"", "\"udp\"")).contains("place of its channel"));
+    assert!(refused(all.replace("\"observe\"", "\"hope\"")).contains("mode"));
+    assert!(refused(all.replace("00000000000000ab", "ab")).contains("not canonical"));
+    assert!(refused(all.replace("00000000000000ab", "00000000000000AB")).contains("not canonical"));
+    assert!(refused(all.replace("\"cgroup\":1", "\"cgroup\":0")).contains("cgroup"));
+    let ended = text(&closed(Some(connections()), 2, CoverageEnd::Ended));
+    assert!(refused(ended.replace("\"ended\"", "\"loader_gone\"")).contains("reason"));
+    let gone = text(&closed(None, 2, CoverageEnd::LoaderGone));
+    assert!(refused(gone.replace("\"loader_gone\"", "\"links_changed\"")).contains("reason"));
+}

@@ -1,0 +1,209 @@
+//! Step 9.14: what the kernel said, recomputed.
+//!
+//! In: coverage leaves, in their order. Out: for each coverage from when to when it reached, what went
+//! around, and which channels it says nothing of; or why the statements cannot be true together. The
+//! sums find loss, not a gateway that lies from the start.
+
+use std::collections::BTreeMap;
+
+use super::What;
+use super::history::{Broken, broken};
+use super::render::{number, object, plural, text, utc};
+use crate::encoding::Id;
+use crate::json::Value;
+use crate::leaf::{
+    Armed, Arrived, Channel, ChannelState, Connections, Coverage, CoverageEnd, CoverageMode,
+    CoverageSaid,
+};
+
+/// One coverage, as far as the log tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Covered {
+    /// Its id.
+    pub coverage: Id,
+    /// The boot that spoke of it.
+    pub boot: Id,
+    /// The leaf that armed it, and when that was sealed.
+    pub from: (u64, u64),
+    /// The last leaf about it, and when that was sealed.
+    pub to: (u64, u64),
+    /// The state of every channel.
+    pub channels: Vec<ChannelState>,
+    /// What was done with what could not be redirected.
+    pub mode: CoverageMode,
+    /// The numbers that were stated last; none where none were.
+    pub connections: Option<Connections>,
+    /// What came to the gateway by then.
+    pub arrived: Arrived,
+    /// Why it is over; none where nobody said that it is.
+    pub end: Option<CoverageEnd>,
+    /// Statements so far.
+    stated: u64,
+}
+
+/// All coverages of a log.
+#[derive(Debug, Default)]
+pub(super) struct Coverages {
+    known: BTreeMap<Id, Covered>,
+}
+
+impl Coverages {
+    /// Takes the next leaf about a coverage.
+    pub(super) fn leaf(&mut self, leaf: &Coverage, index: u64) -> Result<(), Broken> {
+        let at = (index, leaf.sealed);
+        match &leaf.said {
+            CoverageSaid::Armed(armed) => self.armed(leaf, armed, at),
+            CoverageSaid::Heartbeat(statement) => {
+                let counted = (Some(&statement.connections), &statement.arrived);
+                self.goes_on(leaf, counted, statement.number, at).map(drop)
+            }
+            CoverageSaid::Closed(connections, arrived, number, reason) => {
+                let counted = (connections.as_ref(), arrived);
+                let covered = self.goes_on(leaf, counted, *number, at)?;
+                covered.end = Some(*reason);
+                Ok(())
+            }
+        }
+    }
+
+    fn armed(&mut self, leaf: &Coverage, armed: &Armed, at: (u64, u64)) -> Result<(), Broken> {
+        let covered = Covered {
+            coverage: leaf.coverage,
+            boot: leaf.boot,
+            from: at,
+            to: at,
+            channels: armed.channels.clone(),
+            mode: armed.mode,
+            connections: None,
+            arrived: Arrived::default(),
+            end: None,
+            stated: 0,
+        };
+        match self.known.insert(leaf.coverage, covered) {
+            None => Ok(()),
+            Some(_) => broken(What::Coverage, format!("{} is armed twice", leaf.coverage)),
+        }
+    }
+
+    fn goes_on(
+        &mut self,
+        leaf: &Coverage,
+        (connections, arrived): (Option<&Connections>, &Arrived),
+        number: u64,
+        at: (u64, u64),
+    ) -> Result<&mut Covered, Broken> {
+        let id = leaf.coverage;
+        let Some(covered) = self.known.get_mut(&id) else {
+            return broken(What::Coverage, format!("{id} was never armed"));
+        };
+        if covered.boot != leaf.boot {
+            return broken(What::Coverage, format!("{id} belongs to boot {}", covered.boot));
+        }
+        if covered.end.is_some() {
+            return broken(What::Coverage, format!("{id} was closed before"));
+        }
+        if number != covered.stated.saturating_add(1) {
+            let detail = format!("statement {number} of {id} follows statement {}", covered.stated);
+            return broken(What::Coverage, detail);
+        }
+        if let Some(connections) = connections {
+            if !connections.add_up() {
+                return broken(What::Coverage, format!("the numbers of {id} do not add up"));
+            }
+            if !arrived.fits(connections) {
+                let detail = format!("more connections of {id} came than were led to the gateway");
+                return broken(What::Coverage, detail);
+            }
+            let earlier = covered.connections.unwrap_or_default();
+            if !connections.goes_on_from(&earlier) {
+                return broken(What::Coverage, format!("a number of {id} became smaller"));
+            }
+            covered.connections = Some(*connections);
+        }
+        (covered.stated, covered.arrived, covered.to) = (number, *arrived, at);
+        Ok(covered)
+    }
+
+    /// All of them, the first armed first.
+    pub(super) fn all(&self) -> Vec<Covered> {
+        let mut all: Vec<Covered> = self.known.values().cloned().collect();
+        all.sort_by_key(|covered| covered.from);
+        all
+    }
+}
+
+impl Covered {
+    /// What it says, in lines for people.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let (from, to) = (utc(self.from.1), utc(self.to.1));
+        let until = match self.end {
+            Some(CoverageEnd::Ended) => format!("to {to} (leaf {})", self.to.0),
+            Some(CoverageEnd::LinksChanged) => format!(
+                "ENDED by {to} (leaf {}): a program of the kernel was detached or replaced",
+                self.to.0
+            ),
+            Some(CoverageEnd::LoaderGone) => format!(
+                "ENDED by {to} (leaf {}): what held the programs is gone, with its last numbers",
+                self.to.0
+            ),
+            Some(CoverageEnd::NumbersWrong) => {
+                format!("ENDED by {to} (leaf {}): the kernel's numbers did not add up", self.to.0)
+            }
+            None => format!("open as of leaf {} ({to}); nothing is said of later", self.to.0),
+        };
+        let mut lines = vec![format!("  coverage: from {from} (leaf {}) {until}", self.from.0)];
+        match &self.connections {
+            Some(counted) => lines.push(format!(
+                "    {} seen: {} led to the gateway, {} allowed, {} let around it, {} denied, {} \
+                 could not be told; {} of the events were lost",
+                plural(counted.seen, "connection or send", "connections and sends"),
+                counted.via_gateway,
+                counted.allowed.saturating_add(counted.loopback),
+                counted.bypass_passed,
+                counted.bypass_denied,
+                counted.unparsable,
+                counted.events_lost
+            )),
+            None => lines.push("    no numbers were stated".to_owned()),
+        }
+        for state in ChannelState::ALL {
+            let listed = Channel::ALL.iter().zip(&self.channels);
+            let of: Vec<&str> = listed
+                .filter(|(_, found)| *found == state)
+                .map(|(channel, _)| channel.as_str())
+                .collect();
+            if !of.is_empty() {
+                lines.push(format!("    {}: {}", state.as_str().replace('_', " "), of.join(", ")));
+            }
+        }
+        lines
+    }
+
+    /// The same for programs.
+    pub(super) fn to_json(&self) -> Value<'static> {
+        let place = |(leaf, sealed): (u64, u64)| {
+            object([("leaf", number(leaf)), ("sealed", number(sealed))])
+        };
+        let channels = Channel::ALL.iter().zip(&self.channels).map(|(channel, state)| {
+            object([("channel", text(channel.as_str())), ("state", text(state.as_str()))])
+        });
+        let connections = self.connections.map_or(Value::Null, |counted| {
+            let all = counted.all();
+            Value::Object(
+                all.iter().map(|(name, count)| ((*name).into(), number(*count))).collect(),
+            )
+        });
+        object([
+            ("attributed", number(self.arrived.attributed)),
+            ("channels", Value::Array(channels.collect())),
+            ("connections", connections),
+            ("coverage", text(self.coverage.to_string())),
+            ("end", self.end.map_or(Value::Null, |end| text(end.as_str()))),
+            ("from", place(self.from)),
+            ("known", number(self.arrived.known)),
+            ("mode", text(self.mode.as_str())),
+            ("refused", number(self.arrived.refused)),
+            ("to", place(self.to)),
+        ])
+    }
+}

@@ -1,0 +1,193 @@
+//! Connect: TCP in scope goes to the gateway, other ways out are counted and, where so set, denied.
+
+use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::bpf_sock_addr;
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie, bpf_ktime_get_boot_ns,
+};
+use aya_ebpf::macros::cgroup_sock_addr;
+use aya_ebpf::programs::SockAddrContext;
+use sealtap_common::kernel::{Endpoint, Flow, Settings, family, flag, mode};
+
+use crate::count::{self, Became};
+use crate::maps::{EVENTS, SOCKETS};
+use crate::scope::{self, Scope};
+
+const TCP: u32 = 6;
+const UDP: u32 = 17;
+/// The verdicts of a connect hook: EPERM, or go on.
+const DENY: i32 = 0;
+const GO_ON: i32 = 1;
+/// The beginning of an IPv4 address within IPv6.
+const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+#[cgroup_sock_addr(connect4)]
+fn sealtap_connect4(context: SockAddrContext) -> i32 {
+    connecting::<{ family::INET }>(&context)
+}
+
+#[cgroup_sock_addr(connect6)]
+fn sealtap_connect6(context: SockAddrContext) -> i32 {
+    connecting::<{ family::INET6 }>(&context)
+}
+
+#[cgroup_sock_addr(sendmsg4)]
+fn sealtap_sendmsg4(context: SockAddrContext) -> i32 {
+    sending::<{ family::INET }>(&context)
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+fn sealtap_sendmsg6(context: SockAddrContext) -> i32 {
+    sending::<{ family::INET6 }>(&context)
+}
+
+/// The family is a constant, or two reads of the context become one that the verifier refuses.
+#[inline(always)]
+fn connecting<const FAMILY: u32>(context: &SockAddrContext) -> i32 {
+    let Some(settings) = scope::settings() else { return GO_ON };
+    let Some((scope, flags)) = scope(context, &settings) else { return GO_ON };
+    let flow = flow::<FAMILY>(context, &scope, flags);
+    // SAFETY: the context outlives the call; its fields are read one by one.
+    let protocol = unsafe { read_volatile(addr_of!((*context.sock_addr).protocol)) };
+    if protocol != TCP {
+        return other(&settings, &scope, &flow, protocol);
+    }
+    let mut kept = flow;
+    // SAFETY: the context has the socket that is connecting.
+    let stored = unsafe { SOCKETS.get_or_insert_ptr_mut(context, Some(&mut kept)) };
+    if stored.is_null() {
+        // Out of memory: nobody would know where it was meant to go.
+        count::connection(&settings, Became::Unparsable);
+        return DENY;
+    }
+    // SAFETY: what the map gives is the socket's own until the socket is gone. It may be an older
+    // attempt of the same socket.
+    unsafe { *stored = flow };
+    redirect::<FAMILY>(context, &scope);
+    count::connection(&settings, Became::ViaGateway);
+    GO_ON
+}
+
+#[inline(always)]
+fn sending<const FAMILY: u32>(context: &SockAddrContext) -> i32 {
+    let Some(settings) = scope::settings() else { return GO_ON };
+    let Some((scope, flags)) = scope(context, &settings) else { return GO_ON };
+    let flow = flow::<FAMILY>(context, &scope, flags);
+    other(&settings, &scope, &flow, UDP)
+}
+
+/// Everything that cannot be sent to the gateway.
+fn other(settings: &Settings, scope: &Scope, flow: &Flow, protocol: u32) -> i32 {
+    let resolver = &settings.resolver;
+    if protocol == UDP && resolver.port != 0 && *resolver == flow.destination {
+        count::connection(settings, Became::Allowed);
+        return GO_ON;
+    }
+    let mut event = *flow;
+    if settings.bank & 1 == 1 {
+        event.flags |= flag::ODD_BANK;
+    }
+    if EVENTS.output(&event, 0).is_err() {
+        count::lost(settings);
+    }
+    if scope.watch.mode == mode::ENFORCE {
+        count::connection(settings, Became::Denied);
+        return DENY;
+    }
+    count::connection(settings, Became::Passed);
+    GO_ON
+}
+
+/// The scope that a connection belongs to: that of the task, else that of the socket's maker.
+fn scope(context: &SockAddrContext, settings: &Settings) -> Option<(Scope, u32)> {
+    if let Some(scope) = scope::of_task(settings) {
+        return Some((scope, flag::IN_TASK));
+    }
+    // SAFETY: the context has the socket; what the map gives, if anything, is the socket's own.
+    let made = unsafe { SOCKETS.get_ptr_mut(context) };
+    if made.is_null() {
+        return None;
+    }
+    // SAFETY: not null, see above.
+    let id = unsafe { (*made).scope };
+    Some((scope::watched(id)?, flag::IN_TASK | flag::BY_CREATOR))
+}
+
+#[inline(always)]
+fn flow<const FAMILY: u32>(context: &SockAddrContext, scope: &Scope, flags: u32) -> Flow {
+    let ids = aya_ebpf::helpers::bpf_get_current_pid_tgid();
+    // SAFETY: helpers that take the context or nothing, and give numbers.
+    let (cookie, namespace, cgroup, connected) = unsafe {
+        (
+            bpf_get_socket_cookie(context.as_ptr()),
+            bpf_get_netns_cookie(context.as_ptr()),
+            bpf_get_current_cgroup_id(),
+            bpf_ktime_get_boot_ns(),
+        )
+    };
+    Flow {
+        cookie,
+        cgroup,
+        scope: scope.id,
+        namespace,
+        connected,
+        process: (ids >> 32) as u32,
+        thread: ids as u32,
+        user: context.uid(),
+        flags,
+        destination: destination::<FAMILY>(context.sock_addr),
+        family: FAMILY,
+    }
+}
+
+#[inline(always)]
+fn destination<const FAMILY: u32>(address: *mut bpf_sock_addr) -> Endpoint {
+    let mut endpoint = Endpoint::default();
+    // SAFETY: the context's fields, each read by itself, since the verifier admits no wider read.
+    unsafe {
+        endpoint.port =
+            u32::from(u16::from_be(read_volatile(addr_of!((*address).user_port)) as u16));
+        if FAMILY == family::INET {
+            let ip = read_volatile(addr_of!((*address).user_ip4)).to_ne_bytes();
+            endpoint.address[..12].copy_from_slice(&MAPPED);
+            endpoint.address[12..].copy_from_slice(&ip);
+        } else {
+            for part in 0..4 {
+                let ip = read_volatile(addr_of!((*address).user_ip6[part])).to_ne_bytes();
+                endpoint.address[part * 4..part * 4 + 4].copy_from_slice(&ip);
+            }
+        }
+    }
+    endpoint
+}
+
+/// Sends the socket to the gateway, in the family that it was made for.
+#[inline(always)]
+fn redirect<const FAMILY: u32>(context: &SockAddrContext, scope: &Scope) {
+    let address = context.sock_addr;
+    let port = u32::from((scope.watch.port as u16).to_be());
+    // SAFETY: the context's fields, each written by itself.
+    unsafe {
+        if FAMILY == family::INET {
+            write_volatile(addr_of_mut!((*address).user_ip4), u32::from_ne_bytes([127, 0, 0, 1]));
+        } else {
+            // A mapped address takes the way of IPv4 below; so must its replacement.
+            let high = read_volatile(addr_of!((*address).user_ip6[0]))
+                | read_volatile(addr_of!((*address).user_ip6[1]));
+            let mapped =
+                high == 0 && read_volatile(addr_of!((*address).user_ip6[2])) == 0xffff_u32.to_be();
+            let (third, last) = if mapped {
+                (0xffff_u32.to_be(), u32::from_ne_bytes([127, 0, 0, 1]))
+            } else {
+                (0, 1_u32.to_be())
+            };
+            write_volatile(addr_of_mut!((*address).user_ip6[0]), 0);
+            write_volatile(addr_of_mut!((*address).user_ip6[1]), 0);
+            write_volatile(addr_of_mut!((*address).user_ip6[2]), third);
+            write_volatile(addr_of_mut!((*address).user_ip6[3]), last);
+        }
+        write_volatile(addr_of_mut!((*address).user_port), port);
+    }
+}

@@ -1,0 +1,197 @@
+//! Flow: what was known at `connect` is there for the gateway when it accepts.
+
+use core::ptr::{addr_of, read_volatile};
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{
+    BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock_ops,
+    bpf_sockopt,
+};
+use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_sk_storage_get};
+use aya_ebpf::macros::{cgroup_sockopt, sock_ops};
+use aya_ebpf::programs::{SockOpsContext, SockoptContext};
+use sealtap_common::kernel::{Endpoint, FLOW_OPTION, Flow, FlowKey, family};
+
+use crate::maps::{CONNECTIONS, SOCKETS};
+
+const CLOSED: u32 = 7;
+const SOL_IP: i32 = 0;
+const SOL_IPV6: i32 = 41;
+const SO_ORIGINAL_DST: i32 = 80;
+
+/// Before the SYN: the socket has its own address now, by which the gateway will ask.
+#[sock_ops]
+fn sealtap_socket(context: SockOpsContext) -> u32 {
+    match context.op() {
+        BPF_SOCK_OPS_TCP_CONNECT_CB => established(&context),
+        BPF_SOCK_OPS_STATE_CB if context.arg(1) == CLOSED => {
+            // Not there where it was no connection of ours.
+            let _ = CONNECTIONS.remove(key(&context));
+        }
+        _ => {}
+    }
+    0
+}
+
+fn established(context: &SockOpsContext) {
+    // SAFETY: the context's socket, which is a full one here; the helper admits null.
+    let stored = unsafe {
+        let socket = read_volatile(addr_of!((*context.ops).__bindgen_anon_2.sk));
+        if socket.is_null() {
+            return;
+        }
+        let map = (&raw const SOCKETS).cast_mut().cast();
+        bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0)
+    };
+    let flow = stored.cast::<Flow>();
+    if flow.is_null() {
+        return;
+    }
+    // SAFETY: not null; the socket's own.
+    let flow = unsafe { *flow };
+    if flow.destination.port == 0 {
+        return;
+    }
+    // Where there is no room the gateway finds no flow, refuses the connection and counts it.
+    if CONNECTIONS.insert(key(context), flow, 0).is_ok() {
+        let _ = context.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
+    }
+}
+
+fn key(context: &SockOpsContext) -> FlowKey {
+    let ops: *mut bpf_sock_ops = context.ops;
+    let mut client = Endpoint::default();
+    // SAFETY: the context's fields, each read by itself.
+    unsafe {
+        client.port = read_volatile(addr_of!((*ops).local_port));
+        // Both are read before one is chosen, or LLVM chooses between addresses of the context,
+        // which the verifier refuses.
+        let v4 = read_volatile(addr_of!((*ops).local_ip4));
+        for part in 0..4 {
+            let ip = read_volatile(addr_of!((*ops).local_ip6[part])).to_ne_bytes();
+            client.address[part * 4..part * 4 + 4].copy_from_slice(&ip);
+        }
+        if read_volatile(addr_of!((*ops).family)) == family::INET {
+            client.address = mapped(v4);
+        }
+        let gateway_port = u32::from_be(read_volatile(addr_of!((*ops).remote_port)));
+        FlowKey { namespace: bpf_get_netns_cookie(context.as_ptr()), client, gateway_port }
+    }
+}
+
+fn mapped(ip: u32) -> [u8; 16] {
+    let mut address = [0; 16];
+    address[10] = 0xff;
+    address[11] = 0xff;
+    address[12..].copy_from_slice(&ip.to_ne_bytes());
+    address
+}
+
+/// The gateway asks where a connection was meant to go.
+#[cgroup_sockopt(getsockopt)]
+fn sealtap_asked(context: SockoptContext) -> i32 {
+    answer(&context);
+    1
+}
+
+fn answer(context: &SockoptContext) {
+    let asked: *mut bpf_sockopt = context.sockopt;
+    // SAFETY: the context's fields, each read by itself.
+    let (level, option) = unsafe {
+        (read_volatile(addr_of!((*asked).level)), read_volatile(addr_of!((*asked).optname)))
+    };
+    let whole = level == SOL_IP && option == FLOW_OPTION;
+    let v4 = level == SOL_IP && option == SO_ORIGINAL_DST;
+    let v6 = level == SOL_IPV6 && option == SO_ORIGINAL_DST;
+    if !(whole || v4 || v6) {
+        return;
+    }
+    let Some(key) = accepted(asked, context) else { return };
+    // SAFETY: programs replace entries whole and remove them only when the connection is over.
+    let Some(flow) = (unsafe { CONNECTIONS.get(key) }) else { return };
+    let written = if whole {
+        put(asked, flow)
+    } else if v4 {
+        put(asked, &SocketAddress4::of(&flow.destination))
+    } else {
+        put(asked, &SocketAddress6::of(&flow.destination))
+    };
+    if let Some(length) = written {
+        // SAFETY: the context's fields, each written by itself.
+        unsafe {
+            core::ptr::write_volatile(&raw mut (*asked).optlen, length);
+            core::ptr::write_volatile(&raw mut (*asked).retval, 0);
+        }
+    }
+}
+
+/// An IPv4 address as the system gives it to programs.
+#[repr(C)]
+struct SocketAddress4 {
+    family: u16,
+    port: u16,
+    address: [u8; 4],
+    zero: [u8; 8],
+}
+
+impl SocketAddress4 {
+    fn of(endpoint: &Endpoint) -> Self {
+        let [.., a, b, c, d] = endpoint.address;
+        let port = (endpoint.port as u16).to_be();
+        Self { family: family::INET as u16, port, address: [a, b, c, d], zero: [0; 8] }
+    }
+}
+
+/// An IPv6 address as the system gives it to programs.
+#[repr(C)]
+struct SocketAddress6 {
+    family: u16,
+    port: u16,
+    flow: u32,
+    address: [u8; 16],
+    scope: u32,
+}
+
+impl SocketAddress6 {
+    fn of(endpoint: &Endpoint) -> Self {
+        let (family, port) = (family::INET6 as u16, (endpoint.port as u16).to_be());
+        Self { family, port, flow: 0, address: endpoint.address, scope: 0 }
+    }
+}
+
+fn put<T>(asked: *mut bpf_sockopt, value: &T) -> Option<i32> {
+    // SAFETY: the context's two pointers around the caller's buffer; nothing is written where the
+    // value does not fit, as the verifier demands.
+    unsafe {
+        let start = read_volatile(addr_of!((*asked).__bindgen_anon_2.optval)).cast::<u8>();
+        let end = read_volatile(addr_of!((*asked).__bindgen_anon_3.optval_end)).cast::<u8>();
+        if start.add(size_of::<T>()) > end {
+            return None;
+        }
+        core::ptr::copy_nonoverlapping((value as *const T).cast::<u8>(), start, size_of::<T>());
+    }
+    Some(size_of::<T>() as i32)
+}
+
+/// The key of the connection that the gateway's accepted socket is the other end of.
+fn accepted(asked: *mut bpf_sockopt, context: &SockoptContext) -> Option<FlowKey> {
+    let mut client = Endpoint::default();
+    // SAFETY: the context's socket, checked against null, and its fields, each read by itself.
+    unsafe {
+        let socket = read_volatile(addr_of!((*asked).__bindgen_anon_1.sk));
+        if socket.is_null() {
+            return None;
+        }
+        client.port = u32::from(u16::from_be(read_volatile(addr_of!((*socket).dst_port))));
+        let v4 = read_volatile(addr_of!((*socket).dst_ip4));
+        for part in 0..4 {
+            let ip = read_volatile(addr_of!((*socket).dst_ip6[part])).to_ne_bytes();
+            client.address[part * 4..part * 4 + 4].copy_from_slice(&ip);
+        }
+        if read_volatile(addr_of!((*socket).family)) == family::INET {
+            client.address = mapped(v4);
+        }
+        let gateway_port = read_volatile(addr_of!((*socket).src_port));
+        Some(FlowKey { namespace: bpf_get_netns_cookie(context.as_ptr()), client, gateway_port })
+    }
+}

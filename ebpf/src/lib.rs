@@ -1,1 +1,0 @@
-//! Kernel programs of sealtap. Empty until the kernel observer exists.

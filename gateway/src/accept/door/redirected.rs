@@ -1,0 +1,214 @@
+//! Connections that the kernel led here: where they were meant to go, and who made them.
+//!
+//! In: a TCP connection to a listener of its own, on the loopback, which no client is told of. Out: the
+//! connection on its way to where it was meant to go, like one in a tunnel; or back to the listener,
+//! where it was meant for that. One of which the kernel noted nothing was led here by nobody: it is
+//! refused and counted, so that nobody borrows the gateway.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sealtap_common::kernel::Flow;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::Tunnel;
+use crate::accept::accepted::{Client, Door};
+use crate::journey::{Journey, Settings};
+use crate::kernel::{Observer, Process, address_of, flow_of};
+use crate::wire::socket::Socket;
+use crate::wire::stream::Stream;
+
+/// How often a port is looked for that both families have free.
+const TRIES: u32 = 32;
+
+/// Why there is no such listener.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on the loopback for redirected connections: {0}")]
+pub struct RedirectedError(#[from] io::Error);
+
+/// The listener.
+#[derive(Debug)]
+pub struct Redirected {
+    v4: TcpListener,
+    v6: Option<TcpListener>,
+    door: Arc<LedHere>,
+}
+
+/// What became of connections that came here.
+#[derive(Debug, Default)]
+pub struct Led {
+    /// Led here by the kernel.
+    pub by_kernel: AtomicU64,
+    /// Of these, those whose process was found.
+    pub attributed: AtomicU64,
+    /// Refused: the kernel noted nothing.
+    pub by_nobody: AtomicU64,
+    /// Refused: meant for this very listener.
+    pub to_itself: AtomicU64,
+}
+
+/// What each connection passes.
+pub(in crate::accept) struct LedHere {
+    observer: Arc<Observer>,
+    front: SocketAddr,
+    port: u16,
+    led: Arc<Led>,
+}
+
+impl std::fmt::Debug for LedHere {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("LedHere").field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+impl Redirected {
+    /// Listens on a free port of the loopback, in both families where there are two; `front` is where
+    /// clients are told to go.
+    ///
+    /// # Errors
+    ///
+    /// [`RedirectedError`].
+    pub async fn bind(observer: Arc<Observer>, front: SocketAddr) -> Result<Self, RedirectedError> {
+        let has_v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok();
+        let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+        for _ in 0..TRIES {
+            let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let port = v4.local_addr()?.port();
+            let v6 = match has_v6 {
+                true => match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
+                    Ok(v6) => Some(v6),
+                    Err(error) => {
+                        last = error;
+                        continue;
+                    }
+                },
+                false => None,
+            };
+            let door = LedHere { observer, front, port, led: Arc::default() };
+            return Ok(Self { v4, v6, door: Arc::new(door) });
+        }
+        Err(last.into())
+    }
+
+    /// The port, the same in both families.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.door.port
+    }
+
+    /// What became of what came.
+    #[must_use]
+    pub fn led(&self) -> Arc<Led> {
+        Arc::clone(&self.door.led)
+    }
+
+    pub(in crate::accept) fn door(&self) -> Arc<LedHere> {
+        Arc::clone(&self.door)
+    }
+
+    /// The next connection.
+    pub(in crate::accept) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let v6 = async {
+            match &self.v6 {
+                Some(v6) => v6.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = self.v4.accept() => accepted,
+            accepted = v6 => accepted,
+        }
+    }
+}
+
+impl LedHere {
+    /// Serves a connection; gives it back where it was meant for the listener of the front.
+    pub(in crate::accept) async fn enter(
+        &self,
+        stream: TcpStream,
+        from: SocketAddr,
+        journey: &Arc<Journey>,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<Socket> {
+        let flow = flow_of(&stream);
+        let socket = Socket::new(stream);
+        let meant = flow.and_then(|flow| Some((flow, address_of(&flow.destination)?)));
+        let Some((flow, destination)) = meant else {
+            count(&self.led.by_nobody);
+            tracing::warn!(client.address = %from, "refused: nobody led this connection here");
+            socket.reset();
+            return None;
+        };
+        count(&self.led.by_kernel);
+        if destination.ip().is_loopback() && destination.port() == self.port {
+            count(&self.led.to_itself);
+            tracing::warn!(
+                process = flow.process,
+                "refused: meant for the redirected ones' listener"
+            );
+            socket.reset();
+            return None;
+        }
+        let looked = self.attribute(&flow);
+        if self.is_front(destination) {
+            looked.await;
+            return Some(socket);
+        }
+        let _connected = journey.observe.traffic().connect();
+        tracing::debug!(client.address = %from, %destination, "redirected connection accepted");
+        let client = Arc::new(Client::new(from, journey.new_run(), Door::Front));
+        let run = client.run();
+        let served = async {
+            match journey.ask_redirected(&client, destination).await {
+                Some(asked) => {
+                    let (mut asked, stop) = (*asked, stop.clone());
+                    let dialled = asked.dialled.take();
+                    let tunnel = Tunnel { asked, journey, stop };
+                    tunnel.enter(Stream::Plain(socket), Vec::new(), dialled).await;
+                }
+                None => socket.reset(),
+            }
+        };
+        tokio::join!(served, looked);
+        journey.connection_ended(run);
+        None
+    }
+
+    /// Finds out who made the connection, while it goes on.
+    async fn attribute(&self, flow: &Flow) -> Option<Process> {
+        let found = self.observer.look(flow).await.ok().flatten();
+        let executable = found.as_ref().and_then(|process| process.executable.as_deref());
+        tracing::debug!(process = flow.process, executable, "connection attributed");
+        if found.is_some() {
+            count(&self.led.attributed);
+        }
+        found
+    }
+
+    fn is_front(&self, destination: SocketAddr) -> bool {
+        let (front, meant) = (self.front.ip().to_canonical(), destination.ip());
+        let same = meant == front || front.is_unspecified() && meant.is_loopback();
+        same && destination.port() == self.front.port()
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::AcqRel);
+}
+
+/// Whether HTTP without TLS names a host that is captured: an address alone says little, and taking a
+/// client's word for a name only captures more.
+pub(super) fn captured_by_host(settings: &Settings, seen: &[u8]) -> bool {
+    let lines = seen.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let mut hosts = lines.filter_map(|line| {
+        let (name, value) = line.split_at_checked(5)?;
+        name.eq_ignore_ascii_case(b"host:").then(|| value.trim_ascii())
+    });
+    hosts.any(|host| {
+        let host = crate::route::Destination::parse(host, Some(80));
+        host.is_some_and(|host| settings.table.captures(&settings.rules, &host.host))
+    })
+}

@@ -1,0 +1,55 @@
+//! The gateway and the kernel: a second listener, for what the kernel leads here, and the statements of
+//! what it saw.
+
+use std::sync::Arc;
+
+use sealtap_common::encoding::Id;
+use sealtap_common::leaf::{Coverage, CoverageSaid, Extensions};
+
+use super::Gateway;
+use crate::accept::{Led, Redirected, RedirectedError};
+use crate::capture::random_id;
+use crate::journey::Journey;
+use crate::kernel::Observer;
+
+/// Has statements about one coverage sealed. It must be dropped before [`Gateway::serve`] can end.
+pub struct CoverageTeller {
+    journey: Arc<Journey>,
+    coverage: Id,
+}
+
+impl CoverageTeller {
+    /// Says something of the coverage; whether it will be sealed.
+    #[must_use]
+    pub fn say(&self, said: CoverageSaid) -> bool {
+        // Boot and time are those of the leaf's sealing.
+        let (boot, coverage, ext) = (Id([0; 16]), self.coverage, Extensions::new());
+        self.journey.tap.coverage(&Coverage { boot, coverage, ext, said, sealed: 0 })
+    }
+}
+
+impl Gateway {
+    /// What has statements about a new coverage sealed.
+    #[must_use]
+    pub fn coverage(&self) -> CoverageTeller {
+        let journey = Arc::clone(&self.journey);
+        let coverage = Id(random_id(journey.random));
+        CoverageTeller { journey, coverage }
+    }
+
+    /// Listens for what the kernel leads here as well; gives the port that it is to be led to, and what
+    /// will have become of it.
+    ///
+    /// # Errors
+    ///
+    /// [`RedirectedError`].
+    pub async fn listen_for_redirected(
+        &mut self,
+        observer: Arc<Observer>,
+    ) -> Result<(u16, Arc<Led>), RedirectedError> {
+        let redirected = Redirected::bind(observer, self.report.address).await?;
+        let (port, led) = (redirected.port(), redirected.led());
+        self.listener.redirect(redirected);
+        Ok((port, led))
+    }
+}

@@ -1,0 +1,145 @@
+//! The loader: the small process that may do what the gateway may not.
+//!
+//! In: questions on standard input, a socket to the gateway. Out: answers there, and word of what
+//! went around. It loads and attaches the programs, keeps of its capabilities what it needs for that
+//! and for looking at processes, and ends, and with it the programs, when the gateway is gone. It
+//! parses no traffic and opens no connection.
+
+use std::io;
+use std::net::{SocketAddr, SocketAddrV6};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
+use sealtap_common::kernel::{Endpoint, Flow};
+use sha2::{Digest as _, Sha256};
+
+use super::message::{Answer, Armed, Bypass, Question, Told, read, write};
+use super::process::Processes;
+use super::programs::Programs;
+use super::{OBJECT, address_of};
+use crate::command::{Exit, Failure, Outcome};
+
+/// What the loader needs: programs and maps, hooks at cgroups, packets by their pointers, and the
+/// `/proc` of other users' processes.
+const KEPT: [CapabilitySet; 5] = [
+    CapabilitySet::BPF,
+    CapabilitySet::NET_ADMIN,
+    CapabilitySet::PERFMON,
+    CapabilitySet::SYS_PTRACE,
+    CapabilitySet::DAC_READ_SEARCH,
+];
+
+/// Serves the gateway at the other end of standard input until that is gone.
+///
+/// # Errors
+///
+/// Standard input is no socket: nobody but the gateway starts this.
+pub fn run() -> Outcome {
+    let input = rustix::io::dup(io::stdin()).map_err(|error| Failure::of(&error))?;
+    let mut socket = UnixStream::from(input);
+    if socket.peer_addr().is_err() {
+        return Err(Failure::new("the loader is started by the gateway, on a socket to it")
+            .fix("use `sealtap run` or `sealtap serve`")
+            .exit_with(Exit::Usage));
+    }
+    let armed = arm();
+    let (first, programs) = match armed {
+        Ok((armed, programs)) => (Ok(armed), Some(programs)),
+        Err(error) => (Err(error), None),
+    };
+    let told = write(&mut socket, &Told::Armed(first));
+    let Some(mut programs) = programs else { return Ok(Exit::Failed) };
+    if told.is_ok() {
+        // However it ends, the gateway is gone, and nobody is there to be told.
+        let _ = serve(&mut socket, &mut programs);
+    }
+    Ok(Exit::Done)
+}
+
+fn arm() -> Result<(Armed, Programs), String> {
+    // First of all: what is loaded is loaded with no more than is said.
+    let capabilities = drop_capabilities().map_err(|error| {
+        format!("the loader lacks capabilities that it needs ({error}): run sealtap as root")
+    })?;
+    let programs = Programs::attach(OBJECT).map_err(|error| error.to_string())?;
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let armed = Armed {
+        programs: programs.links(),
+        object: Sha256::digest(OBJECT).into(),
+        boot: boot.trim().to_owned(),
+        capabilities: capabilities.bits(),
+    };
+    Ok((armed, programs))
+}
+
+/// Keeps what is needed, for good.
+fn drop_capabilities() -> rustix::io::Result<CapabilitySet> {
+    let kept = KEPT.into_iter().fold(CapabilitySet::empty(), |all, one| all | one);
+    set_no_new_privs(true)?;
+    let sets =
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets)?;
+    Ok(kept)
+}
+
+fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
+    let mut processes = Processes::default();
+    loop {
+        let (asked, events) = {
+            let mut ready = [
+                PollFd::new(&*socket, PollFlags::IN),
+                PollFd::from_borrowed_fd(programs.events().as_fd(), PollFlags::IN),
+            ];
+            poll(&mut ready, None)?;
+            let [asked, events] = ready;
+            (!asked.revents().is_empty(), !events.revents().is_empty())
+        };
+        let mut around = Vec::new();
+        if events {
+            programs.read_events(|flow| around.extend(bypass(flow)));
+        }
+        let answer = match asked {
+            true => Some(match read(socket)? {
+                Question::Watch { cgroup, levels, port, resolver } => {
+                    let resolver = resolver.map(|address| endpoint(&address));
+                    match programs.watch(cgroup, levels, port, resolver) {
+                        Ok(()) => Answer::Watching,
+                        Err(error) => Answer::Failed(error.to_string()),
+                    }
+                }
+                Question::Count => match programs.count(|flow| around.extend(bypass(flow))) {
+                    Ok(counted) => Answer::Counted(counted),
+                    Err(error) => Answer::Failed(error.to_string()),
+                },
+                Question::Look { process, connected } => {
+                    Answer::Process(Box::new(processes.look(process, connected)))
+                }
+            }),
+            false => None,
+        };
+        for bypass in around {
+            write(socket, &Told::Bypass(bypass))?;
+        }
+        if let Some(answer) = answer {
+            write(socket, &Told::Answer(answer))?;
+        }
+    }
+}
+
+fn bypass(flow: &Flow) -> Option<Bypass> {
+    Some(Bypass {
+        destination: address_of(&flow.destination)?,
+        process: flow.process,
+        executable: Processes::executable(flow.process, flow.connected),
+    })
+}
+
+fn endpoint(address: &SocketAddr) -> Endpoint {
+    let ip = match address {
+        SocketAddr::V4(v4) => v4.ip().to_ipv6_mapped(),
+        SocketAddr::V6(v6) => *SocketAddrV6::ip(v6),
+    };
+    Endpoint { address: ip.octets(), port: u32::from(address.port()) }
+}

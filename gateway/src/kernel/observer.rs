@@ -1,0 +1,249 @@
+//! The observer: the gateway's end of the loader.
+//!
+//! In: questions from any task. Out: answers, in the order of the questions, and word of what went
+//! around. Fails with what the loader said; once it is gone every question fails, and what it watched
+//! is watched no more. Dropping this ends the loader.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use sealtap_common::kernel::Flow;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::OwnCgroup;
+use super::message::{Answer, Armed, Bypass, Counted, Process, Question, Told, read, write};
+
+/// How long the loader may take until it is armed.
+const ARMING: Duration = Duration::from_secs(20);
+
+/// How long it may take to answer, and between two looks whether it has.
+const PATIENCE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Ways around that are kept to be told; further ones are counted all the same.
+const KEPT: usize = 1024;
+
+/// Why the kernel does not observe.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserverError {
+    /// The process could not be started or talked to.
+    #[error("the loader of the kernel programs cannot be had: {0}")]
+    Process(#[from] io::Error),
+    /// It said why not.
+    #[error("the kernel cannot watch: {0}")]
+    Refused(String),
+    /// It is there and does not answer.
+    #[error(
+        "the loader of the kernel programs has not answered for {0:?}: what it counted is unknown"
+    )]
+    Silent(Duration),
+    /// It is gone.
+    #[error("the loader of the kernel programs has ended: nothing is watched any more")]
+    Gone,
+}
+
+/// Whoever waits for an answer, oldest first.
+type Waiting = Arc<Mutex<Asked>>;
+
+#[derive(Default)]
+struct Asked {
+    waiting: VecDeque<oneshot::Sender<Answer>>,
+    gone: bool,
+    around: Vec<Bypass>,
+}
+
+/// A loader with its programs attached.
+pub struct Observer {
+    socket: Mutex<UnixStream>,
+    asked: Waiting,
+    armed: Armed,
+    process: Child,
+    reading: Option<JoinHandle<()>>,
+}
+
+impl Observer {
+    /// Starts the loader and waits until it is armed.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn start() -> Result<Self, ObserverError> {
+        let (own, other) = UnixStream::pair()?;
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["kernel", "loader"]).env_clear().current_dir("/");
+        command.stdin(OwnedFd::from(other)).stdout(Stdio::null()).stderr(Stdio::null());
+        // Ctrl-C is for the command; the loader ends when the gateway does.
+        command.process_group(0);
+        let process = command.spawn()?;
+        drop(command);
+        let mut observer = Self {
+            socket: Mutex::new(own.try_clone()?),
+            asked: Waiting::default(),
+            armed: Armed::default(),
+            process,
+            reading: None,
+        };
+        let mut reader = own;
+        reader.set_read_timeout(Some(ARMING))?;
+        observer.armed = match read(&mut reader) {
+            Ok(Told::Armed(Ok(armed))) => armed,
+            Ok(Told::Armed(Err(why))) => return Err(ObserverError::Refused(why)),
+            Ok(_) => return Err(ObserverError::Gone),
+            Err(error) => return Err(error.into()),
+        };
+        reader.set_read_timeout(None)?;
+        let asked = Arc::clone(&observer.asked);
+        let reading = std::thread::Builder::new().name("loader".to_owned());
+        observer.reading = Some(reading.spawn(move || follow(&mut reader, &asked))?);
+        Ok(observer)
+    }
+
+    /// What is attached.
+    #[must_use]
+    pub fn armed(&self) -> &Armed {
+        &self.armed
+    }
+
+    /// The loader's process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Redirects what `cgroup` sends to the listener at `port`.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn watch(
+        &self,
+        cgroup: &OwnCgroup,
+        port: u16,
+        resolver: Option<SocketAddr>,
+    ) -> Result<(), ObserverError> {
+        let (cgroup, levels) = (cgroup.id(), cgroup.levels());
+        match self.ask_blocking(&Question::Watch { cgroup, levels, port, resolver })? {
+            Answer::Watching => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// What was counted up to now; not from an asynchronous task.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn count(&self) -> Result<Counted, ObserverError> {
+        match self.ask_blocking(&Question::Count)? {
+            Answer::Counted(counted) => Ok(counted),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Who made a connection; none where the process is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub async fn look(&self, flow: &Flow) -> Result<Option<Process>, ObserverError> {
+        let (process, connected) = (flow.process, flow.connected);
+        let answer = self.ask(&Question::Look { process, connected })?;
+        match answer.await.map_err(|_| ObserverError::Gone)? {
+            Answer::Process(process) => Ok(*process),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// What went around so far, the first of it.
+    #[must_use]
+    pub fn bypasses(&self) -> Vec<Bypass> {
+        lock(&self.asked).around.clone()
+    }
+
+    fn ask_blocking(&self, question: &Question) -> Result<Answer, ObserverError> {
+        let mut answer = self.ask(question)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match answer.try_recv() {
+                Ok(answer) => return Ok(answer),
+                Err(TryRecvError::Closed) => return Err(ObserverError::Gone),
+                Err(TryRecvError::Empty) if Instant::now() >= deadline => {
+                    return Err(ObserverError::Silent(PATIENCE));
+                }
+                Err(TryRecvError::Empty) => std::thread::sleep(PAUSE),
+            }
+        }
+    }
+
+    fn ask(&self, question: &Question) -> Result<oneshot::Receiver<Answer>, ObserverError> {
+        let (answer, answered) = oneshot::channel();
+        // Held for both: answers come in the order of the questions.
+        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut asked = lock(&self.asked);
+            if asked.gone {
+                return Err(ObserverError::Gone);
+            }
+            asked.waiting.push_back(answer);
+        }
+        write(&mut *socket, question).map_err(|_| ObserverError::Gone)?;
+        Ok(answered)
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        let socket = self.socket.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // The loader reads the end of it, detaches and ends.
+        let _ = socket.shutdown(std::net::Shutdown::Both);
+        if let Some(reading) = self.reading.take() {
+            let _ = reading.join();
+        }
+        // It may have been waited for by whoever waits for all children.
+        let _ = self.process.wait();
+    }
+}
+
+fn follow(socket: &mut UnixStream, asked: &Waiting) {
+    while let Ok(told) = read(socket) {
+        match told {
+            Told::Answer(answer) => {
+                let waiting = lock(asked).waiting.pop_front();
+                // Whoever asked may be gone.
+                let _ = waiting.map(|waiting| waiting.send(answer));
+            }
+            Told::Bypass(bypass) => {
+                let Bypass { destination, process, executable } = &bypass;
+                tracing::warn!(%destination, process, executable, "went around the gateway");
+                let around = &mut lock(asked).around;
+                if around.len() < KEPT {
+                    around.push(bypass);
+                }
+            }
+            Told::Armed(_) => break,
+        }
+    }
+    let mut asked = lock(asked);
+    asked.gone = true;
+    asked.waiting.clear();
+}
+
+fn lock(asked: &Mutex<Asked>) -> std::sync::MutexGuard<'_, Asked> {
+    asked.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unexpected(answer: Answer) -> ObserverError {
+    match answer {
+        Answer::Failed(why) => ObserverError::Refused(why),
+        _ => ObserverError::Gone,
+    }
+}

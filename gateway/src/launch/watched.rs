@@ -1,0 +1,153 @@
+//! What the kernel has to say of the command.
+//!
+//! In: what was asked for, and the gateway. Out: a cgroup that the command is born into, whose TCP
+//! connections the kernel leads to the gateway, and at the end what went around. Where the kernel is
+//! not to be had, the reason; only where it was demanded is that a failure.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustix::thread::{CapabilitySet, capabilities};
+use sealtap_common::Id;
+use sealtap_common::leaf::Arrived;
+use tokio::runtime::Runtime;
+
+use super::statements::{Last, Statements};
+use crate::command::run::{GATEWAY_FAILED, KernelChoice, Start};
+use crate::command::{Exit, Failure};
+use crate::gateway::Gateway;
+use crate::identify::Launch;
+use crate::kernel::{Bypass, Counted, Joining, Observer, OwnCgroup};
+
+/// Digits of the run's id in the cgroup's name.
+const DIGITS: usize = 16;
+
+/// A command that the kernel watches, or why it does not.
+pub(super) enum Watched {
+    /// It does.
+    ByKernel(Box<Kernel>),
+    /// It does not, and why, where there is more to say than that nobody asked.
+    Not(Option<String>),
+}
+
+/// How it watches.
+pub(super) struct Kernel {
+    cgroup: OwnCgroup,
+    observer: Arc<Observer>,
+    statements: Statements,
+}
+
+/// How far the record reaches.
+#[derive(Debug)]
+pub(super) enum Coverage {
+    /// What the proxy variables brought, and why no more.
+    Variables(Option<String>),
+    /// What the kernel counted, and what went around; or that it cannot be said any more.
+    Kernel(Result<Covered, String>),
+}
+
+/// What the kernel counted.
+#[derive(Debug)]
+pub(super) struct Covered {
+    /// The numbers.
+    pub(super) counted: Counted,
+    /// The first of what went around.
+    pub(super) around: Vec<Bypass>,
+    /// What came to the gateway.
+    pub(super) arrived: Arrived,
+}
+
+impl Watched {
+    /// Whether it is to be tried.
+    pub(super) fn is_wanted(start: &Start) -> bool {
+        match start.kernel {
+            KernelChoice::Off => false,
+            KernelChoice::Auto => may(),
+            KernelChoice::Require => true,
+        }
+    }
+
+    /// Begins to watch, where that was asked for and is to be had.
+    pub(super) fn begin(
+        start: &Start,
+        launch: &Launch,
+        gateway: &mut Gateway,
+        runtime: &Runtime,
+    ) -> Result<Self, Failure> {
+        if !Self::is_wanted(start) {
+            return Ok(Self::Not(None));
+        }
+        match watch(launch, gateway, runtime) {
+            Ok(kernel) => Ok(Self::ByKernel(Box::new(kernel))),
+            Err(why) if start.kernel == KernelChoice::Require => {
+                Err(Failure::new(format!("the kernel cannot watch COMMAND: {why}"))
+                    .fix("run as root on Linux 5.15 or later with cgroup v2, or leave --kernel=require out; COMMAND was not started")
+                    .exit_with(Exit::Command(GATEWAY_FAILED)))
+            }
+            Err(why) => {
+                tracing::warn!(%why, "the kernel does not watch the command");
+                Ok(Self::Not(Some(why)))
+            }
+        }
+    }
+
+    /// What has the command be born into its cgroup.
+    pub(super) fn joining(&self) -> Result<Option<Joining>, Failure> {
+        match self {
+            Self::ByKernel(kernel) => {
+                Ok(Some(kernel.cgroup.joining().map_err(|error| Failure::of(&error))?))
+            }
+            Self::Not(_) => Ok(None),
+        }
+    }
+
+    /// The loader's process, which is none of the command's.
+    pub(super) fn process(&self) -> Option<u32> {
+        match self {
+            Self::ByKernel(kernel) => Some(kernel.observer.process()),
+            Self::Not(_) => None,
+        }
+    }
+
+    /// Ends it: what was counted until now.
+    pub(super) fn end(self) -> Coverage {
+        let kernel = match self {
+            Self::ByKernel(kernel) => *kernel,
+            Self::Not(why) => return Coverage::Variables(why),
+        };
+        let Kernel { cgroup, observer, statements } = kernel;
+        let covered = statements.end().map(|Last { counted, arrived }| Covered {
+            around: observer.bypasses(),
+            counted,
+            arrived,
+        });
+        drop(cgroup);
+        Coverage::Kernel(covered)
+    }
+}
+
+fn watch(launch: &Launch, gateway: &mut Gateway, runtime: &Runtime) -> Result<Kernel, String> {
+    let text = |error: &dyn std::error::Error| error.to_string();
+    let id = Id(launch.id).to_string();
+    let digits = id.get(..DIGITS).unwrap_or(&id);
+    let cgroup = OwnCgroup::new(&format!("sealtap-{digits}")).map_err(|error| text(&error))?;
+    let observer = Arc::new(Observer::start().map_err(|error| text(&error))?);
+    let listening = runtime.block_on(gateway.listen_for_redirected(Arc::clone(&observer)));
+    let (port, led) = listening.map_err(|error| text(&error))?;
+    observer.watch(&cgroup, port, resolver()).map_err(|error| text(&error))?;
+    let statements = Statements::begin(gateway.coverage(), Arc::clone(&observer), led)?;
+    Ok(Kernel { cgroup, observer, statements })
+}
+
+/// Whether this process has what the loader needs.
+fn may() -> bool {
+    let needed = CapabilitySet::BPF | CapabilitySet::NET_ADMIN | CapabilitySet::PERFMON;
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(needed))
+}
+
+/// Where the machine asks for names: the first server of its resolver's configuration.
+fn resolver() -> Option<SocketAddr> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
+    let server = text.lines().find_map(|line| line.trim().strip_prefix("nameserver"))?;
+    Some(SocketAddr::new(server.trim().parse().ok()?, 53))
+}

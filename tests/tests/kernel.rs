@@ -1,0 +1,492 @@
+//! The kernel observes: a command that knows of no proxy is captured all the same, and what goes
+//! around is counted.
+//!
+//! Needs root and the kernel's hooks; run by `cargo xtask kernel`. Elsewhere every case says so and
+//! none passes.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use sealtap_tests::gate::{PATIENCE, poll};
+use sealtap_tests::gateway::Home;
+use sealtap_tests::http1::head;
+use sealtap_tests::launch::{Launch, Launched};
+use sealtap_tests::tls::Authority;
+use sealtap_tests::upstream_http1::Upstream;
+use sealtap_tests::{programs, suite};
+use serde_json::{Value, json};
+
+/// Takes away what a command could learn of the gateway.
+const CLEARED: [&str; 9] = [
+    "env",
+    "--unset=HTTP_PROXY",
+    "--unset=http_proxy",
+    "--unset=HTTPS_PROXY",
+    "--unset=https_proxy",
+    "--unset=ALL_PROXY",
+    "--unset=all_proxy",
+    "--unset=SEALTAP_URL",
+    "--unset=SEALTAP_RUN",
+];
+
+const REQUIRE: &str = "--kernel=require";
+
+fn home() -> Arc<Home> {
+    Arc::new(Home::new())
+}
+
+/// A server of `model.example` that answers with what it was sent.
+fn model(authority: &Authority) -> Upstream {
+    Upstream::answering_tls(authority.server_for("model.example"), |session, request| {
+        let body = request.bytes().to_vec();
+        let length = body.len().to_string();
+        session.send(head("HTTP/1.1 200 OK", &[("Content-Length", length.as_str())]));
+        session.send(body);
+    })
+}
+
+/// Runs a client whose proxy variables are cleared.
+fn run(launch: Launch, line: &[&str]) -> Launched {
+    launch.run(CLEARED.iter().chain(line))
+}
+
+fn curl(home: &Arc<Home>, authority: &Authority, upstream: &Upstream, kernel: &str) -> Launched {
+    let ca = home.path().join("upstream-ca.pem");
+    authority.write(&ca);
+    let config = home.path().join("sealtap.toml");
+    fs::write(&config, "[proxy]\ncapture = [\"model.example\"]\n").expect("a config");
+    let port = upstream.address().port();
+    let launch = Launch::new(
+        home,
+        &[
+            kernel,
+            &format!("--upstream-ca={}", ca.display()),
+            &format!("--config={}", config.display()),
+        ],
+    );
+    let (url, resolve) = (
+        format!("https://model.example:{port}/v1/chat"),
+        format!("model.example:{port}:127.0.0.1"),
+    );
+    // Its trust comes from the variables that stay, or it takes the server's own authority.
+    let mut line =
+        vec!["curl", "-sS", "--http1.1", "--noproxy", "*", "--resolve", &resolve, "-d", "hello"];
+    let own = ca.display().to_string();
+    if kernel == "--kernel=off" {
+        line.extend(["--cacert", &own]);
+    }
+    line.push(&url);
+    run(launch, &line)
+}
+
+fn connections(launched: &Launched, name: &str) -> u64 {
+    let value = &launched.account["coverage"]["connections"][name];
+    value.as_u64().unwrap_or_else(|| panic!("no {name}: {}", launched.account))
+}
+
+/// The one coverage that the log tells of, as the verifier has it.
+fn covered(launched: &Launched) -> Value {
+    let output = Command::new(programs::sealtap())
+        .args(["verify", "--json", "--key"])
+        .arg(launched.home.keys())
+        .arg(launched.home.log())
+        .output()
+        .expect("sealtap can be run");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["verdict"], "valid", "{report}");
+    let all = report["coverage"].as_array().expect("a list");
+    assert_eq!(all.len(), 1, "{report}");
+    all[0].clone()
+}
+
+fn level(launched: &Launched) -> &str {
+    launched.account["coverage"]["level"].as_str().unwrap_or_default()
+}
+
+/// TLS to a captured name, by a client that was told of no proxy.
+fn a_client_without_proxy_variables_is_captured() {
+    let (home, authority) = (home(), Authority::new());
+    let upstream = model(&authority);
+    let launched = curl(&home, &authority, &upstream, REQUIRE).expect(0);
+    assert_eq!(launched.stdout(), "hello");
+    let exchange = launched.captured(1).remove(0);
+    assert_eq!(exchange.text("/ingress"), "transparent", "{}", exchange.json);
+    assert_eq!(exchange.text("/method"), "POST");
+    assert_eq!(exchange.number("/request/bytes"), 5);
+    assert_eq!(exchange.number("/response/bytes"), 5);
+    assert_eq!(level(&launched), "kernel_observed", "{}", launched.account);
+    assert_eq!(connections(&launched, "seen"), 1, "{}", launched.account);
+    assert_eq!(connections(&launched, "via_gateway"), 1);
+    assert_eq!(launched.account["coverage"]["redirected"], 1);
+    assert_eq!(launched.account["coverage"]["attributed"], 1);
+    assert_eq!(upstream.finish().len(), 1);
+    let covered = covered(&launched);
+    assert_eq!(covered["end"], "ended", "{covered}");
+    assert_eq!(covered["mode"], "observe");
+    assert_eq!(covered["connections"]["via_gateway"], 1);
+    assert_eq!((&covered["known"], &covered["attributed"]), (&json!(1), &json!(1)));
+    let state = |channel: &str| {
+        let channels = covered["channels"].as_array().expect("a list");
+        let found = channels.iter().find(|listed| listed["channel"] == channel);
+        found.expect("every channel is listed")["state"].clone()
+    };
+    assert_eq!(state("tcp"), "closed_by_hook");
+    assert_eq!(state("raw"), "not_covered");
+}
+
+/// The control: without the kernel the same client goes around, and nothing notices.
+fn the_same_client_goes_around_without_the_kernel() {
+    let (home, authority) = (home(), Authority::new());
+    let upstream = model(&authority);
+    let launched = curl(&home, &authority, &upstream, "--kernel=off").expect(0);
+    assert_eq!(launched.stdout(), "hello");
+    launched.captured(0);
+    assert_eq!(level(&launched), "observed_only");
+    assert_eq!(upstream.finish().len(), 1);
+}
+
+/// A protocol that the gateway does not know, whose server speaks first.
+fn other_protocols_pass_and_are_recorded() {
+    let home = home();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("reads can time out");
+        stream.write_all(b"220 ready\r\n").expect("the greeting leaves");
+        let mut line = [0; 6];
+        stream.read_exact(&mut line).expect("the answer comes");
+        assert_eq!(&line, b"QUIT\r\n");
+    });
+    let script = format!(
+        "import socket\ns=socket.create_connection(('127.0.0.1',{port}))\n\
+         assert s.recv(99)==b'220 ready\\r\\n'\ns.sendall(b'QUIT\\r\\n')\nassert s.recv(9)==b''"
+    );
+    let launched = run(Launch::new(&home, &[REQUIRE]), &["python3", "-c", &script]).expect(0);
+    served.join().expect("the server saw what it wanted");
+    let exchange = launched.captured(1).remove(0);
+    assert_eq!(exchange.text("/ingress"), "transparent", "{}", exchange.json);
+    assert_eq!(exchange.text("/url"), format!("127.0.0.1:{port}"));
+    assert_eq!(exchange.text("/tunnel/reason"), "not_listed");
+    assert_eq!(exchange.number("/tunnel/from_client"), 6);
+    assert_eq!(exchange.number("/tunnel/to_client"), 11);
+}
+
+/// IPv6, and IPv4 wrapped in it.
+fn both_families_arrive_where_they_were_meant_to() {
+    let home = home();
+    let v6 = TcpListener::bind("[::1]:0").expect("a port of IPv6");
+    let v4 = TcpListener::bind("127.0.0.1:0").expect("a port of IPv4");
+    let ports = [&v6, &v4].map(|listener| listener.local_addr().expect("an address").port());
+    let servers = [(v6, b"six"), (v4, b"for")].map(|(listener, word)| {
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            stream.write_all(word).expect("the word leaves");
+        })
+    });
+    let script = format!(
+        "import socket\n\
+         for to in (('::1',{}),('::ffff:127.0.0.1',{})):\n\
+         \x20s=socket.socket(socket.AF_INET6); s.connect(to); print(s.recv(9).decode())",
+        ports[0], ports[1]
+    );
+    let launched = run(Launch::new(&home, &[REQUIRE]), &["python3", "-c", &script]).expect(0);
+    assert_eq!(launched.stdout(), "six\nfor\n");
+    for server in servers {
+        server.join().expect("the server was reached");
+    }
+    let urls: Vec<String> =
+        launched.captured(2).iter().map(|exchange| exchange.text("/url").to_owned()).collect();
+    assert!(urls.contains(&format!("[::1]:{}", ports[0])), "{urls:?}");
+    assert!(urls.contains(&format!("127.0.0.1:{}", ports[1])), "{urls:?}");
+    assert_eq!(connections(&launched, "via_gateway"), 2);
+}
+
+/// What cannot be redirected goes on, and is counted and named.
+fn datagrams_go_around_and_are_counted() {
+    let home = home();
+    let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    server.set_read_timeout(Some(PATIENCE)).expect("reads can time out");
+    let to = server.local_addr().expect("an address");
+    let script = format!(
+        "import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
+         for n in range(3): s.sendto(b'x',('127.0.0.1',{0}))\n\
+         c=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
+         c.connect(('127.0.0.1',{0})); c.send(b'y')\n\
+         m=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM)\n\
+         m.sendto(b'z',('::ffff:127.0.0.1',{0})); time.sleep(0.3)",
+        to.port()
+    );
+    let launched = run(Launch::new(&home, &[REQUIRE]), &["python3", "-c", &script]).expect(0);
+    let mut byte = [0; 1];
+    for expected in b"xxxyz" {
+        server.recv(&mut byte).expect("it was let go");
+        assert_eq!(byte[0], *expected);
+    }
+    launched.captured(0);
+    assert_eq!(level(&launched), "kernel_observed", "{}", launched.account);
+    assert_eq!(connections(&launched, "bypass_passed"), 5, "{}", launched.account);
+    assert_eq!(connections(&launched, "events_read"), 5);
+    assert_eq!(covered(&launched)["connections"]["bypass_passed"], 5);
+    let around = launched.account["coverage"]["bypasses"].as_array().expect("a list").clone();
+    assert_eq!(around.len(), 5);
+    for bypass in around {
+        assert_eq!(bypass["destination"], to.to_string());
+        let executable = bypass["executable"].as_str().expect("it was there");
+        assert!(executable.contains("python"), "{executable}");
+    }
+}
+
+/// A thousand connections at once to many places: none arrives elsewhere.
+fn many_connections_at_once_arrive_where_they_were_meant_to() {
+    const PLACES: usize = 8;
+    const EACH: usize = 125;
+    let home = home();
+    let servers: Vec<_> = (0..PLACES)
+        .map(|_| {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let port = listener.local_addr().expect("an address").port();
+            let served = std::thread::spawn(move || {
+                for _ in 0..EACH {
+                    let (mut stream, _) = listener.accept().expect("a connection");
+                    stream.write_all(&port.to_be_bytes()).expect("the port leaves");
+                }
+            });
+            (port, served)
+        })
+        .collect();
+    let ports: Vec<String> = servers.iter().map(|(port, _)| port.to_string()).collect();
+    let script = format!(
+        "import socket,threading\nports=[{}]\nwrong=[]\n\
+         def go(n):\n\
+         \x20for i in range({EACH}):\n\
+         \x20 port=ports[(i+n)%{PLACES}]\n\
+         \x20 s=socket.create_connection(('127.0.0.1',port)); got=s.recv(2)\n\
+         \x20 if int.from_bytes(got,'big')!=port: wrong.append((port,got))\n\
+         all=[threading.Thread(target=go,args=(n,)) for n in range({PLACES})]\n\
+         [t.start() for t in all]; [t.join() for t in all]\nprint(len(wrong),wrong[:3])",
+        ports.join(",")
+    );
+    let launched = run(Launch::new(&home, &[REQUIRE]), &["python3", "-c", &script]).expect(0);
+    assert_eq!(launched.stdout(), "0 []\n");
+    for (_, served) in servers {
+        served.join().expect("the server was reached as often as it was meant to be");
+    }
+    launched.captured(PLACES * EACH);
+    assert_eq!(connections(&launched, "via_gateway"), 1000, "{}", launched.account);
+    assert_eq!(launched.account["coverage"]["redirected"], 1000, "{}", launched.account);
+}
+
+/// A running `sealtap run` whose command waits for a line.
+struct Running {
+    child: std::process::Child,
+    home: Arc<Home>,
+    front: u16,
+}
+
+impl Running {
+    fn start(home: &Arc<Home>, then: &str) -> Self {
+        let script = format!("echo $SEALTAP_URL; read line; {then}");
+        let mut command = Launch::new(home, &[REQUIRE]).command(["sh", "-c", &script]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("spawned");
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("read");
+        let front = line.trim().rsplit(':').next().and_then(|port| port.parse().ok());
+        Self { child, home: Arc::clone(home), front: front.expect("a URL with a port") }
+    }
+
+    /// The port of the listener that no client is told of.
+    fn redirected_port(&self) -> u16 {
+        let folder = PathBuf::from(format!("/proc/{}/fd", self.child.id()));
+        let inodes: Vec<String> = fs::read_dir(folder)
+            .expect("its descriptors")
+            .flatten()
+            .filter_map(|entry| fs::read_link(entry.path()).ok())
+            .filter_map(|target| {
+                let target = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+                Some(target.to_owned())
+            })
+            .collect();
+        let table = fs::read_to_string("/proc/net/tcp").expect("the table of sockets");
+        let listening = table.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            let own = fields[3] == "0A" && inodes.iter().any(|inode| inode == fields[9]);
+            let port = fields[1].rsplit(':').next()?;
+            own.then(|| u16::from_str_radix(port, 16).ok())?
+        });
+        let others: Vec<u16> = listening.filter(|port| *port != self.front).collect();
+        assert_eq!(others.len(), 1, "{others:?}");
+        others[0]
+    }
+
+    /// The loader.
+    fn loader(&self) -> Pid {
+        let path = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let children = fs::read_to_string(path).expect("its children");
+        let loader = children.split_ascii_whitespace().find(|child| {
+            let line = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
+            line.contains("kernel\0loader")
+        });
+        let loader = loader.expect("a loader").parse().expect("a number");
+        Pid::from_raw(loader).expect("a process")
+    }
+
+    fn tell(&mut self) {
+        self.child.stdin.as_mut().expect("piped").write_all(b"\n").expect("told");
+    }
+
+    fn go_on(mut self) -> Launched {
+        self.tell();
+        drop(self.child.stdin.take());
+        let output = self.child.wait_with_output().expect("it ends");
+        Launched::new(self.home, output)
+    }
+}
+
+/// Whoever finds the listener is not let through.
+fn nobody_borrows_the_gateway() {
+    let home = home();
+    let running = Running::start(&home, "true");
+    let address = SocketAddr::from(([127, 0, 0, 1], running.redirected_port()));
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("reads can time out");
+    let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    let launched = running.go_on().expect(0);
+    launched.captured(0);
+    assert_eq!(launched.account["coverage"]["refused"], 1, "{}", launched.account);
+    assert_eq!(connections(&launched, "seen"), 0);
+}
+
+/// The command itself finds it: it is led there by the kernel, and refused all the same.
+fn the_command_does_not_reach_the_listener_by_itself() {
+    let home = home();
+    let running = Running::start(
+        &home,
+        "python3 -c \"import socket,sys; s=socket.create_connection(('127.0.0.1',int(sys.argv[1]))); \
+         s.settimeout(10); print(s.recv(9))\" $(cat port) 2>/dev/null; true",
+    );
+    fs::write(home.path().join("port"), running.redirected_port().to_string()).expect("written");
+    let launched = running.go_on().expect(0);
+    launched.captured(0);
+    assert_eq!(launched.account["coverage"]["refused"], 1, "{}", launched.account);
+    assert_eq!(connections(&launched, "via_gateway"), 1);
+}
+
+/// Events that find no room are counted as lost, and every statement adds up all the same.
+fn events_that_find_no_room_are_counted() {
+    const SENT: u64 = 8_000;
+    let home = home();
+    let running = Running::start(
+        &home,
+        "python3 -c \"import socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); \
+         [s.sendto(b'x',('127.0.0.1',9)) for _ in range(8000)]\"; touch sent; read line",
+    );
+    let loader = running.loader();
+    // Nobody reads while they are sent.
+    kill_process(loader, Signal::STOP).expect("stopped");
+    let mut running = running;
+    running.tell();
+    poll("all are sent", || home.path().join("sent").exists().then_some(()));
+    kill_process(loader, Signal::CONT).expect("goes on");
+    let launched = running.go_on().expect(0);
+    launched.captured(0);
+    assert_eq!(connections(&launched, "bypass_passed"), SENT, "{}", launched.account);
+    let (read, lost) =
+        (connections(&launched, "events_read"), connections(&launched, "events_lost"));
+    assert!(lost > 0 && read > 0 && read + lost == SENT, "{}", launched.account);
+    let covered = covered(&launched);
+    assert_eq!(covered["end"], "ended", "{covered}");
+    assert_eq!(covered["connections"]["events_lost"], lost);
+}
+
+/// A loader that is killed ends coverage, and that is said.
+fn a_killed_loader_is_told_of() {
+    let home = home();
+    let running = Running::start(&home, "true");
+    let loader = running.loader();
+    kill_process(loader, Signal::KILL).expect("killed");
+    let path = PathBuf::from(format!("/proc/{}/fdinfo", loader.as_raw_nonzero()));
+    poll("the loader is gone", || {
+        fs::read_dir(&path).map_or(true, |mut all| all.next().is_none()).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    let launched = running.go_on().expect(0);
+    launched.captured(0);
+    assert_eq!(level(&launched), "unknown", "{}", launched.account);
+    let covered = covered(&launched);
+    assert_eq!(covered["end"], "loader_gone", "{covered}");
+    assert_eq!(covered["connections"], Value::Null);
+}
+
+/// Nothing stays behind: no cgroup, no loader.
+fn nothing_stays_behind() {
+    let home = home();
+    let running = Running::start(&home, "cat /proc/self/cgroup");
+    let loader = running.loader();
+    let launched = running.go_on().expect(0);
+    let own = launched.stdout().lines().find_map(|line| line.strip_prefix("0::"));
+    let name = own.and_then(|path| path.rsplit('/').next()).map(str::to_owned);
+    // The first line was read before; what is left of the output may begin anywhere.
+    if let Some(name) = name {
+        assert!(name.starts_with("sealtap-"), "{name}");
+        for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+            assert!(!PathBuf::from(root).join(&name).exists(), "{root}/{name}");
+        }
+    }
+    assert!(!PathBuf::from(format!("/proc/{}", loader.as_raw_nonzero())).exists());
+}
+
+/// Why none of this can be seen here.
+fn unavailable() -> Option<String> {
+    if std::env::var_os("SEALTAP_KERNEL_SUITE").is_none() {
+        return Some("it attaches to the whole machine: run by `cargo xtask kernel`".to_owned());
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Some("kernel programs take root".to_owned());
+    }
+    let has = |program: &str| {
+        let tried = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    };
+    let missing = ["curl", "python3"].into_iter().find(|program| !has(program));
+    if let Some(missing) = missing {
+        return Some(format!("{missing} is not there"));
+    }
+    let home = home();
+    let tried = Launch::new(&home, &[REQUIRE]).run(["true"]);
+    (tried.code() != Some(0)).then(|| tried.stderr().lines().collect::<Vec<_>>().join(" "))
+}
+
+fn main() -> ExitCode {
+    macro_rules! tests {
+        ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn())),*] };
+    }
+    let tests = tests![
+        a_client_without_proxy_variables_is_captured,
+        the_same_client_goes_around_without_the_kernel,
+        other_protocols_pass_and_are_recorded,
+        both_families_arrive_where_they_were_meant_to,
+        datagrams_go_around_and_are_counted,
+        many_connections_at_once_arrive_where_they_were_meant_to,
+        nobody_borrows_the_gateway,
+        the_command_does_not_reach_the_listener_by_itself,
+        events_that_find_no_room_are_counted,
+        a_killed_loader_is_told_of,
+        nothing_stays_behind,
+    ];
+    suite::main(&tests, unavailable())
+}
