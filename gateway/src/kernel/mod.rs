@@ -23,6 +23,7 @@ mod observer;
 mod process;
 mod programs;
 mod raw;
+mod statements;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use self::loader::run as run_loader;
 pub use self::message::{Armed, Bypass, Counted, Process, ProgramAt};
 pub use self::observer::{Observer, ObserverError};
 pub use self::raw::{Joining, flow_of};
+pub use self::statements::{Last, Statements};
 
 use std::net::{Ipv6Addr, SocketAddr};
 

@@ -19,7 +19,6 @@ mod environment;
 mod messages;
 mod models;
 mod signals;
-mod statements;
 mod watched;
 
 use std::net::SocketAddr;

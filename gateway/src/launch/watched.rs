@@ -12,12 +12,11 @@ use sealtap_common::Id;
 use sealtap_common::leaf::Arrived;
 use tokio::runtime::Runtime;
 
-use super::statements::{Last, Statements};
 use crate::command::run::{GATEWAY_FAILED, KernelChoice, Start};
 use crate::command::{Exit, Failure};
 use crate::gateway::Gateway;
 use crate::identify::Launch;
-use crate::kernel::{Bypass, Counted, Joining, Observer, OwnCgroup};
+use crate::kernel::{Bypass, Counted, Joining, Last, Observer, OwnCgroup, Statements};
 
 /// Digits of the run's id in the cgroup's name.
 const DIGITS: usize = 16;

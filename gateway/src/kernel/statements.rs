@@ -1,4 +1,4 @@
-//! Statements: what the kernel counted, sealed every few seconds until the command has ended.
+//! Statements: what the kernel counted, sealed every few seconds while somebody is watched.
 //!
 //! In: the observer and what came to the listener. Out: leaves about one coverage, and at the end the last
 //! numbers. A program that was detached or replaced, a loader that is gone, and numbers that do not add
@@ -16,9 +16,9 @@ use sealtap_common::leaf::{
     CoverageSaid, KernelProgram, Statement,
 };
 
+use super::{Counted, Observer, ProgramAt};
 use crate::accept::Led;
 use crate::gateway::CoverageTeller;
-use crate::kernel::{Counted, Observer, ProgramAt};
 
 /// Between two statements.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -27,18 +27,18 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const PREFIX: &str = "sealtap_";
 
 /// Statements that are being made.
-pub(super) struct Statements {
+pub struct Statements {
     stop: Sender<()>,
     thread: JoinHandle<Result<Last, String>>,
 }
 
 /// What was stated last.
 #[derive(Debug)]
-pub(super) struct Last {
+pub struct Last {
     /// What the kernel counted.
-    pub(super) counted: Counted,
+    pub counted: Counted,
     /// What came to the listener.
-    pub(super) arrived: Arrived,
+    pub arrived: Arrived,
 }
 
 impl Statements {
@@ -47,7 +47,7 @@ impl Statements {
     /// # Errors
     ///
     /// What the kernel says of its programs is not what was attached; or there is no thread.
-    pub(super) fn begin(
+    pub fn begin(
         teller: CoverageTeller,
         observer: Arc<Observer>,
         led: Arc<Led>,
@@ -70,7 +70,7 @@ impl Statements {
     }
 
     /// States that the coverage is over; gives the last numbers, where they are known.
-    pub(super) fn end(self) -> Result<Last, String> {
+    pub fn end(self) -> Result<Last, String> {
         drop(self.stop);
         self.thread.join().unwrap_or_else(|_| Err("its statements were broken off".to_owned()))
     }
