@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::thread::{CapabilitySet, capabilities};
 use sealtap_common::leaf::CoverageMode;
 
 use crate::command::run::GATEWAY_FAILED;
@@ -79,6 +80,24 @@ impl Drop for Enforced {
         {
             tracing::error!(%error, "pins stay: `sealtap kernel detach --all` takes them away");
         }
+    }
+}
+
+/// Whether this process has what it takes, before anything is begun.
+pub(super) fn check() -> Result<(), Failure> {
+    let needed = CapabilitySet::BPF
+        | CapabilitySet::NET_ADMIN
+        | CapabilitySet::PERFMON
+        | CapabilitySet::SYS_ADMIN
+        | CapabilitySet::SETPCAP;
+    match capabilities(None).is_ok_and(|sets| sets.effective.contains(needed)) {
+        true => Ok(()),
+        false => Err(Failure::new(
+            "--enforce cannot be had without privileges: a program that ignores the proxy variables can be \
+             neither seen nor stopped",
+        )
+        .fix("run as root, or leave --enforce out for a run that is observed only; COMMAND was not started")
+        .exit_with(Exit::Command(GATEWAY_FAILED))),
     }
 }
 

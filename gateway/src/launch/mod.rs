@@ -70,6 +70,9 @@ pub fn run(start: Start) -> Outcome {
 
 fn launch(start: Start) -> Result<Ended, Failure> {
     let launch = name(&start)?;
+    if start.enforce {
+        enforced::check()?;
+    }
     // Before the command runs: afterwards it could not be asked for again.
     bundle::check(&start.disclose)?;
     let config = &start.gateway.config;
