@@ -24,8 +24,8 @@ pub struct Maker<'a> {
 pub struct NotedBy {
     /// The process, as the first namespace counts.
     pub process: u64,
-    /// The user.
-    pub user: u64,
+    /// The user, where it said so.
+    pub user: Option<u64>,
 }
 
 /// What was found of a process.
@@ -44,7 +44,7 @@ pub struct ProcessSeen<'a> {
     /// SHA-256 of its executable, in hexadecimal.
     pub sha256: Option<Octets<'a>>,
     /// When it started, in clock ticks since the machine did.
-    pub started: u64,
+    pub started: Option<u64>,
 }
 
 impl Maker<'_> {
@@ -57,7 +57,12 @@ impl Maker<'_> {
         match &self.noted {
             Some(noted) => {
                 w.fixed("{\"process\":").number(noted.process);
-                w.fixed(",\"user\":").number(noted.user).fixed("}")
+                w.fixed(",\"user\":");
+                match noted.user {
+                    Some(user) => w.number(user),
+                    None => w.fixed("null"),
+                };
+                w.fixed("}")
             }
             None => w.fixed("null"),
         };
@@ -81,8 +86,12 @@ impl ProcessSeen<'_> {
             Some(namespace) => w.number(namespace),
             None => w.fixed("null"),
         };
-        w.fixed(",\"sha256\":").optional(self.sha256.as_ref());
-        w.fixed(",\"started\":").number(self.started).fixed("}")
+        w.fixed(",\"sha256\":").optional(self.sha256.as_ref()).fixed(",\"started\":");
+        match self.started {
+            Some(started) => w.number(started),
+            None => w.fixed("null"),
+        };
+        w.fixed("}")
     }
 }
 
@@ -105,7 +114,7 @@ impl Maker<'static> {
 fn noted(value: &Value) -> Result<NotedBy, Refusal> {
     let mut m = value.members()?;
     let process = m.take("process", Value::unsigned)?;
-    let user = m.take("user", Value::unsigned)?;
+    let user = m.take("user", |v| v.optional(Value::unsigned))?;
     m.end()?;
     Ok(NotedBy { process, user })
 }
@@ -118,7 +127,7 @@ fn process(value: &Value) -> Result<ProcessSeen<'static>, Refusal> {
     let executable = m.take("executable", optional)?;
     let namespace = m.take("namespace", |v| v.optional(Value::unsigned))?;
     let sha256 = m.take("sha256", |v| v.optional(digest))?;
-    let started = m.take("started", Value::unsigned)?;
+    let started = m.take("started", |v| v.optional(Value::unsigned))?;
     m.end()?;
     Ok(ProcessSeen { cgroup, command, container, executable, namespace, sha256, started })
 }

@@ -16,6 +16,7 @@
 //!
 //! Programs are attached while the loader lives and not longer: nothing is pinned.
 
+mod around;
 mod cgroup;
 mod loader;
 mod message;
@@ -28,11 +29,12 @@ mod statements;
 #[cfg(test)]
 mod tests;
 
+pub use self::around::Around;
 pub use self::cgroup::{CgroupError, OwnCgroup};
 pub use self::loader::run as run_loader;
 pub use self::message::{Armed, Bypass, Counted, Process, ProgramAt};
 pub use self::observer::{Observer, ObserverError};
-pub use self::raw::{Joining, flow_of};
+pub use self::raw::{Joining, bytes_of, flow_of};
 pub use self::statements::{Last, Statements};
 
 use std::net::{Ipv6Addr, SocketAddr};
