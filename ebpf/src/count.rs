@@ -15,7 +15,7 @@ use crate::maps::{COUNTED, EVENTS};
 
 use Reader::{Sleeps, Wakes, WhenItWaits};
 
-/// What became of something in scope.
+/// What became of something in scope that did not go around.
 #[derive(Clone, Copy)]
 pub(crate) enum Became {
     /// Sent to the gateway.
@@ -24,10 +24,6 @@ pub(crate) enum Became {
     Loopback,
     /// Allowed by name.
     Allowed,
-    /// Went around and was stopped.
-    Denied,
-    /// Went around and was let go.
-    Passed,
     /// Could not be told.
     Unparsable,
 }
@@ -53,8 +49,6 @@ pub(crate) fn one(settings: &Settings, unit: Unit, became: Became) {
             Became::ViaGateway => &raw mut (*counters).via_gateway,
             Became::Loopback => &raw mut (*counters).loopback,
             Became::Allowed => &raw mut (*counters).allowed,
-            Became::Denied => &raw mut (*counters).bypass_denied,
-            Became::Passed => &raw mut (*counters).bypass_passed,
             Became::Unparsable => &raw mut (*counters).unparsable,
         });
     }
@@ -63,7 +57,15 @@ pub(crate) fn one(settings: &Settings, unit: Unit, became: Became) {
 /// Counts something that goes around, and tells of it, or counts that there was no room to.
 #[inline(always)]
 pub(crate) fn around(settings: &Settings, unit: Unit, denied: bool, event: impl FnOnce() -> Flow) {
-    one(settings, unit, if denied { Became::Denied } else { Became::Passed });
+    let Some(counters) = counters(settings, unit) else { return };
+    // SAFETY: as above.
+    unsafe {
+        add(&raw mut (*counters).seen);
+        add(match denied {
+            true => &raw mut (*counters).bypass_denied,
+            false => &raw mut (*counters).bypass_passed,
+        });
+    }
     let reader = match unit {
         Unit::Connection => Some(WhenItWaits),
         Unit::Packet => reader(),
@@ -73,10 +75,8 @@ pub(crate) fn around(settings: &Settings, unit: Unit, denied: bool, event: impl 
         None => None,
     };
     let (Some(mut room), Some(reader)) = (room, reader) else {
-        if let Some(counters) = counters(settings, unit) {
-            // SAFETY: as above.
-            unsafe { add(&raw mut (*counters).events_lost) };
-        }
+        // SAFETY: as above.
+        unsafe { add(&raw mut (*counters).events_lost) };
         return;
     };
     let mut event = event();

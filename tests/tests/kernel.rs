@@ -389,6 +389,37 @@ fn answers_to_others_are_counted() {
     assert_eq!(packets["seen"], packets["bypass_passed"], "{packets}");
 }
 
+/// In enforce mode nobody else gets an answer: packets of a connection that was not led to the gateway are
+/// dropped and counted as denied.
+fn answers_to_others_are_denied() {
+    let home = home();
+    let script = "echo $SEALTAP_URL; read line; python3 -c \"import socket\n\
+         l=socket.create_server(('127.0.0.1',0))\n\
+         open('port','w').write(str(l.getsockname()[1]))\n\
+         l.settimeout(1)\ntry: l.accept()\nexcept OSError: pass\"";
+    let mut command = Launch::new(&home, &["--enforce"]).command(["sh", "-c", script]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("spawned");
+    let place = home.path().join("port");
+    child.stdin.as_mut().expect("piped").write_all(b"\n").expect("told");
+    let port: u16 = poll("it listens", || fs::read_to_string(&place).ok()?.parse().ok());
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let refused = TcpStream::connect_timeout(&address, Duration::from_millis(500));
+    assert!(refused.is_err(), "it answered");
+    let output = child.wait_with_output().expect("it ends");
+    let launched = Launched::new(home, output).expect(0);
+    launched.captured(0);
+    let covered = covered(&launched);
+    let packets = &covered["packets"];
+    assert!(packets["bypass_denied"].as_u64() >= Some(1), "{packets}");
+    assert_eq!(packets["seen"], packets["bypass_denied"], "{packets}");
+    assert_eq!(covered["mode"], "enforce");
+}
+
 /// What a list allows on this machine is left alone, and nothing else is.
 fn listed_places_on_the_machine_are_left_alone() {
     let home = home();
@@ -699,6 +730,7 @@ fn main() -> ExitCode {
         programs_of_others_are_stated,
         a_server_of_the_command_answers_its_clients,
         answers_to_others_are_counted,
+        answers_to_others_are_denied,
         listed_places_on_the_machine_are_left_alone,
         many_connections_at_once_arrive_where_they_were_meant_to,
         nobody_borrows_the_gateway,

@@ -129,7 +129,7 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
                     true => around.add(flow),
                     false => later.add(flow),
                 }) {
-                    Ok(counted) => Answer::Counted(counted),
+                    Ok(counted) => Answer::Counted(Box::new(counted)),
                     Err(error) => Answer::Failed(error.to_string()),
                 },
                 Question::Look { process, connected } => {
