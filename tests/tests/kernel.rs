@@ -397,7 +397,7 @@ fn answers_to_others_are_denied() {
          l=socket.create_server(('127.0.0.1',0))\n\
          open('port','w').write(str(l.getsockname()[1]))\n\
          l.settimeout(1)\ntry: l.accept()\nexcept OSError: pass\"";
-    let mut command = Launch::new(&home, &["--enforce"]).command(["sh", "-c", script]);
+    let mut command = Launch::new(&home, &[REQUIRE, "--enforce"]).command(["sh", "-c", script]);
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
