@@ -143,14 +143,11 @@ impl Account<'_> {
             line(format_args!("  refused        {count} with {why}"));
         }
         for process in &self.left {
-            match self.coverage.is_enforced() {
-                true => {
-                    line(format_args!("  ended          {process}: the command left it running"))
-                }
-                false => line(format_args!(
-                    "  still running  {process}: what it sends from now on is not recorded"
-                )),
-            }
+            let (what, then) = match self.coverage.is_enforced() {
+                true => ("ended        ", "the command left it running"),
+                false => ("still running", "what it sends from now on is not recorded"),
+            };
+            line(format_args!("  {what}  {process}: {then}"));
         }
         for said in self.covered() {
             line(format_args!("  coverage       {}", shown(&said)));
@@ -272,6 +269,10 @@ impl Account<'_> {
             .iter()
             .map(|process| json!({ "id": process.id, "name": process.name }))
             .collect();
+        let (still_running, ended) = match self.coverage.is_enforced() {
+            true => (Vec::new(), left),
+            false => (left, Vec::new()),
+        };
         let opaque: Vec<_> = self
             .calls
             .opaque
@@ -298,8 +299,8 @@ impl Account<'_> {
             "upstreams": upstreams,
             "opaque": opaque,
             "refused": self.calls.refused,
-            "still_running": if self.coverage.is_enforced() { Vec::new() } else { left.clone() },
-            "ended": if self.coverage.is_enforced() { left } else { Vec::new() },
+            "still_running": still_running,
+            "ended": ended,
             "coverage": self.coverage(),
             "data": self.data.root().display().to_string(),
             "bundle": bundle,
