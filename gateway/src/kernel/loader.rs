@@ -15,6 +15,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new
 use sealtap_common::kernel::{Endpoint, Flow, Watch, mode};
 use sha2::{Digest as _, Sha256};
 
+use super::around;
 use super::message::{Answer, Armed, Bypass, Question, Told, read, write};
 use super::process::Processes;
 use super::programs::Programs;
@@ -144,6 +145,9 @@ fn bypass(flow: &Flow) -> Option<Bypass> {
         destination: address_of(&flow.destination)?,
         process: flow.process,
         executable: Processes::executable(flow.process, flow.connected),
+        way: around::way(flow).as_str().to_owned(),
+        denied: around::is_denied(flow),
+        packet: around::is_packet(flow),
     })
 }
 

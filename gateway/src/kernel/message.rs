@@ -155,6 +155,12 @@ pub struct Bypass {
     pub process: u32,
     /// Its executable, where it was still there.
     pub executable: Option<String>,
+    /// By what way, by its registered word.
+    pub way: String,
+    /// Whether it was stopped.
+    pub denied: bool,
+    /// Whether a packet was counted, and no connection.
+    pub packet: bool,
 }
 
 /// Who a process is.

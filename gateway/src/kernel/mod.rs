@@ -18,6 +18,7 @@
 //! pinned (`pins`), so that what a dead gateway had closed stays closed, and the command begins behind a
 //! fence (`fence`), so that it cannot open it.
 
+mod around;
 mod cgroup;
 mod families;
 mod fence;
@@ -35,6 +36,7 @@ mod statements;
 #[cfg(test)]
 mod tests;
 
+pub use self::around::Around;
 pub use self::cgroup::{CgroupError, Ending, OwnCgroup};
 pub use self::fence::{Fence, FenceError};
 pub use self::inherited::close_sockets;
@@ -42,7 +44,7 @@ pub use self::loader::run as run_loader;
 pub use self::message::{Armed, Bypass, Counted, Process, ProgramAt};
 pub use self::observer::{Observer, ObserverError};
 pub use self::pins::{Instance, PinsError, prepare as prepare_pins, remove as remove_pins};
-pub use self::raw::{Joining, flow_of};
+pub use self::raw::{Joining, bytes_of, flow_of};
 pub use self::standing::{detach, status};
 pub use self::statements::{Last, Statements, Terms};
 

@@ -22,6 +22,7 @@ use sealtap_common::leaf::CoverageMode;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use super::around::Around;
 use super::message::{Answer, Armed, Bypass, Counted, Process, Question, Told, read, write};
 use super::{Instance, OwnCgroup};
 
@@ -65,6 +66,9 @@ struct Asked {
     waiting: VecDeque<oneshot::Sender<Answer>>,
     gone: bool,
     around: Vec<Bypass>,
+    /// What went around since the last answer with numbers, and what that answer counted.
+    fresh: Around,
+    counted: Around,
 }
 
 /// A loader with its programs attached.
@@ -203,6 +207,12 @@ impl Observer {
         lock(&self.asked).around.clone()
     }
 
+    /// What went around and was counted by the numbers that were given last, since this was asked last.
+    #[must_use]
+    pub fn went_around(&self) -> Around {
+        std::mem::take(&mut lock(&self.asked).counted)
+    }
+
     fn ask_blocking(&self, question: &Question) -> Result<Answer, ObserverError> {
         let mut answer = self.ask(question)?;
         let deadline = Instant::now() + PATIENCE;
@@ -264,17 +274,28 @@ fn follow(socket: &mut UnixStream, asked: &Waiting) {
     while let Ok(told) = read(socket) {
         match told {
             Told::Answer(answer) => {
-                let waiting = lock(asked).waiting.pop_front();
+                let mut asked = lock(asked);
+                if let Answer::Counted(_) = answer {
+                    // Whatever was told before is in these numbers, and nothing that follows.
+                    let fresh = std::mem::take(&mut asked.fresh);
+                    asked.counted.append(fresh);
+                }
+                let waiting = asked.waiting.pop_front();
+                drop(asked);
                 // Whoever asked may be gone.
                 let _ = waiting.map(|waiting| waiting.send(answer));
             }
             Told::Bypass(bypass) => {
-                let Bypass { destination, process, executable } = &bypass;
-                tracing::warn!(%destination, process, executable, "went around the gateway");
-                let around = &mut lock(asked).around;
-                if around.len() < KEPT {
-                    around.push(bypass);
+                let mut asked = lock(asked);
+                if asked.fresh.is_first_of_its_kind(&bypass) {
+                    let Bypass { destination, process, executable, way, denied, .. } = &bypass;
+                    let message = "went around the gateway";
+                    tracing::warn!(%destination, process, executable, way, denied, "{message}");
                 }
+                if asked.around.len() < KEPT {
+                    asked.around.push(bypass.clone());
+                }
+                asked.fresh.add(bypass);
             }
             Told::Armed(_) => break,
         }

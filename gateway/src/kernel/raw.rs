@@ -1,6 +1,6 @@
 //! Raw: all of the gateway that the compiler cannot check.
 //!
-//! Values of maps are bytes to the kernel; one socket option, pins of links and ranges of descriptors
+//! Values of maps are bytes to the kernel; socket options, pins of links and ranges of descriptors
 //! have no safe wrapper; and a child joins its cgroup and loses its rights between fork and exec.
 #![expect(unsafe_code, reason = "the kernel's interface: maps, pins, descriptors, fork")]
 
@@ -59,6 +59,37 @@ pub fn flow_of(socket: impl AsFd) -> Option<Flow> {
     };
     let written = usize::try_from(length).ok()?;
     (answer == 0 && written == whole && flow.destination.port != 0).then_some(flow)
+}
+
+/// Bytes that came over a TCP connection, and bytes that its other end acknowledged, as the kernel
+/// counts them; none where it does not say.
+#[must_use]
+pub fn bytes_of(socket: impl AsFd) -> Option<(u64, u64)> {
+    /// Of `struct tcp_info` (linux/tcp.h), up to the end of `tcpi_bytes_received`.
+    const LENGTH: usize = 136;
+    const ACKED: usize = 120;
+    const RECEIVED: usize = 128;
+    let mut info = [0_u8; LENGTH];
+    let mut length = libc::socklen_t::try_from(LENGTH).ok()?;
+    let descriptor = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes at most `length` bytes into `info`, and any bytes are good.
+    let answer = unsafe {
+        libc::getsockopt(
+            descriptor,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if answer != 0 || usize::try_from(length) != Ok(LENGTH) {
+        return None;
+    }
+    let number = |at: usize| {
+        let bytes = info.get(at..)?.first_chunk::<8>()?;
+        Some(u64::from_ne_bytes(*bytes))
+    };
+    Some((number(RECEIVED)?, number(ACKED)?))
 }
 
 /// Where a child is to be before its program begins, and what it is to have lost.
