@@ -37,6 +37,10 @@ const NOT_COVERED: &str = "not covered: raw and packet sockets, vsock, helpers o
 const NOT_ENFORCED: &str = "not covered: helpers over unix sockets (a Docker socket, a daemon that acts for \
                             the command), and what the names that it asked for say";
 
+/// What more there is where the command ran as root, if without a right.
+const AS_ROOT: &str = "not covered: the command owned the files of root, by which others can be made to act \
+                       for it (--user runs it as somebody else)";
+
 /// What there is to say.
 pub(super) struct Account<'a> {
     /// The run.
@@ -194,7 +198,9 @@ impl Account<'_> {
             Coverage::Kernel { counted: Err(why), .. } => {
                 vec![format!("unknown: {why}")]
             }
-            Coverage::Kernel { counted: Ok(covered), enforced, .. } => told(covered, *enforced),
+            Coverage::Kernel { counted: Ok(covered), enforced, root, .. } => {
+                told(covered, *enforced, *root)
+            }
         }
     }
 
@@ -203,7 +209,7 @@ impl Account<'_> {
             Coverage::Variables(why) => {
                 return json!({ "level": "observed_only", "not_covered": self.notes, "why": why });
             }
-            Coverage::Kernel { counted: Err(why), enforced, broken } => {
+            Coverage::Kernel { counted: Err(why), enforced, broken, .. } => {
                 return json!({
                     "level": "unknown",
                     "enforced": enforced,
@@ -310,7 +316,7 @@ impl Account<'_> {
 }
 
 /// What the kernel saw, in words.
-fn told(covered: &Covered, enforced: bool) -> Vec<String> {
+fn told(covered: &Covered, enforced: bool, root: bool) -> Vec<String> {
     let counted = &covered.counted;
     let around = counted.bypass_passed.saturating_add(counted.bypass_denied);
     let (how, what) = match enforced {
@@ -332,6 +338,9 @@ fn told(covered: &Covered, enforced: bool) -> Vec<String> {
         told.push(format!("{}: {more} more", if enforced { "denied" } else { "around" }));
     }
     told.push(if enforced { NOT_ENFORCED } else { NOT_COVERED }.to_owned());
+    if root {
+        told.push(AS_ROOT.to_owned());
+    }
     told
 }
 
