@@ -7,9 +7,14 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
+
+use tempfile::TempDir;
 
 use super::child::Variable;
 use crate::accept::authority::{self, Authority, AuthorityError, RootsSince};

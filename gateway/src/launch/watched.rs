@@ -171,7 +171,7 @@ fn watch(
     let id = Id(launch.id).to_string();
     let digits = id.get(..DIGITS).unwrap_or(&id);
     let mut cgroup = OwnCgroup::new(&format!("sealtap-{digits}")).map_err(|error| text(&error))?;
-    let observer = Arc::new(Observer::start().map_err(|error| text(&error))?);
+    let observer = Arc::new(Observer::start(start.ring).map_err(|error| text(&error))?);
     let listening = runtime.block_on(gateway.listen_for_redirected(Arc::clone(&observer)));
     let (port, led) = listening.map_err(|error| text(&error))?;
     // Before it denies anything: what is denied is to stay so.
@@ -184,6 +184,7 @@ fn watch(
         Some(enforced) => enforced.terms(&cgroup)?,
         None => Terms::observe(),
     };
+    observer.leave_alone(start.loopback.clone()).map_err(|error| text(&error))?;
     observer.watch(&cgroup, port, resolver(), terms.mode).map_err(|error| text(&error))?;
     let statements = Statements::begin(gateway.coverage(), Arc::clone(&observer), led, terms)?;
     Ok(Kernel { cgroup, observer, statements, enforced })
