@@ -210,7 +210,9 @@ pub(crate) fn hold(way: &Way, mode: Mode) {
     let launched = Launched::new(Arc::clone(&scene.home), output).expect(0);
     let covered = covered(&scene.home);
     let came = scene.place.came("watched");
-    let told = format!("{came:?} {covered} {}", text(&launched.output));
+    let messages = scene.home.data().join("messages.log");
+    let messages = std::fs::read_to_string(messages).unwrap_or_default();
+    let told = format!("{came:?} {covered} {} {messages}", text(&launched.output));
     assert_eq!(covered["end"], "ended", "{told}");
     assert_eq!(covered["mode"], "observe", "{told}");
     let counted = |name: &str| {
