@@ -77,7 +77,7 @@ enum Chore {
     },
     /// Some end-to-end suites by name; all names without any
     Suite {
-        /// A file of tests/tests, without its ending
+        /// A file of tests/tests, without its ending, or a folder
         names: Vec<String>,
         /// Build with optimisation
         #[arg(long)]
@@ -89,8 +89,8 @@ enum Chore {
         #[arg(long)]
         write: bool,
     },
-    /// Redirection and counting by the kernel, for real: programs at this machine's root cgroup (needs
-    /// root)
+    /// Redirection and counting by the kernel, and each known way around it, for real: programs at this
+    /// machine's root cgroup (needs root)
     Kernel,
     /// Full and slow disks, for real: small file systems that are filled under load (needs root)
     Disk,

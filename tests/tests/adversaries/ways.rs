@@ -10,7 +10,7 @@ use sealtap_tests::programs;
 use sealtap_tests::verify::text;
 use serde_json::Value;
 
-use crate::place::{HOST, HOST_ELSEWHERE, Namespace, Place, cgroups, compiled, probe, script};
+use crate::place::{HOST, HOST_ELSEWHERE, Namespace, Place, compiled, probe, script};
 
 /// What is done with what cannot be redirected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +147,12 @@ pub(crate) const WAYS: &[Way] = &[
             Line::of(line)
         },
     },
-    Way { name: "udp_unconnected", channel: "udp", observe: Outcome::Counted, try_it: python!("udp") },
+    Way {
+        name: "udp_unconnected",
+        channel: "udp",
+        observe: Outcome::Counted,
+        try_it: python!("udp"),
+    },
     Way {
         name: "udp_connected",
         channel: "udp",
