@@ -165,6 +165,13 @@ def moved(cgroup, _port, word, host, port):
         heard(stream, word)
 
 
+def fence(host, port, word):
+    """A word of its own by each way of the target's."""
+    udp(host, port, word + b"udp")
+    quic(host, port, word + b"quic")
+    tcp(host, port, word + b"tcp")
+
+
 def flood(host, port, _word, count):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for _ in range(int(count)):

@@ -15,6 +15,9 @@ use sealtap_tests::gate::poll;
 use sealtap_tests::verify::text;
 use serde_json::Value;
 
+/// What runs the scripts, which need nothing but its own library (`-IS`).
+pub(crate) const PYTHON: &str = "python3";
+
 /// Where the target is, as seen from inside.
 pub(crate) const HOST: &str = "10.77.0.2";
 /// Where it is by the second way, which only a third namespace has.
@@ -128,7 +131,7 @@ impl Place {
     pub(crate) fn new() -> Self {
         let (inside, outside) = (Namespace::new(), Namespace::new());
         inside.join(&outside, "10.77.0");
-        let command = outside.command([Path::new("python3"), &script("target.py")]);
+        let command = outside.command([Path::new(PYTHON), Path::new("-IS"), &script("target.py")]);
         let (target, lines, first) = Held::start(command);
         let first: Value = serde_json::from_str(&first).expect("the target speaks JSON");
         let port = first["port"].as_u64().and_then(|port| port.try_into().ok());
@@ -177,13 +180,13 @@ impl Place {
         found.flat_map(|(_, how)| how.clone()).collect()
     }
 
-    /// A word by each way of the target's, and it has come.
+    /// A word by each way of the target's, and all have come.
     fn fence(&self) {
-        let number = self.fences.fetch_add(1, Ordering::Relaxed);
+        let word = format!("fence{}", self.fences.fetch_add(1, Ordering::Relaxed));
+        let output = self.inside.command(self.probe("fence", &word)).output().expect("it runs");
+        assert!(output.status.success(), "{}", text(&output));
         for way in ["udp", "quic", "tcp"] {
-            let word = format!("fence{number}{way}");
-            let output = self.inside.command(self.probe(way, &word)).output().expect("it runs");
-            assert!(output.status.success(), "{}", text(&output));
+            let word = format!("{word}{way}");
             poll("the fence comes", || {
                 let came = self.came.lock().expect("nobody panics here");
                 came.keys().any(|key| key.contains(&word)).then_some(())
@@ -194,7 +197,8 @@ impl Place {
     /// Somebody who is not watched, at a socket of AF_UNIX.
     pub(crate) fn helper(&self, path: &Path) -> impl Sized + use<> {
         let path = path.as_os_str().to_owned();
-        let line = ["python3".into(), script("helper.py").into_os_string(), path, HOST.into()];
+        let line =
+            [PYTHON.into(), "-IS".into(), script("helper.py").into_os_string(), path, HOST.into()];
         let line = line.into_iter().chain([self.port.to_string().into()]);
         Held::start(self.inside.command(line)).0
     }
@@ -203,7 +207,7 @@ impl Place {
 /// The line that tries a way to any place.
 pub(crate) fn probe(way: &str, host: &str, port: u16, word: &str) -> Vec<String> {
     let script = script("probe.py").display().to_string();
-    let line = ["python3", &script, way, host, &port.to_string(), word];
+    let line = [PYTHON, "-IS", &script, way, host, &port.to_string(), word];
     line.map(str::to_owned).to_vec()
 }
 

@@ -10,7 +10,7 @@ use sealtap_tests::programs;
 use sealtap_tests::verify::text;
 use serde_json::Value;
 
-use crate::place::{HOST, HOST_ELSEWHERE, Namespace, Place, compiled, probe, script};
+use crate::place::{HOST, HOST_ELSEWHERE, Namespace, PYTHON, Place, compiled, probe, script};
 
 /// What is done with what cannot be redirected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +178,8 @@ pub(crate) const WAYS: &[Way] = &[
         channel: "older",
         observe: Outcome::Listed,
         try_it: |scene, word| {
-            let before = ["python3".to_owned(), script("with_connection.py").display().to_string()];
+            let script = script("with_connection.py").display().to_string();
+            let before = [PYTHON, "-IS", &script].map(str::to_owned);
             let before = scene.and_target(before.to_vec());
             Line { before, line: scene.place.probe("older", word) }
         },
@@ -230,7 +231,7 @@ pub(crate) fn hold(way: &Way, mode: Mode) {
             assert_eq!(said(&launched.output.stdout), "sent", "{told}");
             assert_eq!(came.len(), 1, "{told}");
             assert_eq!((counted("seen"), counted("via_gateway")), (1, 1), "{told}");
-            assert_eq!((&covered["known"], &covered["attributed"]), (&1.into(), &1.into()));
+            assert_eq!(covered["known"], 1, "{told}");
             let exchange = launched.captured(1).remove(0);
             assert_eq!(exchange.text("/ingress"), "transparent", "{}", exchange.json);
             assert_eq!(exchange.text("/url"), format!("{HOST}:{}", scene.place.port()));
