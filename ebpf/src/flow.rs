@@ -49,7 +49,7 @@ fn established(context: &SockOpsContext) {
     }
     // SAFETY: not null; the socket's own.
     let flow = unsafe { *flow };
-    if flow.destination.port == 0 {
+    if flow.gateway == 0 {
         return;
     }
     // Where there is no room the gateway finds no flow, refuses the connection and counts it.

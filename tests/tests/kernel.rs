@@ -138,7 +138,12 @@ fn a_client_without_proxy_variables_is_captured() {
         found.expect("every channel is listed")["state"].clone()
     };
     assert_eq!(state("tcp"), "closed_by_hook");
-    assert_eq!(state("raw"), "not_covered");
+    assert_eq!(state("raw"), "observed_only");
+    assert_eq!(state("helper"), "not_covered");
+    // Everything of the one connection, and nothing else: it asked for no name.
+    let packets = &covered["packets"];
+    assert_eq!(packets["via_gateway"], packets["seen"], "{covered}");
+    assert!(packets["seen"].as_u64() > Some(4), "{covered}");
 }
 
 /// The control: without the kernel the same client goes around, and nothing notices.
@@ -234,7 +239,12 @@ fn datagrams_go_around_and_are_counted() {
     assert_eq!(level(&launched), "kernel_observed", "{}", launched.account);
     assert_eq!(connections(&launched, "bypass_passed"), 5, "{}", launched.account);
     assert_eq!(connections(&launched, "events_read"), 5);
-    assert_eq!(covered(&launched)["connections"]["bypass_passed"], 5);
+    let covered = covered(&launched);
+    assert_eq!(covered["connections"]["bypass_passed"], 5);
+    // Each was one packet as well.
+    assert_eq!(covered["packets"]["bypass_passed"], 5, "{covered}");
+    assert_eq!(covered["packets"]["events_read"], 5);
+    assert_eq!(covered["packets"]["seen"], 5);
     let around = launched.account["coverage"]["bypasses"].as_array().expect("a list").clone();
     assert_eq!(around.len(), 5);
     for bypass in around {

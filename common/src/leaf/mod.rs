@@ -19,7 +19,9 @@ pub(crate) use self::tests::coverage as coverage_samples;
 mod tunnel;
 mod words;
 
-pub use coverage::{Armed, Arrived, Attached, Connections, Coverage, CoverageSaid, Statement};
+pub use coverage::{
+    Armed, Arrived, At, Attached, Counts, Coverage, CoverageSaid, Foreign, Statement, Sums,
+};
 pub use decode::DecodeError;
 pub use encode::EncodeError;
 pub use key_change::{KeyChange, KeyChangeError};

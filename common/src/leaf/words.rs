@@ -107,6 +107,10 @@ words! {
         Socket = "socket",
         /// The gateway's question for the destination.
         Asked = "asked",
+        /// Packets that leave sockets.
+        Packets = "packets",
+        /// Frames that leave by a device.
+        Uplink = "uplink",
     }
 }
 

@@ -17,11 +17,15 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Part {
     /// Load and attach them for the gateway at the other end of standard input
-    Loader,
+    Loader {
+        /// Bytes for events that wait to be read
+        #[arg(long, value_name = "BYTES", hide = true)]
+        ring: Option<u32>,
+    },
 }
 
-pub(super) fn run(arguments: &Arguments, loader: fn() -> Outcome) -> Outcome {
+pub(super) fn run(arguments: &Arguments, loader: fn(Option<u32>) -> Outcome) -> Outcome {
     match arguments.part {
-        Part::Loader => loader(),
+        Part::Loader { ring } => loader(ring),
     }
 }

@@ -17,6 +17,8 @@
 //! Programs are attached while the loader lives and not longer: nothing is pinned.
 
 mod cgroup;
+mod counting;
+mod hooks;
 mod loader;
 mod message;
 mod observer;
@@ -24,13 +26,14 @@ mod process;
 mod programs;
 mod raw;
 mod statements;
+mod uplinks;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::cgroup::{CgroupError, OwnCgroup};
 pub use self::loader::run as run_loader;
-pub use self::message::{Armed, Bypass, Counted, Process, ProgramAt};
+pub use self::message::{Armed, Bypass, Counted, Foreign, Process, ProgramAt, Sums};
 pub use self::observer::{Observer, ObserverError};
 pub use self::raw::{Joining, flow_of};
 pub use self::statements::{Last, Statements};

@@ -71,15 +71,18 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Starts the loader and waits until it is armed.
+    /// Starts the loader and waits until it is armed; with a ring of so many bytes for its events, or
+    /// of its own choice.
     ///
     /// # Errors
     ///
     /// [`ObserverError`].
-    pub fn start() -> Result<Self, ObserverError> {
+    pub fn start(ring: Option<u32>) -> Result<Self, ObserverError> {
         let (own, other) = UnixStream::pair()?;
         let mut command = Command::new("/proc/self/exe");
-        command.args(["kernel", "loader"]).env_clear().current_dir("/");
+        command.args(["kernel", "loader"]);
+        command.args(ring.map(|ring| format!("--ring={ring}")));
+        command.env_clear().current_dir("/");
         command.stdin(OwnedFd::from(other)).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C is for the command; the loader ends when the gateway does.
         command.process_group(0);
@@ -132,6 +135,18 @@ impl Observer {
     ) -> Result<(), ObserverError> {
         let (cgroup, levels) = (cgroup.id(), cgroup.levels());
         match self.ask_blocking(&Question::Watch { cgroup, levels, port, resolver })? {
+            Answer::Watching => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Leaves these addresses on the machine alone, and no others; a port of zero for all of one.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn leave_alone(&self, places: Vec<SocketAddr>) -> Result<(), ObserverError> {
+        match self.ask_blocking(&Question::LeaveAlone(places))? {
             Answer::Watching => Ok(()),
             other => Err(unexpected(other)),
         }
@@ -221,20 +236,35 @@ fn follow(socket: &mut UnixStream, asked: &Waiting) {
                 // Whoever asked may be gone.
                 let _ = waiting.map(|waiting| waiting.send(answer));
             }
-            Told::Bypass(bypass) => {
-                let Bypass { destination, process, executable } = &bypass;
-                tracing::warn!(%destination, process, executable, "went around the gateway");
-                let around = &mut lock(asked).around;
-                if around.len() < KEPT {
-                    around.push(bypass);
-                }
-            }
+            Told::Bypass(bypass) => keep(&mut lock(asked).around, bypass),
             Told::Armed(_) => break,
         }
     }
     let mut asked = lock(asked);
     asked.gone = true;
     asked.waiting.clear();
+}
+
+/// Keeps one, and says so. Packets of a socket that was told of already are no news.
+fn keep(around: &mut Vec<Bypass>, bypass: Bypass) {
+    if bypass.packet {
+        let told = |other: &&mut Bypass| {
+            other.cookie == bypass.cookie
+                && (!other.packet
+                    || (other.destination, other.way) == (bypass.destination, bypass.way))
+        };
+        if let Some(other) = around.iter_mut().find(told) {
+            if other.packet {
+                other.times = other.times.saturating_add(bypass.times);
+            }
+            return;
+        }
+    }
+    let Bypass { destination, process, executable, times, .. } = &bypass;
+    tracing::warn!(%destination, process, executable, times, "went around the gateway");
+    if around.len() < KEPT {
+        around.push(bypass);
+    }
 }
 
 fn lock(asked: &Mutex<Asked>) -> std::sync::MutexGuard<'_, Asked> {

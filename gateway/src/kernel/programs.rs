@@ -6,21 +6,41 @@
 use std::collections::HashMap as Table;
 use std::fs;
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{CgroupAttachMode, CgroupSockAddr, CgroupSockopt, ProgramInfo, SockOps};
+use aya::maps::{Array, HashMap, MapData, RingBuf};
+use aya::programs::{
+    CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, CgroupSockopt, ProgramInfo,
+    SockOps,
+};
 use aya::{Ebpf, EbpfLoader};
 use rustix::thread::{MembarrierCommand, membarrier};
-use sealtap_common::kernel::{Bank, Counters, Endpoint, Flow, Settings, Watch, flag, mode};
+use sealtap_common::kernel::{Endpoint, Flow, RING, Settings, Watch, mode};
 
 use super::cgroup::{CgroupError, open_root};
+use super::counting::{self, Counting};
+use super::hooks::Hooks;
 use super::message::{Counted, ProgramAt};
-use super::raw::{Value, flow_in};
+use super::raw::Value;
+use super::uplinks;
 
 /// The programs at addresses: connections and sends of both families.
 const ADDRESSES: [&str; 4] =
     ["sealtap_connect4", "sealtap_connect6", "sealtap_sendmsg4", "sealtap_sendmsg6"];
 const SOCKET: &str = "sealtap_socket";
 const ASKED: &str = "sealtap_asked";
+const PACKETS: &str = "sealtap_packets";
+
+/// How much room the programs have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Bytes for events that wait: a power of two, a page at least.
+    pub(super) ring: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { ring: u32::try_from(RING).unwrap_or(u32::MAX) }
+    }
+}
 
 /// Why the programs are not there.
 #[derive(Debug, thiserror::Error)]
@@ -42,20 +62,17 @@ pub(super) enum ProgramsError {
 /// The programs, attached.
 pub(super) struct Programs {
     ebpf: Ebpf,
-    events: RingBuf<MapData>,
+    counting: Counting,
     attached: Vec<ProgramAt>,
     settings: Settings,
-    /// Events that were read, by the bank that they were counted in.
-    events_read: [u64; 2],
-    /// The same when that bank was closed last.
-    events_closed: [u64; 2],
+    hooks: Hooks,
 }
 
 impl Programs {
     /// Loads and attaches all of them.
-    pub(super) fn attach(object: &[u8]) -> Result<Self, ProgramsError> {
-        let (root, _) = open_root()?;
-        let mut ebpf = EbpfLoader::new().load(object)?;
+    pub(super) fn attach(object: &[u8], sizes: Sizes) -> Result<Self, ProgramsError> {
+        let (root, path) = open_root()?;
+        let mut ebpf = EbpfLoader::new().map_max_entries("EVENTS", sizes.ring).load(object)?;
         let mut attached = Vec::new();
         for name in ADDRESSES {
             let failed = |source| ProgramsError::Program { name, source: Box::new(source) };
@@ -84,6 +101,18 @@ impl Programs {
             let info = program.info().map_err(failed)?;
             attached.push(program_at(ASKED, &info));
         }
+        {
+            let failed =
+                |source| ProgramsError::Program { name: PACKETS, source: Box::new(source) };
+            let program = ebpf.program_mut(PACKETS).ok_or(ProgramsError::Lacks(PACKETS))?;
+            let program: &mut CgroupSkb = program.try_into().map_err(failed)?;
+            program.load().map_err(failed)?;
+            let (at, mode) = (CgroupSkbAttachType::Egress, CgroupAttachMode::Single);
+            program.attach(&root, at, mode).map_err(failed)?;
+            let info = program.info().map_err(failed)?;
+            attached.push(program_at(PACKETS, &info));
+        }
+        let uplinks = uplinks::attach(&mut ebpf)?;
         let events = ebpf.take_map("EVENTS").ok_or(ProgramsError::Lacks("EVENTS"))?;
         let events = RingBuf::try_from(events)?;
         let links = own_links();
@@ -91,8 +120,15 @@ impl Programs {
             let link = links.iter().find(|(_, link)| link.program == program.id);
             program.link = link.map_or(0, |(id, _)| *id);
         }
-        let settings = Settings::default();
-        Ok(Self { ebpf, events, attached, settings, events_read: [0; 2], events_closed: [0; 2] })
+        attached.extend(uplinks.into_iter().map(|mut program| {
+            let link = links
+                .iter()
+                .find(|(_, link)| (link.program, link.device) == (program.id, program.device));
+            program.link = link.map_or(0, |(id, _)| *id);
+            program
+        }));
+        let (counting, hooks) = (Counting::new(events), Hooks::new(root, path));
+        Ok(Self { ebpf, counting, attached, settings: Settings::default(), hooks })
     }
 
     /// Redirects what a cgroup sends; what cannot be redirected goes on and is counted.
@@ -107,8 +143,24 @@ impl Programs {
         let mut watched: HashMap<_, u64, Value<Watch>> = watched.try_into()?;
         let watch = Watch { mode: mode::OBSERVE, port: u32::from(port) };
         watched.insert(cgroup, Value(watch), 0)?;
+        self.hooks.watch(cgroup);
         self.settings.levels |= levels;
         self.settings.resolver = resolver.unwrap_or_default();
+        self.set()
+    }
+
+    /// Leaves these places on the machine alone, and no others.
+    pub(super) fn leave_alone(&mut self, places: &[Endpoint]) -> Result<(), ProgramsError> {
+        let listed = self.ebpf.map_mut("LOOPBACK").ok_or(ProgramsError::Lacks("LOOPBACK"))?;
+        let mut listed: HashMap<_, Value<Endpoint>, u32> = listed.try_into()?;
+        let before: Vec<Value<Endpoint>> = listed.keys().collect::<Result<_, _>>()?;
+        for place in before {
+            listed.remove(&place)?;
+        }
+        for place in places {
+            listed.insert(Value(*place), 0, 0)?;
+        }
+        self.settings.left_alone = u32::try_from(places.len()).unwrap_or(u32::MAX);
         self.set()
     }
 
@@ -121,63 +173,34 @@ impl Programs {
     /// What was counted up to now. The bank is turned and the programs that still count into the old
     /// one are waited for, so that its numbers belong together. What the other bank holds of before is
     /// stable as well, except for what it counts from now on, and that is not read.
-    pub(super) fn count(&mut self, told: impl FnMut(&Flow)) -> Result<Counted, ProgramsError> {
-        let before = self.sum(1 - self.settings.bank)?;
-        self.settings.bank = 1 - self.settings.bank;
+    pub(super) fn count(&mut self, mut told: impl FnMut(&Flow)) -> Result<Counted, ProgramsError> {
+        let closing = self.settings.bank;
+        let before = counting::bank(&self.ebpf, 1 - closing)?;
+        self.settings.bank = 1 - closing;
         self.set()?;
         // Waits until each program that runs now has ended (`synchronize_rcu`).
         membarrier(MembarrierCommand::Global)?;
-        let closed = self.sum(1 - self.settings.bank)?;
-        self.read_events(told);
-        // What was read already of the bank that counts now is for the next statement.
-        let [even, odd] = self.events_read;
-        match self.settings.bank {
-            0 => self.events_closed[1] = odd,
-            _ => self.events_closed[0] = even,
-        }
-        let [even, odd] = self.events_closed;
-        let add = |field: fn(&Counters) -> u64| {
-            field(&before.connections).saturating_add(field(&closed.connections))
-        };
+        let closed = counting::bank(&self.ebpf, closing)?;
+        self.counting.settle(closing, &closed, &mut told);
+        let (connections, packets) = self.counting.together(&before, &closed);
+        let foreign = self.hooks.foreign(&self.attached);
         Ok(Counted {
-            seen: add(|counters| counters.seen),
-            via_gateway: add(|counters| counters.via_gateway),
-            loopback: add(|counters| counters.loopback),
-            allowed: add(|counters| counters.allowed),
-            bypass_denied: add(|counters| counters.bypass_denied),
-            bypass_passed: add(|counters| counters.bypass_passed),
-            unparsable: add(|counters| counters.unparsable),
-            events_lost: add(|counters| counters.events_lost),
-            events_read: even.saturating_add(odd),
+            connections,
+            packets,
             programs: self.links(),
+            foreign,
+            older: self.hooks.older(),
         })
-    }
-
-    fn sum(&self, bank: u32) -> Result<Bank, ProgramsError> {
-        let counted = self.ebpf.map("COUNTED").ok_or(ProgramsError::Lacks("COUNTED"))?;
-        let counted: PerCpuArray<_, Value<Bank>> = counted.try_into()?;
-        let mut sum = Bank::default();
-        for processor in counted.get(&bank, 0)?.iter() {
-            sum.connections = together(&sum.connections, &processor.0.connections);
-            sum.packets = together(&sum.packets, &processor.0.packets);
-        }
-        Ok(sum)
     }
 
     /// Hands on what went around since the last look.
     pub(super) fn read_events(&mut self, mut told: impl FnMut(&Flow)) {
-        while let Some(event) = self.events.next() {
-            let Some(flow) = flow_in(&event) else { continue };
-            let [even, odd] = &mut self.events_read;
-            let read = if flow.flags & flag::ODD_BANK == 0 { even } else { odd };
-            *read = read.saturating_add(1);
-            told(&flow);
-        }
+        self.counting.read(&mut told);
     }
 
     /// What becomes readable when something went around.
     pub(super) fn events(&self) -> &RingBuf<MapData> {
-        &self.events
+        self.counting.ring()
     }
 
     /// Each program with its link as the kernel has it now.
@@ -185,14 +208,19 @@ impl Programs {
         let links = own_links();
         let now = |program: &ProgramAt| {
             let link = links.get(&program.link);
-            let (held, cgroup) = link.map_or((0, 0), |link| (link.program, link.cgroup));
-            ProgramAt { held, cgroup, ..program.clone() }
+            if program.device != 0 && (program.link == 0 || !uplinks::is_there(program.device)) {
+                // No link by which to ask, or its device is gone, and with it the way out.
+                return program.clone();
+            }
+            let (held, cgroup, device) =
+                link.map_or((0, 0, 0), |link| (link.program, link.cgroup, link.device));
+            ProgramAt { held, cgroup, device, ..program.clone() }
         };
         self.attached.iter().map(now).collect()
     }
 }
 
-fn program_at(name: &str, info: &ProgramInfo) -> ProgramAt {
+pub(super) fn program_at(name: &str, info: &ProgramInfo) -> ProgramAt {
     ProgramAt { name: name.to_owned(), id: info.id(), tag: info.tag(), ..ProgramAt::default() }
 }
 
@@ -201,6 +229,7 @@ fn program_at(name: &str, info: &ProgramInfo) -> ProgramAt {
 pub(super) struct Link {
     program: u32,
     cgroup: u64,
+    device: u32,
 }
 
 /// The links that this process holds, by id. `/proc` has what the library does not read: the cgroup.
@@ -216,19 +245,8 @@ pub(super) fn link(text: &str) -> Option<(u32, Link)> {
         lines.find(|(field, _)| *field == name).map(|(_, value)| value.trim())
     };
     let (id, program) = (field("link_id")?.parse().ok()?, field("prog_id")?.parse().ok()?);
-    Some((id, Link { program, cgroup: field("cgroup_id")?.parse().ok()? }))
-}
-
-fn together(one: &Counters, other: &Counters) -> Counters {
-    let add = |field: fn(&Counters) -> u64| field(one).wrapping_add(field(other));
-    Counters {
-        seen: add(|counters| counters.seen),
-        via_gateway: add(|counters| counters.via_gateway),
-        loopback: add(|counters| counters.loopback),
-        allowed: add(|counters| counters.allowed),
-        bypass_denied: add(|counters| counters.bypass_denied),
-        bypass_passed: add(|counters| counters.bypass_passed),
-        unparsable: add(|counters| counters.unparsable),
-        events_lost: add(|counters| counters.events_lost),
-    }
+    let cgroup = field("cgroup_id").and_then(|value| value.parse().ok());
+    let device = field("ifindex").and_then(|value| value.parse().ok());
+    cgroup.or(device.map(u64::from))?;
+    Some((id, Link { program, cgroup: cgroup.unwrap_or(0), device: device.unwrap_or(0) }))
 }

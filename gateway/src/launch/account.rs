@@ -19,7 +19,7 @@ use super::watched::{Coverage, Covered};
 use crate::command::{Failure, run};
 use crate::data::DataDir;
 use crate::identify::Launch;
-use crate::kernel::Bypass;
+use crate::kernel::{Bypass, Sums};
 use crate::serve::live::{duration, shown, size};
 
 /// Ways around that are named.
@@ -202,17 +202,8 @@ impl Account<'_> {
         json!({
             "level": "kernel_observed",
             "not_covered": self.notes,
-            "connections": {
-                "seen": counted.seen,
-                "via_gateway": counted.via_gateway,
-                "loopback": counted.loopback,
-                "allowed": counted.allowed,
-                "bypass_denied": counted.bypass_denied,
-                "bypass_passed": counted.bypass_passed,
-                "unparsable": counted.unparsable,
-                "events_read": counted.events_read,
-                "events_lost": counted.events_lost,
-            },
+            "connections": sums(&counted.connections),
+            "packets": sums(&counted.packets),
             "redirected": covered.arrived.known,
             "attributed": covered.arrived.attributed,
             "refused": covered.arrived.refused,
@@ -282,7 +273,7 @@ impl Account<'_> {
 
 /// What the kernel saw, in words.
 fn told(covered: &Covered) -> Vec<String> {
-    let counted = &covered.counted;
+    let (counted, packets) = (&covered.counted.connections, &covered.counted.packets);
     let around = counted.bypass_passed.saturating_add(counted.bypass_denied);
     let mut told = vec![format!(
         "observed by the kernel: of {} connections and sends {} came to the gateway, {} asked for names, {} \
@@ -293,12 +284,30 @@ fn told(covered: &Covered) -> Vec<String> {
         let who = bypass.executable.as_deref().unwrap_or("unknown");
         told.push(format!("around: {} to {} ({who})", bypass.process, bypass.destination));
     }
+    let around_packets = packets.bypass_passed.saturating_add(packets.bypass_denied);
+    if around_packets > 0 {
+        told.push(format!("around: {around_packets} of {} packets", packets.seen));
+    }
     let more = around.saturating_sub(u64::try_from(covered.around.len().min(NAMED)).unwrap_or(0));
     if more > 0 {
         told.push(format!("around: {more} more"));
     }
     told.push(NOT_COVERED.to_owned());
     told
+}
+
+fn sums(counted: &Sums) -> Value {
+    json!({
+        "seen": counted.seen,
+        "via_gateway": counted.via_gateway,
+        "loopback": counted.loopback,
+        "allowed": counted.allowed,
+        "bypass_denied": counted.bypass_denied,
+        "bypass_passed": counted.bypass_passed,
+        "unparsable": counted.unparsable,
+        "events_read": counted.events_read,
+        "events_lost": counted.events_lost,
+    })
 }
 
 fn model(((asked, answered), calls): (&Pair, &u64)) -> Value {

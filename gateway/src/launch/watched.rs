@@ -76,7 +76,7 @@ impl Watched {
         if !Self::is_wanted(start) {
             return Ok(Self::Not(None));
         }
-        match watch(launch, gateway, runtime) {
+        match watch(start, launch, gateway, runtime) {
             Ok(kernel) => Ok(Self::ByKernel(Box::new(kernel))),
             Err(why) if start.kernel == KernelChoice::Require => {
                 Err(Failure::new(format!("the kernel cannot watch COMMAND: {why}"))
@@ -125,14 +125,20 @@ impl Watched {
     }
 }
 
-fn watch(launch: &Launch, gateway: &mut Gateway, runtime: &Runtime) -> Result<Kernel, String> {
+fn watch(
+    start: &Start,
+    launch: &Launch,
+    gateway: &mut Gateway,
+    runtime: &Runtime,
+) -> Result<Kernel, String> {
     let text = |error: &dyn std::error::Error| error.to_string();
     let id = Id(launch.id).to_string();
     let digits = id.get(..DIGITS).unwrap_or(&id);
     let cgroup = OwnCgroup::new(&format!("sealtap-{digits}")).map_err(|error| text(&error))?;
-    let observer = Arc::new(Observer::start().map_err(|error| text(&error))?);
+    let observer = Arc::new(Observer::start(start.ring).map_err(|error| text(&error))?);
     let listening = runtime.block_on(gateway.listen_for_redirected(Arc::clone(&observer)));
     let (port, led) = listening.map_err(|error| text(&error))?;
+    observer.leave_alone(start.loopback.clone()).map_err(|error| text(&error))?;
     observer.watch(&cgroup, port, resolver()).map_err(|error| text(&error))?;
     let statements = Statements::begin(gateway.coverage(), Arc::clone(&observer), led)?;
     Ok(Kernel { cgroup, observer, statements })
