@@ -172,10 +172,13 @@ def fence(host, port, word):
     tcp(host, port, word + b"tcp")
 
 
-def flood(host, port, _word, count):
+def flood(host, port, word, rounds, each, pause):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        for _ in range(int(count)):
-            sender.sendto(b"flood", (host, port))
+        for number in range(int(rounds)):
+            if number:
+                time.sleep(float(pause))
+            for _ in range(int(each)):
+                sender.sendto(word, (host, port))
 
 
 def load(host, port, word, seconds):

@@ -11,7 +11,7 @@ use sealtap_tests::launch::Launch;
 use sealtap_tests::verify::text;
 use serde_json::Value;
 
-use crate::place::{HOST, Place, compiled, probe};
+use crate::place::{HOST, Place, cgroups, compiled, probe};
 use crate::running::{Running, kill};
 use crate::ways::{all_covered, covered};
 
@@ -153,6 +153,46 @@ pub(crate) fn a_task_that_is_moved_in_is_seen() {
     let covered = covered(&home);
     assert_eq!(covered["connections"]["via_gateway"], 1, "{covered}");
     launched.captured(1);
+}
+
+/// One of the command that moves itself out, which takes root, with a socket that it made before: its
+/// packets are seen, since a socket belongs to where it was made.
+pub(crate) fn a_socket_of_a_task_that_is_moved_out_is_seen() {
+    let (place, home) = (Place::new(), Arc::new(Home::new()));
+    let mut line = probe("moved", &cgroups().display().to_string(), 0, "movedout");
+    line.extend([HOST.to_owned(), place.port().to_string()]);
+    let launch = Launch::new(&home, REQUIRE).command(&line);
+    let output = place.inside.around(&launch).output().expect("it runs");
+    assert!(text(&output).contains("sent"), "{}", text(&output));
+    home.assert_valid();
+    let covered = covered(&home);
+    assert_eq!(place.came("movedout").len(), 1, "{covered}");
+    assert_eq!(covered["connections"]["seen"], 0, "{covered}");
+    assert_ne!(covered["packets"]["bypass_passed"], 0, "{covered}");
+}
+
+/// A ring of a page, and a flood at several statements: each of them adds up, and says what was lost.
+pub(crate) fn a_flood_of_a_small_ring_is_counted() {
+    const ROUNDS: u64 = 4;
+    const EACH: u64 = 20_000;
+    let (place, home) = (Place::new(), Arc::new(Home::new()));
+    let mut line = place.probe("flood", "flood");
+    line.extend([ROUNDS, EACH, 3].map(|number| number.to_string()));
+    let flags = ["--kernel=require", "--kernel-ring=4096"];
+    let launch = Launch::new(&home, &flags).command(&line);
+    let output = place.inside.around(&launch).output().expect("it runs");
+    assert!(text(&output).contains("sent"), "{}", text(&output));
+    home.assert_valid();
+    let covered = covered(&home);
+    assert_eq!(covered["end"], "ended", "{covered}");
+    let heartbeats = covered["to"]["leaf"].as_u64().expect("a number");
+    assert!(heartbeats >= 3, "more than one statement: {covered}");
+    for unit in ["connections", "packets"] {
+        let counted = |name: &str| covered[unit][name].as_u64().expect("a number");
+        assert_eq!(counted("bypass_passed"), ROUNDS * EACH, "{unit}: {covered}");
+        let (read, lost) = (counted("events_read"), counted("events_lost"));
+        assert!(lost > 0 && read > 0 && read + lost == ROUNDS * EACH, "{unit}: {covered}");
+    }
 }
 
 /// Two commands at once, each with its own: neither counts the other's.

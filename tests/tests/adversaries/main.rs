@@ -42,6 +42,8 @@ fn main() -> ExitCode {
         a_gateway_that_is_killed_under_load_says_nothing_of_later,
         the_gateways_own_port_leads_nowhere,
         a_task_that_is_moved_in_is_seen,
+        a_socket_of_a_task_that_is_moved_out_is_seen,
+        a_flood_of_a_small_ring_is_counted,
         what_one_command_does_is_not_counted_for_another,
     ];
     suite::main(&tests, unavailable())

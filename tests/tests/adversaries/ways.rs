@@ -26,8 +26,10 @@ pub(crate) enum Outcome {
     Led,
     /// Led to a loopback where nobody listens: stopped, and counted.
     LedNowhere,
-    /// Goes on, counted as a connection that went around.
+    /// Goes on, counted as a connection that went around, and its packet.
     Counted,
+    /// Goes on, counted as a packet that went around.
+    CountedAsPacket,
     /// Goes on; the sealed list says that this channel is not covered.
     Listed,
 }
@@ -166,16 +168,21 @@ pub(crate) const WAYS: &[Way] = &[
         try_it: python!("udp_mapped"),
     },
     Way { name: "quic", channel: "udp", observe: Outcome::Counted, try_it: python!("quic") },
-    Way { name: "a_raw_socket", channel: "raw", observe: Outcome::Listed, try_it: python!("raw") },
+    Way {
+        name: "a_raw_socket",
+        channel: "raw",
+        observe: Outcome::CountedAsPacket,
+        try_it: python!("raw"),
+    },
     Way {
         name: "frames_of_a_packet_socket",
         channel: "packet",
-        observe: Outcome::Listed,
+        observe: Outcome::CountedAsPacket,
         try_it: python!("frame"),
     },
     Way {
-        name: "a_connection_older_than_the_attach",
-        channel: "older",
+        name: "a_connection_made_outside_and_handed_over",
+        channel: "helper",
         observe: Outcome::Listed,
         try_it: |scene, word| {
             let script = script("with_connection.py").display().to_string();
@@ -221,10 +228,12 @@ pub(crate) fn hold(way: &Way, mode: Mode) {
     let told = format!("{came:?} {covered} {} {messages}", text(&launched.output));
     assert_eq!(covered["end"], "ended", "{told}");
     assert_eq!(covered["mode"], "observe", "{told}");
-    let counted = |name: &str| {
-        let number = &covered["connections"][name];
-        number.as_u64().unwrap_or_else(|| panic!("no {name}: {told}"))
+    let number = |unit: &str, name: &str| {
+        let number = &covered[unit][name];
+        number.as_u64().unwrap_or_else(|| panic!("no {name} of {unit}: {told}"))
     };
+    let counted = |name: &str| number("connections", name);
+    let packets = |name: &str| number("packets", name);
     let state = state(&covered, way.channel);
     match way.observe {
         Outcome::Led => {
@@ -232,6 +241,8 @@ pub(crate) fn hold(way: &Way, mode: Mode) {
             assert_eq!(came.len(), 1, "{told}");
             assert_eq!((counted("seen"), counted("via_gateway")), (1, 1), "{told}");
             assert_eq!(covered["known"], 1, "{told}");
+            assert!(packets("via_gateway") > 0, "{told}");
+            assert_eq!(packets("seen"), packets("via_gateway"), "{told}");
             let exchange = launched.captured(1).remove(0);
             assert_eq!(exchange.text("/ingress"), "transparent", "{}", exchange.json);
             assert_eq!(exchange.text("/url"), format!("{HOST}:{}", scene.place.port()));
@@ -243,19 +254,28 @@ pub(crate) fn hold(way: &Way, mode: Mode) {
             assert_eq!(came.len(), 0, "{told}");
             assert_eq!((counted("seen"), counted("via_gateway")), (1, 1), "{told}");
             assert_eq!(covered["known"], 0, "{told}");
+            assert_eq!(packets("bypass_passed"), 0, "{told}");
             launched.captured(0);
         }
         Outcome::Counted => {
             assert_eq!(came.len(), 1, "{told}");
             assert_eq!((counted("seen"), counted("bypass_passed")), (1, 1), "{told}");
-            assert_eq!(counted("events_read") + counted("events_lost"), 1, "{told}");
+            assert_eq!((packets("seen"), packets("bypass_passed")), (1, 1), "{told}");
+            assert_eq!(state, "observed_only", "{told}");
+            launched.captured(0);
+        }
+        Outcome::CountedAsPacket => {
+            assert_eq!(came.len(), 1, "{told}");
+            assert_eq!((counted("seen"), packets("seen")), (0, 1), "{told}");
+            assert_eq!(packets("bypass_passed"), 1, "{told}");
             assert_eq!(state, "observed_only", "{told}");
             launched.captured(0);
         }
         Outcome::Listed => {
             assert_eq!(came.len(), 1, "{told}");
             assert_eq!(state, "not_covered", "{told}");
-            assert_eq!(counted("seen"), 0, "it is seen, and should be listed as that: {told}");
+            let seen = counted("seen") + packets("seen");
+            assert_eq!(seen, 0, "it is seen, and should be listed as that: {told}");
             launched.captured(0);
         }
     }
