@@ -13,7 +13,7 @@ use sealtap_common::kernel::{Endpoint, Flow, Settings, family, flag, mode, way};
 
 use crate::count::{self, Became, Unit};
 use crate::maps::SOCKETS;
-use crate::packet::{TCP, UDP};
+use crate::packet::{STREAM, TCP, UDP};
 use crate::scope::{self, Scope};
 
 /// The verdicts of a connect hook: EPERM, or go on.
@@ -46,12 +46,24 @@ fn sealtap_sendmsg6(context: SockAddrContext) -> i32 {
 #[inline(always)]
 fn connecting<const FAMILY: u32>(context: &SockAddrContext) -> i32 {
     let Some(settings) = scope::settings() else { return GO_ON };
+    // SAFETY: the context outlives the call; its fields are read one by one.
+    let (protocol, kind) = unsafe {
+        let address = context.sock_addr;
+        (read_volatile(addr_of!((*address).protocol)), read_volatile(addr_of!((*address).type_)))
+    };
+    let is_tcp = protocol == TCP && kind == STREAM;
+    let process = (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32;
+    if settings.gateway != 0 && process == settings.gateway {
+        if is_tcp {
+            // What answers it may be in scope, and answers the gateway.
+            keep(context, &Flow { flags: flag::GATEWAY, ..Flow::default() }, true);
+        }
+        return GO_ON;
+    }
     let Some((scope, flags)) = scope(context, &settings) else { return GO_ON };
     let mut flow = flow::<FAMILY>(context, &scope, flags);
-    // SAFETY: the context outlives the call; its fields are read one by one.
-    let protocol = unsafe { read_volatile(addr_of!((*context.sock_addr).protocol)) };
     flow.protocol = protocol as u16;
-    if protocol != TCP {
+    if !is_tcp {
         keep(context, &flow, true);
         return other(&settings, &scope, &flow, way::CONNECT);
     }

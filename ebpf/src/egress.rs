@@ -5,18 +5,19 @@
 
 use core::ptr::{addr_of, null_mut, read_volatile};
 
-use aya_ebpf::bindings::{__sk_buff, bpf_sock};
+use aya_ebpf::bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_get_socket_uid, bpf_ktime_get_boot_ns, bpf_sk_fullsock,
     bpf_sk_storage_get, bpf_skb_cgroup_id,
 };
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
-use sealtap_common::kernel::{Flow, Settings, mode, way};
+use sealtap_common::kernel::{Flow, FlowKey, Settings, flag, mode, way};
 
 use crate::count::{self, Became, Unit};
-use crate::maps::SOCKETS;
-use crate::packet::{self, Packet, TCP, UDP};
+use crate::flow::ANY;
+use crate::maps::{CONNECTIONS, SOCKETS};
+use crate::packet::{self, Packet, STREAM, TCP, UDP};
 use crate::scope::{self, Scope};
 
 /// The verdicts of this hook.
@@ -24,8 +25,10 @@ const DENY: i32 = 0;
 const GO_ON: i32 = 1;
 
 /// Types of sockets.
-const STREAM: u32 = 1;
 const RAW: u32 = 3;
+
+/// The state of a socket that listens.
+const LISTENS: u32 = 10;
 
 #[cgroup_skb(egress)]
 fn sealtap_packets(context: SkBuffContext) -> i32 {
@@ -49,12 +52,17 @@ fn leaving(context: &SkBuffContext) -> i32 {
         let map = (&raw const SOCKETS).cast_mut().cast();
         bpf_sk_storage_get(map, socket.cast(), null_mut(), 0).cast::<Flow>()
     };
+    // SAFETY: checked against null; the socket's own.
+    if !kept.is_null() && unsafe { (*kept).flags } & flag::GATEWAY != 0 {
+        return GO_ON;
+    }
     let packet = packet::parse(buffer);
     let mut scope = None;
     if !kept.is_null() {
         // SAFETY: not null; the socket's own.
         let (gateway, id) = unsafe { ((*kept).gateway, (*kept).scope) };
-        if gateway != 0 && packet.is_some_and(|packet| is_listener(&packet, gateway)) {
+        // Where a connected socket sends to changes by `connect` alone.
+        if gateway != 0 && packet.is_some_and(|packet| is_to(&packet, gateway)) {
             count::one(&settings, Unit::Packet, Became::ViaGateway);
             return GO_ON;
         }
@@ -87,7 +95,7 @@ fn other(
         return GO_ON;
     }
     let kind = kind(socket);
-    if kind == STREAM && is_listener(&packet, scope.watch.port) {
+    if kind == STREAM && is_to_gateway(&packet, scope, socket) {
         count::one(settings, Unit::Packet, Became::ViaGateway);
         return GO_ON;
     }
@@ -127,12 +135,41 @@ pub(crate) fn event(buffer: *mut __sk_buff, scope: &Scope, way: u16) -> Flow {
     Flow { cookie, cgroup, scope: scope.id, connected, user, way, ..Flow::default() }
 }
 
-/// Whether it goes to the gateway's listener for what is sent there.
+/// Whether it goes to that port.
 #[inline(always)]
-fn is_listener(packet: &Packet, port: u32) -> bool {
-    packet.protocol == TCP
-        && packet.destination.port == port
-        && scope::is_this_machine(&packet.destination)
+fn is_to(packet: &Packet, port: u32) -> bool {
+    packet.protocol == TCP && packet.destination.port == port
+}
+
+/// Whether it goes to the gateway: to its listener, or to the other end of what it opened itself, in
+/// which case the socket is known by that from now on.
+#[inline(always)]
+fn is_to_gateway(packet: &Packet, scope: &Scope, socket: *mut bpf_sock) -> bool {
+    if is_to(packet, scope.watch.port) && scope::is_this_machine(&packet.destination) {
+        return true;
+    }
+    if packet.protocol != TCP || packet.source == 0 {
+        return false;
+    }
+    let key = FlowKey { namespace: ANY, client: packet.destination, gateway_port: packet.source };
+    // SAFETY: the value is not looked at, the entry alone.
+    if unsafe { CONNECTIONS.get(key) }.is_none() {
+        return false;
+    }
+    // SAFETY: a socket of the context; what helpers give is checked against null. One that listens
+    // answers many, and is known by none of them.
+    unsafe {
+        let whole = bpf_sk_fullsock(socket);
+        if !whole.is_null() && read_volatile(addr_of!((*whole).state)) != LISTENS {
+            let mut known =
+                Flow { scope: scope.id, gateway: packet.destination.port, ..Flow::default() };
+            let map = (&raw const SOCKETS).cast_mut().cast();
+            let first = (&raw mut known).cast();
+            // Without memory it is found again by its next packet.
+            bpf_sk_storage_get(map, whole.cast(), first, BPF_SK_STORAGE_GET_F_CREATE.into());
+        }
+    }
+    true
 }
 
 /// The type of a socket.

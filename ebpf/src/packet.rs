@@ -11,6 +11,8 @@ use crate::connect::MAPPED;
 pub(crate) const TCP: u32 = 6;
 /// The number of UDP within IP.
 pub(crate) const UDP: u32 = 17;
+/// The type of a socket with a connection.
+pub(crate) const STREAM: u32 = 1;
 
 const HEADER_4: usize = 20;
 const HEADER_6: usize = 40;
@@ -22,6 +24,8 @@ const OFFSET: u16 = 0x1fff;
 pub(crate) struct Packet {
     /// Where it goes; without a port where its headers name none.
     pub(crate) destination: Endpoint,
+    /// The port that it comes from; 0 where its headers name none.
+    pub(crate) source: u32,
     /// The family.
     pub(crate) family: u32,
     /// The protocol within IP.
@@ -39,8 +43,12 @@ pub(crate) fn parse(buffer: *mut __sk_buff) -> Option<Packet> {
         if start.add(HEADER_4) > end {
             return None;
         }
-        let mut packet =
-            Packet { destination: Endpoint::default(), family: family::INET, protocol: 0 };
+        let mut packet = Packet {
+            destination: Endpoint::default(),
+            source: 0,
+            family: family::INET,
+            protocol: 0,
+        };
         let address = &mut packet.destination.address;
         let first = *start;
         let behind = match first >> 4 {
@@ -66,6 +74,7 @@ pub(crate) fn parse(buffer: *mut __sk_buff) -> Option<Packet> {
         };
         // A protocol without ports, or behind other headers, goes to no port.
         if (packet.protocol == TCP || packet.protocol == UDP) && behind.add(4) <= end {
+            packet.source = u32::from(u16::from_be_bytes([*behind, *behind.add(1)]));
             let port = [*behind.add(2), *behind.add(3)];
             packet.destination.port = u32::from(u16::from_be_bytes(port));
         }

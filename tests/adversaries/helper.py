@@ -13,16 +13,22 @@ import threading
 path, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
 
+def give(stream, given):
+    """A copy of a socket to whoever asked."""
+    with given:
+        descriptor = array.array("i", [given.fileno()])
+        stream.sendmsg([b"here"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)])
+
+
 def serve(listener):
     while True:
         stream, _ = listener.accept()
         with stream:
             word = stream.recv(200)
             if word == b"a socket, please":
-                with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as given:
-                    descriptor = array.array("i", [given.fileno()])
-                    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)
-                    stream.sendmsg([b"here"], [rights])
+                give(stream, socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            elif word == b"a connection, please":
+                give(stream, socket.create_connection((host, port), 20))
             else:
                 with socket.create_connection((host, port), 20) as onwards:
                     onwards.sendall(word)

@@ -134,19 +134,28 @@ def helper(path, _port, word):
         heard(stream, word)
 
 
-def made_outside(path, _port, word, host, port):
-    """A socket that somebody outside made, and that is connected here."""
+def given(path, what):
+    """A socket that somebody outside gives away."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
         stream.settimeout(20)
         stream.connect(path)
-        stream.sendall(b"a socket, please")
+        stream.sendall(what)
         _, handed, _, _ = stream.recvmsg(16, socket.CMSG_SPACE(4))
         descriptors = array.array("i")
         descriptors.frombytes(handed[0][2][:4])
-        with socket.socket(fileno=descriptors[0]) as given:
-            given.settimeout(20)
-            given.connect((host, int(port)))
-            heard(given, word)
+        return socket.socket(fileno=descriptors[0])
+
+
+def made_outside(path, _port, word, host, port):
+    with given(path, b"a socket, please") as stream:
+        stream.settimeout(20)
+        stream.connect((host, int(port)))
+        heard(stream, word)
+
+
+def handed_over(path, _port, word, _host, _other):
+    with given(path, b"a connection, please") as stream:
+        heard(stream, word)
 
 
 def older(_host, _port, word):
@@ -181,17 +190,14 @@ def flood(host, port, word, rounds, each, pause):
                 sender.sendto(word, (host, port))
 
 
-def load(host, port, word, seconds):
-    """Connections and datagrams, one after the other, for a while."""
-    end = time.monotonic() + float(seconds)
+def load(host, port, word, enough):
+    """Connections and datagrams, one after the other, until there is a file of that name."""
     made = sent = 0
-    while time.monotonic() < end:
+    while not os.path.exists(enough):
         try:
             tcp(host, port, word)
             made += 1
-        except OSError:
-            pass
-        except AssertionError:
+        except (OSError, AssertionError):
             pass
         try:
             udp(host, port, word)

@@ -109,7 +109,7 @@ said=$folder/console
 timeout "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 -nodefaults \
     -no-reboot -display none -serial stdio -kernel "$folder/kernel/boot/vmlinuz-$release" \
     -initrd "$folder/image" -append "console=ttyS0 quiet panic=-1" </dev/null |
-    tr -d '\r' | tee "$said"
+    sed -u 's/\r$//' | tee "$said"
 grep -q '^sealtap-vm: ended 0$' "$said" || {
     echo "the machine did not say within $seconds s that all went well" >&2
     exit 1

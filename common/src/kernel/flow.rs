@@ -71,6 +71,8 @@ pub mod flag {
     pub const PACKET: u32 = 8;
     /// Of an event: it was stopped.
     pub const DENIED: u32 = 16;
+    /// Of a socket: the gateway itself opened it.
+    pub const GATEWAY: u32 = 32;
 }
 
 /// Values of [`Flow::way`].
@@ -128,6 +130,8 @@ pub struct Settings {
     pub resolver: Endpoint,
     /// Addresses on the machine that are left alone; 0 for none, so that nobody looks for one.
     pub left_alone: u32,
+    /// The gateway's process, as the first namespace counts; 0 for none.
+    pub gateway: u32,
 }
 
 const _: () = {
@@ -135,7 +139,7 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 32);
     assert!(size_of::<Flow>() == 88);
     assert!(size_of::<Watch>() == 8);
-    assert!(size_of::<Settings>() == 32);
+    assert!(size_of::<Settings>() == 36);
     assert!(core::mem::offset_of!(Flow, process) == 40);
     assert!(core::mem::offset_of!(Flow, destination) == 56);
     assert!(core::mem::offset_of!(Flow, family) == 76);

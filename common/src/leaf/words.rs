@@ -107,6 +107,8 @@ words! {
         Socket = "socket",
         /// The gateway's question for the destination.
         Asked = "asked",
+        /// Options by which frames would pass unseen.
+        Option = "option",
         /// Packets that leave sockets.
         Packets = "packets",
         /// Frames that leave by a device.

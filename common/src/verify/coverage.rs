@@ -245,6 +245,7 @@ impl Covered {
             ("older", number(self.older)),
             ("packets", unit(self.packets)),
             ("refused", number(self.arrived.refused)),
+            ("statements", number(self.stated)),
             ("to", place(self.to)),
         ])
     }

@@ -14,7 +14,7 @@ use super::message::{Foreign, ProgramAt};
 use super::raw::{Place, programs_at};
 
 /// Our programs at cgroups, and the numbers of their hooks (`bpf_attach_type` of the kernel).
-const AT_CGROUPS: [(&str, u32); 7] = [
+const AT_CGROUPS: [(&str, u32); 8] = [
     ("sealtap_packets", 1),
     ("sealtap_socket", 3),
     ("sealtap_connect4", 10),
@@ -22,6 +22,7 @@ const AT_CGROUPS: [(&str, u32); 7] = [
     ("sealtap_sendmsg4", 14),
     ("sealtap_sendmsg6", 15),
     ("sealtap_asked", 21),
+    ("sealtap_option", 22),
 ];
 /// The same at a device, where the kernel can be asked: from 6.6 on.
 const AT_DEVICES: (&str, u32) = ("sealtap_uplink", 47);

@@ -4,7 +4,8 @@
 //! would pass a hook at that cgroup unseen. Detached when this is dropped.
 
 use std::collections::HashMap as Table;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::process::parent_id;
 
 use aya::maps::{Array, HashMap, MapData, RingBuf};
 use aya::programs::{
@@ -27,6 +28,7 @@ const ADDRESSES: [&str; 4] =
     ["sealtap_connect4", "sealtap_connect6", "sealtap_sendmsg4", "sealtap_sendmsg6"];
 const SOCKET: &str = "sealtap_socket";
 const ASKED: &str = "sealtap_asked";
+const OPTION: &str = "sealtap_option";
 const PACKETS: &str = "sealtap_packets";
 
 /// How much room the programs have.
@@ -112,6 +114,10 @@ impl Programs {
             let info = program.info().map_err(failed)?;
             attached.push(program_at(PACKETS, &info));
         }
+        // An older kernel may not take it; then nothing is said of what it would see.
+        if let Ok(option) = option(&mut ebpf, &root) {
+            attached.push(option);
+        }
         let uplinks = uplinks::attach(&mut ebpf)?;
         let events = ebpf.take_map("EVENTS").ok_or(ProgramsError::Lacks("EVENTS"))?;
         let events = RingBuf::try_from(events)?;
@@ -128,7 +134,8 @@ impl Programs {
             program
         }));
         let (counting, hooks) = (Counting::new(events), Hooks::new(root, path));
-        Ok(Self { ebpf, counting, attached, settings: Settings::default(), hooks })
+        let settings = Settings { gateway: parent_id(), ..Settings::default() };
+        Ok(Self { ebpf, counting, attached, settings, hooks })
     }
 
     /// Redirects what a cgroup sends; what cannot be redirected goes on and is counted.
@@ -218,6 +225,15 @@ impl Programs {
         };
         self.attached.iter().map(now).collect()
     }
+}
+
+fn option(ebpf: &mut Ebpf, root: &File) -> Result<ProgramAt, ProgramsError> {
+    let failed = |source| ProgramsError::Program { name: OPTION, source: Box::new(source) };
+    let program = ebpf.program_mut(OPTION).ok_or(ProgramsError::Lacks(OPTION))?;
+    let program: &mut CgroupSockopt = program.try_into().map_err(failed)?;
+    program.load().map_err(failed)?;
+    program.attach(root, CgroupAttachMode::Single).map_err(failed)?;
+    Ok(program_at(OPTION, &program.info().map_err(failed)?))
 }
 
 pub(super) fn program_at(name: &str, info: &ProgramInfo) -> ProgramAt {

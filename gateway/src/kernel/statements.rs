@@ -162,9 +162,10 @@ fn armed(observer: &Observer) -> Result<Armed, String> {
     };
     let programs: Option<Vec<_>> = armed.programs.iter().map(attached).collect();
     let mode = CoverageMode::Observe;
-    let uplinks = armed.programs.iter().any(|at| at.device != 0);
+    let option = armed.programs.iter().any(|at| program(&at.name) == Some(KernelProgram::Option));
+    let frames = option && armed.programs.iter().any(|at| at.device != 0);
     Ok(Armed {
-        channels: Channel::ALL.iter().map(|channel| state(*channel, mode, uplinks)).collect(),
+        channels: Channel::ALL.iter().map(|channel| state(*channel, mode, frames)).collect(),
         foreign: foreign(&counted)?,
         machine: machine(&armed.boot).ok_or("the kernel does not name its boot")?,
         mode,
@@ -179,8 +180,8 @@ fn program(name: &str) -> Option<KernelProgram> {
 }
 
 /// What is known of a channel where these programs are attached and nothing else is done. Frames are
-/// seen at devices that were there when the programs came, and only those that queue there.
-fn state(channel: Channel, mode: CoverageMode, uplinks: bool) -> ChannelState {
+/// seen at devices that were there when the programs came.
+fn state(channel: Channel, mode: CoverageMode, frames: bool) -> ChannelState {
     let around = match mode {
         CoverageMode::Observe => ChannelState::ObservedOnly,
         CoverageMode::Enforce => ChannelState::ClosedByHook,
@@ -188,8 +189,10 @@ fn state(channel: Channel, mode: CoverageMode, uplinks: bool) -> ChannelState {
     match channel {
         Channel::Tcp => ChannelState::ClosedByHook,
         Channel::Names => ChannelState::ObservedOnly,
-        Channel::Udp | Channel::Raw | Channel::Older => around,
-        Channel::Packet if uplinks => ChannelState::ObservedOnly,
+        Channel::Udp | Channel::Raw => around,
+        // What stood before stood outside: a packet counts for the cgroup that its socket was made in.
+        Channel::Older => ChannelState::NotCovered,
+        Channel::Packet if frames => ChannelState::ObservedOnly,
         Channel::Packet | Channel::Vsock | Channel::Helper | Channel::Namespace => {
             ChannelState::NotCovered
         }

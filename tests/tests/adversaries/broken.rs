@@ -20,13 +20,23 @@ const REQUIRE: &[&str] = &["--kernel=require"];
 /// `BPF_CGROUP_INET4_CONNECT`.
 const CONNECT4: u32 = 10;
 
-/// One that connects and sends all the time; the file says when it has begun.
+/// One that connects and sends all the time, until it is told that this is enough.
 fn under_load(place: &Place, home: &Arc<Home>) -> Running {
-    let line = [&["touch begun;".to_owned()][..], &place.probe("load", "load"), &["2".to_owned()]];
-    let mut running = Running::start(place, home, REQUIRE, &line.concat().join(" "));
+    let line = [place.probe("load", "load"), vec!["enough".to_owned()]].concat();
+    let mut running = Running::start(place, home, REQUIRE, &line.join(" "));
     running.tell();
-    poll("the load begins", || (!place.came("load").is_empty()).then_some(()));
+    more(place);
     running
+}
+
+/// Waits until more of the load has come.
+fn more(place: &Place) {
+    let before = place.came("load").len();
+    poll("the load goes on", || (place.came("load").len() > before + 4).then_some(()));
+}
+
+fn enough(home: &Home) {
+    fs::write(home.path().join("enough"), "").expect("written");
 }
 
 fn links(running: &Running, what: &str) {
@@ -48,6 +58,8 @@ fn links_changed(what: &str) {
     let (place, home) = (Place::new(), Arc::new(Home::new()));
     let running = under_load(&place, &home);
     links(&running, what);
+    more(&place);
+    enough(&home);
     let launched = running.over().expect(0);
     home.assert_valid();
     let covered = covered(&home);
@@ -71,7 +83,9 @@ pub(crate) fn a_program_that_is_replaced_under_load_ends_coverage() {
 /// The control of both: nothing is done to it, and all is counted.
 pub(crate) fn the_same_load_is_counted_whole_where_nothing_is_done() {
     let (place, home) = (Place::new(), Arc::new(Home::new()));
-    let launched = under_load(&place, &home).over().expect(0);
+    let running = under_load(&place, &home);
+    enough(&home);
+    let launched = running.over().expect(0);
     home.assert_valid();
     let covered = covered(&home);
     assert_eq!(covered["end"], "ended", "{covered}");
@@ -88,6 +102,8 @@ pub(crate) fn a_loader_that_is_killed_under_load_ends_coverage() {
     let (place, home) = (Place::new(), Arc::new(Home::new()));
     let running = under_load(&place, &home);
     kill(running.loader());
+    more(&place);
+    enough(&home);
     let launched = running.over().expect(0);
     home.assert_valid();
     let covered = covered(&home);
@@ -106,6 +122,7 @@ pub(crate) fn a_gateway_that_is_killed_under_load_says_nothing_of_later() {
     poll("the loader is gone", || {
         fs::read_dir(&path).map_or(true, |mut all| all.next().is_none()).then_some(())
     });
+    enough(&home);
     drop(running.over());
     poll("the command is over", || {
         let left = fs::read_to_string(cgroup.join("cgroup.procs"));

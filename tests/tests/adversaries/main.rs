@@ -11,7 +11,10 @@ mod running;
 mod ways;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use sealtap_tests::gateway::Home;
+use sealtap_tests::launch::Launch;
 use sealtap_tests::suite;
 
 use crate::ways::{Mode, WAYS};
@@ -23,15 +26,31 @@ fn unavailable() -> Option<String> {
     (!rustix::process::geteuid().is_root()).then(|| "kernel programs take root".to_owned())
 }
 
+/// Whether the gateway under test has that mode at all.
+fn enforces() -> Option<String> {
+    let home = Arc::new(Home::new());
+    let tried = Launch::new(&home, &["--kernel=require", "--enforce"]).run(["true"]);
+    (tried.code() != Some(0)).then(|| tried.stderr().lines().collect::<Vec<_>>().join(" "))
+}
+
 fn main() -> ExitCode {
-    let names: Vec<String> = WAYS.iter().map(|way| format!("{}_when_observed", way.name)).collect();
-    let mut tests: Vec<(&str, Box<dyn Fn()>)> = Vec::new();
-    for (name, way) in names.iter().zip(WAYS) {
-        tests.push((name, Box::new(move || ways::hold(way, Mode::Observe))));
+    let missing = unavailable();
+    let mut tests: Vec<(String, Option<String>, Box<dyn Fn()>)> = Vec::new();
+    let without = missing.clone().or_else(enforces);
+    for (mode, word, missing) in
+        [(Mode::Observe, "observed", &missing), (Mode::Enforce, "enforced", &without)]
+    {
+        for way in WAYS {
+            let missing = missing.clone().or_else(|| way.missing());
+            let name = format!("{}_when_{word}", way.name);
+            tests.push((name, missing, Box::new(move || ways::hold(way, mode))));
+        }
     }
     macro_rules! and {
         ($($name:ident),* $(,)?) => {
-            $(tests.push((stringify!($name), Box::new(broken::$name)));)*
+            $(tests.push((
+                stringify!($name).to_owned(), missing.clone(), Box::new(broken::$name)
+            ));)*
         };
     }
     and![
@@ -46,5 +65,7 @@ fn main() -> ExitCode {
         a_flood_of_a_small_ring_is_counted,
         what_one_command_does_is_not_counted_for_another,
     ];
-    suite::main(&tests, unavailable())
+    let tests: Vec<_> =
+        tests.iter().map(|(name, missing, test)| (name.as_str(), missing.clone(), test)).collect();
+    suite::each_with_its_own(&tests)
 }

@@ -1,6 +1,6 @@
 //! Ways: each way out, what it becomes in each mode, and how that is held against what was sealed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -12,11 +12,23 @@ use serde_json::Value;
 
 use crate::place::{HOST, HOST_ELSEWHERE, Namespace, PYTHON, Place, compiled, probe, script};
 
+use Outcome::{Counted, CountedAsPacket, Denied, Led, LedNowhere, Listed, NotStarted, Taken};
+
 /// What is done with what cannot be redirected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Observe,
     Enforce,
+}
+
+impl Mode {
+    /// As it is sealed.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Enforce => "enforce",
+        }
+    }
 }
 
 /// What becomes of a try.
@@ -30,6 +42,12 @@ pub(crate) enum Outcome {
     Counted,
     /// Goes on, counted as a packet that went around.
     CountedAsPacket,
+    /// Stopped, and counted as a connection that would have gone around.
+    Denied,
+    /// Cannot even be tried: what starts the command takes it away.
+    Taken,
+    /// The command is not started.
+    NotStarted,
     /// Goes on; the sealed list says that this channel is not covered.
     Listed,
 }
@@ -40,6 +58,7 @@ pub(crate) struct Way {
     /// The channel whose sealed state it falls under.
     pub(crate) channel: &'static str,
     pub(crate) observe: Outcome,
+    pub(crate) enforce: Outcome,
     try_it: fn(&Scene, &str) -> Line,
 }
 
@@ -63,13 +82,9 @@ impl Line {
     }
 }
 
-fn by_python(scene: &Scene, way: &str, word: &str) -> Line {
-    Line::of(scene.place.probe(way, word))
-}
-
 macro_rules! python {
     ($way:literal) => {
-        |scene, word| by_python(scene, $way, word)
+        |scene, word| Line::of(scene.place.probe($way, word))
     };
 }
 
@@ -88,6 +103,11 @@ impl Scene {
         self.home.path().join("helper")
     }
 
+    /// A try that asks the helper for a socket first.
+    fn by_helper(&self, way: &str, word: &str) -> Line {
+        Line::of(self.and_target(probe(way, &self.helper().display().to_string(), 0, word)))
+    }
+
     /// Where the target is, as last arguments.
     fn and_target(&self, mut line: Vec<String>) -> Vec<String> {
         line.extend([HOST.to_owned(), self.place.port().to_string()]);
@@ -97,114 +117,64 @@ impl Scene {
 
 /// All of them.
 pub(crate) const WAYS: &[Way] = &[
-    Way { name: "tcp", channel: "tcp", observe: Outcome::Led, try_it: python!("tcp") },
-    Way {
-        name: "tcp_to_an_ipv4_mapped_address",
-        channel: "tcp",
-        observe: Outcome::Led,
-        try_it: python!("tcp_mapped"),
-    },
-    Way {
-        name: "tcp_fast_open",
-        channel: "tcp",
-        observe: Outcome::Led,
-        try_it: python!("fast_open"),
-    },
-    Way {
-        name: "multipath_tcp",
-        channel: "tcp",
-        observe: Outcome::Led,
-        try_it: python!("multipath"),
-    },
-    Way {
-        name: "io_uring",
-        channel: "tcp",
-        observe: Outcome::Led,
-        try_it: |scene, word| uring(scene, word, &[]),
-    },
-    Way {
-        name: "io_uring_whose_queue_the_kernel_polls",
-        channel: "tcp",
-        observe: Outcome::Led,
-        try_it: |scene, word| uring(scene, word, &["sqpoll"]),
-    },
-    Way {
-        name: "a_socket_made_outside_and_used_inside",
-        channel: "tcp",
-        observe: Outcome::Led,
-        try_it: |scene, word| {
-            let path = scene.helper().display().to_string();
-            Line::of(scene.and_target(probe("made_outside", &path, 0, word)))
-        },
-    },
-    Way {
-        name: "a_child_in_a_new_network_namespace",
-        channel: "namespace",
-        observe: Outcome::LedNowhere,
-        try_it: |scene, word| {
-            let process = scene.elsewhere.as_ref().expect("there is a third").process();
-            let mut line = vec!["nsenter".to_owned(), format!("--target={process}")];
-            line.extend(["--net".to_owned(), "--".to_owned()]);
-            line.extend(probe("tcp", HOST_ELSEWHERE, scene.place.port(), word));
-            Line::of(line)
-        },
-    },
-    Way {
-        name: "udp_unconnected",
-        channel: "udp",
-        observe: Outcome::Counted,
-        try_it: python!("udp"),
-    },
-    Way {
-        name: "udp_connected",
-        channel: "udp",
-        observe: Outcome::Counted,
-        try_it: python!("udp_connected"),
-    },
-    Way {
-        name: "udp_to_an_ipv4_mapped_address",
-        channel: "udp",
-        observe: Outcome::Counted,
-        try_it: python!("udp_mapped"),
-    },
-    Way { name: "quic", channel: "udp", observe: Outcome::Counted, try_it: python!("quic") },
-    Way {
-        name: "a_raw_socket",
-        channel: "raw",
-        observe: Outcome::CountedAsPacket,
-        try_it: python!("raw"),
-    },
-    Way {
-        name: "frames_of_a_packet_socket",
-        channel: "packet",
-        observe: Outcome::CountedAsPacket,
-        try_it: python!("frame"),
-    },
-    Way {
-        name: "a_connection_made_outside_and_handed_over",
-        channel: "helper",
-        observe: Outcome::Listed,
-        try_it: |scene, word| {
-            let script = script("with_connection.py").display().to_string();
-            let before = [PYTHON, "-IS", &script].map(str::to_owned);
-            let before = scene.and_target(before.to_vec());
-            Line { before, line: scene.place.probe("older", word) }
-        },
-    },
-    Way {
-        name: "a_helper_over_af_unix",
-        channel: "helper",
-        observe: Outcome::Listed,
-        try_it: |scene, word| {
-            Line::of(probe("helper", &scene.helper().display().to_string(), 0, word))
-        },
-    },
+    way("tcp", "tcp", (Led, Led), python!("tcp")),
+    way("tcp_to_an_ipv4_mapped_address", "tcp", (Led, Led), python!("tcp_mapped")),
+    way("tcp_fast_open", "tcp", (Led, Led), python!("fast_open")),
+    way("multipath_tcp", "tcp", (Led, Led), python!("multipath")),
+    way("io_uring", "tcp", (Led, Taken), |scene, word| uring(scene, word, &[])),
+    way("io_uring_whose_queue_the_kernel_polls", "tcp", (Led, Taken), |scene, word| {
+        uring(scene, word, &["sqpoll"])
+    }),
+    way("a_socket_made_outside_and_used_inside", "tcp", (Led, Led), |scene, word| {
+        scene.by_helper("made_outside", word)
+    }),
+    way("a_child_in_a_new_network_namespace", "namespace", (LedNowhere, Taken), |scene, word| {
+        let process = scene.elsewhere.as_ref().expect("there is a third").process();
+        let mut line = vec!["nsenter".to_owned(), format!("--target={process}")];
+        line.extend(["--net".to_owned(), "--".to_owned()]);
+        line.extend(probe("tcp", HOST_ELSEWHERE, scene.place.port(), word));
+        Line::of(line)
+    }),
+    way("udp_unconnected", "udp", (Counted, Denied), python!("udp")),
+    way("udp_connected", "udp", (Counted, Denied), python!("udp_connected")),
+    way("udp_to_an_ipv4_mapped_address", "udp", (Counted, Denied), python!("udp_mapped")),
+    way("quic", "udp", (Counted, Denied), python!("quic")),
+    way("a_raw_socket", "raw", (CountedAsPacket, Taken), python!("raw")),
+    way("frames_of_a_packet_socket", "packet", (CountedAsPacket, Taken), python!("frame")),
+    way("a_connection_that_stands_at_the_start", "older", (Listed, NotStarted), |scene, word| {
+        let script = script("with_connection.py").display().to_string();
+        let before = scene.and_target([PYTHON, "-IS", &script].map(str::to_owned).to_vec());
+        Line { before, line: scene.place.probe("older", word) }
+    }),
+    way("a_connection_that_a_helper_hands_over", "helper", (Listed, Listed), |scene, word| {
+        scene.by_helper("handed_over", word)
+    }),
+    way("a_helper_over_af_unix", "helper", (Listed, Listed), |scene, word| {
+        Line::of(probe("helper", &scene.helper().display().to_string(), 0, word))
+    }),
+    way("a_socket_between_machines", "vsock", (Listed, Taken), python!("between_machines")),
 ];
+
+const fn way(
+    name: &'static str,
+    channel: &'static str,
+    (observe, enforce): (Outcome, Outcome),
+    try_it: fn(&Scene, &str) -> Line,
+) -> Way {
+    Way { name, channel, observe, enforce, try_it }
+}
+
+impl Way {
+    /// Why it cannot be tried here, where it cannot.
+    pub(crate) fn missing(&self) -> Option<String> {
+        let without = self.channel == "vsock" && !Path::new("/sys/module/vsock_loopback").exists();
+        without.then(|| "this kernel has no loopback of AF_VSOCK: nothing to be reached".to_owned())
+    }
+}
 
 /// Tries a way without the kernel, which must succeed; then with it, and holds what was sealed
 /// against what came.
 pub(crate) fn hold(way: &Way, mode: Mode) {
-    let Mode::Observe = mode else { panic!("{mode:?} is not there") };
     let mut scene = Scene::new();
     scene.elsewhere = (way.channel == "namespace").then(|| scene.place.elsewhere());
     let _helper = scene.place.helper(&scene.helper());
@@ -218,66 +188,106 @@ pub(crate) fn hold(way: &Way, mode: Mode) {
 
     let Line { before, line } = (way.try_it)(&scene, "watched");
     let before: Vec<&str> = before.iter().map(String::as_str).collect();
-    let launch = Launch::new(&scene.home, &["--kernel=require"]).command(&line);
-    let output = scene.place.inside.around_with(&before, &launch).output().expect("it can be run");
-    let launched = Launched::new(Arc::clone(&scene.home), output).expect(0);
-    let covered = covered(&scene.home);
-    let came = scene.place.came("watched");
-    let messages = scene.home.data().join("messages.log");
-    let messages = std::fs::read_to_string(messages).unwrap_or_default();
-    let told = format!("{came:?} {covered} {} {messages}", text(&launched.output));
-    assert_eq!(covered["end"], "ended", "{told}");
-    assert_eq!(covered["mode"], "observe", "{told}");
-    let number = |unit: &str, name: &str| {
-        let number = &covered[unit][name];
-        number.as_u64().unwrap_or_else(|| panic!("no {name} of {unit}: {told}"))
+    let (flags, outcome) = match mode {
+        Mode::Observe => (&["--kernel=require"][..], way.observe),
+        Mode::Enforce => (&["--kernel=require", "--enforce"][..], way.enforce),
     };
-    let counted = |name: &str| number("connections", name);
-    let packets = |name: &str| number("packets", name);
-    let state = state(&covered, way.channel);
-    match way.observe {
-        Outcome::Led => {
-            assert_eq!(said(&launched.output.stdout), "sent", "{told}");
-            assert_eq!(came.len(), 1, "{told}");
-            assert_eq!((counted("seen"), counted("via_gateway")), (1, 1), "{told}");
-            assert_eq!(covered["known"], 1, "{told}");
-            assert!(packets("via_gateway") > 0, "{told}");
-            assert_eq!(packets("seen"), packets("via_gateway"), "{told}");
-            let exchange = launched.captured(1).remove(0);
-            assert_eq!(exchange.text("/ingress"), "transparent", "{}", exchange.json);
-            assert_eq!(exchange.text("/url"), format!("{HOST}:{}", scene.place.port()));
-            assert_eq!(exchange.number("/tunnel/from_client"), 7);
-            assert_ne!(state, "not_covered", "{told}");
+    let launch = Launch::new(&scene.home, flags).command(&line);
+    let output = scene.place.inside.around_with(&before, &launch).output().expect("it can be run");
+    let launched = Launched::new(Arc::clone(&scene.home), output);
+    let came = scene.place.came("watched").len();
+    if outcome == NotStarted {
+        assert_eq!((launched.code(), came), (Some(125), 0), "{}", text(&launched.output));
+        return;
+    }
+    Held { way, mode, came, covered: covered(&scene.home), launched }
+        .against(outcome, &scene.place);
+}
+
+/// What became of a try.
+struct Held<'w> {
+    way: &'w Way,
+    mode: Mode,
+    /// How often the word came to the target.
+    came: usize,
+    covered: Value,
+    launched: Launched,
+}
+
+impl Held<'_> {
+    fn number(&self, unit: &str, name: &str) -> u64 {
+        let number = &self.covered[unit][name];
+        number.as_u64().unwrap_or_else(|| panic!("no {name} of {unit}: {}", self.covered))
+    }
+
+    fn connections(&self, name: &str) -> u64 {
+        self.number("connections", name)
+    }
+
+    fn packets(&self, name: &str) -> u64 {
+        self.number("packets", name)
+    }
+
+    fn against(&self, outcome: Outcome, place: &Place) {
+        let Self { way, mode, came, covered, launched } = self;
+        let said = said(&launched.output.stdout);
+        let messages = launched.home.data().join("messages.log");
+        let messages = std::fs::read_to_string(messages).unwrap_or_default();
+        let told = format!("{outcome:?}: {came} {covered} {} {messages}", text(&launched.output));
+        assert_eq!(covered["end"], "ended", "{told}");
+        assert_eq!(covered["mode"], mode.word(), "{told}");
+        let state = state(covered, way.channel);
+        let reached = matches!(outcome, Led | Counted | CountedAsPacket | Listed);
+        assert_eq!((*came, said == "sent"), (usize::from(reached), reached), "{told}");
+        // The word, and whatever else a connection takes, has not gone by another way as well.
+        let around = ["bypass_passed", "bypass_denied"].map(|name| self.packets(name));
+        let expected = match outcome {
+            Counted | CountedAsPacket => [1, 0],
+            _ => [0, 0],
+        };
+        assert_eq!(around, expected, "{told}");
+        match outcome {
+            Led => {
+                assert_eq!(self.connections("seen"), 1, "{told}");
+                assert_eq!((self.connections("via_gateway"), &covered["known"]), (1, &1.into()));
+                assert!(self.packets("via_gateway") > 0, "{told}");
+                assert_eq!(state, "closed_by_hook", "{told}");
+                let exchange = launched.captured(1).remove(0);
+                assert_eq!(exchange.text("/ingress"), "transparent", "{}", exchange.json);
+                assert_eq!(exchange.text("/url"), format!("{HOST}:{}", place.port()));
+                assert_eq!(exchange.number("/tunnel/from_client"), 7);
+                return;
+            }
+            LedNowhere => {
+                assert_eq!(self.connections("seen"), 1, "{told}");
+                assert_eq!((self.connections("via_gateway"), &covered["known"]), (1, &0.into()));
+            }
+            Counted => {
+                assert_eq!(self.connections("seen"), 1, "{told}");
+                assert_eq!(self.connections("bypass_passed"), 1, "{told}");
+                assert_eq!(state, "observed_only", "{told}");
+            }
+            CountedAsPacket => {
+                assert_eq!(self.connections("seen"), 0, "{told}");
+                assert_eq!(state, "observed_only", "{told}");
+            }
+            Denied => {
+                assert_eq!(self.connections("seen"), 1, "{told}");
+                assert_eq!(self.connections("bypass_denied"), 1, "{told}");
+                assert_eq!(state, "closed_by_hook", "{told}");
+            }
+            Taken => {
+                assert_eq!(self.connections("seen") + self.packets("seen"), 0, "{told}");
+                assert!(["denied_by_launch_policy", "closed_by_hook"].contains(&&*state), "{told}");
+            }
+            // What is seen should be listed as that.
+            Listed => {
+                assert_eq!(self.connections("seen") + self.packets("seen"), 0, "{told}");
+                assert_eq!(state, "not_covered", "{told}");
+            }
+            NotStarted => unreachable!("it was held before"),
         }
-        Outcome::LedNowhere => {
-            assert!(said(&launched.output.stdout).starts_with("refused: "), "{told}");
-            assert_eq!(came.len(), 0, "{told}");
-            assert_eq!((counted("seen"), counted("via_gateway")), (1, 1), "{told}");
-            assert_eq!(covered["known"], 0, "{told}");
-            assert_eq!(packets("bypass_passed"), 0, "{told}");
-            launched.captured(0);
-        }
-        Outcome::Counted => {
-            assert_eq!(came.len(), 1, "{told}");
-            assert_eq!((counted("seen"), counted("bypass_passed")), (1, 1), "{told}");
-            assert_eq!((packets("seen"), packets("bypass_passed")), (1, 1), "{told}");
-            assert_eq!(state, "observed_only", "{told}");
-            launched.captured(0);
-        }
-        Outcome::CountedAsPacket => {
-            assert_eq!(came.len(), 1, "{told}");
-            assert_eq!((counted("seen"), packets("seen")), (0, 1), "{told}");
-            assert_eq!(packets("bypass_passed"), 1, "{told}");
-            assert_eq!(state, "observed_only", "{told}");
-            launched.captured(0);
-        }
-        Outcome::Listed => {
-            assert_eq!(came.len(), 1, "{told}");
-            assert_eq!(state, "not_covered", "{told}");
-            let seen = counted("seen") + packets("seen");
-            assert_eq!(seen, 0, "it is seen, and should be listed as that: {told}");
-            launched.captured(0);
-        }
+        launched.captured(0);
     }
 }
 
