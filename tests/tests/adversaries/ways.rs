@@ -200,6 +200,7 @@ pub(crate) fn hold(way: &Way, mode: Mode) {
         assert_eq!((launched.code(), came), (Some(125), 0), "{}", text(&launched.output));
         return;
     }
+    let launched = launched.expect(0);
     Held { way, mode, came, covered: covered(&scene.home), launched }
         .against(outcome, &scene.place);
 }
