@@ -8,6 +8,7 @@ use sealtap_common::leaf::{Coverage, CoverageSaid, Extensions};
 
 use super::Gateway;
 use crate::accept::{Led, Redirected, RedirectedError};
+use crate::capture::connection::Notes;
 use crate::capture::random_id;
 use crate::journey::Journey;
 use crate::kernel::Observer;
@@ -26,15 +27,28 @@ impl CoverageTeller {
         let (boot, coverage, ext) = (Id([0; 16]), self.coverage, Extensions::new());
         self.journey.tap.coverage(&Coverage { boot, coverage, ext, said, sealed: 0 })
     }
+
+    /// The coverage.
+    #[must_use]
+    pub fn coverage(&self) -> [u8; 16] {
+        self.coverage.0
+    }
+
+    /// What takes notes of what went around.
+    #[must_use]
+    pub fn notes(&self) -> Notes {
+        self.journey.tap.notes()
+    }
 }
 
 impl Gateway {
-    /// What has statements about a new coverage sealed.
+    /// What has statements about a coverage sealed: that of the listener for redirected connections,
+    /// where there is one.
     #[must_use]
     pub fn coverage(&self) -> CoverageTeller {
         let journey = Arc::clone(&self.journey);
-        let coverage = Id(random_id(journey.random));
-        CoverageTeller { journey, coverage }
+        let coverage = self.coverage.unwrap_or_else(|| random_id(journey.random));
+        CoverageTeller { journey, coverage: Id(coverage) }
     }
 
     /// Listens for what the kernel leads here as well; gives the port that it is to be led to, and what
@@ -47,7 +61,9 @@ impl Gateway {
         &mut self,
         observer: Arc<Observer>,
     ) -> Result<(u16, Arc<Led>), RedirectedError> {
-        let redirected = Redirected::bind(observer, self.report.address).await?;
+        let coverage = random_id(self.journey.random);
+        let redirected = Redirected::bind(observer, self.report.address, coverage).await?;
+        self.coverage = Some(coverage);
         let (port, led) = (redirected.port(), redirected.led());
         self.listener.redirect(redirected);
         Ok((port, led))

@@ -61,7 +61,7 @@ impl Counting {
         let Some(event) = self.ring.next() else { return false };
         let Some(flow) = flow_in(&event) else { return true };
         let (even, odd) = &mut self.read;
-        let read = if flow.flags & flag::ODD_BANK == 0 { even } else { odd };
+        let read = if bank_of(&flow) == 0 { even } else { odd };
         let unit = match flow.flags & flag::PACKET {
             0 => &mut read.connections,
             _ => &mut read.packets,
@@ -106,6 +106,11 @@ impl Counting {
             sums(&before.packets, &closed.packets, packets),
         )
     }
+}
+
+/// The bank that an event was counted in.
+pub(super) fn bank_of(event: &Flow) -> u32 {
+    u32::from(event.flags & flag::ODD_BANK != 0)
 }
 
 /// A bank's numbers, all processors together.

@@ -2,8 +2,8 @@
 //!
 //! In: questions on standard input, a socket to the gateway. Out: answers there, and word of what
 //! went around. It loads and attaches the programs, keeps of its capabilities what it needs for that
-//! and for looking at processes, and ends, and with it the programs, when the gateway is gone. It
-//! parses no traffic and opens no connection.
+//! and for looking at processes, and ends when the gateway is gone, and with it the programs
+//! that are not pinned. It parses no traffic, opens no connection and inherits no other descriptor.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,9 +13,10 @@ use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
-use sealtap_common::kernel::{Endpoint, Flow, flag};
+use sealtap_common::kernel::{Endpoint, Flow, Watch, flag, mode};
 use sha2::{Digest as _, Sha256};
 
+use super::around;
 use super::message::{Answer, Armed, Bypass, Question, Told, read, write};
 use super::process::Processes;
 use super::programs::{Programs, Sizes};
@@ -38,6 +39,8 @@ const KEPT: [CapabilitySet; 5] = [
 ///
 /// Standard input is no socket: nobody but the gateway starts this.
 pub fn run(ring: Option<u32>) -> Outcome {
+    // Whatever the gateway's caller left open is none of the loader's.
+    super::raw::close_inherited().map_err(|error| Failure::of(&error))?;
     let sizes = ring.map_or_else(Sizes::default, |ring| Sizes { ring });
     let input = rustix::io::dup(io::stdin()).map_err(|error| Failure::of(&error))?;
     let mut socket = UnixStream::from(input);
@@ -98,27 +101,33 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
             let [asked, events] = ready;
             (!asked.revents().is_empty(), !events.revents().is_empty())
         };
-        let mut around = Around::default();
+        // What the answer counts is told of before it, what the next one will behind it.
+        let (mut around, mut later) = (Around::default(), Around::default());
         if events {
             programs.read_events(|flow| around.add(flow));
         }
         let answer = match asked {
             true => Some(match read(socket)? {
-                Question::Watch { cgroup, levels, port, resolver } => {
+                Question::Watch { cgroup, levels, port, deny, resolver } => {
                     let resolver = resolver.map(|address| endpoint(&address));
-                    match programs.watch(cgroup, levels, port, resolver) {
-                        Ok(()) => Answer::Watching,
-                        Err(error) => Answer::Failed(error.to_string()),
-                    }
+                    let mode = if deny { mode::ENFORCE } else { mode::OBSERVE };
+                    done(programs.watch(
+                        cgroup,
+                        levels,
+                        Watch { mode, port: port.into() },
+                        resolver,
+                    ))
                 }
+                Question::Pin { folder } => done(programs.pin(folder)),
+                Question::Unpin => done(programs.unpin()),
                 Question::LeaveAlone(places) => {
                     let places: Vec<Endpoint> = places.iter().map(endpoint).collect();
-                    match programs.leave_alone(&places) {
-                        Ok(()) => Answer::Watching,
-                        Err(error) => Answer::Failed(error.to_string()),
-                    }
+                    done(programs.leave_alone(&places))
                 }
-                Question::Count => match programs.count(|flow| around.add(flow)) {
+                Question::Count => match programs.count(|flow, closed| match closed {
+                    true => around.add(flow),
+                    false => later.add(flow),
+                }) {
                     Ok(counted) => Answer::Counted(counted),
                     Err(error) => Answer::Failed(error.to_string()),
                 },
@@ -134,7 +143,14 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
         if let Some(answer) = answer {
             write(socket, &Told::Answer(answer))?;
         }
+        for bypass in later.told() {
+            write(socket, &Told::Bypass(bypass))?;
+        }
     }
+}
+
+fn done<E: std::error::Error>(result: Result<(), E>) -> Answer {
+    result.map_or_else(|error| Answer::Failed(error.to_string()), |()| Answer::Done)
 }
 
 /// What went around since it was last told of; packets of one socket to one place are one line, or a
@@ -169,11 +185,9 @@ fn bypass(flow: &Flow, times: u64) -> Option<Bypass> {
         process: flow.process,
         executable: Processes::executable(flow.process, flow.connected),
         cookie: flow.cookie,
-        cgroup: flow.cgroup,
-        way: flow.way,
-        protocol: flow.protocol,
-        packet: flow.flags & flag::PACKET != 0,
-        denied: flow.flags & flag::DENIED != 0,
+        way: around::way(flow).as_str().to_owned(),
+        denied: around::is_denied(flow),
+        packet: around::is_packet(flow),
         times,
     })
 }

@@ -6,6 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -24,11 +25,20 @@ pub(super) enum Question {
         levels: u32,
         /// The transparent listener's port.
         port: u16,
+        /// Whether what cannot be redirected is denied.
+        deny: bool,
         /// Where names are asked for; other UDP goes around.
         resolver: Option<SocketAddr>,
     },
     /// Leave these addresses on the machine alone, and no others; a port of zero for all of one.
     LeaveAlone(Vec<SocketAddr>),
+    /// Pin all links in this folder, which is not there yet.
+    Pin {
+        /// Its path.
+        folder: PathBuf,
+    },
+    /// Take the pins away again.
+    Unpin,
     /// What was counted so far.
     Count,
     /// Who a process is that connected then (`CLOCK_BOOTTIME`, nanoseconds).
@@ -54,8 +64,8 @@ pub(super) enum Told {
 /// An answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// It is watched.
-    Watching,
+    /// It is done.
+    Done,
     /// What was counted.
     Counted(Counted),
     /// Who it is; none where that process is gone.
@@ -181,16 +191,12 @@ pub struct Bypass {
     pub executable: Option<String>,
     /// The socket's cookie.
     pub cookie: u64,
-    /// The cgroup of the task, or of the socket's maker.
-    pub cgroup: u64,
-    /// By what way: a value of `sealtap_common::kernel::way`.
-    pub way: u16,
-    /// The protocol's number within IP; of a frame, its type.
-    pub protocol: u16,
-    /// Whether it was counted among the packets, not the connections.
-    pub packet: bool,
+    /// By what way, by its registered word.
+    pub way: String,
     /// Whether it was stopped.
     pub denied: bool,
+    /// Whether a packet was counted, and no connection.
+    pub packet: bool,
     /// How many events say the same.
     pub times: u64,
 }

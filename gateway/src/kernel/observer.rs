@@ -2,7 +2,7 @@
 //!
 //! In: questions from any task. Out: answers, in the order of the questions, and word of what went
 //! around. Fails with what the loader said; once it is gone every question fails, and what it watched
-//! is watched no more. Dropping this ends the loader.
+//! is watched no more, except what is pinned. Dropping this ends the loader.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,12 +15,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use sealtap_common::kernel::Flow;
+use sealtap_common::leaf::CoverageMode;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::OwnCgroup;
+use super::around::Around;
 use super::message::{Answer, Armed, Bypass, Counted, Process, Question, Told, read, write};
+use super::{Instance, OwnCgroup};
 
 /// How long the loader may take until it is armed.
 const ARMING: Duration = Duration::from_secs(20);
@@ -28,6 +32,9 @@ const ARMING: Duration = Duration::from_secs(20);
 /// How long it may take to answer, and between two looks whether it has.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// How long it may take to end.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// Ways around that are kept to be told; further ones are counted all the same.
 const KEPT: usize = 1024;
@@ -59,6 +66,9 @@ struct Asked {
     waiting: VecDeque<oneshot::Sender<Answer>>,
     gone: bool,
     around: Vec<Bypass>,
+    /// What went around since the last answer with numbers, and what that answer counted.
+    fresh: Around,
+    counted: Around,
 }
 
 /// A loader with its programs attached.
@@ -67,6 +77,8 @@ pub struct Observer {
     asked: Waiting,
     armed: Armed,
     process: Child,
+    /// Names the process also when it has been waited for by whoever waits for all children.
+    descriptor: Option<OwnedFd>,
     reading: Option<JoinHandle<()>>,
 }
 
@@ -92,6 +104,7 @@ impl Observer {
             socket: Mutex::new(own.try_clone()?),
             asked: Waiting::default(),
             armed: Armed::default(),
+            descriptor: pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).ok(),
             process,
             reading: None,
         };
@@ -122,7 +135,8 @@ impl Observer {
         self.process.id()
     }
 
-    /// Redirects what `cgroup` sends to the listener at `port`.
+    /// Redirects what `cgroup` sends to the listener at `port`; what cannot be redirected is counted, and
+    /// denied where the mode is to enforce.
     ///
     /// # Errors
     ///
@@ -132,10 +146,34 @@ impl Observer {
         cgroup: &OwnCgroup,
         port: u16,
         resolver: Option<SocketAddr>,
+        mode: CoverageMode,
     ) -> Result<(), ObserverError> {
         let (cgroup, levels) = (cgroup.id(), cgroup.levels());
-        match self.ask_blocking(&Question::Watch { cgroup, levels, port, resolver })? {
-            Answer::Watching => Ok(()),
+        let deny = mode == CoverageMode::Enforce;
+        self.done(&Question::Watch { cgroup, levels, port, deny, resolver })
+    }
+
+    /// Has the programs stay when loader and gateway are gone, until the pins of `instance` are taken away.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn pin(&self, instance: &Instance) -> Result<(), ObserverError> {
+        self.done(&Question::Pin { folder: instance.folder() })
+    }
+
+    /// Takes the pins away; the programs stay as long as the loader.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn unpin(&self) -> Result<(), ObserverError> {
+        self.done(&Question::Unpin)
+    }
+
+    fn done(&self, question: &Question) -> Result<(), ObserverError> {
+        match self.ask_blocking(question)? {
+            Answer::Done => Ok(()),
             other => Err(unexpected(other)),
         }
     }
@@ -147,7 +185,7 @@ impl Observer {
     /// [`ObserverError`].
     pub fn leave_alone(&self, places: Vec<SocketAddr>) -> Result<(), ObserverError> {
         match self.ask_blocking(&Question::LeaveAlone(places))? {
-            Answer::Watching => Ok(()),
+            Answer::Done => Ok(()),
             other => Err(unexpected(other)),
         }
     }
@@ -182,6 +220,12 @@ impl Observer {
     #[must_use]
     pub fn bypasses(&self) -> Vec<Bypass> {
         lock(&self.asked).around.clone()
+    }
+
+    /// What went around and was counted by the numbers that were given last, since this was asked last.
+    #[must_use]
+    pub fn went_around(&self) -> Around {
+        std::mem::take(&mut lock(&self.asked).counted)
     }
 
     fn ask_blocking(&self, question: &Question) -> Result<Answer, ObserverError> {
@@ -220,6 +264,9 @@ impl Drop for Observer {
         let socket = self.socket.get_mut().unwrap_or_else(PoisonError::into_inner);
         // The loader reads the end of it, detaches and ends.
         let _ = socket.shutdown(std::net::Shutdown::Both);
+        if let Some(descriptor) = &self.descriptor {
+            end(descriptor);
+        }
         if let Some(reading) = self.reading.take() {
             let _ = reading.join();
         }
@@ -228,15 +275,40 @@ impl Drop for Observer {
     }
 }
 
+/// Waits for the end of a process that has been told to; one that does not hear it is killed.
+fn end(process: &OwnedFd) {
+    let patience = Timespec { tv_sec: ENDING.as_secs().cast_signed(), tv_nsec: 0 };
+    // Readable once it has ended.
+    let ended = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&patience));
+    if !matches!(ended, Ok(1..)) {
+        let _ = pidfd_send_signal(process, Signal::KILL);
+    }
+}
+
 fn follow(socket: &mut UnixStream, asked: &Waiting) {
     while let Ok(told) = read(socket) {
         match told {
             Told::Answer(answer) => {
-                let waiting = lock(asked).waiting.pop_front();
+                let mut asked = lock(asked);
+                if let Answer::Counted(_) = answer {
+                    // Whatever was told before is in these numbers, and nothing that follows.
+                    let fresh = std::mem::take(&mut asked.fresh);
+                    asked.counted.append(fresh);
+                }
+                let waiting = asked.waiting.pop_front();
+                drop(asked);
                 // Whoever asked may be gone.
                 let _ = waiting.map(|waiting| waiting.send(answer));
             }
-            Told::Bypass(bypass) => keep(&mut lock(asked).around, bypass),
+            Told::Bypass(bypass) => {
+                let mut asked = lock(asked);
+                if keep(&mut asked.around, &bypass) {
+                    let Bypass { destination, process, executable, way, denied, .. } = &bypass;
+                    let message = "went around the gateway";
+                    tracing::warn!(%destination, process, executable, way, denied, "{message}");
+                }
+                asked.fresh.add(bypass);
+            }
             Told::Armed(_) => break,
         }
     }
@@ -245,26 +317,27 @@ fn follow(socket: &mut UnixStream, asked: &Waiting) {
     asked.waiting.clear();
 }
 
-/// Keeps one, and says so. Packets of a socket that was told of already are no news.
-fn keep(around: &mut Vec<Bypass>, bypass: Bypass) {
-    if bypass.packet {
-        let told = |other: &&mut Bypass| {
-            other.cookie == bypass.cookie
-                && (!other.packet
-                    || (other.destination, other.way) == (bypass.destination, bypass.way))
-        };
-        if let Some(other) = around.iter_mut().find(told) {
-            if other.packet {
-                other.times = other.times.saturating_add(bypass.times);
-            }
-            return;
+/// Keeps one to be told at the end; whether it is news. Packets of a socket that was told of already
+/// are none.
+fn keep(around: &mut Vec<Bypass>, bypass: &Bypass) -> bool {
+    let known = |other: &&mut Bypass| match bypass.packet {
+        true => {
+            let same = other.destination == bypass.destination && other.way == bypass.way;
+            other.cookie == bypass.cookie && (!other.packet || same)
         }
+        false => false,
+    };
+    if let Some(other) = around.iter_mut().find(known) {
+        if other.packet {
+            other.times = other.times.saturating_add(bypass.times);
+        }
+        return false;
     }
-    let Bypass { destination, process, executable, times, .. } = &bypass;
-    tracing::warn!(%destination, process, executable, times, "went around the gateway");
     if around.len() < KEPT {
-        around.push(bypass);
+        around.push(bypass.clone());
+        return true;
     }
+    false
 }
 
 fn lock(asked: &Mutex<Asked>) -> std::sync::MutexGuard<'_, Asked> {

@@ -1,11 +1,13 @@
 //! The programs: loaded, attached, told what to watch, counted.
 //!
 //! Attached at the root, since a socket that was made outside of a watched cgroup and is used in it
-//! would pass a hook at that cgroup unseen. Detached when this is dropped.
+//! would pass a hook at that cgroup unseen. Detached when this is dropped, unless pinned.
 
 use std::collections::HashMap as Table;
 use std::fs::{self, File};
+use std::os::fd::RawFd;
 use std::os::unix::process::parent_id;
+use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, HashMap, MapData, RingBuf};
 use aya::programs::{
@@ -14,12 +16,13 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfLoader};
 use rustix::thread::{MembarrierCommand, membarrier};
-use sealtap_common::kernel::{Endpoint, Flow, RING, Settings, Watch, mode};
+use sealtap_common::kernel::{Endpoint, Flow, RING, Settings, Watch};
 
 use super::cgroup::{CgroupError, open_root};
 use super::counting::{self, Counting};
 use super::hooks::Hooks;
 use super::message::{Counted, ProgramAt};
+use super::pins::{self, PinsError};
 use super::raw::Value;
 use super::uplinks;
 
@@ -57,6 +60,8 @@ pub(super) enum ProgramsError {
     Lacks(&'static str),
     #[error("a map of the kernel programs cannot be used: {0}")]
     Map(#[from] aya::maps::MapError),
+    #[error(transparent)]
+    Pins(#[from] PinsError),
     #[error("the kernel cannot wait for its programs: {0}")]
     Wait(#[from] rustix::io::Errno),
 }
@@ -68,6 +73,8 @@ pub(super) struct Programs {
     attached: Vec<ProgramAt>,
     settings: Settings,
     hooks: Hooks,
+    /// Where the links are pinned.
+    pins: Option<PathBuf>,
 }
 
 impl Programs {
@@ -135,20 +142,43 @@ impl Programs {
         }));
         let (counting, hooks) = (Counting::new(events), Hooks::new(root, path));
         let settings = Settings { gateway: parent_id(), ..Settings::default() };
-        Ok(Self { ebpf, counting, attached, settings, hooks })
+        Ok(Self { ebpf, counting, attached, settings, hooks, pins: None })
     }
 
-    /// Redirects what a cgroup sends; what cannot be redirected goes on and is counted.
+    /// Pins every link; they stay when this process is gone.
+    pub(super) fn pin(&mut self, folder: PathBuf) -> Result<(), ProgramsError> {
+        let links = own_links();
+        let pinned: Vec<_> = links
+            .iter()
+            .map(|(id, link)| {
+                let program = self.attached.iter().find(|program| program.link == *id);
+                let name = program.map_or_else(|| format!("link_{id}"), pin_name);
+                (link.descriptor, name)
+            })
+            .collect();
+        pins::pin(&folder, &pinned)?;
+        self.pins = Some(folder);
+        Ok(())
+    }
+
+    /// Takes the pins away; the links stay with this process.
+    pub(super) fn unpin(&mut self) -> Result<(), ProgramsError> {
+        if let Some(folder) = self.pins.take() {
+            pins::remove(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Redirects what a cgroup sends; what cannot be redirected is counted, and denied where so said.
     pub(super) fn watch(
         &mut self,
         cgroup: u64,
         levels: u32,
-        port: u16,
+        watch: Watch,
         resolver: Option<Endpoint>,
     ) -> Result<(), ProgramsError> {
         let watched = self.ebpf.map_mut("WATCHED").ok_or(ProgramsError::Lacks("WATCHED"))?;
         let mut watched: HashMap<_, u64, Value<Watch>> = watched.try_into()?;
-        let watch = Watch { mode: mode::OBSERVE, port: u32::from(port) };
         watched.insert(cgroup, Value(watch), 0)?;
         self.hooks.watch(cgroup);
         self.settings.levels |= levels;
@@ -179,8 +209,12 @@ impl Programs {
 
     /// What was counted up to now. The bank is turned and the programs that still count into the old
     /// one are waited for, so that its numbers belong together. What the other bank holds of before is
-    /// stable as well, except for what it counts from now on, and that is not read.
-    pub(super) fn count(&mut self, mut told: impl FnMut(&Flow)) -> Result<Counted, ProgramsError> {
+    /// stable as well, except for what it counts from now on, and that is not read. Tells what went
+    /// around, and whether these numbers count it.
+    pub(super) fn count(
+        &mut self,
+        mut told: impl FnMut(&Flow, bool),
+    ) -> Result<Counted, ProgramsError> {
         let closing = self.settings.bank;
         let before = counting::bank(&self.ebpf, 1 - closing)?;
         self.settings.bank = 1 - closing;
@@ -188,6 +222,7 @@ impl Programs {
         // Waits until each program that runs now has ended (`synchronize_rcu`).
         membarrier(MembarrierCommand::Global)?;
         let closed = counting::bank(&self.ebpf, closing)?;
+        let mut told = |flow: &Flow| told(flow, counting::bank_of(flow) == closing);
         self.counting.settle(closing, &closed, &mut told);
         let (connections, packets) = self.counting.together(&before, &closed);
         let foreign = self.hooks.foreign(&self.attached);
@@ -213,17 +248,30 @@ impl Programs {
     /// Each program with its link as the kernel has it now.
     pub(super) fn links(&self) -> Vec<ProgramAt> {
         let links = own_links();
+        let pins = self.pins.as_ref().map(|folder| pins::names(folder).unwrap_or_default());
+        // One whose pin is gone ends with this process, so it does not hold what it is to hold.
+        let stays = |program: &ProgramAt| {
+            pins.as_ref().is_none_or(|pins| pins.contains(&pin_name(program)))
+        };
         let now = |program: &ProgramAt| {
-            let link = links.get(&program.link);
             if program.device != 0 && (program.link == 0 || !uplinks::is_there(program.device)) {
                 // No link by which to ask, or its device is gone, and with it the way out.
                 return program.clone();
             }
+            let link = links.get(&program.link).filter(|_| stays(program));
             let (held, cgroup, device) =
                 link.map_or((0, 0, 0), |link| (link.program, link.cgroup, link.device));
             ProgramAt { held, cgroup, device, ..program.clone() }
         };
         self.attached.iter().map(now).collect()
+    }
+}
+
+/// The name of a link's pin: one program is at several devices.
+fn pin_name(program: &ProgramAt) -> String {
+    match program.device {
+        0 => program.name.clone(),
+        device => format!("{}_{device}", program.name),
     }
 }
 
@@ -243,19 +291,30 @@ pub(super) fn program_at(name: &str, info: &ProgramInfo) -> ProgramAt {
 /// A link as the kernel describes it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Link {
-    program: u32,
-    cgroup: u64,
-    device: u32,
+    /// The descriptor by which it is held.
+    pub(super) descriptor: RawFd,
+    pub(super) program: u32,
+    pub(super) cgroup: u64,
+    pub(super) device: u32,
 }
 
 /// The links that this process holds, by id. `/proc` has what the library does not read: the cgroup.
 fn own_links() -> Table<u32, Link> {
-    let entries = fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
-    entries.filter_map(|entry| link(&fs::read_to_string(entry.path()).ok()?)).collect()
+    links_of(Path::new("/proc/self"))
+}
+
+/// The links that a process holds, by id.
+pub(super) fn links_of(process: &Path) -> Table<u32, Link> {
+    let entries = fs::read_dir(process.join("fdinfo")).into_iter().flatten().flatten();
+    let read = |entry: fs::DirEntry| {
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        link(number, &fs::read_to_string(entry.path()).ok()?)
+    };
+    entries.filter_map(read).collect()
 }
 
 /// The link in a descriptor's description, and its id.
-pub(super) fn link(text: &str) -> Option<(u32, Link)> {
+pub(super) fn link(descriptor: RawFd, text: &str) -> Option<(u32, Link)> {
     let field = |name: &str| {
         let mut lines = text.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(field, _)| *field == name).map(|(_, value)| value.trim())
@@ -264,5 +323,6 @@ pub(super) fn link(text: &str) -> Option<(u32, Link)> {
     let cgroup = field("cgroup_id").and_then(|value| value.parse().ok());
     let device = field("ifindex").and_then(|value| value.parse().ok());
     cgroup.or(device.map(u64::from))?;
-    Some((id, Link { program, cgroup: cgroup.unwrap_or(0), device: device.unwrap_or(0) }))
+    let (cgroup, device) = (cgroup.unwrap_or(0), device.unwrap_or(0));
+    Some((id, Link { descriptor, program, cgroup, device }))
 }

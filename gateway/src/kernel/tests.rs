@@ -48,11 +48,11 @@ fn the_sums_hold_only_if_both_do() {
 fn the_kernels_words_are_read() {
     let text = "pos:\t0\nflags:\t02\nlink_type:\tcgroup\nlink_id:\t12\nprog_tag:\tab\n\
         prog_id:\t34\ncgroup_id:\t1\nattach_type:\t10\n";
-    let (id, _) = link(text).unwrap();
+    let (id, _) = link(3, text).unwrap();
     assert_eq!(id, 12);
-    assert_eq!(link("pos:\t0\n"), None);
+    assert_eq!(link(3, "pos:\t0\n"), None);
     let text = "link_type:\ttcx\nlink_id:\t13\nprog_id:\t35\nifindex:\t4\nattach_type:\t47\n";
-    assert_eq!(link(text).unwrap().0, 13);
+    assert_eq!(link(3, text).unwrap().0, 13);
     let stat = "7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0";
     assert_eq!(started(stat), Some(4711));
     assert_eq!(started("7 (a"), None);
