@@ -60,7 +60,7 @@ pub(super) enum Coverage {
 #[derive(Debug)]
 pub(super) struct Covered {
     /// The numbers.
-    pub(super) counted: Counted,
+    pub(super) counted: Box<Counted>,
     /// The first of what went around.
     pub(super) around: Vec<Bypass>,
     /// What came to the gateway.
@@ -147,7 +147,7 @@ impl Watched {
         }
         let counted = statements.end().map(|Last { counted, arrived }| Covered {
             around: observer.bypasses(),
-            counted,
+            counted: Box::new(counted),
             arrived,
         });
         // Nothing runs in it any more before it is opened.
