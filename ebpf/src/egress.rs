@@ -62,7 +62,7 @@ fn leaving(context: &SkBuffContext) -> i32 {
         // SAFETY: not null; the socket's own.
         let (gateway, id) = unsafe { ((*kept).gateway, (*kept).scope) };
         // Where a connected socket sends to changes by `connect` alone.
-        if gateway != 0 && packet.is_some_and(|packet| is_to(&packet, gateway)) {
+        if gateway != 0 && is_to(&packet, gateway) {
             count::one(&settings, Unit::Packet, Became::ViaGateway);
             return GO_ON;
         }
@@ -78,14 +78,14 @@ fn other(
     context: &SkBuffContext,
     settings: &Settings,
     scope: &Scope,
-    packet: Option<Packet>,
+    packet: Packet,
     (socket, kept): (*mut bpf_sock, *mut Flow),
 ) -> i32 {
     let enforce = scope.watch.mode == mode::ENFORCE;
-    let Some(packet) = packet else {
+    if packet.family == 0 {
         count::one(settings, Unit::Packet, Became::Unparsable);
         return if enforce { DENY } else { GO_ON };
-    };
+    }
     if packet.protocol == UDP && scope::is_resolver(settings, &packet.destination) {
         count::one(settings, Unit::Packet, Became::Allowed);
         return GO_ON;

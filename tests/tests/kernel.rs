@@ -10,7 +10,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use sealtap_tests::gate::{PATIENCE, poll};
@@ -454,44 +455,48 @@ fn listed_places_on_the_machine_are_left_alone() {
     assert_eq!(packets["bypass_passed"], 0, "{packets}");
 }
 
-/// A thousand connections at once to many places: none arrives elsewhere.
+/// Many connections at once, by several processes, each to an address of its own: none arrives
+/// elsewhere. `SEALTAP_CONNECTIONS` says how many, in thousands.
 fn many_connections_at_once_arrive_where_they_were_meant_to() {
     const PLACES: usize = 8;
-    const EACH: usize = 125;
+    const PROCESSES: usize = 4;
+    const EACH: usize = 1000;
+    let thousands = std::env::var("SEALTAP_CONNECTIONS").ok().and_then(|set| set.parse().ok());
+    let waves = thousands.unwrap_or(8_usize).div_ceil(PROCESSES * EACH / 1000);
+    let count = waves * PROCESSES * EACH;
     let home = home();
-    let servers: Vec<_> = (0..PLACES)
+    let reached = Arc::new(AtomicUsize::new(0));
+    let ports: Vec<String> = (0..PLACES)
         .map(|_| {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let listener = TcpListener::bind("0.0.0.0:0").expect("a port");
             let port = listener.local_addr().expect("an address").port();
-            let served = std::thread::spawn(move || {
-                for _ in 0..EACH {
-                    let (mut stream, _) = listener.accept().expect("a connection");
-                    stream.write_all(&port.to_be_bytes()).expect("the port leaves");
+            let reached = Arc::clone(&reached);
+            std::thread::spawn(move || {
+                for mut stream in listener.incoming().map_while(Result::ok) {
+                    let Ok(SocketAddr::V4(own)) = stream.local_addr() else { continue };
+                    let mut answer = own.ip().octets().to_vec();
+                    answer.extend(own.port().to_be_bytes());
+                    stream.write_all(&answer).expect("the place leaves");
+                    reached.fetch_add(1, Ordering::AcqRel);
                 }
             });
-            (port, served)
+            port.to_string()
         })
         .collect();
-    let ports: Vec<String> = servers.iter().map(|(port, _)| port.to_string()).collect();
-    let script = format!(
-        "import socket,threading\nports=[{}]\nwrong=[]\n\
-         def go(n):\n\
-         \x20for i in range({EACH}):\n\
-         \x20 port=ports[(i+n)%{PLACES}]\n\
-         \x20 s=socket.create_connection(('127.0.0.1',port)); got=s.recv(2)\n\
-         \x20 if int.from_bytes(got,'big')!=port: wrong.append((port,got))\n\
-         all=[threading.Thread(target=go,args=(n,)) for n in range({PLACES})]\n\
-         [t.start() for t in all]; [t.join() for t in all]\nprint(len(wrong),wrong[:3])",
-        ports.join(",")
-    );
-    let launched = run(Launch::new(&home, &[REQUIRE]), &["python3", "-c", &script]).expect(0);
-    assert_eq!(launched.stdout(), "0 []\n");
-    for (_, served) in servers {
-        served.join().expect("the server was reached as often as it was meant to be");
-    }
-    launched.captured(PLACES * EACH);
-    assert_eq!(connections(&launched, "via_gateway"), 1000, "{}", launched.account);
-    assert_eq!(launched.account["coverage"]["redirected"], 1000, "{}", launched.account);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/many.py");
+    let [processes, each, waves] = [PROCESSES, EACH, waves].map(|number| number.to_string());
+    let line = ["python3", script, &ports.join(","), &processes, &each, &waves];
+    let began = Instant::now();
+    let launched = run(Launch::new(&home, &[REQUIRE]), &line).expect(0);
+    println!("{count} connections, {} at a time: {:?}", PROCESSES * EACH, began.elapsed());
+    assert_eq!(launched.stdout(), format!("{count} 0\n"));
+    assert_eq!(reached.load(Ordering::Acquire), count);
+    let all = u64::try_from(count).expect("not that many");
+    assert_eq!(connections(&launched, "via_gateway"), all, "{}", launched.account);
+    assert_eq!(launched.account["coverage"]["redirected"], all, "{}", launched.account);
+    assert_eq!(launched.account["coverage"]["attributed"], all, "{}", launched.account);
+    assert_eq!(covered(&launched)["known"], all);
+    launched.captured(count);
 }
 
 /// A running `sealtap run` whose command waits for a line.
