@@ -94,17 +94,16 @@ fn other(
         count::one(settings, Unit::Packet, Became::Loopback);
         return GO_ON;
     }
-    let kind = kind(socket);
-    if kind == STREAM && is_to_gateway(&packet, scope, socket) {
+    if packet.protocol == TCP && kind(socket) == STREAM && is_to_gateway(&packet, scope, socket) {
         count::one(settings, Unit::Packet, Became::ViaGateway);
         return GO_ON;
     }
-    let way = match kind {
-        STREAM => way::STREAM,
-        RAW => way::RAW,
-        _ => way::DATAGRAM,
-    };
     count::around(settings, Unit::Packet, enforce, || {
+        let way = match kind(socket) {
+            STREAM => way::STREAM,
+            RAW => way::RAW,
+            _ => way::DATAGRAM,
+        };
         let mut event = event(context.skb.skb, scope, way);
         event.destination = packet.destination;
         event.family = packet.family;
@@ -148,7 +147,7 @@ fn is_to_gateway(packet: &Packet, scope: &Scope, socket: *mut bpf_sock) -> bool 
     if is_to(packet, scope.watch.port) && scope::is_this_machine(&packet.destination) {
         return true;
     }
-    if packet.protocol != TCP || packet.source == 0 {
+    if packet.source == 0 {
         return false;
     }
     let key = FlowKey { namespace: ANY, client: packet.destination, gateway_port: packet.source };

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -274,6 +274,75 @@ fn raw_packets_are_counted() {
     assert_eq!(around[0]["destination"], "127.0.0.2:9");
 }
 
+/// A network of its own for `sealtap` and all that it starts, with a device to send by.
+fn apart(launch: Launch, line: &[&str]) -> Output {
+    let inner = launch.command(line);
+    let mut command = Command::new("unshare");
+    let device = "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up \
+        && ip link set v1 up && exec \"$@\"";
+    command.args(["--net", "sh", "-c", device, "sh"]).arg(inner.get_program());
+    command.args(inner.get_args()).stdin(Stdio::null());
+    command.current_dir(inner.get_current_dir().expect("a home"));
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.output().expect("it can be run")
+}
+
+/// Frames from below IP: those that pass a device's queue are counted there, and the option that takes
+/// others past it is counted when it is set.
+fn frames_are_counted() {
+    let home = home();
+    let script = "import socket,time\n\
+         s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW); s.bind(('v0',0x88b5))\n\
+         r=socket.socket(socket.AF_PACKET,socket.SOCK_RAW,socket.htons(0x88b5)); r.bind(('v1',0x88b5))\n\
+         f=b'\\xff'*6+b'\\x02'+b'\\0'*5+b'\\x88\\xb5'+b'x'*46\n\
+         for n in range(5): s.send(f); assert r.recv(99)==f\n\
+         s.setsockopt(263,20,1)\n\
+         s.send(f); assert r.recv(99)==f\n\
+         time.sleep(0.3)";
+    let line: Vec<&str> = CLEARED.iter().copied().chain(["python3", "-c", script]).collect();
+    let output = apart(Launch::new(&home, &[REQUIRE]), &line);
+    let launched = Launched::new(home, output).expect(0);
+    launched.captured(0);
+    let covered = covered(&launched);
+    assert_eq!(covered["packets"]["bypass_passed"], 5, "{covered}");
+    assert_eq!(covered["packets"]["seen"], 5, "{covered}");
+    assert_eq!(covered["connections"]["bypass_passed"], 1, "the option: {covered}");
+    let channels = covered["channels"].as_array().expect("a list");
+    let packet = channels.iter().find(|listed| listed["channel"] == "packet");
+    assert_eq!(packet.expect("it is listed")["state"], "observed_only", "{covered}");
+}
+
+/// Two gateways on one machine: each states the other's programs, also one that came later.
+fn programs_of_others_are_stated() {
+    let (first, second) = (Running::start(&home(), "true"), Running::start(&home(), "true"));
+    let programs = |running: &Running| -> Vec<u64> {
+        let folder = format!("/proc/{}/fdinfo", running.loader().as_raw_nonzero());
+        let entries = fs::read_dir(folder).expect("its descriptors").flatten();
+        let texts = entries.filter_map(|entry| fs::read_to_string(entry.path()).ok());
+        let ids = texts.filter_map(|text| {
+            let packets = text.contains("prog_type:\t8\n");
+            let line = text.lines().find_map(|line| line.strip_prefix("prog_id:\t"));
+            packets.then(|| line?.trim().parse().ok())?
+        });
+        ids.collect()
+    };
+    let own = [programs(&first), programs(&second)];
+    for (running, other) in [(first, &own[1]), (second, &own[0])] {
+        let launched = running.go_on().expect(0);
+        launched.captured(0);
+        let covered = covered(&launched);
+        let foreign = covered["foreign"].as_array().expect("a list").clone();
+        assert_eq!(other.len(), 1, "one program for packets");
+        let listed = json!({"beside": "packets", "id": other[0]});
+        assert!(foreign.contains(&listed), "{listed}: {covered}");
+    }
+}
+
 /// A server in scope answers the gateway, which leads a client in scope there: nothing went around.
 fn a_server_of_the_command_answers_its_clients() {
     let home = home();
@@ -319,6 +388,37 @@ fn answers_to_others_are_counted() {
     let packets = &covered(&launched)["packets"];
     assert!(packets["bypass_passed"].as_u64() >= Some(2), "{packets}");
     assert_eq!(packets["seen"], packets["bypass_passed"], "{packets}");
+}
+
+/// In enforce mode nobody else gets an answer: packets of a connection that was not led to the gateway are
+/// dropped and counted as denied.
+fn answers_to_others_are_denied() {
+    let home = home();
+    let script = "echo $SEALTAP_URL; read line; python3 -c \"import socket\n\
+         l=socket.create_server(('127.0.0.1',0))\n\
+         open('port','w').write(str(l.getsockname()[1]))\n\
+         l.settimeout(1)\ntry: l.accept()\nexcept OSError: pass\"";
+    let mut command = Launch::new(&home, &["--enforce"]).command(["sh", "-c", script]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("spawned");
+    let place = home.path().join("port");
+    child.stdin.as_mut().expect("piped").write_all(b"\n").expect("told");
+    let port: u16 = poll("it listens", || fs::read_to_string(&place).ok()?.parse().ok());
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let refused = TcpStream::connect_timeout(&address, Duration::from_millis(500));
+    assert!(refused.is_err(), "it answered");
+    let output = child.wait_with_output().expect("it ends");
+    let launched = Launched::new(home, output).expect(0);
+    launched.captured(0);
+    let covered = covered(&launched);
+    let packets = &covered["packets"];
+    assert!(packets["bypass_denied"].as_u64() >= Some(1), "{packets}");
+    assert_eq!(packets["seen"], packets["bypass_denied"], "{packets}");
+    assert_eq!(covered["mode"], "enforce");
 }
 
 /// What a list allows on this machine is left alone, and nothing else is.
@@ -631,8 +731,11 @@ fn main() -> ExitCode {
         both_families_arrive_where_they_were_meant_to,
         datagrams_go_around_and_are_counted,
         raw_packets_are_counted,
+        frames_are_counted,
+        programs_of_others_are_stated,
         a_server_of_the_command_answers_its_clients,
         answers_to_others_are_counted,
+        answers_to_others_are_denied,
         listed_places_on_the_machine_are_left_alone,
         many_connections_at_once_arrive_where_they_were_meant_to,
         nobody_borrows_the_gateway,
