@@ -16,6 +16,8 @@ use sealtap_tests::suite;
 
 use crate::ways::{Mode, WAYS};
 
+type Test = Box<dyn Fn()>;
+
 fn unavailable() -> Option<String> {
     if std::env::var_os("SEALTAP_KERNEL_SUITE").is_none() {
         return Some("it attaches to the whole machine: run by `cargo xtask kernel`".to_owned());
@@ -25,7 +27,7 @@ fn unavailable() -> Option<String> {
 
 fn main() -> ExitCode {
     let missing = unavailable();
-    let mut tests: Vec<(String, Option<String>, Box<dyn Fn()>)> = Vec::new();
+    let mut tests: Vec<(String, Option<String>, Test)> = Vec::new();
     for (mode, word) in [(Mode::Observe, "observed"), (Mode::Enforce, "enforced")] {
         for way in WAYS {
             let missing = missing.clone().or_else(|| way.missing());

@@ -200,7 +200,8 @@ pub(crate) fn hold(way: &Way, mode: Mode) {
         assert_eq!((launched.code(), came), (Some(125), 0), "{}", text(&launched.output));
         return;
     }
-    let launched = launched.expect(0);
+    // What is taken away may leave nothing that could be run.
+    let launched = if outcome == Taken { launched } else { launched.expect(0) };
     Held { way, mode, came, covered: covered(&scene.home), launched }
         .against(outcome, &scene.place);
 }
