@@ -436,7 +436,7 @@ fn what_the_command_leaves_running_is_ended() {
         launched.captured(0);
         let process: u32 = launched.stdout().trim().parse().expect("a number");
         let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-        assert_eq!(line.starts_with(b"sleep\0600"), !enforced);
+        assert_eq!(line.starts_with(b"sleep\x00600"), !enforced);
         let (one, other) = ("ended", "still_running");
         let (named, not) = if enforced { (one, other) } else { (other, one) };
         assert_eq!(launched.account[named][0]["id"], process, "{}", launched.account);

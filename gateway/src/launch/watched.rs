@@ -46,7 +46,7 @@ pub(super) enum Coverage {
     /// What the kernel counted, and what went around; or that it cannot be said any more.
     Kernel {
         /// What was counted, or why that is not known.
-        counted: Result<Covered, String>,
+        counted: Result<Box<Covered>, String>,
         /// Whether what went around was denied.
         enforced: bool,
         /// Whether files of root were the command's own.
@@ -60,7 +60,7 @@ pub(super) enum Coverage {
 #[derive(Debug)]
 pub(super) struct Covered {
     /// The numbers.
-    pub(super) counted: Box<Counted>,
+    pub(super) counted: Counted,
     /// The first of what went around.
     pub(super) around: Vec<Bypass>,
     /// What came to the gateway.
@@ -145,10 +145,8 @@ impl Watched {
         if let Some(enforced) = &enforced {
             enforced.end_command(&cgroup);
         }
-        let counted = statements.end().map(|Last { counted, arrived }| Covered {
-            around: observer.bypasses(),
-            counted: Box::new(counted),
-            arrived,
+        let counted = statements.end().map(|Last { counted, arrived }| {
+            Box::new(Covered { around: observer.bypasses(), counted, arrived })
         });
         // Nothing runs in it any more before it is opened.
         drop(cgroup);
