@@ -11,9 +11,9 @@ use sealtap_common::commit::{BodyKey, BodyRoot, Dialect, Tuple, UnitKind, commit
 use sealtap_common::encoding::base64;
 use sealtap_common::leaf::{
     Attribution, BypassUnit, BypassVerdict, BypassWay, Channel, ChannelState, ClosedReason,
-    ConnectionEnd, Side, CoverageEnd, CoverageMode, End, ErrorCode, GapAction,
-    GapReason, IsolationBasis, IsolationLevel, KernelProgram, KeyRole, Kind, Leaf, Outcome, Policy,
-    Prefix, RESERVED_KINDS, Source, TunnelReason, key_change,
+    ConnectionEnd, CoverageEnd, CoverageMode, End, ErrorCode, GapAction, GapReason, IsolationBasis,
+    IsolationLevel, KernelProgram, KeyRole, Kind, Leaf, Outcome, Policy, Prefix, RESERVED_KINDS,
+    Side, Source, TunnelReason, key_change,
 };
 use sealtap_common::note::{Note, PublicKey, Signer, WitnessSigner};
 use sealtap_common::policy::Policy as TrustPolicy;

@@ -16,6 +16,7 @@ mod calls;
 mod child;
 mod descendants;
 mod environment;
+mod makers;
 mod messages;
 mod models;
 mod signals;
@@ -119,6 +120,7 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         launch: &launch,
         data: &data,
         models: models::read(&data, &calls.first),
+        makers: makers::read(&data, &launch),
         calls,
         ended,
         lasted,
