@@ -10,8 +10,8 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, kill_process};
 use sealtap_tests::gate::poll;
 use sealtap_tests::launch::{Launch, Launched};
-use sealtap_tests::programs;
 use sealtap_tests::tls::Authority;
+use sealtap_tests::{http2, programs, upstream_http2};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -48,18 +48,50 @@ fn resolved(program: &str) -> PathBuf {
     fs::canonicalize(path.trim()).expect("the program is there")
 }
 
-/// `curl` to a captured host, so often over one connection; the process's number lands in `pid`.
-fn curl(protocol: &str, times: usize) -> Launched {
-    let (home, authority) = (home(), Authority::new());
+/// Python's own file: what is in the path may only lead there.
+fn python() -> String {
+    let script = "import os; print(os.readlink('/proc/self/exe'))";
+    let output = Command::new("python3").args(["-c", script]).output().expect("python3 is there");
+    String::from_utf8(output.stdout).expect("a path").trim().to_owned()
+}
+
+/// `curl` over HTTP/1.1 to a server that answers with what it was sent.
+fn curl_1(times: usize) -> Launched {
+    let authority = Authority::new();
     let upstream = model(&authority);
+    let port = upstream.address().port();
+    curl(&authority, ("model.example", port), "--http1.1", times, "hello")
+}
+
+/// `curl` over HTTP/2 to a server that answers `two`.
+fn curl_2(times: usize) -> Launched {
+    let authority = Authority::new();
+    let tls = authority.server(&["h2"]);
+    let upstream = upstream_http2::Upstream::start(Some(tls), |mut exchange| async move {
+        exchange.read().await;
+        let mut stream = exchange.answer(200, &[("content-length", "3")], false);
+        let _ = http2::send(&mut stream, "two", true).await;
+    });
+    let port = upstream.address().port();
+    curl(&authority, ("localhost", port), "--http2", times, "two")
+}
+
+/// `curl` to a captured host, so often over one connection; the process's number lands in `pid`.
+fn curl(
+    authority: &Authority,
+    (name, port): (&str, u16),
+    protocol: &str,
+    times: usize,
+    answer: &str,
+) -> Launched {
+    let home = home();
     let ca = home.path().join("upstream-ca.pem");
     authority.write(&ca);
     let config = home.path().join("sealtap.toml");
-    fs::write(&config, "[proxy]\ncapture = [\"model.example\"]\n").expect("a config");
-    let port = upstream.address().port();
-    let url = format!("https://model.example:{port}/v1/chat ").repeat(times);
+    fs::write(&config, format!("[proxy]\ncapture = [\"{name}\"]\n")).expect("a config");
+    let url = format!("https://{name}:{port}/v1/chat ").repeat(times);
     let script = format!(
-        "echo $$ > pid; exec curl -sS {protocol} --noproxy '*' --resolve model.example:{port}:127.0.0.1 \
+        "echo $$ > pid; exec curl -sS {protocol} --noproxy '*' --resolve {name}:{port}:127.0.0.1 \
          -d hello {url}"
     );
     let flags = [
@@ -69,7 +101,7 @@ fn curl(protocol: &str, times: usize) -> Launched {
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let launched = run(Launch::new(&home, &flags), &["sh", "-c", &script]).expect(0);
-    assert_eq!(launched.stdout(), "hello".repeat(times));
+    assert_eq!(launched.stdout(), answer.repeat(times));
     launched
 }
 
@@ -80,7 +112,7 @@ fn pid(launched: &Launched) -> u64 {
 
 /// The process, its executable and its arguments are those that the test knows.
 pub(super) fn who_made_a_call_is_sealed() {
-    let launched = curl("--http1.1", 1);
+    let launched = curl_1(1);
     let exchange = launched.captured(1).remove(0);
     let executable = resolved("curl");
     let maker = &exchange.json["maker"];
@@ -121,8 +153,7 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
 /// Many exchanges on one connection, by HTTP/2 and by keep-alive.
 pub(super) fn one_connection_carries_many_exchanges() {
     const TIMES: usize = 7;
-    for protocol in ["--http2", "--http1.1"] {
-        let launched = curl(protocol, TIMES);
+    for launched in [curl_2(TIMES), curl_1(TIMES)] {
         for exchange in launched.captured(TIMES) {
             assert_eq!(exchange.json["maker"]["process"], pid(&launched), "{}", exchange.json);
         }
@@ -205,7 +236,7 @@ pub(super) fn many_processes_are_told_apart() {
             assert!(made.insert(format!("127.0.0.1:{port}"), pid).is_none(), "a port twice");
         }
     }
-    let executable = resolved("python3").display().to_string();
+    let executable = python();
     let exchanges = launched.captured(PROCESSES * EACH);
     let wrong: Vec<_> = exchanges
         .iter()
@@ -280,7 +311,7 @@ pub(super) fn connections_of_a_killed_gateway_are_sealed_by_the_next() {
     assert_eq!((&joined["exchanges"], &joined["open"]), (&json!(1), &json!(0)), "{report}");
     let rows = sealtap_tests::records::rows(&home.data());
     let cut = rows.iter().find(|row| row["outcome"] == "interrupted").expect("it was cut off");
-    let executable = resolved("python3").display().to_string();
+    let executable = python();
     assert_eq!(cut["maker"]["executable"], executable, "{cut}");
 }
 
