@@ -14,6 +14,8 @@ const PARTS: Parts = Parts {
     runs: sealtap::serve::runs::run,
     bundle: sealtap::serve::bundle::run,
     loader: sealtap::kernel::run_loader,
+    kernel_status: sealtap::kernel::status,
+    kernel_detach: sealtap::kernel::detach,
 };
 
 fn main() -> ExitCode {

@@ -12,7 +12,8 @@ pub(crate) fn one(root: &Path, name: &str) -> Vec<Step> {
 
 /// The kernel's hooks, which are the whole machine's: only where that was asked for.
 pub(crate) fn kernel(root: &Path) -> Vec<Step> {
-    one(root, "kernel").into_iter().map(with_the_kernel).collect()
+    let names = ["kernel", "enforce"];
+    names.iter().flat_map(|name| one(root, name)).map(with_the_kernel).collect()
 }
 
 /// A step in which that suite may run.

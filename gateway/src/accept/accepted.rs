@@ -45,7 +45,9 @@ pub enum Door {
 }
 
 impl Client {
-    pub(super) fn new(address: SocketAddr, run: [u8; 16], door: Door) -> Self {
+    /// One at `address`, whose connection stands for `run`.
+    #[must_use]
+    pub fn new(address: SocketAddr, run: [u8; 16], door: Door) -> Self {
         Self { address, label: address.to_string(), run, door, led: None }
     }
 

@@ -57,6 +57,10 @@ pub struct Parts {
     pub bundle: fn(&bundle::Arguments, &mut Output<'_>) -> Outcome,
     /// Serves a gateway with the kernel's programs.
     pub loader: fn() -> Outcome,
+    /// Lists what is attached to the kernel.
+    pub kernel_status: fn(&kernel::Status, &mut Output<'_>) -> Outcome,
+    /// Opens what was left closed.
+    pub kernel_detach: fn(&kernel::Detach, &mut Output<'_>) -> Outcome,
 }
 
 /// Records the exact bytes of model and tool traffic, seals them, and lets anyone check it.
@@ -101,7 +105,6 @@ enum Command {
     Ca(ca::Arguments),
     Verify(verify::Arguments),
     Witness(witness::Arguments),
-    #[command(hide = true)]
     Kernel(kernel::Arguments),
 }
 
@@ -153,7 +156,7 @@ impl Command {
             Self::Ca(arguments) => ca::run(&arguments, output),
             Self::Verify(arguments) => verify::run(&arguments, output),
             Self::Witness(arguments) => (parts.witness)(&arguments, output),
-            Self::Kernel(arguments) => kernel::run(&arguments, parts.loader),
+            Self::Kernel(arguments) => kernel::run(&arguments, parts, output),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -24,9 +25,18 @@ pub(super) enum Question {
         levels: u32,
         /// The transparent listener's port.
         port: u16,
+        /// Whether what cannot be redirected is denied.
+        deny: bool,
         /// Where names are asked for; other UDP goes around.
         resolver: Option<SocketAddr>,
     },
+    /// Pin all links in this folder, which is not there yet.
+    Pin {
+        /// Its path.
+        folder: PathBuf,
+    },
+    /// Take the pins away again.
+    Unpin,
     /// What was counted so far.
     Count,
     /// Who a process is that connected then (`CLOCK_BOOTTIME`, nanoseconds).
@@ -52,8 +62,8 @@ pub(super) enum Told {
 /// An answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// It is watched.
-    Watching,
+    /// It is done.
+    Done,
     /// What was counted.
     Counted(Counted),
     /// Who it is; none where that process is gone.

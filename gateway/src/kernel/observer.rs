@@ -2,7 +2,7 @@
 //!
 //! In: questions from any task. Out: answers, in the order of the questions, and word of what went
 //! around. Fails with what the loader said; once it is gone every question fails, and what it watched
-//! is watched no more. Dropping this ends the loader.
+//! is watched no more, except what is pinned. Dropping this ends the loader.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,13 +15,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use sealtap_common::kernel::Flow;
+use sealtap_common::leaf::CoverageMode;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::OwnCgroup;
 use super::around::Around;
 use super::message::{Answer, Armed, Bypass, Counted, Process, Question, Told, read, write};
+use super::{Instance, OwnCgroup};
 
 /// How long the loader may take until it is armed.
 const ARMING: Duration = Duration::from_secs(20);
@@ -29,6 +32,9 @@ const ARMING: Duration = Duration::from_secs(20);
 /// How long it may take to answer, and between two looks whether it has.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// How long it may take to end.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// Ways around that are kept to be told; further ones are counted all the same.
 const KEPT: usize = 1024;
@@ -71,6 +77,8 @@ pub struct Observer {
     asked: Waiting,
     armed: Armed,
     process: Child,
+    /// Names the process also when it has been waited for by whoever waits for all children.
+    descriptor: Option<OwnedFd>,
     reading: Option<JoinHandle<()>>,
 }
 
@@ -93,6 +101,7 @@ impl Observer {
             socket: Mutex::new(own.try_clone()?),
             asked: Waiting::default(),
             armed: Armed::default(),
+            descriptor: pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).ok(),
             process,
             reading: None,
         };
@@ -123,7 +132,8 @@ impl Observer {
         self.process.id()
     }
 
-    /// Redirects what `cgroup` sends to the listener at `port`.
+    /// Redirects what `cgroup` sends to the listener at `port`; what cannot be redirected is counted, and
+    /// denied where the mode is to enforce.
     ///
     /// # Errors
     ///
@@ -133,10 +143,34 @@ impl Observer {
         cgroup: &OwnCgroup,
         port: u16,
         resolver: Option<SocketAddr>,
+        mode: CoverageMode,
     ) -> Result<(), ObserverError> {
         let (cgroup, levels) = (cgroup.id(), cgroup.levels());
-        match self.ask_blocking(&Question::Watch { cgroup, levels, port, resolver })? {
-            Answer::Watching => Ok(()),
+        let deny = mode == CoverageMode::Enforce;
+        self.done(&Question::Watch { cgroup, levels, port, deny, resolver })
+    }
+
+    /// Has the programs stay when loader and gateway are gone, until the pins of `instance` are taken away.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn pin(&self, instance: &Instance) -> Result<(), ObserverError> {
+        self.done(&Question::Pin { folder: instance.folder() })
+    }
+
+    /// Takes the pins away; the programs stay as long as the loader.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn unpin(&self) -> Result<(), ObserverError> {
+        self.done(&Question::Unpin)
+    }
+
+    fn done(&self, question: &Question) -> Result<(), ObserverError> {
+        match self.ask_blocking(question)? {
+            Answer::Done => Ok(()),
             other => Err(unexpected(other)),
         }
     }
@@ -215,11 +249,24 @@ impl Drop for Observer {
         let socket = self.socket.get_mut().unwrap_or_else(PoisonError::into_inner);
         // The loader reads the end of it, detaches and ends.
         let _ = socket.shutdown(std::net::Shutdown::Both);
+        if let Some(descriptor) = &self.descriptor {
+            end(descriptor);
+        }
         if let Some(reading) = self.reading.take() {
             let _ = reading.join();
         }
         // It may have been waited for by whoever waits for all children.
         let _ = self.process.wait();
+    }
+}
+
+/// Waits for the end of a process that has been told to; one that does not hear it is killed.
+fn end(process: &OwnedFd) {
+    let patience = Timespec { tv_sec: ENDING.as_secs().cast_signed(), tv_nsec: 0 };
+    // Readable once it has ended.
+    let ended = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&patience));
+    if !matches!(ended, Ok(1..)) {
+        let _ = pidfd_send_signal(process, Signal::KILL);
     }
 }
 

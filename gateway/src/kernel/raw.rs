@@ -1,16 +1,20 @@
 //! Raw: all of the gateway that the compiler cannot check.
 //!
-//! Three things: values of maps are bytes to the kernel, two socket options have no safe wrapper, and a
-//! child joins its cgroup between fork and exec.
-#![expect(unsafe_code, reason = "the kernel's interface: bytes of maps, a socket option, fork")]
+//! Values of maps are bytes to the kernel; socket options, pins of links and ranges of descriptors
+//! have no safe wrapper; and a child joins its cgroup and loses its rights between fork and exec.
+#![expect(unsafe_code, reason = "the kernel's interface: maps, pins, descriptors, fork")]
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use rustix::thread::UnshareFlags;
 use sealtap_common::kernel::{Bank, FLOW_OPTION, Flow, Settings, Watch};
+
+use super::fence::Fence;
 
 /// A value of a map.
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,22 +92,86 @@ pub fn bytes_of(socket: impl AsFd) -> Option<(u64, u64)> {
     Some((number(RECEIVED)?, number(ACKED)?))
 }
 
-/// Where a child is to be before its program begins.
+/// Where a child is to be before its program begins, and what it is to have lost.
 #[derive(Debug)]
-pub struct Joining(File);
+pub struct Joining {
+    processes: File,
+    fence: Option<Fence>,
+}
 
 impl Joining {
     /// By the list of a cgroup's processes, open for writing.
     pub(super) fn new(processes: File) -> Self {
-        Self(processes)
+        Self { processes, fence: None }
     }
 
-    /// Has the child of `command` join before its program begins; where it cannot, it does not.
+    /// Behind a fence as well.
+    #[must_use]
+    pub fn behind(self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self }
+    }
+
+    /// Has the child of `command` join before its program begins; where it cannot, it does not. What
+    /// failed behind the fence is told by [`Fence::refused`].
     pub fn before(self, command: &mut Command) {
-        let Self(mut processes) = self;
-        let join = move || -> io::Result<()> { processes.write_all(b"0") };
-        // SAFETY: between fork and exec, one `write` to a descriptor that is open, and nothing else:
-        // no lock, no memory.
+        let Self { mut processes, fence } = self;
+        let join = move || -> io::Result<()> {
+            processes.write_all(b"0")?;
+            fence.as_ref().map_or(Ok(()), Fence::enter)
+        };
+        // SAFETY: between fork and exec, system calls alone, on what was prepared before: one `write` to a
+        // descriptor that is open, and those of the fence. No lock, no memory.
         unsafe { command.pre_exec(join) };
     }
+}
+
+/// Leaves the namespaces of mounts and cgroups for new ones.
+pub(super) fn leave_namespaces() -> rustix::io::Result<()> {
+    // SAFETY: what is unsafe about it is a table of descriptors that is no longer shared; that flag is
+    // not among these.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWCGROUP) }
+}
+
+/// What `BPF_OBJ_PIN` takes (`union bpf_attr` of `linux/bpf.h`), as far as it is used.
+#[repr(C)]
+struct PinCall {
+    path: u64,
+    descriptor: u32,
+    flags: u32,
+}
+
+/// Holds what is behind a descriptor of this process at `path` of a BPF file system.
+///
+/// # Errors
+///
+/// It is no object of BPF, or the path is not there or taken.
+pub(super) fn pin(descriptor: RawFd, path: &CStr) -> io::Result<()> {
+    const OBJ_PIN: libc::c_int = 6;
+    let descriptor = u32::try_from(descriptor).map_err(io::Error::other)?;
+    let address = u64::try_from(path.as_ptr().addr()).map_err(io::Error::other)?;
+    let call = PinCall { path: address, descriptor, flags: 0 };
+    // SAFETY: the kernel reads `size_of` bytes of `call`, and the path up to its end; both outlive the
+    // call. A number that is no descriptor is an error and nothing else.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_bpf, OBJ_PIN, &raw const call, size_of::<PinCall>()) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Closes every descriptor above the three standard ones.
+///
+/// # Errors
+///
+/// A kernel before 5.9.
+pub(super) fn close_inherited() -> io::Result<()> {
+    // SAFETY: called before anything of this process holds a descriptor of its own, so what is closed
+    // came from whoever started it.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Does something with an open descriptor by its number.
+pub(super) fn with_descriptor<T>(number: RawFd, look: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+    // SAFETY: the number comes from this process's own list; one that has been closed meanwhile makes
+    // each call on it fail, and none of those that are made closes it or writes to it.
+    look(unsafe { BorrowedFd::borrow_raw(number) })
 }

@@ -42,6 +42,24 @@ pub struct Last {
     pub arrived: Arrived,
 }
 
+/// What the statements are made under.
+pub struct Terms {
+    /// What is done with what cannot be redirected.
+    pub mode: CoverageMode,
+    /// Whether what is watched began behind a [`super::Fence`].
+    pub launched: bool,
+    /// Called once where a program was detached or replaced, so that not all is closed any more.
+    pub opened: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Terms {
+    /// Counted, told of and let go.
+    #[must_use]
+    pub fn observe() -> Self {
+        Self { mode: CoverageMode::Observe, launched: false, opened: None }
+    }
+}
+
 impl Statements {
     /// States that the coverage begins, and goes on to state what it sees.
     ///
@@ -52,8 +70,10 @@ impl Statements {
         teller: CoverageTeller,
         observer: Arc<Observer>,
         led: Arc<Led>,
+        terms: Terms,
     ) -> Result<Self, String> {
-        let armed = armed(&observer)?;
+        let armed = armed(&observer, &terms)?;
+        let opened = terms.opened;
         // Nothing may be said of a coverage that the log never heard of.
         if !teller.say(CoverageSaid::Armed(armed)) {
             return Err("the journal takes nothing".to_owned());
@@ -63,7 +83,7 @@ impl Statements {
         let thread = thread.spawn(move || {
             let (notes, telling) = (teller.notes(), Telling::new(teller.coverage()));
             let mut stating =
-                Stating { teller, observer, led, over: None, notes, telling, unsaid: None };
+                Stating { teller, observer, led, over: None, opened, notes, telling, unsaid: None };
             loop {
                 match stopped.recv_timeout(INTERVAL) {
                     Err(RecvTimeoutError::Timeout) => drop(stating.state(false)),
@@ -87,6 +107,7 @@ struct Stating {
     led: Arc<Led>,
     /// Why it was over before its end.
     over: Option<String>,
+    opened: Option<Box<dyn FnOnce() + Send>>,
     notes: Notes,
     telling: Telling,
     /// What the journal has not taken: nothing else is said before it.
@@ -135,6 +156,9 @@ impl Stating {
             let why = "a program of the kernel was detached or replaced".to_owned();
             tracing::error!(%why, "coverage is over");
             self.over = Some(why.clone());
+            if let Some(opened) = self.opened.take() {
+                opened();
+            }
             return Err(why);
         }
         Ok(Last { counted, arrived })
@@ -177,7 +201,7 @@ impl Stating {
 }
 
 /// What this coverage rests on, and what it says nothing of.
-fn armed(observer: &Observer) -> Result<Armed, String> {
+fn armed(observer: &Observer, terms: &Terms) -> Result<Armed, String> {
     let armed = observer.armed();
     if !held(&armed.programs, &armed.programs) {
         return Err("the kernel does not name the links that were made".to_owned());
@@ -193,19 +217,28 @@ fn armed(observer: &Observer) -> Result<Armed, String> {
     };
     let programs: Option<Vec<_>> = armed.programs.iter().map(attached).collect();
     Ok(Armed {
-        channels: Channel::ALL.iter().map(|channel| state(*channel)).collect(),
+        channels: Channel::ALL.iter().map(|channel| state(*channel, terms)).collect(),
         machine: machine(&armed.boot).ok_or("the kernel does not name its boot")?,
-        mode: CoverageMode::Observe,
+        mode: terms.mode,
         object: armed.object,
         programs: programs.ok_or("a program of the kernel has no registered name")?,
     })
 }
 
-/// What is known of a channel where these programs are attached and nothing else is done.
-fn state(channel: Channel) -> ChannelState {
+/// What is known of a channel where these programs are attached, by what else was done.
+fn state(channel: Channel, terms: &Terms) -> ChannelState {
+    let denied = terms.mode == CoverageMode::Enforce;
     match channel {
         Channel::Tcp => ChannelState::ClosedByHook,
+        Channel::Udp if denied => ChannelState::ClosedByHook,
+        // The resolver may be asked, whatever the question says.
         Channel::Udp | Channel::Names => ChannelState::ObservedOnly,
+        // No capability to make them, no family; and none was brought along.
+        Channel::Raw | Channel::Packet | Channel::Vsock | Channel::Older if terms.launched => {
+            ChannelState::DeniedByLaunchPolicy
+        }
+        // Redirected to a loopback of its own, where nobody of ours listens, and no way in from there.
+        Channel::Namespace if denied && terms.launched => ChannelState::ClosedByHook,
         Channel::Raw
         | Channel::Packet
         | Channel::Vsock
