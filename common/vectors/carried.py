@@ -27,7 +27,7 @@ class Joins:
 
     def statement(self, kind, value):
         if kind == "coverage-armed":
-            self.of[value["coverage"]] = {"boot": value["boot"], "known": [0], "refused": 0, "read": 0,
+            self.of[value["coverage"]] = {"boot": value["boot"], "known": [0], "refused": 0, "read": 0, "denied": 0, "passed": 0,
                                           "counted": 0, "told": 0, "numbers": {}, "turned": {},
                                           "led": []}
             return
@@ -44,6 +44,8 @@ class Joins:
         self.require(counted["events_read"] == of["read"] + of["counted"],
                      "ways around that are told of")
         of["read"], of["counted"] = counted["events_read"], 0
+        self.require(of["denied"] <= counted["bypass_denied"]
+                     and of["passed"] <= counted["bypass_passed"], "verdicts on ways around")
         led = sum(first <= value["number"] for first in of["led"])
         self.require(arrived["known"] + led <= counted["via_gateway"], "more came than were led")
 
@@ -113,7 +115,9 @@ class Joins:
         require(value["number"] == of["told"] + 1, "the number of a bypass")
         require(value["statement"] == len(of["known"]), "the statement of a bypass")
         of["told"] += 1
-        of["counted"] += value["count"] if value["unit"] == "connect" else 0
+        if value["unit"] == "connect":
+            of["counted"] += value["count"]
+            of[value["verdict"]] += value["count"]
 
     def finish(self, over):
         self.require(self.parts is None, "the log ends inside a connection")

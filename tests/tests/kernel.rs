@@ -497,7 +497,7 @@ fn main() -> ExitCode {
             a_process_that_is_gone_is_unknown, calls_to_the_front_are_carried_too,
             connections_of_a_killed_gateway_are_sealed_by_the_next, many_processes_are_told_apart,
             one_connection_carries_many_exchanges, what_was_refused_and_what_went_around_is_sealed,
-            who_made_a_call_is_sealed,
+            what_was_stopped_says_so, who_made_a_call_is_sealed,
         };
         tests.extend(tests![
             who_made_a_call_is_sealed,
@@ -505,6 +505,7 @@ fn main() -> ExitCode {
             a_process_that_is_gone_is_unknown,
             many_processes_are_told_apart,
             what_was_refused_and_what_went_around_is_sealed,
+            what_was_stopped_says_so,
             connections_of_a_killed_gateway_are_sealed_by_the_next,
             calls_to_the_front_are_carried_too,
         ]);

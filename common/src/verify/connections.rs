@@ -12,8 +12,8 @@ use super::numbers::Numbers;
 use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
-    Arrived, Attribution, Bypass, BypassUnit, CONNECTION_EXTENSION, Connection, ConnectionEnd,
-    Connections, Coverage, CoverageSaid, Exchange, Ranges, connection_tag,
+    Arrived, Attribution, Bypass, BypassUnit, BypassVerdict, CONNECTION_EXTENSION, Connection,
+    ConnectionEnd, Connections, Coverage, CoverageSaid, Exchange, Ranges, connection_tag,
 };
 use crate::tree::Hash;
 
@@ -38,6 +38,8 @@ pub struct Joined {
     pub exchanges: u64,
     /// Ways around that leaves tell of.
     pub around: u64,
+    /// Those among them that were stopped.
+    pub denied: u64,
 }
 
 /// How many exchanges of a run came over connections of a coverage.
@@ -86,6 +88,9 @@ struct OfCoverage {
     /// Leaves about ways around, and how many these count.
     told: u64,
     counted: u64,
+    /// Of all that leaves count in connections: what was stopped, and what was let go.
+    denied: u64,
+    passed: u64,
     joined: Joined,
 }
 
@@ -285,6 +290,8 @@ impl OfCoverage {
             early: Vec::new(),
             told: 0,
             counted: 0,
+            denied: 0,
+            passed: 0,
             joined: Joined { coverage, ..Joined::default() },
         }
     }
@@ -328,6 +335,10 @@ impl OfCoverage {
         }
         self.events = connections.events_read;
         self.counted = 0;
+        if self.denied > connections.bypass_denied || self.passed > connections.bypass_passed {
+            let detail = "more was stopped, or let go, by its leaves than by the kernel's numbers";
+            return broken(What::Coverage, detail.to_owned());
+        }
         let led = self.led_refused.range(..=number).map(|(_, count)| *count).sum::<u64>();
         if arrived.known.saturating_add(led) > connections.via_gateway {
             let detail = "more connections came, or were refused, than were led to the gateway";
@@ -374,8 +385,14 @@ impl OfCoverage {
     fn bypass(&mut self, leaf: &Bypass) -> Result<(), Broken> {
         let (told, next) = (self.told.saturating_add(1), self.stated.len().saturating_add(1));
         self.told = leaf.number;
+        let is_denied = leaf.verdict == BypassVerdict::Denied;
         if leaf.unit == BypassUnit::Connect {
             self.counted = self.counted.saturating_add(leaf.count);
+            let of_a_kind = if is_denied { &mut self.denied } else { &mut self.passed };
+            *of_a_kind = of_a_kind.saturating_add(leaf.count);
+        }
+        if is_denied {
+            self.joined.denied = self.joined.denied.saturating_add(leaf.count);
         }
         self.joined.around = self.joined.around.saturating_add(leaf.count);
         if leaf.number != told {

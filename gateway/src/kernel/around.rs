@@ -21,11 +21,6 @@ pub(super) fn way(_event: &Flow) -> BypassWay {
     BypassWay::Unknown
 }
 
-/// Whether an event says that it was stopped.
-pub(super) fn is_denied(_event: &Flow) -> bool {
-    false
-}
-
 /// Whether an event was counted among the packets.
 pub(super) fn is_packet(_event: &Flow) -> bool {
     false

@@ -5,6 +5,7 @@
 //! and for looking at processes, and ends when the gateway is gone, and with it the programs
 //! that are not pinned. It parses no traffic, opens no connection and inherits no other descriptor.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd as _;
@@ -89,6 +90,8 @@ fn drop_capabilities() -> rustix::io::Result<CapabilitySet> {
 
 fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
     let mut processes = Processes::default();
+    // What is denied there.
+    let mut denied = HashSet::new();
     loop {
         let (asked, events) = {
             let mut ready = [
@@ -101,12 +104,16 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
         };
         let mut around = Vec::new();
         if events {
-            programs.read_events(|flow| around.extend(bypass(flow)));
+            programs.read_events(|flow| around.extend(bypass(flow, &denied)));
         }
         let answer = match asked {
             true => Some(match read(socket)? {
                 Question::Watch { cgroup, levels, port, deny, resolver } => {
                     let resolver = resolver.map(|address| endpoint(&address));
+                    match deny {
+                        true => denied.insert(cgroup),
+                        false => denied.remove(&cgroup),
+                    };
                     let mode = if deny { mode::ENFORCE } else { mode::OBSERVE };
                     done(programs.watch(
                         cgroup,
@@ -117,10 +124,12 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
                 }
                 Question::Pin { folder } => done(programs.pin(folder)),
                 Question::Unpin => done(programs.unpin()),
-                Question::Count => match programs.count(|flow| around.extend(bypass(flow))) {
-                    Ok(counted) => Answer::Counted(counted),
-                    Err(error) => Answer::Failed(error.to_string()),
-                },
+                Question::Count => {
+                    match programs.count(|flow| around.extend(bypass(flow, &denied))) {
+                        Ok(counted) => Answer::Counted(counted),
+                        Err(error) => Answer::Failed(error.to_string()),
+                    }
+                }
                 Question::Look { process, connected } => {
                     Answer::Process(Box::new(processes.look(process, connected)))
                 }
@@ -140,13 +149,14 @@ fn done<E: std::error::Error>(result: Result<(), E>) -> Answer {
     result.map_or_else(|error| Answer::Failed(error.to_string()), |()| Answer::Done)
 }
 
-fn bypass(flow: &Flow) -> Option<Bypass> {
+/// What an event says; what goes around is stopped in the cgroups of `denied`.
+fn bypass(flow: &Flow, denied: &HashSet<u64>) -> Option<Bypass> {
     Some(Bypass {
         destination: address_of(&flow.destination)?,
         process: flow.process,
         executable: Processes::executable(flow.process, flow.connected),
         way: around::way(flow).as_str().to_owned(),
-        denied: around::is_denied(flow),
+        denied: denied.contains(&flow.scope),
         packet: around::is_packet(flow),
     })
 }

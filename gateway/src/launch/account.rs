@@ -155,7 +155,7 @@ impl Account<'_> {
         for process in &self.left {
             match self.coverage.is_enforced() {
                 true => {
-                    line(format_args!("  ended          {process}: the command left it running"))
+                    line(format_args!("  ended          {process}: the command left it running"));
                 }
                 false => line(format_args!(
                     "  still running  {process}: what it sends from now on is not recorded"
@@ -282,6 +282,10 @@ impl Account<'_> {
             .iter()
             .map(|process| json!({ "id": process.id, "name": process.name }))
             .collect();
+        let (still_running, ended) = match self.coverage.is_enforced() {
+            true => (Vec::new(), left),
+            false => (left, Vec::new()),
+        };
         let opaque: Vec<_> = self
             .calls
             .opaque
@@ -309,8 +313,8 @@ impl Account<'_> {
             "opaque": opaque,
             "makers": self.makers.iter().map(makers::json).collect::<Vec<_>>(),
             "refused": self.calls.refused,
-            "still_running": if self.coverage.is_enforced() { Vec::new() } else { left.clone() },
-            "ended": if self.coverage.is_enforced() { left } else { Vec::new() },
+            "still_running": still_running,
+            "ended": ended,
             "coverage": self.coverage(),
             "data": self.data.root().display().to_string(),
             "bundle": bundle,

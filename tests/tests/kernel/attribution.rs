@@ -280,6 +280,20 @@ pub(super) fn what_was_refused_and_what_went_around_is_sealed() {
     assert!((1..=66).contains(&leaves), "a flood is counted, not told one by one: {leaves}");
 }
 
+/// What is stopped is told of as that.
+pub(super) fn what_was_stopped_says_so() {
+    let home = home();
+    let script = "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
+                  for n in range(3):\n\
+                  \x20try: s.sendto(b'x',('127.0.0.1',9)); print('went')\n\
+                  \x20except PermissionError: print('stopped')";
+    let launched = run(Launch::new(&home, &["--enforce"]), &["python3", "-c", script]).expect(0);
+    assert_eq!(launched.stdout(), "stopped\n".repeat(3));
+    launched.captured(0);
+    let joined = joined(&launched);
+    assert_eq!((&joined["around"], &joined["denied"]), (&json!(3), &json!(3)), "{joined}");
+}
+
 /// A gateway that is killed leaves its open connections to the next one, which says so.
 pub(super) fn connections_of_a_killed_gateway_are_sealed_by_the_next() {
     let home = home();

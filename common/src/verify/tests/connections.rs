@@ -6,8 +6,8 @@ use crate::leaf::coverage_samples::{
     armed, bypass, bypass_leaf, connection, connection_leaf, connections, coverage, refused,
 };
 use crate::leaf::{
-    Arrived, BypassUnit, CONNECTION_EXTENSION, Connection, Connections, CoverageSaid, Leaf,
-    Outcome, Statement, connection_tag,
+    Arrived, BypassUnit, BypassVerdict, CONNECTION_EXTENSION, Connection, Connections,
+    CoverageSaid, Leaf, Outcome, Statement, connection_tag,
 };
 use crate::verify::{Place, Report, Verdict, What, verify};
 
@@ -175,6 +175,9 @@ fn ways_around_are_told_of_before_they_are_counted() {
     let mut packet = bypass_leaf(1, 1, 3);
     packet.unit = BypassUnit::Packet;
     assert!(around(&[Leaf::Bypass(Box::new(packet))], 0).is_empty(), "packets are none of these");
+    let mut denied = bypass_leaf(1, 1, 1);
+    denied.verdict = BypassVerdict::Denied;
+    assert_eq!(around(&[Leaf::Bypass(Box::new(denied))], 1), at(3), "the kernel stopped none");
 }
 
 #[test]
