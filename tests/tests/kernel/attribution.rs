@@ -287,7 +287,8 @@ pub(super) fn what_was_stopped_says_so() {
                   for n in range(3):\n\
                   \x20try: s.sendto(b'x',('127.0.0.1',9)); print('went')\n\
                   \x20except PermissionError: print('stopped')";
-    let launched = run(Launch::new(&home, &["--enforce"]), &["python3", "-c", script]).expect(0);
+    let launched =
+        run(Launch::new(&home, &[REQUIRE, "--enforce"]), &["python3", "-c", script]).expect(0);
     assert_eq!(launched.stdout(), "stopped\n".repeat(3));
     launched.captured(0);
     let joined = joined(&launched);
