@@ -27,7 +27,7 @@ class Joins:
 
     def statement(self, kind, value):
         if kind == "coverage-armed":
-            self.of[value["coverage"]] = {"boot": value["boot"], "known": [0], "refused": 0, "read": 0, "denied": 0, "passed": 0,
+            self.of[value["coverage"]] = {"boot": value["boot"], "known": [0], "refused": 0, "read": 0, "packets": 0, "denied": 0, "passed": 0,
                                           "counted": 0, "told": 0, "numbers": {}, "turned": {},
                                           "led": []}
             return
@@ -46,6 +46,8 @@ class Joins:
         of["read"], of["counted"] = counted["events_read"], 0
         self.require(of["denied"] <= counted["bypass_denied"]
                      and of["passed"] <= counted["bypass_passed"], "verdicts on ways around")
+        packets = value["packets"]
+        self.require(packets["events_read"] == of["packets"], "packets around that are told of")
         led = sum(first <= value["number"] for first in of["led"])
         self.require(arrived["known"] + led <= counted["via_gateway"], "more came than were led")
 
@@ -109,7 +111,7 @@ class Joins:
         require, of = self.require, self.of.get(value["coverage"])
         require(set(value) == BYPASS and value["count"] >= 1, "members of a bypass")
         require(value["unit"] in ("connect", "packet") and value["verdict"] in ("denied", "passed")
-                and value["way"] in ("tcp", "udp", "raw", "unknown"), "words of a bypass")
+                and value["way"] in ("tcp", "udp", "raw", "frame", "unknown"), "words of a bypass")
         require(value["who"] is None or value["count"] == 1, "who went around")
         require(of and of["boot"] == value["boot"], "the coverage of a bypass")
         require(value["number"] == of["told"] + 1, "the number of a bypass")
@@ -118,6 +120,8 @@ class Joins:
         if value["unit"] == "connect":
             of["counted"] += value["count"]
             of[value["verdict"]] += value["count"]
+        else:
+            of["packets"] += value["count"]
 
     def finish(self, over):
         self.require(self.parts is None, "the log ends inside a connection")

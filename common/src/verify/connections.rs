@@ -13,7 +13,7 @@ use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
     Arrived, Attribution, Bypass, BypassUnit, BypassVerdict, CONNECTION_EXTENSION, Connection,
-    ConnectionEnd, Connections, Coverage, CoverageSaid, Exchange, Ranges, connection_tag,
+    ConnectionEnd, Counts, Coverage, CoverageSaid, Exchange, Ranges, connection_tag,
 };
 use crate::tree::Hash;
 
@@ -77,7 +77,6 @@ struct OfCoverage {
     /// What had come by each statement.
     stated: Vec<Arrived>,
     via_gateway: u64,
-    events: u64,
     /// Numbers of connections that have a leaf, and of those refused.
     numbers: Numbers,
     refused: Numbers,
@@ -85,13 +84,24 @@ struct OfCoverage {
     led_refused: BTreeMap<u64, u64>,
     /// Connections that wait for their first statement.
     early: Vec<(u64, u64, u64)>,
-    /// Leaves about ways around, and how many these count.
+    /// Leaves about ways around.
     told: u64,
-    counted: u64,
-    /// Of all that leaves count in connections: what was stopped, and what was let go.
+    /// What these count, in connections and in packets.
+    connects: Told,
+    packets: Told,
+    joined: Joined,
+}
+
+/// Ways around of one unit.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    /// Read by the last statement.
+    before: u64,
+    /// Told of since.
+    since: u64,
+    /// Told of as stopped, and as let go.
     denied: u64,
     passed: u64,
-    joined: Joined,
 }
 
 impl Joins {
@@ -120,19 +130,19 @@ impl Joins {
         index: u64,
         report: &mut Report,
     ) -> Result<(), Broken> {
-        let (connections, arrived, number) = match &leaf.said {
+        let (counts, arrived, number) = match &leaf.said {
             CoverageSaid::Armed(_) => {
                 self.covered = true;
                 self.coverages.insert(leaf.coverage, OfCoverage::new(leaf.coverage, leaf.boot));
                 return Ok(());
             }
-            CoverageSaid::Heartbeat(said) => (Some(&said.connections), said.arrived, said.number),
-            CoverageSaid::Closed(connections, arrived, number, _) => {
-                (connections.as_ref(), *arrived, *number)
+            CoverageSaid::Heartbeat(said) => (Some(&said.counts), said.arrived, said.number),
+            CoverageSaid::Closed(counts, arrived, number, _) => {
+                (counts.as_ref(), *arrived, *number)
             }
         };
         let Some(of) = self.coverages.get_mut(&leaf.coverage) else { return Ok(()) };
-        of.statement(connections, arrived, number, (index, report))
+        of.statement(counts, arrived, number, (index, report))
     }
 
     /// Takes the next exchange.
@@ -283,15 +293,13 @@ impl OfCoverage {
             boot,
             stated: Vec::new(),
             via_gateway: 0,
-            events: 0,
             numbers: Numbers::default(),
             refused: Numbers::default(),
             led_refused: BTreeMap::new(),
             early: Vec::new(),
             told: 0,
-            counted: 0,
-            denied: 0,
-            passed: 0,
+            connects: Told::default(),
+            packets: Told::default(),
             joined: Joined { coverage, ..Joined::default() },
         }
     }
@@ -304,7 +312,7 @@ impl OfCoverage {
 
     fn statement(
         &mut self,
-        connections: Option<&Connections>,
+        counts: Option<&Counts>,
         arrived: Arrived,
         number: u64,
         (index, report): (u64, &mut Report),
@@ -321,23 +329,33 @@ impl OfCoverage {
         if arrived.known < before.known || arrived.refused < before.refused {
             return broken(What::Coverage, "fewer connections had come than before".to_owned());
         }
-        let Some(connections) = connections else { return Ok(()) };
+        let Some(counts) = counts else { return Ok(()) };
+        let connections = &counts.connections;
         self.via_gateway = connections.via_gateway;
-        if connections.events_read != self.events.saturating_add(self.counted) {
-            let (read, told) = (connections.events_read, self.counted);
+        let units = [
+            (&mut self.connects, connections.events_read),
+            (&mut self.packets, counts.packets.events_read),
+        ];
+        let mut untold = None;
+        for (told, read) in units {
+            let since = read.saturating_sub(told.before);
+            if since != told.since {
+                untold = untold.or(Some((since, told.since)));
+            }
+            *told = Told { before: read, since: 0, ..*told };
+        }
+        if let Some((read, told)) = untold {
             let detail = format!(
-                "{} ways around were read since the statement before leaf {index}, {told} are told of",
-                read.saturating_sub(self.events)
+                "{read} ways around were read since the statement before leaf {index}, {told} are told of"
             );
-            self.events = connections.events_read;
-            self.counted = 0;
             return broken(What::Coverage, detail);
         }
-        self.events = connections.events_read;
-        self.counted = 0;
-        if self.denied > connections.bypass_denied || self.passed > connections.bypass_passed {
-            let detail = "more was stopped, or let go, by its leaves than by the kernel's numbers";
-            return broken(What::Coverage, detail.to_owned());
+        for (told, sums) in [(&self.connects, connections), (&self.packets, &counts.packets)] {
+            if told.denied > sums.bypass_denied || told.passed > sums.bypass_passed {
+                let detail =
+                    "more was stopped, or let go, by its leaves than by the kernel's numbers";
+                return broken(What::Coverage, detail.to_owned());
+            }
         }
         let led = self.led_refused.range(..=number).map(|(_, count)| *count).sum::<u64>();
         if arrived.known.saturating_add(led) > connections.via_gateway {
@@ -386,11 +404,13 @@ impl OfCoverage {
         let (told, next) = (self.told.saturating_add(1), self.stated.len().saturating_add(1));
         self.told = leaf.number;
         let is_denied = leaf.verdict == BypassVerdict::Denied;
-        if leaf.unit == BypassUnit::Connect {
-            self.counted = self.counted.saturating_add(leaf.count);
-            let of_a_kind = if is_denied { &mut self.denied } else { &mut self.passed };
-            *of_a_kind = of_a_kind.saturating_add(leaf.count);
-        }
+        let of = match leaf.unit {
+            BypassUnit::Connect => &mut self.connects,
+            BypassUnit::Packet => &mut self.packets,
+        };
+        of.since = of.since.saturating_add(leaf.count);
+        let of_a_kind = if is_denied { &mut of.denied } else { &mut of.passed };
+        *of_a_kind = of_a_kind.saturating_add(leaf.count);
         if is_denied {
             self.joined.denied = self.joined.denied.saturating_add(leaf.count);
         }

@@ -25,7 +25,11 @@ pub struct Arguments {
 enum Part {
     /// Load and attach the programs for the gateway at the other end of standard input
     #[command(hide = true)]
-    Loader,
+    Loader {
+        /// Bytes for events that wait to be read
+        #[arg(long, value_name = "BYTES", hide = true)]
+        ring: Option<u32>,
+    },
     /// List what is attached or pinned: programs, links, watched cgroups, and whose they are
     Status(Status),
     /// Take away what gateways that are gone left pinned; what they watched is free again
@@ -56,7 +60,7 @@ pub struct Detach {
 
 pub(super) fn run(arguments: &Arguments, parts: &Parts, output: &mut Output<'_>) -> Outcome {
     match &arguments.part {
-        Part::Loader => (parts.loader)(),
+        Part::Loader { ring } => (parts.loader)(*ring),
         Part::Status(status) => (parts.kernel_status)(status, output),
         Part::Detach(detach) => (parts.kernel_detach)(detach, output),
     }

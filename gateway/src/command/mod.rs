@@ -56,7 +56,7 @@ pub struct Parts {
     /// Writes one run into one file.
     pub bundle: fn(&bundle::Arguments, &mut Output<'_>) -> Outcome,
     /// Serves a gateway with the kernel's programs.
-    pub loader: fn() -> Outcome,
+    pub loader: fn(Option<u32>) -> Outcome,
     /// Lists what is attached to the kernel.
     pub kernel_status: fn(&kernel::Status, &mut Output<'_>) -> Outcome,
     /// Opens what was left closed.

@@ -20,8 +20,10 @@
 
 mod around;
 mod cgroup;
+mod counting;
 mod families;
 mod fence;
+mod hooks;
 mod inherited;
 mod loader;
 mod message;
@@ -32,6 +34,7 @@ mod programs;
 mod raw;
 mod standing;
 mod statements;
+mod uplinks;
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +44,7 @@ pub use self::cgroup::{CgroupError, Ending, OwnCgroup};
 pub use self::fence::{Fence, FenceError};
 pub use self::inherited::close_sockets;
 pub use self::loader::run as run_loader;
-pub use self::message::{Armed, Bypass, Counted, Process, ProgramAt};
+pub use self::message::{Armed, Bypass, Counted, Foreign, Process, ProgramAt, Sums};
 pub use self::observer::{Observer, ObserverError};
 pub use self::pins::{Instance, PinsError, prepare as prepare_pins, remove as remove_pins};
 pub use self::raw::{Joining, bytes_of, flow_of};

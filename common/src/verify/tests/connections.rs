@@ -6,8 +6,8 @@ use crate::leaf::coverage_samples::{
     armed, bypass, bypass_leaf, connection, connection_leaf, connections, coverage, refused,
 };
 use crate::leaf::{
-    Arrived, BypassUnit, BypassVerdict, CONNECTION_EXTENSION, Connection, Connections,
-    CoverageSaid, Leaf, Outcome, Statement, connection_tag,
+    Arrived, BypassUnit, BypassVerdict, CONNECTION_EXTENSION, Connection, Counts, CoverageSaid,
+    Leaf, Outcome, Statement, Sums, connection_tag,
 };
 use crate::verify::{Place, Report, Verdict, What, verify};
 
@@ -21,7 +21,7 @@ fn over(number: u64, connection: u8) -> Leaf {
 
 /// A statement: so many had come, so many ways around were read.
 fn stated(number: u64, known: u64, read: u64) -> Leaf {
-    let connections = Connections {
+    let connections = Sums {
         bypass_denied: 0,
         bypass_passed: read,
         events_lost: 0,
@@ -30,7 +30,9 @@ fn stated(number: u64, known: u64, read: u64) -> Leaf {
         ..connections()
     };
     let arrived = Arrived { attributed: 0, known, refused: 1 };
-    coverage(CoverageSaid::Heartbeat(Statement { arrived, connections, number }))
+    let packets = Sums::default();
+    let counts = Counts { connections, foreign: Vec::new(), packets };
+    coverage(CoverageSaid::Heartbeat(Statement { arrived, counts, number }))
 }
 
 fn report(leaves: &[Leaf]) -> Report {
@@ -174,7 +176,7 @@ fn ways_around_are_told_of_before_they_are_counted() {
     assert_eq!(around(&[bypass(1, 2, 1)], 1), at(2), "of another statement");
     let mut packet = bypass_leaf(1, 1, 3);
     packet.unit = BypassUnit::Packet;
-    assert!(around(&[Leaf::Bypass(Box::new(packet))], 0).is_empty(), "packets are none of these");
+    assert_eq!(around(&[Leaf::Bypass(Box::new(packet))], 0), at(3), "packets that nobody counted");
     let mut denied = bypass_leaf(1, 1, 1);
     denied.verdict = BypassVerdict::Denied;
     assert_eq!(around(&[Leaf::Bypass(Box::new(denied))], 1), at(3), "the kernel stopped none");
