@@ -10,16 +10,17 @@ use sealtap_common::checkpoint::Checkpoint;
 use sealtap_common::commit::{BodyKey, BodyRoot, Dialect, Tuple, UnitKind, commit, unit};
 use sealtap_common::encoding::base64;
 use sealtap_common::leaf::{
-    Channel, ChannelState, ClosedReason, CoverageEnd, CoverageMode, End, ErrorCode, GapAction,
-    GapReason, IsolationBasis, IsolationLevel, KernelProgram, KeyRole, Kind, Leaf, Outcome, Policy,
-    Prefix, RESERVED_KINDS, Source, TunnelReason, key_change,
+    Attribution, BypassUnit, BypassVerdict, BypassWay, Channel, ChannelState, ClosedReason,
+    ConnectionEnd, CoverageEnd, CoverageMode, End, ErrorCode, GapAction, GapReason, IsolationBasis,
+    IsolationLevel, KernelProgram, KeyRole, Kind, Leaf, Outcome, Policy, Prefix, RESERVED_KINDS,
+    Side, Source, TunnelReason, key_change,
 };
 use sealtap_common::note::{Note, PublicKey, Signer, WitnessSigner};
 use sealtap_common::policy::Policy as TrustPolicy;
 use sealtap_common::tile::{Level, TilePath, entries, push_entry, tiles};
 use sealtap_common::tree::{Frontier, Hash, leaf_hash, verify_consistency, verify_inclusion};
 use sealtap_common::unit::{
-    Context, Ingress, Interim, RequestHead, ResponseHead, RunNamedBy, Trailers, Version,
+    Context, Ingress, Interim, Maker, RequestHead, ResponseHead, RunNamedBy, Trailers, Version,
 };
 use sealtap_common::verify::check_prefix;
 use sealtap_common::websocket::{EXTENSION, Indexer, MessageIndex};
@@ -140,7 +141,7 @@ fn units() {
     let vectors = vectors("commitments.json");
     let key = BodyKey::new(hash(&vectors["key"]));
     let units = list(&vectors["units"]);
-    assert_eq!(units.len(), 6);
+    assert_eq!(units.len(), 8);
     for vector in units {
         let kind = UnitKind::from_number(u16::try_from(number(&vector["kind"])).unwrap()).unwrap();
         let bytes = text(&vector["bytes"]).as_bytes();
@@ -153,6 +154,7 @@ fn units() {
             UnitKind::Trailers => Trailers::decode(bytes).unwrap().encode(),
             UnitKind::Interim => Interim::decode(bytes).unwrap().encode(),
             UnitKind::Context => Context::decode(bytes).unwrap().encode(),
+            UnitKind::Maker => Maker::decode(bytes).unwrap().encode(),
             UnitKind::Messages => MessageIndex::decode(bytes).unwrap().encode(),
             other => panic!("{other:?} is no unit"),
         };
@@ -377,6 +379,12 @@ fn every_registered_word_stands_in_the_format() {
         CoverageMode::ALL.iter().map(|word| word.as_str()).collect(),
         CoverageEnd::ALL.iter().map(|word| word.as_str()).collect(),
         KernelProgram::ALL.iter().map(|word| word.as_str()).collect(),
+        Attribution::ALL.iter().map(|word| word.as_str()).collect(),
+        ConnectionEnd::ALL.iter().map(|word| word.as_str()).collect(),
+        BypassWay::ALL.iter().map(|word| word.as_str()).collect(),
+        BypassVerdict::ALL.iter().map(|word| word.as_str()).collect(),
+        BypassUnit::ALL.iter().map(|word| word.as_str()).collect(),
+        Side::ALL.iter().map(|word| word.as_str()).collect(),
         RESERVED_KINDS.to_vec(),
     ];
     for word in lists.concat() {

@@ -13,6 +13,7 @@ Exit 0 when everything holds, 1 when something does not. The steps are those of 
 import pathlib
 import sys
 
+import carried
 import ed25519
 import run_format
 import sealtap_format as form
@@ -20,7 +21,7 @@ import sealtap_format as form
 COVERAGE = {"coverage-armed", "coverage-heartbeat", "coverage-closed"}
 RUNS = {"run-opened", "run-closed", "run-record"}
 CHECKED = {"exchange", "refused", "interrupted", "opaque", "restart", "heartbeat", "gap", "adopted",
-           "retention", "progress", "key-change"} | RUNS | COVERAGE
+           "retention", "progress", "key-change", "connection", "bypass"} | RUNS | COVERAGE
 CHANNELS = ["tcp", "udp", "names", "raw", "packet", "vsock", "helper", "namespace", "older"]
 STATES = {"closed_by_hook", "denied_by_launch_policy", "canary_tested", "observed_only", "not_covered"}
 COUNTED = ["allowed", "bypass_denied", "bypass_passed", "events_lost", "events_read", "loopback", "seen",
@@ -29,7 +30,8 @@ UNITS = ("connections", "packets")
 PROGRAMS = {"connect4", "connect6", "sendmsg4", "sendmsg6", "socket", "asked", "option", "packets",
             "uplink"}
 EXCHANGES = ("exchange", "refused", "interrupted", "opaque")
-KNOWN_EXTENSIONS = {kind: {"websocket-messages"} for kind in ("exchange", "interrupted")}
+KNOWN_EXTENSIONS = {kind: {"connection"} for kind in ("refused", "opaque")}
+KNOWN_EXTENSIONS |= {kind: {"connection", "websocket-messages"} for kind in ("exchange", "interrupted")}
 
 
 class Invalid(Exception):
@@ -158,6 +160,7 @@ class History:
         self.parts, self.origin, self.covered = [], origin, {}
         # The leaves of each run; the hash of each closing leaf; what the leaf in front demands.
         self.own, self.closed, self.opened, self.before = {}, {}, None, None
+        self.joins = carried.Joins(require)
 
     def leaf(self, index, entry):
         value = form.parse(entry)
@@ -168,6 +171,7 @@ class History:
         require(value["sealed"] >= self.sealed, "sealed runs backwards")
         self.sealed = value["sealed"]
         require(not self.parts or kind == "heartbeat", "a heartbeat's part is missing")
+        self.joins.between(kind)
         if self.opened:
             require(value.get("run") == {"id": self.opened, "position": 1, "previous": None},
                     "the run that was opened does not follow")
@@ -183,7 +187,11 @@ class History:
             self.key_change(index, value)
         elif kind in EXCHANGES:
             self.exchange(value, form.b64(form.leaf_hash(entry)))
+            self.joins.exchange(value)
             self.own.setdefault(value["run"]["id"], []).append((index, value, entry))
+        elif kind == "connection":
+            require(not self.boots[value["boot"]]["closed"], "a connection of a boot that was closed")
+            self.joins.connection(value)
         else:
             boot = self.boots.get(value["boot"])
             require(value["boot"] == self.current and not boot["closed"], "not the running boot")
@@ -198,6 +206,9 @@ class History:
                 self.retention(index, value)
             elif kind in COVERAGE:
                 self.coverage(kind, value)
+                self.joins.statement(kind, value)
+            elif kind == "bypass":
+                self.joins.bypass(value)
             else:
                 require(value["size"] <= index, "adopted more than there was")
 
@@ -351,6 +362,7 @@ class History:
 
     def finish(self):
         require(not self.parts, "the log ends inside a heartbeat")
+        self.joins.finish(lambda boot: self.boots[boot]["closed"] or self.boots[boot]["ended"])
         for boot in self.boots.values():
             if boot["ended"]:
                 require(boot["sealed"] == set(range(1, boot["ended"]["highest"] + 1)), "a number")

@@ -9,6 +9,7 @@ import json
 import pathlib
 import sys
 
+import carried
 import ed25519
 import run_format
 import sample_log
@@ -62,7 +63,7 @@ def websocket():
 def sample_units():
     return [(1, sample_log.head(7)), (2, sample_log.response_head()), (3, sample_log.trailers()),
             (4, sample_log.interim()), (5, sample_log.context(7)),
-            (7, sample_log.messages())]
+            (7, sample_log.messages()), (8, carried.maker()), (8, carried.unknown())]
 
 
 def tree():
@@ -160,13 +161,14 @@ def opaque_leaves():
 
 def leaves():
     """One leaf of each shape, and edits of them that are no leaves."""
-    entries = sample_log.entries() + [retention()] + opaque_leaves()
+    entries = sample_log.entries() + [retention()] + opaque_leaves() + carried.leaves()
     kept, seen = [], set()
     for entry in entries:
         value = form.parse(entry)
         headless = (value.get("response") or {"head": 0})["head"] is None
         shape = (value["kind"], value.get("outcome"), value.get("action"), value.get("closing"),
-                 headless, value.get("reason"), str(value.get("tunnel")), *value["ext"])
+                 headless, value.get("reason"), str(value.get("tunnel")), value.get("attribution"),
+                 value.get("end"), value.get("verdict"), *value["ext"])
         if shape not in seen:
             seen.add(shape)
             kept.append({"kind": value["kind"], "leaf": entry.decode(),
@@ -197,6 +199,7 @@ def leaves():
                  {"tunnel": {**tunnel["tunnel"], "reason": "other"}},
                  {"tunnel": {**tunnel["tunnel"], "from_client": -1}}]:
         refused.append(form.canonical({**tunnel, **more}).decode())
+    refused += carried.refused()
     rejected = form.parse(opaque("client_rejected", 48))
     refused.append(form.canonical({**rejected, "tunnel": {**rejected["tunnel"], "alert": 256}}).decode())
     return {"leaves": kept, "refused": refused}

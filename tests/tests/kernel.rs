@@ -4,6 +4,9 @@
 //! Needs root and the kernel's hooks; run by `cargo xtask kernel`. Elsewhere every case says so and
 //! none passes.
 
+#[path = "kernel/attribution.rs"]
+mod attribution;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -724,7 +727,7 @@ fn main() -> ExitCode {
     macro_rules! tests {
         ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn())),*] };
     }
-    let tests = tests![
+    let mut tests = tests![
         a_client_without_proxy_variables_is_captured,
         the_same_client_goes_around_without_the_kernel,
         other_protocols_pass_and_are_recorded,
@@ -744,6 +747,25 @@ fn main() -> ExitCode {
         a_flood_past_the_smallest_ring_adds_up,
         a_killed_loader_is_told_of,
         nothing_stays_behind,
-    ];
+    ]
+    .to_vec();
+    {
+        use attribution::{
+            a_process_that_is_gone_is_unknown, calls_to_the_front_are_carried_too,
+            connections_of_a_killed_gateway_are_sealed_by_the_next, many_processes_are_told_apart,
+            one_connection_carries_many_exchanges, what_was_refused_and_what_went_around_is_sealed,
+            what_was_stopped_says_so, who_made_a_call_is_sealed,
+        };
+        tests.extend(tests![
+            who_made_a_call_is_sealed,
+            one_connection_carries_many_exchanges,
+            a_process_that_is_gone_is_unknown,
+            many_processes_are_told_apart,
+            what_was_refused_and_what_went_around_is_sealed,
+            what_was_stopped_says_so,
+            connections_of_a_killed_gateway_are_sealed_by_the_next,
+            calls_to_the_front_are_carried_too,
+        ]);
+    }
     suite::main(&tests, unavailable())
 }

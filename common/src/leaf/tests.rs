@@ -291,7 +291,7 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn other_kinds_are_kept_unchecked_but_only_when_well_formed() {
-    for kind in ["connection", "never-heard-of"] {
+    for kind in ["declaration", "never-heard-of"] {
         let bytes = format!(r#"{{"ext":{{}},"kind":"{kind}","more":[1],"sealed":4,"v":1}}"#);
         let leaf = Leaf::decode(bytes.as_bytes()).unwrap();
         assert_eq!((leaf.kind(), leaf.sealed()), (kind, 4));

@@ -12,8 +12,8 @@ use super::numbers::Numbers;
 use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
-    Arrived, Attribution, Bypass, BypassUnit, CONNECTION_EXTENSION, Connection, ConnectionEnd,
-    Counts, Coverage, CoverageSaid, Exchange, Ranges, connection_tag,
+    Arrived, Attribution, Bypass, BypassUnit, BypassVerdict, CONNECTION_EXTENSION, Connection,
+    ConnectionEnd, Counts, Coverage, CoverageSaid, Exchange, Ranges, connection_tag,
 };
 use crate::tree::Hash;
 
@@ -38,6 +38,8 @@ pub struct Joined {
     pub exchanges: u64,
     /// Ways around that leaves tell of.
     pub around: u64,
+    /// Those among them that were stopped.
+    pub denied: u64,
 }
 
 /// How many exchanges of a run came over connections of a coverage.
@@ -97,6 +99,9 @@ struct Told {
     before: u64,
     /// Told of since.
     since: u64,
+    /// Told of as stopped, and as let go.
+    denied: u64,
+    passed: u64,
 }
 
 impl Joins {
@@ -337,13 +342,20 @@ impl OfCoverage {
             if since != told.since {
                 untold = untold.or(Some((since, told.since)));
             }
-            *told = Told { before: read, since: 0 };
+            *told = Told { before: read, since: 0, ..*told };
         }
         if let Some((read, told)) = untold {
             let detail = format!(
                 "{read} ways around were read since the statement before leaf {index}, {told} are told of"
             );
             return broken(What::Coverage, detail);
+        }
+        for (told, sums) in [(&self.connects, connections), (&self.packets, &counts.packets)] {
+            if told.denied > sums.bypass_denied || told.passed > sums.bypass_passed {
+                let detail =
+                    "more was stopped, or let go, by its leaves than by the kernel's numbers";
+                return broken(What::Coverage, detail.to_owned());
+            }
         }
         let led = self.led_refused.range(..=number).map(|(_, count)| *count).sum::<u64>();
         if arrived.known.saturating_add(led) > connections.via_gateway {
@@ -391,11 +403,17 @@ impl OfCoverage {
     fn bypass(&mut self, leaf: &Bypass) -> Result<(), Broken> {
         let (told, next) = (self.told.saturating_add(1), self.stated.len().saturating_add(1));
         self.told = leaf.number;
+        let is_denied = leaf.verdict == BypassVerdict::Denied;
         let of = match leaf.unit {
             BypassUnit::Connect => &mut self.connects,
             BypassUnit::Packet => &mut self.packets,
         };
         of.since = of.since.saturating_add(leaf.count);
+        let of_a_kind = if is_denied { &mut of.denied } else { &mut of.passed };
+        *of_a_kind = of_a_kind.saturating_add(leaf.count);
+        if is_denied {
+            self.joined.denied = self.joined.denied.saturating_add(leaf.count);
+        }
         self.joined.around = self.joined.around.saturating_add(leaf.count);
         if leaf.number != told {
             let detail = format!("way around {} follows {}", leaf.number, told.saturating_sub(1));

@@ -25,8 +25,9 @@ impl Joined {
         ];
         if self.around > 0 {
             lines.push(format!(
-                "    {} told of by leaves",
-                plural(self.around, "way around", "ways around")
+                "    {} told of by leaves, {} of them stopped",
+                plural(self.around, "way around", "ways around"),
+                self.denied
             ));
         }
         lines
@@ -38,6 +39,7 @@ impl Joined {
             ("around", number(self.around)),
             ("carried", number(self.carried)),
             ("coverage", text(self.coverage.to_string())),
+            ("denied", number(self.denied)),
             ("exchanges", number(self.exchanges)),
             ("interrupted", number(self.interrupted)),
             ("missed", number(self.missed)),
@@ -50,7 +52,7 @@ impl Joined {
 
 impl Reach {
     /// For programs.
-    pub(super) fn to_json(&self) -> Value<'static> {
+    pub(super) fn to_json(self) -> Value<'static> {
         object([
             ("inside", number(self.inside)),
             ("outside", number(self.outside)),

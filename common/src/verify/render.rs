@@ -198,7 +198,7 @@ impl Report {
             ("key_changes", Value::Array(self.key_changes_json())),
             ("leaves", Value::Object(leaves.collect())),
             ("origin", self.origin.as_deref().map_or(Value::Null, text)),
-            ("reach", Value::Array(self.reach.iter().map(Reach::to_json).collect())),
+            ("reach", Value::Array(self.reach.iter().copied().map(Reach::to_json).collect())),
             ("root", self.root.map_or(Value::Null, |root| text(base64(&root)))),
             ("runs", number(self.counts.runs)),
             ("sealed", span),

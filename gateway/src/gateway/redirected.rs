@@ -12,6 +12,7 @@ use crate::capture::connection::Notes;
 use crate::capture::random_id;
 use crate::journey::Journey;
 use crate::kernel::Observer;
+use crate::serve::observe::Kernel;
 
 /// Has statements about one coverage sealed. It must be dropped before [`Gateway::serve`] can end.
 pub struct CoverageTeller {
@@ -25,13 +26,25 @@ impl CoverageTeller {
     pub fn say(&self, said: CoverageSaid) -> bool {
         // Boot and time are those of the leaf's sealing.
         let (boot, coverage, ext) = (Id([0; 16]), self.coverage, Extensions::new());
-        self.journey.tap.coverage(&Coverage { boot, coverage, ext, said, sealed: 0 })
+        let is_over = matches!(said, CoverageSaid::Closed(..));
+        let leaf = Coverage { boot, coverage, ext, said, sealed: 0 };
+        let taken = self.journey.tap.coverage(&leaf);
+        if taken {
+            self.counts().armed(!is_over);
+        }
+        taken
     }
 
     /// The coverage.
     #[must_use]
     pub fn coverage(&self) -> [u8; 16] {
         self.coverage.0
+    }
+
+    /// What the kernel saw, for whoever looks at the gateway.
+    #[must_use]
+    pub fn counts(&self) -> &Kernel {
+        self.journey.observe.kernel()
     }
 
     /// What takes notes of what went around.

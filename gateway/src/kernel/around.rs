@@ -11,6 +11,7 @@ use sealtap_common::leaf::{BypassUnit, BypassVerdict, BypassWay};
 
 use super::message::Bypass;
 use crate::capture::connection::{Notes, WentAround, WhoWent};
+use crate::serve::observe::Kernel;
 
 /// Numbers of protocols within IP.
 const TCP: u16 = 6;
@@ -73,6 +74,20 @@ impl Around {
         for (kind, count) in later.more {
             let sum = self.more.entry(kind).or_default();
             *sum = sum.saturating_add(count);
+        }
+    }
+
+    /// Counts it.
+    pub(super) fn count(&self, counts: &Kernel) {
+        let verdict = |denied| match denied {
+            true => BypassVerdict::Denied.as_str(),
+            false => BypassVerdict::Passed.as_str(),
+        };
+        for bypass in &self.each {
+            counts.around(&bypass.way, verdict(bypass.denied), bypass.times);
+        }
+        for ((way, denied, _), count) in &self.more {
+            counts.around(way, verdict(*denied), *count);
         }
     }
 }

@@ -170,7 +170,10 @@ impl Stating {
 
     /// Says it, behind what went around and is counted by it; keeps what the journal does not take.
     fn say(&mut self, number: u64, said: CoverageSaid) {
-        self.telling.add(self.observer.went_around(), number);
+        let around = self.observer.went_around();
+        around.count(self.teller.counts());
+        self.teller.counts().stated(self.led.arrived(), self.led.unknown());
+        self.telling.add(around, number);
         self.unsaid = Some(said);
         // Once more at the next one, where the journal takes nothing now.
         let _ = self.is_all_said();

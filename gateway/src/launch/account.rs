@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::calls::Counted;
 use super::child::Ended;
 use super::descendants::Process;
+use super::makers::{self, Made, Makers};
 use super::models::{Models, Pair};
 use super::watched::{Coverage, Covered};
 use crate::command::{Failure, run};
@@ -51,6 +52,8 @@ pub(super) struct Account<'a> {
     pub(super) calls: Counted,
     /// Which models were asked for and answered.
     pub(super) models: Models,
+    /// Who made the calls, as far as the kernel led their connections here.
+    pub(super) makers: Makers,
     /// How the command ended.
     pub(super) ended: Ended,
     /// How long it took.
@@ -132,6 +135,13 @@ impl Account<'_> {
                 let (asked, answered) = (name(asked), name(answered));
                 line(format_args!("    asked {asked}, answered {answered}: {count}"));
             }
+        }
+        for (who, made) in self.makers.iter().take(NAMED) {
+            let Made { connections, exchanges, .. } = made;
+            line(format_args!(
+                "  made by        {}: {exchanges} over {connections} connections",
+                shown(&who.said())
+            ));
         }
         for (authority, unread) in &self.calls.opaque {
             line(format_args!(
@@ -295,6 +305,7 @@ impl Account<'_> {
             "calls": self.calls.total(),
             "upstreams": upstreams,
             "opaque": opaque,
+            "makers": self.makers.iter().map(makers::json).collect::<Vec<_>>(),
             "refused": self.calls.refused,
             "still_running": still_running,
             "ended": ended,

@@ -17,6 +17,7 @@ mod child;
 mod descendants;
 mod enforced;
 mod environment;
+mod makers;
 mod messages;
 mod models;
 mod signals;
@@ -127,6 +128,7 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         launch: &launch,
         data: &data,
         models: models::read(&data, &calls.first),
+        makers: makers::read(&data, &launch),
         calls,
         ended,
         lasted,

@@ -19,7 +19,7 @@ use super::recovery::{RecoveryError, STRIDE, leaves};
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     /// To be sealed.
-    pub(super) unsealed: Vec<Box<DigestedConnection>>,
+    pub(super) unsealed: Vec<DigestedConnection>,
     /// To be stored: their leaves are in the log.
     pub(super) sealed: Vec<SealedAside>,
     /// Of coverages that the log never heard of: nobody will be told of these.
@@ -36,7 +36,7 @@ struct Found {
 /// Holds connections against the log; looks back as far as the restart of their oldest boot.
 pub(super) fn reconcile(
     log: &Log,
-    connections: Vec<Box<DigestedConnection>>,
+    connections: Vec<DigestedConnection>,
 ) -> Result<Connections, RecoveryError> {
     let mut boots: HashSet<[u8; 16]> =
         connections.iter().map(|connection| connection.leaf.boot.0).collect();

@@ -81,7 +81,7 @@ pub(super) struct Connections {
     /// The number of the next statement of each coverage that was armed.
     armed: HashMap<[u8; 16], u64>,
     /// Those that were over before their coverage was armed.
-    early: Vec<Box<DigestedConnection>>,
+    early: Vec<DigestedConnection>,
 }
 
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl Connections {
     }
 
     /// An exchange that came over it is over; the connection, if this was what it waited for.
-    pub(super) fn left(&mut self, id: Option<[u8; 16]>) -> Option<Box<DigestedConnection>> {
+    pub(super) fn left(&mut self, id: Option<[u8; 16]>) -> Option<DigestedConnection> {
         let id = id?;
         let open = self.open.get_mut(&id)?;
         open.under_way = open.under_way.saturating_sub(1);
@@ -142,7 +142,7 @@ impl Connections {
     }
 
     /// It is over; the connection, if no exchange is left to wait for.
-    pub(super) fn over(&mut self, payload: &[u8]) -> Option<Box<DigestedConnection>> {
+    pub(super) fn over(&mut self, payload: &[u8]) -> Option<DigestedConnection> {
         let over = postcard::from_bytes::<Over>(payload).ok()?;
         let open = self.open.get_mut(&over.id)?;
         let passed = |(from_client, to_client)| Passed { from_client, to_client };
@@ -157,7 +157,7 @@ impl Connections {
     }
 
     /// Something was said of a coverage; the connections that waited for it.
-    pub(super) fn said(&mut self, said: &Coverage) -> Vec<Box<DigestedConnection>> {
+    pub(super) fn said(&mut self, said: &Coverage) -> Vec<DigestedConnection> {
         let next = match &said.said {
             CoverageSaid::Armed(_) => 1,
             CoverageSaid::Heartbeat(statement) => statement.number.saturating_add(1),
@@ -169,7 +169,7 @@ impl Connections {
     }
 
     /// No exchange is under way any more; those that were over but for theirs.
-    pub(super) fn all_left(&mut self) -> Vec<Box<DigestedConnection>> {
+    pub(super) fn all_left(&mut self) -> Vec<DigestedConnection> {
         for open in self.open.values_mut() {
             open.under_way = 0;
         }
@@ -178,7 +178,7 @@ impl Connections {
     }
 
     /// The boot is over: everything that is left, cut off where it is not over.
-    pub(super) fn all(&mut self) -> Vec<Box<DigestedConnection>> {
+    pub(super) fn all(&mut self) -> Vec<DigestedConnection> {
         let mut all = std::mem::take(&mut self.early);
         for (_, mut open) in std::mem::take(&mut self.open) {
             let next = self.armed.get(&open.leaf.coverage.0).copied().unwrap_or(1);
@@ -189,7 +189,7 @@ impl Connections {
         all
     }
 
-    fn ready(&mut self, connection: Box<DigestedConnection>) -> Option<Box<DigestedConnection>> {
+    fn ready(&mut self, connection: DigestedConnection) -> Option<DigestedConnection> {
         if self.armed.contains_key(&connection.leaf.coverage.0) {
             return Some(connection);
         }
@@ -202,7 +202,7 @@ impl Connections {
 #[derive(Default)]
 pub(super) struct Come {
     pub(super) held: Option<(Held, u64)>,
-    pub(super) over: Option<Box<DigestedConnection>>,
+    pub(super) over: Option<DigestedConnection>,
 }
 
 impl Open {
@@ -250,11 +250,11 @@ impl Open {
         Self { leaf, key, maker, by, file, carried, under_way, is_over: false }
     }
 
-    fn finish(self) -> Box<DigestedConnection> {
+    fn finish(self) -> DigestedConnection {
         let (unit, bound) = KeptUnit::new(self.key, &self.maker);
         let exchanges = Ranges::new(self.carried).unwrap_or_default();
         let leaf = Connection { exchanges, maker: bound, ..self.leaf };
-        Box::new(DigestedConnection { leaf, unit, first_file: self.file })
+        DigestedConnection { leaf, unit, first_file: self.file }
     }
 }
 

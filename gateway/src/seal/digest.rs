@@ -179,7 +179,7 @@ impl Digest {
             emit(Event::Exchange(Box::new(exchange.finish(None))));
         }
         for connection in self.connections.all() {
-            emit(Event::Connection(connection));
+            emit(Event::Connection(Box::new(connection)));
         }
         for (run, reason) in self.runs.all_left() {
             emit(Event::RunEnded(run, reason));
@@ -200,7 +200,7 @@ impl Digest {
             emit(Event::Exchange(Box::new(exchange.finish(None))));
         }
         for connection in self.connections.all_left() {
-            emit(Event::Connection(connection));
+            emit(Event::Connection(Box::new(connection)));
         }
         for (run, reason) in self.runs.all_left() {
             emit(Event::RunEnded(run, reason));
@@ -233,7 +233,7 @@ impl Digest {
                     let (run, connection) = (exchange.run(), exchange.connection());
                     emit(Event::Exchange(Box::new(exchange.finish(closed))));
                     if let Some(connection) = self.connections.left(connection) {
-                        emit(Event::Connection(connection));
+                        emit(Event::Connection(Box::new(connection)));
                     }
                     if let Some(reason) = self.runs.left(run) {
                         emit(Event::RunEnded(run, reason));
@@ -250,7 +250,7 @@ impl Digest {
                     let ready = self.connections.said(&said);
                     emit(Event::Coverage(said));
                     for connection in ready {
-                        emit(Event::Connection(connection));
+                        emit(Event::Connection(Box::new(connection)));
                     }
                 }
             }
@@ -258,13 +258,13 @@ impl Digest {
                 let come = self.connections.began(boot, record.payload, record.at.file);
                 self.begun.extend(come.held);
                 if let Some(connection) = come.over {
-                    emit(Event::Connection(connection));
+                    emit(Event::Connection(Box::new(connection)));
                 }
             }
             kind::CONNECTION_LEARNED => self.connections.learned(record.payload),
             kind::CONNECTION_OVER => {
                 if let Some(connection) = self.connections.over(record.payload) {
-                    emit(Event::Connection(connection));
+                    emit(Event::Connection(Box::new(connection)));
                 }
             }
             kind::WENT_AROUND => {

@@ -117,7 +117,7 @@ pub fn recover(
         Event::RunOpened { .. } | Event::RunEnded(..) | Event::Coverage(_) | Event::Bypass(_) => {}
         Event::Connection(connection) => {
             pins.hold(connection.held(), connection.first_file);
-            connections.push(connection);
+            connections.push(*connection);
         }
     };
     let mut digest = Digest::default();
@@ -191,7 +191,8 @@ pub fn recover(
     happenings.extend(gaps.into_iter().map(Happening::Gap));
     happenings.extend(after.into_iter().map(Happening::Exchange));
     happenings.extend(under_way.into_iter().map(Happening::Exchange));
-    happenings.extend(connections.unsealed.into_iter().map(Happening::Connection));
+    happenings
+        .extend(connections.unsealed.into_iter().map(|one| Happening::Connection(Box::new(one))));
     Ok(Recovery { happenings, sealed, asides: connections.sealed, runs, interrupted })
 }
 

@@ -80,6 +80,34 @@ impl StoreReader {
         read().map_err(|fault| fault.at(&self.path))
     }
 
+    /// Who made the connections that exchanges of `boot` came over, and how many came over each.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read, or what it holds is no such unit.
+    pub fn makers(&self, boot: &[u8; 16]) -> Result<Vec<(MadeBy, u64)>, StoreError> {
+        let read = || -> Outcome<Vec<(MadeBy, u64)>> {
+            if !self.has_asides()? {
+                return Ok(Vec::new());
+            }
+            let mut statement = self.connection.prepare_cached(
+                "SELECT aside.leaf, aside.bytes, sum(carried.last - carried.first + 1)
+                 FROM carried JOIN aside ON aside.leaf = carried.leaf
+                 WHERE carried.boot = ? GROUP BY aside.leaf ORDER BY aside.leaf",
+            )?;
+            let mut rows = statement.query(params![boot])?;
+            let mut makers = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (leaf, bytes) = (unsigned(row.get(0)?)?, row.get::<_, Vec<u8>>(1)?);
+                let maker = Maker::decode(&bytes)
+                    .map_err(|error| Fault::Corrupt(format!("who made leaf {leaf}: {error}")))?;
+                makers.push((MadeBy { leaf, maker }, unsigned(row.get(2)?)?));
+            }
+            Ok(makers)
+        };
+        read().map_err(|fault| fault.at(&self.path))
+    }
+
     /// What is kept for the leaf of a connection, or of a way around, at this index.
     ///
     /// # Errors

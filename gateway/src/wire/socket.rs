@@ -33,12 +33,16 @@ thread_local! {
 
 /// A shared TCP socket; clones are the same connection.
 #[derive(Clone, Debug)]
-pub struct Socket(
-    Arc<TcpStream>,
-    #[expect(dead_code, reason = "its drop gives the place back")]
-    Option<Arc<OwnedSemaphorePermit>>,
-    Option<Arc<Watching>>,
-);
+pub struct Socket(Arc<TcpStream>, Option<Arc<Beside>>);
+
+/// What goes with a socket until its last owner lets go.
+#[derive(Debug)]
+enum Beside {
+    /// Its place among a number of sockets that is bounded.
+    Place(#[expect(dead_code, reason = "its drop gives the place back")] OwnedSemaphorePermit),
+    /// Who is told what passes.
+    Watching(Watching),
+}
 
 impl Socket {
     /// Takes over `stream` and switches Nagle's algorithm off, since every write here is meant to
@@ -48,7 +52,7 @@ impl Socket {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY refused; small writes may be delayed");
         }
-        Self(Arc::new(stream), None, None)
+        Self(Arc::new(stream), None)
     }
 
     /// The same; `watcher` is told what passes, and of the end.
@@ -56,14 +60,14 @@ impl Socket {
     pub fn watched(stream: TcpStream, watcher: Arc<dyn Watcher>) -> Self {
         let socket = Self::new(stream);
         let watching = Watching::new(&socket.0, watcher);
-        Self { 2: Some(Arc::new(watching)), ..socket }
+        Self(socket.0, Some(Arc::new(Beside::Watching(watching))))
     }
 
     /// The same, one of a number of sockets that is bounded; `place` is given back when the last
     /// owner lets go.
     #[must_use]
     pub fn counted(stream: TcpStream, place: OwnedSemaphorePermit) -> Self {
-        Self { 1: Some(Arc::new(place)), ..Self::new(stream) }
+        Self(Self::new(stream).0, Some(Arc::new(Beside::Place(place))))
     }
 
     /// The address of the other end, if it is still known.
@@ -158,10 +162,17 @@ impl Socket {
             Ok(count)
         });
         let read = emptied.map_or(read, Ok);
-        if let (Some(watching), Ok(count)) = (&self.2, &read) {
+        if let (Some(watching), Ok(count)) = (self.watching(), &read) {
             watching.watcher.received(*count);
         }
         read
+    }
+
+    fn watching(&self) -> Option<&Watching> {
+        match self.1.as_deref()? {
+            Beside::Watching(watching) => Some(watching),
+            Beside::Place(_) => None,
+        }
     }
 
     fn poll_send<F>(&self, context: &mut Context<'_>, send: F) -> Poll<io::Result<usize>>
@@ -173,7 +184,7 @@ impl Socket {
             match send(&self.0) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => {
-                    if let (Some(watching), Ok(count)) = (&self.2, &result) {
+                    if let (Some(watching), Ok(count)) = (self.watching(), &result) {
                         watching.watcher.sent(*count);
                     }
                     return Poll::Ready(result);

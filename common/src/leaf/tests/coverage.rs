@@ -7,8 +7,9 @@ pub(crate) fn connections() -> Sums {
         allowed: 2,
         bypass_denied: 1,
         bypass_passed: 3,
-        events_lost: 1,
-        events_read: 3,
+        // Those that were read have leaves of their own.
+        events_lost: 4,
+        events_read: 0,
         loopback: 1,
         seen: 17,
         unparsable: 1,
@@ -64,7 +65,8 @@ pub(crate) fn heartbeat_of(connections: Sums, packets: Sums, number: u64) -> Lea
 
 pub(crate) fn closed(connections: Option<Sums>, number: u64, end: CoverageEnd) -> Leaf {
     let counts = connections.map(|connections| counts(connections, packets()));
-    coverage(CoverageSaid::Closed(counts, Arrived::default(), number, end))
+    let arrived = Arrived { attributed: 7, known: 8, refused: 20 };
+    coverage(CoverageSaid::Closed(counts, arrived, number, end))
 }
 
 pub(super) fn samples() -> Vec<Leaf> {
@@ -73,7 +75,75 @@ pub(super) fn samples() -> Vec<Leaf> {
         heartbeat(connections(), 1),
         closed(Some(connections()), 2, CoverageEnd::Ended),
         closed(None, 2, CoverageEnd::LoaderGone),
+        connection(3, 1, &[4, 5, 9]),
+        refused(1, None),
+        bypass(1, 1, 1),
+        Leaf::Bypass(Box::new(Bypass { who: None, count: 70, ..bypass_leaf(2, 1, 1) })),
     ]
+}
+
+/// A connection that carried these exchanges.
+pub(crate) fn connection_leaf(number: u64, first: u64, exchanges: &[u64]) -> Connection {
+    let own = u8::try_from(number).unwrap();
+    Connection {
+        attribution: Attribution::KernelTask,
+        began: 1,
+        boot: Id([1; 16]),
+        bytes: Passed { from_client: 10, to_client: 20 },
+        connection: Id([own; 16]),
+        cookie: Some(0x1f + number),
+        coverage: Id([8; 16]),
+        end: ConnectionEnd::Closed,
+        ended: 2,
+        exchanges: Ranges::from_numbers(exchanges.iter().copied()),
+        ext: Extensions::new(),
+        first,
+        kernel: Some(Passed { from_client: 10, to_client: 21 }),
+        last: first,
+        maker: Unit { length: 99, root: [own; 32] },
+        number,
+        part: 1,
+        parts: 1,
+        sealed: 4,
+        side: Side::Client,
+    }
+}
+
+pub(crate) fn connection(number: u64, first: u64, exchanges: &[u64]) -> Leaf {
+    Leaf::Connection(Box::new(connection_leaf(number, first, exchanges)))
+}
+
+/// A connection that was turned away.
+pub(crate) fn refused(number: u64, cookie: Option<u64>) -> Leaf {
+    let leaf = connection_leaf(number, 1, &[]);
+    Leaf::Connection(Box::new(Connection {
+        attribution: Attribution::Unknown,
+        connection: Id([200 + u8::try_from(number).unwrap(); 16]),
+        cookie,
+        end: ConnectionEnd::Refused,
+        kernel: None,
+        ..leaf
+    }))
+}
+
+pub(crate) fn bypass_leaf(number: u64, statement: u64, count: u64) -> Bypass {
+    Bypass {
+        boot: Id([1; 16]),
+        count,
+        coverage: Id([8; 16]),
+        ext: Extensions::new(),
+        number,
+        sealed: 4,
+        statement,
+        unit: BypassUnit::Connect,
+        verdict: BypassVerdict::Passed,
+        way: BypassWay::Udp,
+        who: (count == 1).then_some(Unit { length: 99, root: [7; 32] }),
+    }
+}
+
+pub(crate) fn bypass(number: u64, statement: u64, count: u64) -> Leaf {
+    Leaf::Bypass(Box::new(bypass_leaf(number, statement, count)))
 }
 
 #[test]
@@ -125,4 +195,22 @@ fn what_is_left_out_or_said_against_itself_is_no_leaf() {
     assert!(refused(without).contains("packets"));
     let gone = text(&closed(None, 2, CoverageEnd::LoaderGone));
     assert!(refused(gone.replace("\"loader_gone\"", "\"links_changed\"")).contains("reason"));
+}
+
+#[test]
+fn what_a_connection_cannot_be_is_no_leaf() {
+    let text = |leaf: &Leaf| String::from_utf8(leaf.encode().unwrap()).unwrap();
+    let no = |text: String| Leaf::decode(text.as_bytes()).unwrap_err().to_string();
+    let all = text(&connection(3, 2, &[4, 5, 9]));
+    assert!(all.contains("[[4,5],[9,9]]"), "{all}");
+    assert!(no(all.replace("\"first\":2", "\"first\":0")).contains("first"));
+    assert!(no(all.replace("\"last\":2", "\"last\":1")).contains("last"));
+    assert!(no(all.replace("\"part\":1", "\"part\":2")).contains("parts"));
+    assert!(no(all.replace("\"closed\"", "\"refused\"")).contains("exchanges"));
+    assert!(no(all.replace("\"0000000000000022\"", "null")).contains("end"));
+    assert!(no(all.replace("0000000000000022", "22")).contains("not canonical"));
+    assert!(no(all.replace("kernel_task", "guessed")).contains("attribution"));
+    let around = text(&bypass(1, 1, 1));
+    assert!(no(around.replace("\"count\":1", "\"count\":2")).contains("who"));
+    assert!(no(around.replace("\"udp\"", "\"smoke\"")).contains("way"));
 }

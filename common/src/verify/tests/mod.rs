@@ -1,5 +1,6 @@
 //! Whole logs in memory: valid ones, every kind of tampering, every rule of the leaves broken once.
 
+mod connections;
 mod coverage;
 mod log;
 mod rules;
@@ -54,11 +55,11 @@ fn what_this_version_does_not_know_is_undecided_not_valid() {
     let mut leaves = history(3);
     let sealed = leaves.last().unwrap().sealed();
     let bytes =
-        format!(r#"{{"ext":{{}},"kind":"connection","sealed":{sealed},"v":1}}"#).into_bytes();
-    leaves.push(Leaf::Unchecked(Unchecked { kind: "connection".into(), sealed, bytes }));
+        format!(r#"{{"ext":{{}},"kind":"declaration","sealed":{sealed},"v":1}}"#).into_bytes();
+    leaves.push(Leaf::Unchecked(Unchecked { kind: "declaration".into(), sealed, bytes }));
     let report = verify(&log_of(&leaves), &[key()], &mut ());
     assert_eq!((report.verdict(), report.findings.len()), (Verdict::Undecided, 0));
-    assert!(report.undecided.contains("leaves of kind connection are not checked"));
+    assert!(report.undecided.contains("leaves of kind declaration are not checked"));
 
     let mut leaves = history(3);
     if let Leaf::Restart(first) = &mut leaves[0] {

@@ -9,6 +9,7 @@
 
 mod families;
 mod health;
+mod kernel;
 mod listener;
 mod process;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::seal::progress::Progress;
 use crate::seal::vouching::Vouching;
 
 pub use self::health::{Bounds, Check};
+pub use self::kernel::Kernel;
 pub use self::listener::ObserveListener;
 pub use self::traffic::{Present, Row, Traffic};
 pub use self::watch::watch;
@@ -64,6 +66,7 @@ pub struct Observe {
     vouching: Vouching,
     disks: Mutex<Vec<Disk>>,
     bounds: Bounds,
+    kernel: Kernel,
     /// Whether the gateway's own listener answers for it.
     on_main: bool,
     started: SystemTime,
@@ -88,6 +91,7 @@ impl Observe {
             vouching,
             disks: Mutex::new(disks.into_iter().map(disk).collect()),
             bounds,
+            kernel: Kernel::default(),
             on_main,
             started: SystemTime::now(),
         };
@@ -99,6 +103,12 @@ impl Observe {
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
+    }
+
+    /// What the kernel saw.
+    #[must_use]
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
     }
 
     /// The page that a request on the gateway's own listener asks for, if it asks for one: `GET` or

@@ -65,7 +65,7 @@ impl<O: Overlay> Query<O> {
         let (view, units, seal) = match self.find(text)? {
             Target::Stored(stored) => {
                 let (view, leaf, units) = ExchangeView::stored(&stored)?;
-                (view, units, Some(seal_facts(&leaf)))
+                (view.made(&leaf, self.store.as_ref())?, units, Some(seal_facts(&leaf)))
             }
             Target::Pending(view) => {
                 let pending = self.overlay.units(&view.id.0).map_err(QueryError::Pending)?;

@@ -51,8 +51,10 @@ impl<O: Overlay> Query<O> {
             let mut rows = Vec::with_capacity(page.len());
             for stored in &page {
                 waiting.remove(&Id(stored.id));
-                match ExchangeView::stored(stored) {
-                    Ok((row, ..)) => rows.push(row),
+                let row = ExchangeView::stored(stored)
+                    .and_then(|(row, leaf, _)| row.made(&leaf, Some(store)));
+                match row {
+                    Ok(row) => rows.push(row),
                     Err(error) => unreadable = unreadable.or(Some(error)),
                 }
             }

@@ -11,6 +11,7 @@ mod error;
 mod find;
 mod json;
 mod list;
+mod maker;
 mod octets;
 mod overlay;
 mod people;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use detail::{BodyFacts, Detail, SealFacts};
 pub use error::QueryError;
+pub use maker::MakerView;
 pub use overlay::{NothingPending, Overlay, PendingUnits};
 pub use people::{Format, Paint};
 pub use tunnel::{AlertView, TunnelView};

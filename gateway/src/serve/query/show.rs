@@ -110,6 +110,15 @@ impl Page<'_> {
         let client = view.client.as_deref().unwrap_or("unknown");
         let ingress = view.ingress.map(|it| format!("  ({it})")).unwrap_or_default();
         self.line("client", &format!("{client}{ingress}"))?;
+        if let Some(maker) = &view.maker {
+            self.line("made by", &maker.said())?;
+            if let Some(sha256) = &maker.sha256 {
+                self.line("", &format!("sha256 {sha256}"))?;
+            }
+            if let Some(command) = &maker.command {
+                self.line("", command)?;
+            }
+        }
         let context = self.detail.units.context.as_ref();
         let more = context.map(|it| [&it.upstream_url, &it.upstream_address, &it.upstream_tls]);
         let more: Vec<_> = more

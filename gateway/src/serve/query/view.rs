@@ -1,15 +1,16 @@
 //! One row of `ls`: an exchange as it is listed.
 
 use sealtap_common::Id;
-use sealtap_common::leaf::{ErrorCode, Exchange, Leaf, Tunnel};
+use sealtap_common::leaf::{CONNECTION_EXTENSION, ErrorCode, Exchange, Leaf, Tunnel};
 use sealtap_common::unit::{Context, RequestHead};
 use serde::Serialize;
 
 use super::error::QueryError;
+use super::maker::MakerView;
 use super::octets::{joined, readable};
 use super::tunnel::TunnelView;
 use super::units::{Units, plain_values};
-use crate::store::{Direction, Pruned, StoredExchange};
+use crate::store::{Direction, Pruned, StoreReader, StoredExchange};
 
 /// The outcome and the end of what is still under way; no leaf ever says so.
 pub const OPEN: &str = "open";
@@ -91,6 +92,9 @@ pub struct ExchangeView {
     pub leaf: Option<u64>,
     /// The client's address and port.
     pub client: Option<String>,
+    /// Who made it, where the kernel led its connection here and that is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maker: Option<MakerView>,
     /// The upstream's name in the configuration, or its authority.
     pub upstream: Option<String>,
     /// What passed unread, where it was a tunnel that is not captured.
@@ -181,10 +185,24 @@ impl ExchangeView {
             }),
             leaf: parts.leaf,
             client: context.map(|context| readable(&context.client)),
+            maker: None,
             upstream: context.and_then(upstream),
             tunnel: parts.tunnel.as_ref().map(TunnelView::new),
             pruned: None,
         }
+    }
+
+    /// The same, with who made it.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub fn made(self, leaf: &Exchange, store: Option<&StoreReader>) -> Result<Self, QueryError> {
+        let (Some(store), true) = (store, leaf.ext.contains_key(CONNECTION_EXTENSION)) else {
+            return Ok(self);
+        };
+        let made = store.made_by(&leaf.boot.0, leaf.number)?;
+        Ok(Self { maker: made.as_ref().map(MakerView::new), ..self })
     }
 
     /// The row of a stored exchange, with its leaf and its units.

@@ -4,6 +4,7 @@
 //! OpenTelemetry's semantic conventions; `process_*` is what every Prometheus client says.
 
 mod encode;
+mod kernel;
 mod vouching;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +35,7 @@ impl Observe {
         families.seal(&standing);
         families.store(&standing);
         families.vouching(&self.vouching);
+        families.kernel(&self.kernel);
         families.disks(self);
         families.process(self);
         let body = text(families.0);
