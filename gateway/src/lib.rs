@@ -18,6 +18,7 @@ pub mod journey;
 pub mod kernel;
 pub mod launch;
 pub mod owned;
+pub mod privileges;
 pub mod route;
 pub mod seal;
 pub mod serve;

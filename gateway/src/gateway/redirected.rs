@@ -26,6 +26,11 @@ impl CoverageTeller {
         let (boot, coverage, ext) = (Id([0; 16]), self.coverage, Extensions::new());
         self.journey.tap.coverage(&Coverage { boot, coverage, ext, said, sealed: 0 })
     }
+
+    /// Says where the gateway is asked how it is that the coverage ended before its time.
+    pub fn ended_early(&self, why: &str) {
+        self.journey.observe.coverage_ended(why);
+    }
 }
 
 impl Gateway {
@@ -34,7 +39,13 @@ impl Gateway {
     pub fn coverage(&self) -> CoverageTeller {
         let journey = Arc::clone(&self.journey);
         let coverage = Id(random_id(journey.random));
+        journey.observe.coverage_began();
         CoverageTeller { journey, coverage }
+    }
+
+    /// Has `last` done at the end, when nobody is connected any more and before the last seal.
+    pub fn at_the_end(&mut self, last: impl FnOnce() + Send + 'static) {
+        self.last = Some(Box::new(last));
     }
 
     /// Listens for what the kernel leads here as well; gives the port that it is to be led to, and what

@@ -109,6 +109,10 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
                         Err(error) => Answer::Failed(error.to_string()),
                     }
                 }
+                Question::Unwatch { cgroup } => match programs.unwatch(cgroup) {
+                    Ok(()) => Answer::Watching,
+                    Err(error) => Answer::Failed(error.to_string()),
+                },
                 Question::Count => match programs.count(|flow| around.extend(bypass(flow))) {
                     Ok(counted) => Answer::Counted(counted),
                     Err(error) => Answer::Failed(error.to_string()),

@@ -27,6 +27,11 @@ pub(super) enum Question {
         /// Where names are asked for; other UDP goes around.
         resolver: Option<SocketAddr>,
     },
+    /// Watch a cgroup no more.
+    Unwatch {
+        /// Its id.
+        cgroup: u64,
+    },
     /// What was counted so far.
     Count,
     /// Who a process is that connected then (`CLOCK_BOOTTIME`, nanoseconds).

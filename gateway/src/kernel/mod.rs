@@ -23,6 +23,8 @@ mod observer;
 mod process;
 mod programs;
 mod raw;
+mod scope;
+mod scopes;
 mod statements;
 
 #[cfg(test)]
@@ -31,8 +33,10 @@ mod tests;
 pub use self::cgroup::{CgroupError, OwnCgroup};
 pub use self::loader::run as run_loader;
 pub use self::message::{Armed, Bypass, Counted, Process, ProgramAt};
-pub use self::observer::{Observer, ObserverError};
+pub use self::observer::{Loader, Observer, ObserverError};
 pub use self::raw::{Joining, flow_of};
+pub use self::scope::{Found, Hierarchy};
+pub use self::scopes::{Scopes, ScopesError};
 pub use self::statements::{Last, Statements};
 
 use std::net::{Ipv6Addr, SocketAddr};
@@ -47,4 +51,12 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/sealtap.bpf.o"
 pub fn address_of(endpoint: &Endpoint) -> Option<SocketAddr> {
     let port = u16::try_from(endpoint.port).ok()?;
     Some(SocketAddr::new(Ipv6Addr::from(endpoint.address).to_canonical(), port))
+}
+
+/// Where the machine asks for names: the first server of its resolver's configuration.
+#[must_use]
+pub fn system_resolver() -> Option<SocketAddr> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
+    let server = text.lines().find_map(|line| line.trim().strip_prefix("nameserver"))?;
+    Some(SocketAddr::new(server.trim().parse().ok()?, 53))
 }

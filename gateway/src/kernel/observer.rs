@@ -19,7 +19,7 @@ use sealtap_common::kernel::Flow;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::OwnCgroup;
+use super::{Found, OwnCgroup};
 use super::message::{Answer, Armed, Bypass, Counted, Process, Question, Told, read, write};
 
 /// How long the loader may take until it is armed.
@@ -54,11 +54,50 @@ pub enum ObserverError {
 /// Whoever waits for an answer, oldest first.
 type Waiting = Arc<Mutex<Asked>>;
 
+/// What hears of each way around as it is told.
+type Hears = Box<dyn Fn(&Bypass) + Send>;
+
 #[derive(Default)]
 struct Asked {
     waiting: VecDeque<oneshot::Sender<Answer>>,
     gone: bool,
     around: Vec<Bypass>,
+    told: Option<Hears>,
+}
+
+/// A loader that is armed, and that nobody talks to yet. To have one starts no thread.
+pub struct Loader {
+    socket: UnixStream,
+    process: Child,
+    armed: Armed,
+}
+
+impl Loader {
+    /// Starts the process and waits until it is armed.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn start() -> Result<Self, ObserverError> {
+        let (own, other) = UnixStream::pair()?;
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["kernel", "loader"]).env_clear().current_dir("/");
+        command.stdin(OwnedFd::from(other)).stdout(Stdio::null()).stderr(Stdio::null());
+        // Ctrl-C is for the command; the loader ends when the gateway does.
+        command.process_group(0);
+        let process = command.spawn()?;
+        drop(command);
+        let mut socket = own;
+        socket.set_read_timeout(Some(ARMING))?;
+        let armed = match read(&mut socket) {
+            Ok(Told::Armed(Ok(armed))) => armed,
+            Ok(Told::Armed(Err(why))) => return Err(ObserverError::Refused(why)),
+            Ok(_) => return Err(ObserverError::Gone),
+            Err(error) => return Err(error.into()),
+        };
+        socket.set_read_timeout(None)?;
+        Ok(Self { socket, process, armed })
+    }
 }
 
 /// A loader with its programs attached.
@@ -77,34 +116,28 @@ impl Observer {
     ///
     /// [`ObserverError`].
     pub fn start() -> Result<Self, ObserverError> {
-        let (own, other) = UnixStream::pair()?;
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["kernel", "loader"]).env_clear().current_dir("/");
-        command.stdin(OwnedFd::from(other)).stdout(Stdio::null()).stderr(Stdio::null());
-        // Ctrl-C is for the command; the loader ends when the gateway does.
-        command.process_group(0);
-        let process = command.spawn()?;
-        drop(command);
-        let mut observer = Self {
-            socket: Mutex::new(own.try_clone()?),
-            asked: Waiting::default(),
-            armed: Armed::default(),
-            process,
-            reading: None,
-        };
-        let mut reader = own;
-        reader.set_read_timeout(Some(ARMING))?;
-        observer.armed = match read(&mut reader) {
-            Ok(Told::Armed(Ok(armed))) => armed,
-            Ok(Told::Armed(Err(why))) => return Err(ObserverError::Refused(why)),
-            Ok(_) => return Err(ObserverError::Gone),
-            Err(error) => return Err(error.into()),
-        };
-        reader.set_read_timeout(None)?;
-        let asked = Arc::clone(&observer.asked);
+        Self::of(Loader::start()?)
+    }
+
+    /// Listens to a loader that is armed.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn of(loader: Loader) -> Result<Self, ObserverError> {
+        let Loader { socket, process, armed } = loader;
+        let mut reader = socket.try_clone()?;
+        let asked = Waiting::default();
+        let heard = Arc::clone(&asked);
         let reading = std::thread::Builder::new().name("loader".to_owned());
-        observer.reading = Some(reading.spawn(move || follow(&mut reader, &asked))?);
-        Ok(observer)
+        let reading = reading.spawn(move || follow(&mut reader, &heard))?;
+        let socket = Mutex::new(socket);
+        Ok(Self { socket, asked, armed, process, reading: Some(reading) })
+    }
+
+    /// Has `hears` told of each way around from now on; it must not wait for anything.
+    pub fn tell(&self, hears: impl Fn(&Bypass) + Send + 'static) {
+        lock(&self.asked).told = Some(Box::new(hears));
     }
 
     /// What is attached.
@@ -130,8 +163,35 @@ impl Observer {
         port: u16,
         resolver: Option<SocketAddr>,
     ) -> Result<(), ObserverError> {
-        let (cgroup, levels) = (cgroup.id(), cgroup.levels());
+        let (id, levels, path) = (cgroup.id(), cgroup.levels(), String::new());
+        self.watch_cgroup(&Found { id, path, levels }, port, resolver)
+    }
+
+    /// The same for a cgroup that somebody else made.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn watch_cgroup(
+        &self,
+        cgroup: &Found,
+        port: u16,
+        resolver: Option<SocketAddr>,
+    ) -> Result<(), ObserverError> {
+        let Found { id: cgroup, levels, .. } = *cgroup;
         match self.ask_blocking(&Question::Watch { cgroup, levels, port, resolver })? {
+            Answer::Watching => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Leaves a cgroup alone.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn unwatch(&self, cgroup: u64) -> Result<(), ObserverError> {
+        match self.ask_blocking(&Question::Unwatch { cgroup })? {
             Answer::Watching => Ok(()),
             other => Err(unexpected(other)),
         }
@@ -224,7 +284,11 @@ fn follow(socket: &mut UnixStream, asked: &Waiting) {
             Told::Bypass(bypass) => {
                 let Bypass { destination, process, executable } = &bypass;
                 tracing::warn!(%destination, process, executable, "went around the gateway");
-                let around = &mut lock(asked).around;
+                let asked = &mut *lock(asked);
+                if let Some(hears) = &asked.told {
+                    hears(&bypass);
+                }
+                let around = &mut asked.around;
                 if around.len() < KEPT {
                     around.push(bypass);
                 }

@@ -112,6 +112,16 @@ impl Programs {
         self.set()
     }
 
+    /// Leaves a cgroup alone that was watched.
+    pub(super) fn unwatch(&mut self, cgroup: u64) -> Result<(), ProgramsError> {
+        let watched = self.ebpf.map_mut("WATCHED").ok_or(ProgramsError::Lacks("WATCHED"))?;
+        let mut watched: HashMap<_, u64, Value<Watch>> = watched.try_into()?;
+        match watched.remove(&cgroup) {
+            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn set(&mut self) -> Result<(), ProgramsError> {
         let settings = self.ebpf.map_mut("SETTINGS").ok_or(ProgramsError::Lacks("SETTINGS"))?;
         let mut settings: Array<_, Value<Settings>> = settings.try_into()?;

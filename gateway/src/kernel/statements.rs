@@ -20,9 +20,6 @@ use super::{Counted, Observer, ProgramAt};
 use crate::accept::Led;
 use crate::gateway::CoverageTeller;
 
-/// Between two statements.
-const INTERVAL: Duration = Duration::from_secs(5);
-
 /// Before the programs' names in the kernel.
 const PREFIX: &str = "sealtap_";
 
@@ -51,6 +48,7 @@ impl Statements {
         teller: CoverageTeller,
         observer: Arc<Observer>,
         led: Arc<Led>,
+        interval: Duration,
     ) -> Result<Self, String> {
         let armed = armed(&observer)?;
         // Where the journal takes nothing, nothing is let through either.
@@ -60,7 +58,7 @@ impl Statements {
         let thread = thread.spawn(move || {
             let mut stating = Stating { teller, observer, led, number: 1, over: None };
             loop {
-                match stopped.recv_timeout(INTERVAL) {
+                match stopped.recv_timeout(interval) {
                     Err(RecvTimeoutError::Timeout) => drop(stating.state(false)),
                     _ => return stating.state(true),
                 }
@@ -119,6 +117,7 @@ impl Stating {
         }
         if !held {
             let why = "a program of the kernel was detached or replaced".to_owned();
+            self.teller.ended_early(&why);
             tracing::error!(%why, "coverage is over");
             self.over = Some(why.clone());
             return Err(why);
@@ -127,6 +126,7 @@ impl Stating {
     }
 
     fn close(&mut self, arrived: Arrived, end: CoverageEnd, why: String) -> Result<Last, String> {
+        self.teller.ended_early(&why);
         tracing::error!(%why, "coverage is over");
         let _ = self.teller.say(CoverageSaid::Closed(None, arrived, self.number, end));
         self.over = Some(why.clone());

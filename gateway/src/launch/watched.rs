@@ -4,8 +4,8 @@
 //! connections the kernel leads to the gateway, and at the end what went around. Where the kernel is
 //! not to be had, the reason; only where it was demanded is that a failure.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::thread::{CapabilitySet, capabilities};
 use sealtap_common::Id;
@@ -16,10 +16,13 @@ use crate::command::run::{GATEWAY_FAILED, KernelChoice, Start};
 use crate::command::{Exit, Failure};
 use crate::gateway::Gateway;
 use crate::identify::Launch;
-use crate::kernel::{Bypass, Counted, Joining, Last, Observer, OwnCgroup, Statements};
+use crate::kernel::{Bypass, Counted, Joining, Last, Observer, OwnCgroup, Statements, system_resolver};
 
 /// Digits of the run's id in the cgroup's name.
 const DIGITS: usize = 16;
+
+/// Between two statements of what was seen.
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// A command that the kernel watches, or why it does not.
 pub(super) enum Watched {
@@ -133,8 +136,8 @@ fn watch(launch: &Launch, gateway: &mut Gateway, runtime: &Runtime) -> Result<Ke
     let observer = Arc::new(Observer::start().map_err(|error| text(&error))?);
     let listening = runtime.block_on(gateway.listen_for_redirected(Arc::clone(&observer)));
     let (port, led) = listening.map_err(|error| text(&error))?;
-    observer.watch(&cgroup, port, resolver()).map_err(|error| text(&error))?;
-    let statements = Statements::begin(gateway.coverage(), Arc::clone(&observer), led)?;
+    observer.watch(&cgroup, port, system_resolver()).map_err(|error| text(&error))?;
+    let statements = Statements::begin(gateway.coverage(), Arc::clone(&observer), led, INTERVAL)?;
     Ok(Kernel { cgroup, observer, statements })
 }
 
@@ -142,11 +145,4 @@ fn watch(launch: &Launch, gateway: &mut Gateway, runtime: &Runtime) -> Result<Ke
 fn may() -> bool {
     let needed = CapabilitySet::BPF | CapabilitySet::NET_ADMIN | CapabilitySet::PERFMON;
     capabilities(None).is_ok_and(|sets| sets.effective.contains(needed))
-}
-
-/// Where the machine asks for names: the first server of its resolver's configuration.
-fn resolver() -> Option<SocketAddr> {
-    let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
-    let server = text.lines().find_map(|line| line.trim().strip_prefix("nameserver"))?;
-    Some(SocketAddr::new(server.trim().parse().ok()?, 53))
 }

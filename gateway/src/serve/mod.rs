@@ -3,6 +3,7 @@
 pub mod browse;
 pub mod bundle;
 pub mod demo;
+mod kernel;
 pub mod live;
 pub(crate) mod messages;
 pub mod observe;

@@ -64,6 +64,8 @@ pub struct Observe {
     vouching: Vouching,
     disks: Mutex<Vec<Disk>>,
     bounds: Bounds,
+    /// Why the kernel sees no more, where it did; none where nobody asked it to.
+    coverage: Mutex<Option<Option<String>>>,
     /// Whether the gateway's own listener answers for it.
     on_main: bool,
     started: SystemTime,
@@ -88,6 +90,7 @@ impl Observe {
             vouching,
             disks: Mutex::new(disks.into_iter().map(disk).collect()),
             bounds,
+            coverage: Mutex::default(),
             on_main,
             started: SystemTime::now(),
         };
@@ -132,7 +135,24 @@ impl Observe {
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
         let standing = self.progress.standing();
-        health::checks(&self.journal.stats(), &standing, &self.disks(), self.bounds)
+        let mut checks =
+            health::checks(&self.journal.stats(), &standing, &self.disks(), self.bounds);
+        checks.extend(self.coverage().clone().map(Check::coverage));
+        checks
+    }
+
+    /// From now on the kernel watches.
+    pub fn coverage_began(&self) {
+        *self.coverage() = Some(None);
+    }
+
+    /// It does no more, and nobody asked for that.
+    pub fn coverage_ended(&self, why: &str) {
+        *self.coverage() = Some(Some(why.to_owned()));
+    }
+
+    fn coverage(&self) -> std::sync::MutexGuard<'_, Option<Option<String>>> {
+        self.coverage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn disks(&self) -> Vec<Disk> {

@@ -1,0 +1,167 @@
+//! What `serve` has the kernel do, and what it gives up before it parses anything.
+//!
+//! In: the configuration, while the process may be root and has one thread. Out: [`Readied`]: a loader
+//! that is armed, listeners, and a process that is an ordinary user's; then [`Watching`]: the scopes'
+//! TCP led to the gateway, statements of coverage in the log, and a line for all that goes around. Fails
+//! before anything is served: whoever configures scopes is not left without them in silence.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustix::process::geteuid;
+
+use super::live::{Around, Lines};
+use super::run::failure;
+use crate::command::serve::Start;
+use crate::command::{Exit, Failure};
+use crate::config::{Config, KernelMode};
+use crate::data::DataDir;
+use crate::gateway::{Gateway, Listeners};
+use crate::kernel::{Bypass, Loader, Observer, Scopes, ScopesError, Statements, system_resolver};
+use crate::privileges::{PrivilegeError, User};
+
+/// Where the lock is when nothing else is said, as for every gateway that the system starts.
+const STATE: &str = "/var/lib/sealtap";
+
+/// What could be had only before privileges were given up.
+pub(super) struct Readied {
+    /// The loader, where scopes are watched.
+    pub(super) loader: Option<Loader>,
+    /// Listeners, where another user was to have them.
+    pub(super) listeners: Listeners,
+}
+
+impl Readied {
+    /// Takes what needs privileges, and gives them up. Before there is another thread.
+    pub(super) fn new(start: &Start) -> Result<Self, Failure> {
+        let config = &start.config;
+        let watches = config.kernel.mode != KernelMode::Off;
+        let loader = if watches { Some(armed(config)?) } else { None };
+        let Some(name) = &config.user else {
+            if watches && geteuid().is_root() {
+                tracing::warn!(
+                    "the gateway reads hostile bytes as root: name an ordinary user with `user` in \
+                     [serve] or --user, and only the loader keeps privileges"
+                );
+            }
+            return Ok(Self { loader, listeners: Listeners::default() });
+        };
+        let user = User::find(name).map_err(|error| refused(&error))?;
+        let listeners = Listeners::bind(config).map_err(failure)?;
+        if geteuid().is_root() {
+            directories(config, &user).map_err(|error| refused(&error))?;
+        }
+        user.become_for_good().map_err(|error| refused(&error))?;
+        tracing::info!(user = user.name(), "privileges are given up for good");
+        if let Some(file) = &start.source.file {
+            say_if_unreadable(file, &user);
+        }
+        Ok(Self { loader, listeners })
+    }
+}
+
+fn refused(error: &PrivilegeError) -> Failure {
+    let failure = Failure::of(error);
+    match error {
+        PrivilegeError::Unknown(_) | PrivilegeError::Root(_) => failure.exit_with(Exit::Usage),
+        _ => failure,
+    }
+}
+
+/// The directories that the gateway writes to: made for the user where there are none.
+fn directories(config: &Config, user: &User) -> Result<(), PrivilegeError> {
+    user.own(&config.data)?;
+    let data = DataDir::new(&config.data);
+    match &config.lock {
+        Some(lock) => user.own(lock),
+        // Where it is was settled before, or systemd has made a place for it.
+        None if data.lock_path().exists() || std::env::var_os("STATE_DIRECTORY").is_some() => Ok(()),
+        None => user.own(Path::new(STATE)),
+    }
+}
+
+/// A configuration that this user cannot read counts until the next start; better said now than then.
+fn say_if_unreadable(file: &Path, user: &User) {
+    if let Err(error) = File::open(file) {
+        tracing::warn!(
+            path = %file.display(), user = user.name(), %error,
+            "the config file cannot be read again by this user: a reload will be refused"
+        );
+    }
+}
+
+fn armed(config: &Config) -> Result<Loader, Failure> {
+    Scopes::check(&config.kernel.scopes).map_err(|error| of_scopes(&error))?;
+    Loader::start().map_err(|error| {
+        Failure::new(format!("the kernel cannot watch the configured scopes: {error}")).fix(
+            "start as root (`user` in [serve] then gives up privileges) on Linux 5.15 or later with \
+             cgroup v2, or set `mode = \"off\"` in [kernel]; `sealtap doctor` says what is missing",
+        )
+    })
+}
+
+fn of_scopes(error: &ScopesError) -> Failure {
+    let failure = Failure::of(error);
+    match error {
+        ScopesError::HoldsGateway { .. } => failure.at("`scopes` in [kernel]").fix(
+            "run the gateway in a cgroup of its own (a systemd service has one; by hand: \
+             `systemd-run --scope`), or name cgroups beside it",
+        ),
+        _ => failure,
+    }
+}
+
+/// Scopes that are watched.
+pub(super) struct Watching {
+    observer: Arc<Observer>,
+    scopes: Scopes,
+    statements: Statements,
+}
+
+impl Watching {
+    /// Has the scopes' TCP led to `gateway`, and states from now on what is seen.
+    pub(super) async fn begin(
+        loader: Loader,
+        config: &Config,
+        gateway: &mut Gateway,
+    ) -> Result<Self, Failure> {
+        let text = |error: &dyn std::error::Error| Failure::of(error);
+        let observer = Arc::new(Observer::of(loader).map_err(|error| text(&error))?);
+        let listening = gateway.listen_for_redirected(Arc::clone(&observer)).await;
+        let (port, led) = listening.map_err(|error| text(&error))?;
+        let kernel = &config.kernel;
+        let (scopes, resolver) = (kernel.scopes.clone(), kernel.resolver.or_else(system_resolver));
+        let teller = gateway.coverage();
+        let (asked, interval) = (Arc::clone(&observer), kernel.interval);
+        let begun = tokio::task::spawn_blocking(move || {
+            let scopes = Scopes::begin(scopes, Arc::clone(&asked), port, resolver);
+            let scopes = scopes.map_err(|error| of_scopes(&error))?;
+            let statements = Statements::begin(teller, asked, led, interval);
+            Ok::<_, Failure>((scopes, statements.map_err(Failure::new)?))
+        });
+        let (scopes, statements) = begun.await.map_err(|error| text(&error))??;
+        Ok(Self { observer, scopes, statements })
+    }
+
+    /// Has what goes around told in `lines`.
+    pub(super) fn tell(&self, lines: Lines) {
+        self.observer.tell(move |bypass| lines.around(around(bypass)));
+    }
+
+    /// States the last numbers; nothing is watched any more.
+    pub(super) fn end(self) {
+        self.scopes.end();
+        // Why there are none is in the log and was said.
+        let _ = self.statements.end();
+        drop(self.observer);
+    }
+}
+
+fn around(bypass: &Bypass) -> Around {
+    let Bypass { destination, process, executable } = bypass.clone();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let at_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+    Around { at_us, destination, process, executable, denied: false }
+}
