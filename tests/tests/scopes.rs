@@ -117,10 +117,10 @@ fn serve(cgroup: &Cgroup, more: &str) -> Gateway {
 /// A server that says which path it was asked for.
 fn model() -> Upstream {
     Upstream::answering(|session, request| {
-        let body = request.target().to_owned();
+        let body = request.head.target().to_vec();
         let length = body.len().to_string();
         session.send(head("HTTP/1.1 200 OK", &[("Content-Length", length.as_str())]));
-        session.send(body.as_bytes().to_vec());
+        session.send(body);
     })
 }
 
@@ -282,7 +282,7 @@ fn all_goes_on_after_privileges_are_gone() {
     gateway.wait_sealed(3);
     let path = gateway.home().path().join("sealtap.toml");
     let text = fs::read_to_string(&path).expect("it was written");
-    fs::write(&path, format!("{text}[proxy]\nother = \"refuse\"\n")).expect("it is ours");
+    fs::write(&path, format!("{text}[forwarded]\nvia = true\n")).expect("it is ours");
     gateway.signal(Signal::HUP);
     wait_for(&gateway, "configuration reloaded");
     // Scopes are settled at the start: said, not passed over.
