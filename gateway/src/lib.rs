@@ -11,6 +11,7 @@ pub mod command;
 pub mod config;
 pub mod data;
 pub mod descriptors;
+pub mod doctor;
 pub mod forward;
 pub mod gateway;
 pub mod identify;

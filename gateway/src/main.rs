@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use sealtap::command::Parts;
+use sealtap::command::kernel::Inner;
 
 const PARTS: Parts = Parts {
     serve: sealtap::serve::run::run,
@@ -13,7 +14,13 @@ const PARTS: Parts = Parts {
     witness: sealtap::serve::witness::run,
     runs: sealtap::serve::runs::run,
     bundle: sealtap::serve::bundle::run,
-    loader: sealtap::kernel::run_loader,
+    kernel: Inner {
+        loader: sealtap::kernel::run_loader,
+        canary: sealtap::kernel::canary::run_canary,
+        probe: sealtap::kernel::canary::run_probe,
+        attempt: sealtap::kernel::run_tries,
+    },
+    doctor: sealtap::doctor::run,
 };
 
 fn main() -> ExitCode {

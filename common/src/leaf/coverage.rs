@@ -1,6 +1,7 @@
 //! The leaves of the kinds `coverage-armed`, `coverage-heartbeat` and `coverage-closed`: what the kernel
 //! can say about traffic that did not come to the gateway.
 
+use super::canary::Canary;
 use super::decode::{extensions, hash, id, positive, version, word};
 use super::encode::{EncodeError, Writer};
 use super::words::{Channel, ChannelState, CoverageEnd, CoverageMode, KernelProgram};
@@ -33,6 +34,8 @@ pub enum CoverageSaid {
     Heartbeat(Statement),
     /// It is over, and why; without numbers where they were lost.
     Closed(Option<Connections>, Arrived, u64, CoverageEnd),
+    /// A probe within it tried each way out.
+    Canary(Canary),
 }
 
 /// What a coverage rests on.
@@ -174,6 +177,7 @@ impl Coverage {
             CoverageSaid::Armed(_) => Kind::CoverageArmed,
             CoverageSaid::Heartbeat(_) => Kind::CoverageHeartbeat,
             CoverageSaid::Closed(..) => Kind::CoverageClosed,
+            CoverageSaid::Canary(_) => Kind::CoverageCanary,
         }
     }
 
@@ -216,6 +220,7 @@ impl Coverage {
                 self.counted(&mut w, arrived, connections.as_ref(), *number);
                 w.fixed(",\"reason\":").word(reason.as_str());
             }
+            CoverageSaid::Canary(canary) => canary.encode(self, &mut w),
         }
         w.fixed(",\"sealed\":").number(self.sealed).fixed(",\"v\":1}");
         w.finish()
@@ -247,6 +252,7 @@ impl Coverage {
     pub(super) fn decode(kind: Kind, m: Members<'_, '_>) -> Result<Self, FieldError> {
         match kind {
             Kind::CoverageArmed => decode_armed(m),
+            Kind::CoverageCanary => Canary::decode(m),
             kind => decode_counted(m, kind == Kind::CoverageClosed),
         }
     }

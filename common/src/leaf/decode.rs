@@ -53,7 +53,12 @@ impl Leaf {
             Some(Kind::RunOpened) => Self::RunOpened(run::opened(members)?),
             Some(Kind::RunClosed) => Self::RunClosed(Box::new(run::closed(members)?)),
             Some(Kind::RunRecord) => Self::RunRecord(run::record(members)?),
-            Some(kind @ (Kind::CoverageArmed | Kind::CoverageHeartbeat | Kind::CoverageClosed)) => {
+            Some(
+                kind @ (Kind::CoverageArmed
+                | Kind::CoverageHeartbeat
+                | Kind::CoverageClosed
+                | Kind::CoverageCanary),
+            ) => {
                 Self::Coverage(Box::new(Coverage::decode(kind, members)?))
             }
             None => {

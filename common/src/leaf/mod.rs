@@ -4,6 +4,7 @@
 //! the leaf, or the typed leaf, or why the bytes are not a leaf. A leaf holds only integers,
 //! registered words, times, random ids and salted commitments, so that it is safe to publish.
 
+mod canary;
 mod coverage;
 mod decode;
 mod encode;
@@ -19,6 +20,7 @@ pub(crate) use self::tests::coverage as coverage_samples;
 mod tunnel;
 mod words;
 
+pub use canary::{Canary, Trial};
 pub use coverage::{Armed, Arrived, Attached, Connections, Coverage, CoverageSaid, Statement};
 pub use decode::DecodeError;
 pub use encode::EncodeError;
@@ -29,7 +31,7 @@ pub use retention::{Limit, Retention};
 pub use run::{Isolation, LastLeaf, Output, RunAfter, RunClosed, RunOpened, RunRecord};
 pub use tunnel::{Tunnel, alert_name};
 pub use words::{
-    Channel, ChannelState, ClosedReason, CoverageEnd, CoverageMode, End, ErrorCode, GapAction,
+    CanaryOutcome, CanaryWay, Channel, ChannelState, ClosedReason, CoverageEnd, CoverageMode, End, ErrorCode, GapAction,
     GapReason, IsolationBasis, IsolationLevel, KernelProgram, KeyRole, Kind, Outcome, Policy,
     RESERVED_KINDS, Source, TunnelReason,
 };

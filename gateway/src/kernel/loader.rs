@@ -75,7 +75,7 @@ fn arm() -> Result<(Armed, Programs), String> {
 }
 
 /// Keeps what is needed, for good.
-fn drop_capabilities() -> rustix::io::Result<CapabilitySet> {
+pub(super) fn drop_capabilities() -> rustix::io::Result<CapabilitySet> {
     let kept = KEPT.into_iter().fold(CapabilitySet::empty(), |all, one| all | one);
     set_no_new_privs(true)?;
     let sets =

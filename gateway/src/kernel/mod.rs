@@ -16,6 +16,7 @@
 //!
 //! Programs are attached while the loader lives and not longer: nothing is pinned.
 
+pub mod canary;
 mod cgroup;
 mod loader;
 mod message;
@@ -26,6 +27,7 @@ mod raw;
 mod scope;
 mod scopes;
 mod statements;
+mod tried;
 
 #[cfg(test)]
 mod tests;
@@ -34,10 +36,11 @@ pub use self::cgroup::{CgroupError, OwnCgroup};
 pub use self::loader::run as run_loader;
 pub use self::message::{Armed, Bypass, Counted, Process, ProgramAt};
 pub use self::observer::{Loader, Observer, ObserverError};
-pub use self::raw::{Joining, flow_of};
+pub use self::raw::{Clock, Joining, clock, flow_of};
 pub use self::scope::{Found, Hierarchy};
 pub use self::scopes::{Scopes, ScopesError};
 pub use self::statements::{Last, Statements};
+pub use self::tried::{Attempt, attempts, run as run_tries};
 
 use std::net::{Ipv6Addr, SocketAddr};
 

@@ -58,6 +58,18 @@ impl Hierarchy {
         &self.own
     }
 
+    /// Where it is mounted.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Whether its root is the machine's.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.all_levels
+    }
+
     /// Whether this process is in that cgroup, or below it.
     #[must_use]
     pub fn holds_this_process(&self, path: &str) -> bool {

@@ -42,12 +42,27 @@ pub(crate) fn closed(connections: Option<Connections>, number: u64, end: Coverag
     coverage(CoverageSaid::Closed(connections, Arrived::default(), number, end))
 }
 
+pub(crate) fn canary(led: u64, of: impl Fn(CanaryWay) -> CanaryOutcome) -> Leaf {
+    let trial = |way: &CanaryWay| {
+        let outcome = of(*way);
+        Trial { control: outcome != CanaryOutcome::Unavailable, outcome }
+    };
+    let trials = CanaryWay::ALL.iter().map(trial).collect();
+    coverage(CoverageSaid::Canary(Canary { led, trials }))
+}
+
 pub(super) fn samples() -> Vec<Leaf> {
     vec![
         armed(),
         heartbeat(connections(), 1),
         closed(Some(connections()), 2, CoverageEnd::Ended),
         closed(None, 2, CoverageEnd::LoaderGone),
+        canary(0, |_| CanaryOutcome::Unavailable),
+        canary(5, |way| match way {
+            CanaryWay::Tcp4 => CanaryOutcome::Led,
+            CanaryWay::Raw4 => CanaryOutcome::Denied,
+            _ => CanaryOutcome::Passed,
+        }),
     ]
 }
 
@@ -90,4 +105,22 @@ fn what_is_left_out_or_said_against_itself_is_no_leaf() {
     assert!(refused(ended.replace("\"ended\"", "\"loader_gone\"")).contains("reason"));
     let gone = text(&closed(None, 2, CoverageEnd::LoaderGone));
     assert!(refused(gone.replace("\"loader_gone\"", "\"links_changed\"")).contains("reason"));
+}
+
+/// A way that cannot be gone at all must not pass for one that is closed, nor the other way round.
+#[test]
+fn a_canary_says_nothing_without_its_control() {
+    let text = |leaf: &Leaf| String::from_utf8(leaf.encode().unwrap()).unwrap();
+    let good = text(&canary(1, |_| CanaryOutcome::Denied));
+    assert!(Leaf::decode(good.as_bytes()).is_ok());
+    let refused = |text: String| Leaf::decode(text.as_bytes()).unwrap_err().to_string();
+    let dead = refused(good.replacen(r#""control":true"#, r#""control":false"#, 1));
+    assert!(dead.contains("against its control"), "{dead}");
+    let alive = refused(good.replacen("denied", "unavailable", 1));
+    assert!(alive.contains("against its control"), "{alive}");
+    let swapped = refused(good.replacen("tcp6", "tcp4", 1));
+    assert!(swapped.contains("place of its way"), "{swapped}");
+    let first = r#"{"control":true,"outcome":"denied","way":"tcp4"},"#;
+    let fewer = refused(good.replacen(first, "", 1));
+    assert!(fewer.contains("every way"), "{fewer}");
 }
