@@ -74,7 +74,8 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        for process in fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default().lines()
+        for process in
+            fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default().lines()
         {
             let _ = fs::write(root().join("cgroup.procs"), process);
         }
@@ -100,9 +101,15 @@ fn home() -> Arc<Home> {
     Arc::new(home)
 }
 
+/// Without a canary, whose connections would be counted among the others.
 fn config(cgroup: &Cgroup, more: &str) -> String {
+    with_canary(cgroup, "none", more)
+}
+
+fn with_canary(cgroup: &Cgroup, canary: &str, more: &str) -> String {
     format!(
-        "[kernel]\nmode = \"observe\"\nscopes = [\"/{}\"]\ninterval = \"500ms\"\n{more}",
+        "[kernel]\nmode = \"observe\"\nscopes = [\"/{}\"]\ninterval = \"500ms\"\n\
+         canary = \"{canary}\"\n{more}",
         cgroup.name
     )
 }
@@ -296,7 +303,8 @@ fn all_goes_on_after_privileges_are_gone() {
 
 /// A port that only root may listen on.
 fn ports_below_1024_are_listened_on() {
-    let Some(port) = (900..1000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) else {
+    let Some(port) = (900..1000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+    else {
         panic!("no port is free");
     };
     let gateway = Options::default()
@@ -329,23 +337,22 @@ fn what_goes_around_is_told_of() {
         socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(b\"x\",(\"127.0.0.1\",int(sys.argv[1]))); \
         time.sleep(0.3)' \"$0\"";
     cgroup.run(send, &to.port().to_string());
-    let line = poll("the live line", || {
-        gateway.live().into_iter().find(|line| line["event"] == "bypass")
-    });
+    let line =
+        poll("the live line", || gateway.live().into_iter().find(|line| line["event"] == "bypass"));
     assert_eq!(line["destination"], to.to_string(), "{line}");
     assert!(line["executable"].as_str().is_some_and(|path| path.contains("python")), "{line}");
     let home = gateway.terminate();
     assert_eq!(covered(&home)[0]["connections"]["bypass_passed"], 1);
 }
 
-/// The loader of a gateway.
-fn loader(gateway: &Gateway) -> Pid {
+/// A process that the gateway started for itself.
+fn helper(gateway: &Gateway, part: &str) -> Pid {
     let found = fs::read_dir(format!("/proc/{}/task", gateway.pid())).expect("it runs").flatten();
     let children = found.filter_map(|t| fs::read_to_string(t.path().join("children")).ok());
     let all: String = children.collect();
     let loader = all.split_ascii_whitespace().find(|child| {
         let line = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
-        line.contains("kernel\0loader")
+        line.contains(&format!("kernel\0{part}"))
     });
     Pid::from_raw(loader.expect("a loader").parse().expect("a number")).expect("a process")
 }
@@ -355,7 +362,7 @@ fn a_killed_loader_is_seen_in_healthz() {
     let cgroup = Cgroup::new();
     let gateway = serve(&cgroup, "");
     assert_eq!(healthz(gateway.address()), "ok\n");
-    kill_process(loader(&gateway), Signal::KILL).expect("root may");
+    kill_process(helper(&gateway, "loader"), Signal::KILL).expect("root may");
     let said = poll("healthz says so", || {
         let said = healthz(gateway.address());
         (said != "ok\n").then_some(said)
@@ -367,11 +374,87 @@ fn a_killed_loader_is_seen_in_healthz() {
     assert_eq!(covered(&home)[0]["end"], "loader_gone");
 }
 
+/// Each way out is tried again and again, and what became of it is in the log.
+fn a_canary_tries_each_way_out_and_is_sealed() {
+    let cgroup = Cgroup::new();
+    let gateway = Options::default()
+        .config(with_canary(&cgroup, "1s", ""))
+        .argument(format!("--user={}", USER.0))
+        .start_in(home());
+    // Sent by a process that kept what the gateway gave up.
+    let probing = helper(&gateway, "canary");
+    let place = root().join(format!("sealtap-canary-{}", probing.as_raw_nonzero()));
+    assert!(place.exists(), "{}", place.display());
+    poll("two canaries are back", || {
+        (gateway.stderr().matches("the canary is back").count() >= 2).then_some(())
+    });
+    let lines = gateway.live();
+    assert!(lines.iter().all(|line| line["event"] != "bypass"), "not the workload's: {lines:?}");
+    let home = gateway.terminate();
+    assert!(!place.exists(), "{} stays behind", place.display());
+    let covered = covered(&home).remove(0);
+    let canary = &covered["canary"];
+    assert!(canary["times"].as_u64().is_some_and(|times| times >= 2), "{covered}");
+    let way = |name: &str| {
+        let ways = canary["ways"].as_array().expect("a list");
+        let way = ways.iter().find(|way| way["way"] == name).expect("every way is listed");
+        (way["control"].as_bool().expect("said"), way["outcome"].as_str().expect("said").to_owned())
+    };
+    for name in ["tcp4", "tcp6", "tcp_mapped"] {
+        assert_eq!(way(name), (true, "led".to_owned()), "{name}: {covered}");
+    }
+    // Observed, not denied.
+    for name in ["udp4", "udp4_connected", "udp6", "udp_mapped"] {
+        assert_eq!(way(name), (true, "passed".to_owned()), "{name}: {covered}");
+    }
+    assert!(canary["led"].as_u64().is_some_and(|led| led >= 3), "{covered}");
+    let counted = &covered["connections"];
+    assert!(counted["via_gateway"].as_u64() >= canary["led"].as_u64(), "{covered}");
+    assert!(counted["bypass_passed"].as_u64().is_some_and(|passed| passed >= 8), "{covered}");
+}
+
+/// Where nothing can be reached, nothing is said to be closed.
+fn a_dead_network_is_no_closed_one() {
+    let ask = |command: &mut Command| {
+        let output =
+            command.args(["doctor", "--canary", "--json"]).output().expect("it can be run");
+        serde_json::from_slice::<Value>(&output.stdout).expect("one JSON object")
+    };
+    let state = |found: &Value| {
+        let checks = found["checks"].as_array().expect("a list");
+        checks.iter().find(|check| check["name"] == "canary").expect("it is listed")["state"]
+            .clone()
+    };
+    let dead = ask(Command::new("unshare").arg("--net").arg(programs::sealtap()));
+    assert_eq!(state(&dead), "short", "{dead}");
+    for way in dead["canary"].as_array().expect("it was sent") {
+        assert_ne!(way["outcome"], "denied", "{way}");
+        assert_ne!(way["outcome"], "led", "{way}");
+    }
+    let alive = ask(&mut Command::new(programs::sealtap()));
+    assert_eq!(state(&alive), "well", "the control: {alive}");
+}
+
+/// A service manager ends all processes of a service at once: the last numbers are stated all the same.
+fn a_signal_to_all_processes_ends_coverage_in_order() {
+    let cgroup = Cgroup::new();
+    let gateway = Options::default()
+        .config(with_canary(&cgroup, "10min", ""))
+        .argument(format!("--user={}", USER.0))
+        .start_in(home());
+    for part in ["loader", "canary"] {
+        kill_process(helper(&gateway, part), Signal::TERM).expect("root may");
+    }
+    assert_eq!(healthz(gateway.address()), "ok\n");
+    let home = gateway.terminate();
+    assert_eq!(covered(&home)[0]["end"], "ended");
+}
+
 /// Nothing of it stays behind.
 fn nothing_stays_behind() {
     let cgroup = Cgroup::new();
     let gateway = serve(&cgroup, "");
-    let loader = loader(&gateway);
+    let loader = helper(&gateway, "loader");
     gateway.finish();
     let place = format!("/proc/{}", loader.as_raw_nonzero());
     assert!(!Path::new(&place).exists(), "{place}");
@@ -416,6 +499,9 @@ fn main() -> ExitCode {
         ports_below_1024_are_listened_on,
         what_goes_around_is_told_of,
         a_killed_loader_is_seen_in_healthz,
+        a_canary_tries_each_way_out_and_is_sealed,
+        a_dead_network_is_no_closed_one,
+        a_signal_to_all_processes_ends_coverage_in_order,
         nothing_stays_behind,
     ];
     suite::main(&tests, unavailable())

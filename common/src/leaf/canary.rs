@@ -73,7 +73,13 @@ impl Canary {
         let led = m.take("led", Value::unsigned)?;
         let sealed = m.take("sealed", Value::unsigned)?;
         version(m)?;
-        Ok(Coverage { boot, coverage, ext, said: CoverageSaid::Canary(Self { led, trials }), sealed })
+        Ok(Coverage {
+            boot,
+            coverage,
+            ext,
+            said: CoverageSaid::Canary(Self { led, trials }),
+            sealed,
+        })
     }
 }
 

@@ -58,9 +58,7 @@ impl Leaf {
                 | Kind::CoverageHeartbeat
                 | Kind::CoverageClosed
                 | Kind::CoverageCanary),
-            ) => {
-                Self::Coverage(Box::new(Coverage::decode(kind, members)?))
-            }
+            ) => Self::Coverage(Box::new(Coverage::decode(kind, members)?)),
             None => {
                 json::same(&value.encode(), bytes)?;
                 Self::Unchecked(unchecked(name, &members, bytes)?)

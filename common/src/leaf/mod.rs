@@ -31,9 +31,9 @@ pub use retention::{Limit, Retention};
 pub use run::{Isolation, LastLeaf, Output, RunAfter, RunClosed, RunOpened, RunRecord};
 pub use tunnel::{Tunnel, alert_name};
 pub use words::{
-    CanaryOutcome, CanaryWay, Channel, ChannelState, ClosedReason, CoverageEnd, CoverageMode, End, ErrorCode, GapAction,
-    GapReason, IsolationBasis, IsolationLevel, KernelProgram, KeyRole, Kind, Outcome, Policy,
-    RESERVED_KINDS, Source, TunnelReason,
+    CanaryOutcome, CanaryWay, Channel, ChannelState, ClosedReason, CoverageEnd, CoverageMode, End,
+    ErrorCode, GapAction, GapReason, IsolationBasis, IsolationLevel, KernelProgram, KeyRole, Kind,
+    Outcome, Policy, RESERVED_KINDS, Source, TunnelReason,
 };
 
 use std::collections::BTreeMap;

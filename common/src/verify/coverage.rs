@@ -12,8 +12,8 @@ use super::render::{number, object, plural, text, utc};
 use crate::encoding::Id;
 use crate::json::Value;
 use crate::leaf::{
-    Armed, Arrived, Canary, CanaryOutcome, CanaryWay, Channel, ChannelState, Connections, Coverage, CoverageEnd, CoverageMode,
-    CoverageSaid,
+    Armed, Arrived, Canary, CanaryOutcome, CanaryWay, Channel, ChannelState, Connections, Coverage,
+    CoverageEnd, CoverageMode, CoverageSaid,
 };
 
 /// One coverage, as far as the log tells of it.

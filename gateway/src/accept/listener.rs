@@ -60,8 +60,8 @@ impl Listener {
     /// [`ListenError`].
     pub fn bound(listener: std::net::TcpListener) -> Result<Self, ListenError> {
         let listener = TcpListener::from_std(listener);
-        let listener =
-            listener.map_err(|source| ListenError { address: (Ipv4Addr::UNSPECIFIED, 0).into(), source })?;
+        let listener = listener
+            .map_err(|source| ListenError { address: (Ipv4Addr::UNSPECIFIED, 0).into(), source })?;
         Ok(Self { listener, redirected: None, first: None })
     }
 

@@ -18,12 +18,15 @@ pub struct Kernel {
     pub resolver: Option<SocketAddr>,
     /// Between two statements of what was seen.
     pub interval: Duration,
+    /// Between two canaries; none sends none.
+    pub canary: Option<Duration>,
 }
 
 impl Default for Kernel {
     fn default() -> Self {
         let interval = Duration::from_secs(5);
-        Self { mode: KernelMode::Off, scopes: Vec::new(), resolver: None, interval }
+        let canary = Some(Duration::from_secs(600));
+        Self { mode: KernelMode::Off, scopes: Vec::new(), resolver: None, interval, canary }
     }
 }
 
@@ -144,6 +147,10 @@ pub(super) fn read(section: &Section<'_>, kernel: &mut Kernel) {
     let range = Duration::from_millis(500)..=Duration::from_secs(60);
     let interval = section.parsed("interval", values::DURATION, |t| values::duration(t, &range));
     kernel.interval = interval.unwrap_or(kernel.interval);
+    let range = Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
+    let canary = section
+        .parsed("canary", values::DURATION_OR_NONE, |text| values::duration_or_none(text, &range));
+    kernel.canary = canary.unwrap_or(kernel.canary);
 }
 
 /// What the resolver's address looks like.

@@ -98,7 +98,7 @@ pub const TIMESTAMP: Keys = Keys { section: "timestamp", keys: &["url", "ca", "i
 
 /// `[kernel]`
 pub const KERNEL: Keys =
-    Keys { section: "kernel", keys: &["mode", "scopes", "resolver", "interval"] };
+    Keys { section: "kernel", keys: &["mode", "scopes", "resolver", "interval", "canary"] };
 
 /// `[serve]`
 pub const SERVE: Keys = Keys { section: "serve", keys: &["user"] };

@@ -28,9 +28,7 @@ fn sent(config: &Config) -> Result<Tried, CanaryError> {
 }
 
 fn ways(tried: &Tried) -> Value {
-    let way = |(way, trial): (sealtap_common::leaf::CanaryWay, sealtap_common::leaf::Trial)| {
-        json!({ "way": way.as_str(), "control": trial.control, "outcome": trial.outcome.as_str() })
-    };
+    let way = |(way, trial): (sealtap_common::leaf::CanaryWay, sealtap_common::leaf::Trial)| json!({ "way": way.as_str(), "control": trial.control, "outcome": trial.outcome.as_str() });
     tried.ways().map(way).collect()
 }
 

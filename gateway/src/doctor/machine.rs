@@ -15,20 +15,35 @@ const LINKS_AT_DEVICES: (u32, u32) = (6, 6);
 
 pub(super) fn look() -> Vec<Finding> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    vec![kernel(), cgroup(), lockdown(), types(), bpffs(&mounts), rights(), look_up(&mounts), time()]
+    vec![
+        kernel(),
+        cgroup(),
+        lockdown(),
+        types(),
+        bpffs(&mounts),
+        rights(),
+        look_up(&mounts),
+        time(),
+    ]
 }
 
 fn kernel() -> Finding {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let Some(version) = version(&release) else {
-        return Finding::unknown("kernel", format!("Linux {release}"), "its version is not readable");
+        return Finding::unknown(
+            "kernel",
+            format!("Linux {release}"),
+            "its version is not readable",
+        );
     };
     let device = match version >= LINKS_AT_DEVICES {
         true => "tcx",
         false => "clsact: replaced or removed without a trace in a link",
     };
     match version >= OLDEST {
-        true => Finding::well("kernel", format!("Linux {release}; programs at devices by {device}")),
+        true => {
+            Finding::well("kernel", format!("Linux {release}; programs at devices by {device}"))
+        }
         false => Finding::short(
             "kernel",
             format!("Linux {release} has not all hooks"),
@@ -47,10 +62,13 @@ fn cgroup() -> Finding {
     match Hierarchy::find() {
         Ok(hierarchy) => {
             let (root, own) = (hierarchy.root().display().to_string(), hierarchy.own().to_owned());
-            let whole = if hierarchy.is_whole() { "" } else { ", of which only a part is seen here" };
+            let whole =
+                if hierarchy.is_whole() { "" } else { ", of which only a part is seen here" };
             Finding::well("cgroup", format!("version 2 at {root}{whole}; this process is in {own}"))
         }
-        Err(error) => Finding::short("cgroup", error.to_string(), "programs are attached at its root"),
+        Err(error) => {
+            Finding::short("cgroup", error.to_string(), "programs are attached at its root")
+        }
     }
 }
 
@@ -63,7 +81,9 @@ fn lockdown() -> Finding {
             "confidentiality: programs may not read what they look at",
             "boot with lockdown=integrity, under which all hooks work, or none",
         ),
-        Some(chosen) => Finding::well("lockdown", format!("{chosen}: the hooks in use are allowed")),
+        Some(chosen) => {
+            Finding::well("lockdown", format!("{chosen}: the hooks in use are allowed"))
+        }
         None => Finding::well("lockdown", "none"),
     }
 }
@@ -137,9 +157,11 @@ fn time() -> Finding {
         Ok(Clock { synchronised: true, error }) => {
             Finding::well("clock", format!("synchronised, off by at most {} ms", error.as_millis()))
         }
-        Ok(Clock { synchronised: false, .. }) => {
-            Finding::short("clock", "not synchronised: times in the log are this machine's word", fix)
-        }
+        Ok(Clock { synchronised: false, .. }) => Finding::short(
+            "clock",
+            "not synchronised: times in the log are this machine's word",
+            fix,
+        ),
         Err(error) => Finding::unknown("clock", format!("cannot be asked: {error}"), fix),
     }
 }

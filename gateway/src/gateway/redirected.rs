@@ -1,7 +1,7 @@
 //! The gateway and the kernel: a second listener, for what the kernel leads here, and the statements of
 //! what it saw.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{Coverage, CoverageSaid, Extensions};
@@ -13,15 +13,23 @@ use crate::journey::Journey;
 use crate::kernel::Observer;
 
 /// Has statements about one coverage sealed. It must be dropped before [`Gateway::serve`] can end.
+#[derive(Clone)]
 pub struct CoverageTeller {
     journey: Arc<Journey>,
     coverage: Id,
+    /// Whether it was said that the coverage is over: nothing may follow.
+    closed: Arc<Mutex<bool>>,
 }
 
 impl CoverageTeller {
     /// Says something of the coverage; whether it will be sealed.
     #[must_use]
     pub fn say(&self, said: CoverageSaid) -> bool {
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *closed {
+            return false;
+        }
+        *closed = matches!(said, CoverageSaid::Closed(..));
         // Boot and time are those of the leaf's sealing.
         let (boot, coverage, ext) = (Id([0; 16]), self.coverage, Extensions::new());
         self.journey.tap.coverage(&Coverage { boot, coverage, ext, said, sealed: 0 })
@@ -40,7 +48,7 @@ impl Gateway {
         let journey = Arc::clone(&self.journey);
         let coverage = Id(random_id(journey.random));
         journey.observe.coverage_began();
-        CoverageTeller { journey, coverage }
+        CoverageTeller { journey, coverage, closed: Arc::default() }
     }
 
     /// Has `last` done at the end, when nobody is connected any more and before the last seal.

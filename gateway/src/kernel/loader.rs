@@ -9,11 +9,13 @@ use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use sealtap_common::kernel::{Endpoint, Flow};
 use sha2::{Digest as _, Sha256};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::message::{Answer, Armed, Bypass, Question, Told, read, write};
 use super::process::Processes;
@@ -44,6 +46,7 @@ pub fn run() -> Outcome {
             .fix("use `sealtap run` or `sealtap serve`")
             .exit_with(Exit::Usage));
     }
+    stay_with_the_gateway().map_err(|error| Failure::of(&error))?;
     let armed = arm();
     let (first, programs) = match armed {
         Ok((armed, programs)) => (Ok(armed), Some(programs)),
@@ -56,6 +59,16 @@ pub fn run() -> Outcome {
         let _ = serve(&mut socket, &mut programs);
     }
     Ok(Exit::Done)
+}
+
+/// Signals that are sent to all processes of a service are for the gateway, which has last numbers to
+/// ask for: whoever it starts ends when it does.
+pub(super) fn stay_with_the_gateway() -> io::Result<()> {
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        // Noted, and not looked at.
+        signal_hook::flag::register(signal, Arc::default())?;
+    }
+    Ok(())
 }
 
 fn arm() -> Result<(Armed, Programs), String> {
@@ -92,7 +105,7 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
                 PollFd::new(&*socket, PollFlags::IN),
                 PollFd::from_borrowed_fd(programs.events().as_fd(), PollFlags::IN),
             ];
-            poll(&mut ready, None)?;
+            rustix::io::retry_on_intr(|| poll(&mut ready, None))?;
             let [asked, events] = ready;
             (!asked.revents().is_empty(), !events.revents().is_empty())
         };

@@ -19,8 +19,8 @@ use sealtap_common::kernel::Flow;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
-use super::{Found, OwnCgroup};
 use super::message::{Answer, Armed, Bypass, Counted, Process, Question, Told, read, write};
+use super::{Found, OwnCgroup};
 
 /// How long the loader may take until it is armed.
 const ARMING: Duration = Duration::from_secs(20);

@@ -157,9 +157,7 @@ pub(super) fn vsock_listener() -> io::Result<(OwnedFd, u32)> {
     checked(unsafe { libc::bind(descriptor, (&raw const address).cast(), length) })?;
     rustix::net::listen(&socket, 4)?;
     // SAFETY: the kernel writes at most `length` bytes into `address`, and any bytes are one.
-    checked(unsafe {
-        libc::getsockname(descriptor, (&raw mut address).cast(), &raw mut length)
-    })?;
+    checked(unsafe { libc::getsockname(descriptor, (&raw mut address).cast(), &raw mut length) })?;
     Ok((socket, address.svm_port))
 }
 

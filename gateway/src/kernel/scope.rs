@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn units_and_cgroups_are_found_where_they_are() {
-        let all = ["/system.slice/agent.service/sub", "/a.slice/a-b.slice/agent.service", "/apps/x"];
+        let all =
+            ["/system.slice/agent.service/sub", "/a.slice/a-b.slice/agent.service", "/apps/x"];
         let (_folder, hierarchy) = made(&all.map(str::to_owned));
         assert_eq!(
             paths(&hierarchy, "unit:agent.service"),

@@ -65,7 +65,8 @@ pub fn run() -> Outcome {
 }
 
 fn try_each() -> Tried {
-    drop_capabilities().map_err(|error| format!("the capabilities for it are not there ({error})"))?;
+    drop_capabilities()
+        .map_err(|error| format!("the capabilities for it are not there ({error})"))?;
     let (root, _) = open_root().map_err(|error| error.to_string())?;
     let mut ebpf = EbpfLoader::new().load(OBJECT).map_err(|error| error.to_string())?;
     let mut tried = Vec::new();

@@ -16,7 +16,9 @@ use crate::command::run::{GATEWAY_FAILED, KernelChoice, Start};
 use crate::command::{Exit, Failure};
 use crate::gateway::Gateway;
 use crate::identify::Launch;
-use crate::kernel::{Bypass, Counted, Joining, Last, Observer, OwnCgroup, Statements, system_resolver};
+use crate::kernel::{
+    Bypass, Counted, Joining, Last, Observer, OwnCgroup, Statements, system_resolver,
+};
 
 /// Digits of the run's id in the cgroup's name.
 const DIGITS: usize = 16;

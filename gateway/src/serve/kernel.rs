@@ -8,10 +8,12 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use rustix::process::geteuid;
 
+use super::canaries::Canaries;
 use super::live::{Around, Lines};
 use super::run::failure;
 use crate::command::serve::Start;
@@ -19,6 +21,7 @@ use crate::command::{Exit, Failure};
 use crate::config::{Config, KernelMode};
 use crate::data::DataDir;
 use crate::gateway::{Gateway, Listeners};
+use crate::kernel::canary::Canary;
 use crate::kernel::{Bypass, Loader, Observer, Scopes, ScopesError, Statements, system_resolver};
 use crate::privileges::{PrivilegeError, User};
 
@@ -29,6 +32,8 @@ const STATE: &str = "/var/lib/sealtap";
 pub(super) struct Readied {
     /// The loader, where scopes are watched.
     pub(super) loader: Option<Loader>,
+    /// The canary, where one is to be sent.
+    pub(super) canary: Option<Canary>,
     /// Listeners, where another user was to have them.
     pub(super) listeners: Listeners,
 }
@@ -39,6 +44,7 @@ impl Readied {
         let config = &start.config;
         let watches = config.kernel.mode != KernelMode::Off;
         let loader = if watches { Some(armed(config)?) } else { None };
+        let canary = if watches { canary(config) } else { None };
         let Some(name) = &config.user else {
             if watches && geteuid().is_root() {
                 tracing::warn!(
@@ -46,7 +52,7 @@ impl Readied {
                      [serve] or --user, and only the loader keeps privileges"
                 );
             }
-            return Ok(Self { loader, listeners: Listeners::default() });
+            return Ok(Self { loader, canary, listeners: Listeners::default() });
         };
         let user = User::find(name).map_err(|error| refused(&error))?;
         let listeners = Listeners::bind(config).map_err(failure)?;
@@ -58,7 +64,7 @@ impl Readied {
         if let Some(file) = &start.source.file {
             say_if_unreadable(file, &user);
         }
-        Ok(Self { loader, listeners })
+        Ok(Self { loader, canary, listeners })
     }
 }
 
@@ -77,7 +83,9 @@ fn directories(config: &Config, user: &User) -> Result<(), PrivilegeError> {
     match &config.lock {
         Some(lock) => user.own(lock),
         // Where it is was settled before, or systemd has made a place for it.
-        None if data.lock_path().exists() || std::env::var_os("STATE_DIRECTORY").is_some() => Ok(()),
+        None if data.lock_path().exists() || std::env::var_os("STATE_DIRECTORY").is_some() => {
+            Ok(())
+        }
         None => user.own(Path::new(STATE)),
     }
 }
@@ -102,6 +110,18 @@ fn armed(config: &Config) -> Result<Loader, Failure> {
     })
 }
 
+/// Without a canary the scopes are watched all the same; the log then says nothing of one.
+fn canary(config: &Config) -> Option<Canary> {
+    config.kernel.canary?;
+    match Canary::start() {
+        Ok(canary) => Some(canary),
+        Err(error) => {
+            tracing::warn!(%error, "no canary is sent");
+            None
+        }
+    }
+}
+
 fn of_scopes(error: &ScopesError) -> Failure {
     let failure = Failure::of(error);
     match error {
@@ -118,12 +138,13 @@ pub(super) struct Watching {
     observer: Arc<Observer>,
     scopes: Scopes,
     statements: Statements,
+    canaries: Option<Canaries>,
 }
 
 impl Watching {
     /// Has the scopes' TCP led to `gateway`, and states from now on what is seen.
     pub(super) async fn begin(
-        loader: Loader,
+        (loader, canary): (Loader, Option<Canary>),
         config: &Config,
         gateway: &mut Gateway,
     ) -> Result<Self, Failure> {
@@ -135,24 +156,39 @@ impl Watching {
         let (scopes, resolver) = (kernel.scopes.clone(), kernel.resolver.or_else(system_resolver));
         let teller = gateway.coverage();
         let (asked, interval) = (Arc::clone(&observer), kernel.interval);
+        let sends = canary.zip(kernel.canary);
         let begun = tokio::task::spawn_blocking(move || {
             let scopes = Scopes::begin(scopes, Arc::clone(&asked), port, resolver);
             let scopes = scopes.map_err(|error| of_scopes(&error))?;
-            let statements = Statements::begin(teller, asked, led, interval);
-            Ok::<_, Failure>((scopes, statements.map_err(Failure::new)?))
+            let statements = Statements::begin(teller.clone(), Arc::clone(&asked), led, interval);
+            let statements = statements.map_err(Failure::new)?;
+            let canaries = sends
+                .map(|(canary, pause)| Canaries::begin(canary, (asked, resolver), teller, pause));
+            let canaries = canaries.transpose().map_err(|error| Failure::of(&error))?;
+            Ok::<_, Failure>((scopes, statements, canaries))
         });
-        let (scopes, statements) = begun.await.map_err(|error| text(&error))??;
-        Ok(Self { observer, scopes, statements })
+        let (scopes, statements, canaries) = begun.await.map_err(|error| text(&error))??;
+        Ok(Self { observer, scopes, statements, canaries })
     }
 
     /// Has what goes around told in `lines`.
     pub(super) fn tell(&self, lines: Lines) {
-        self.observer.tell(move |bypass| lines.around(around(bypass)));
+        let probe = self.canaries.as_ref().map(Canaries::probe);
+        self.observer.tell(move |bypass| {
+            // What the canary does is told of by itself, when all of it is known.
+            if !probe.as_ref().is_some_and(|probe| probe.load(Ordering::Acquire) == bypass.process)
+            {
+                lines.around(around(bypass));
+            }
+        });
     }
 
     /// States the last numbers; nothing is watched any more.
     pub(super) fn end(self) {
         self.scopes.end();
+        if let Some(canaries) = self.canaries {
+            canaries.end();
+        }
         // Why there are none is in the log and was said.
         let _ = self.statements.end();
         drop(self.observer);

@@ -2,6 +2,7 @@
 
 pub mod browse;
 pub mod bundle;
+mod canaries;
 pub mod demo;
 mod kernel;
 pub mod live;

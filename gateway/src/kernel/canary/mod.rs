@@ -102,6 +102,15 @@ impl Canary {
         }
     }
 
+    /// What ends it from elsewhere, in the middle of whatever it does.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn ending(&self) -> io::Result<Ending> {
+        Ok(Ending(self.socket.try_clone()?))
+    }
+
     /// Has every way out tried. `trying` hears of the process that does, before it does.
     ///
     /// # Errors
@@ -128,6 +137,17 @@ impl Canary {
                 other => return Err(unexpected(other)),
             }
         }
+    }
+}
+
+/// What ends a canary.
+pub struct Ending(UnixStream);
+
+impl Ending {
+    /// Ends it.
+    pub fn end(self) {
+        // One that is over already needs no end.
+        let _ = self.0.shutdown(std::net::Shutdown::Both);
     }
 }
 
@@ -171,7 +191,8 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_a_way_that_the_control_could_not_go() {
-        for watched in [Answer::Led, Answer::Reached, Answer::Sent, Answer::Denied, Answer::Failed] {
+        for watched in [Answer::Led, Answer::Reached, Answer::Sent, Answer::Denied, Answer::Failed]
+        {
             for control in [Answer::Denied, Answer::Failed, Answer::Led] {
                 assert_eq!(trial(control, watched).outcome, CanaryOutcome::Unavailable);
             }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::cgroup::OwnCgroup;
+use super::super::loader::stay_with_the_gateway;
 use super::super::message::{read, write};
 use super::super::raw::{Joining, flow_of, vsock_listener};
 use super::ways::{Answer, DIRECT, LED, Targets};
@@ -41,6 +42,7 @@ pub fn run() -> Outcome {
             .fix("use `sealtap doctor --canary`")
             .exit_with(Exit::Usage));
     }
+    stay_with_the_gateway().map_err(|error| Failure::of(&error))?;
     let name = format!("sealtap-canary-{}", std::process::id());
     let ready = OwnCgroup::new(&name).map_err(|error| error.to_string());
     let ready = ready.and_then(|cgroup| Ok((cgroup, hold().map_err(|error| error.to_string())?)));
