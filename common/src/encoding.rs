@@ -54,7 +54,7 @@ pub fn base64_array<const N: usize>(text: &str) -> Result<[u8; N], EncodingError
 }
 
 /// A random 16-byte identifier of an exchange, a run or a boot; as text, 32 lowercase hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub [u8; 16]);
 
 impl Id {

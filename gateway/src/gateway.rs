@@ -43,7 +43,8 @@ use crate::data::Writer;
 use crate::identify::{Launch, Runs};
 use crate::journey::Journey;
 use crate::route::Table;
-use crate::seal::ledger::{Happening, Ledger};
+use crate::seal::aside::SealedAside;
+use crate::seal::ledger::{Entry, Happening, Ledger};
 use crate::seal::pins::Pins;
 use crate::seal::progress::Progress;
 use crate::seal::recovery::{RecoveryError, last_sealed, recover};
@@ -79,6 +80,8 @@ pub struct Gateway {
     journal: Journal,
     sealer: Sealer,
     journey: Arc<Journey>,
+    /// The coverage of what the kernel leads here.
+    coverage: Option<[u8; 16]>,
     authority: Arc<Authority>,
     listener: Listener,
     observe_listener: Option<ObserveListener>,
@@ -180,9 +183,15 @@ impl Gateway {
         if let Some(size) = opened.adopted {
             entries.extend(ledger.enter(Happening::Adopted { size })?);
         }
-        let (leaves, exchanges): (Vec<_>, Vec<_>) =
-            entries.into_iter().map(|entry| (entry.leaf, entry.exchange)).unzip();
+        let mut bound = Vec::new();
+        let mut split = |entry: Entry| {
+            bound.push(entry.aside);
+            (entry.leaf, entry.exchange)
+        };
+        let (leaves, exchanges): (Vec<_>, Vec<_>) = entries.into_iter().map(&mut split).unzip();
         let range = log.append(&leaves)?;
+        let mut asides = recovery.asides;
+        asides.extend(SealedAside::of(range.clone().zip(bound)));
         if let Some(announcer) = &announcer {
             announcer.announce(log.checkpoint());
         }
@@ -217,7 +226,7 @@ impl Gateway {
             log,
             store,
             pins,
-            recovered: Sealed { exchanges: exchanges_to_store, records },
+            recovered: Sealed { exchanges: exchanges_to_store, records, asides },
             pace: Pace {
                 checkpoint: config.log.checkpoint,
                 heartbeat: config.log.heartbeat,
@@ -271,6 +280,7 @@ impl Gateway {
             journal,
             sealer,
             journey,
+            coverage: None,
             authority,
             listener,
             observe_listener,

@@ -123,7 +123,7 @@ impl Journey {
         body: Source,
     ) -> Rest {
         let _open = self.observe.traffic().begin();
-        let recorder = self.tap.malformed(client.label(), client.run());
+        let recorder = self.tap.malformed(client);
         let row = self.observe.traffic().row(None);
         self.arrive(refuse_malformed(recorder, reply, body, answer).await, &row)
     }
@@ -132,7 +132,7 @@ impl Journey {
     /// where it was `too_large` with a 431.
     pub fn refused_unseen(&self, client: &Arc<Client>, too_large: bool) {
         // Where the journal is down, it has counted the refusal.
-        if let Ok(recorder) = self.tap.malformed(client.label(), client.run()) {
+        if let Ok(recorder) = self.tap.malformed(client) {
             let summary = refuse_unseen(recorder, too_large);
             let traffic = self.observe.traffic();
             traffic.end(&traffic.row(None), &summary);

@@ -19,6 +19,8 @@ const PARTS: Parts = Parts {
         canary: sealtap::kernel::canary::run_canary,
         probe: sealtap::kernel::canary::run_probe,
         attempt: sealtap::kernel::run_tries,
+        status: sealtap::kernel::status,
+        detach: sealtap::kernel::detach,
     },
     doctor: sealtap::doctor::run,
 };

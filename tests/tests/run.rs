@@ -114,7 +114,7 @@ fn what_cannot_be_had_is_refused_before_the_command_runs() {
         let launched = launched.expect(code);
         assert!(!home.path().join("ran").exists(), "{}", launched.stderr());
     };
-    refused(&["--enforce"], 125, "without privileges");
+    refused(&["--enforce"], 125, "--kernel off");
     refused(&["--name", "no name"], 64, "cannot be the name of a run");
     refused(&["--disclose", "what"], 64, "is no pointer");
     refused(&["--upstream", "nothing"], 64, "--upstream");

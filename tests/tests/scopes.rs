@@ -413,6 +413,68 @@ fn a_canary_tries_each_way_out_and_is_sealed() {
     assert!(counted["bypass_passed"].as_u64().is_some_and(|passed| passed >= 8), "{covered}");
 }
 
+/// Sends a datagram to the port in its argument, or says why not.
+const DATAGRAM: &str = "python3 -c 'import socket,sys
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)
+try: s.sendto(b\"x\",(\"127.0.0.1\",int(sys.argv[1]))); print(\"sent\")
+except PermissionError: print(\"denied\")' \"$0\"";
+
+/// What the gateway of that process has pinned.
+fn pinned(process: u32) -> Option<String> {
+    let folders = fs::read_dir("/sys/fs/bpf/sealtap").ok()?.flatten();
+    let mut names = folders.filter_map(|folder| folder.file_name().into_string().ok());
+    names.find(|name| name.split('-').nth(1) == Some(&process.to_string()))
+}
+
+/// What cannot be led is denied, seen by the canary too; an orderly end opens what was closed.
+fn what_cannot_be_led_is_denied_in_enforce_mode() {
+    let cgroup = Cgroup::new();
+    let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let port = server.local_addr().expect("an address").port().to_string();
+    let upstream = model();
+    let text = with_canary(&cgroup, "1h", "").replace("observe", "enforce");
+    let gateway =
+        Options::default().config(text).argument(format!("--user={}", USER.0)).start_in(home());
+    wait_for(&gateway, "the canary is back");
+    assert_eq!(cgroup.run(DATAGRAM, &port), "denied\n");
+    let line =
+        poll("the live line", || gateway.live().into_iter().find(|line| line["event"] == "bypass"));
+    assert_eq!(line["denied"], true, "{line}");
+    let url = format!("http://{}/led", upstream.address());
+    assert_eq!(cgroup.run(CURL, &url), "/led");
+    let process = gateway.pid();
+    assert!(pinned(process).is_some());
+    let home = gateway.terminate();
+    assert_eq!(pinned(process), None);
+    assert_eq!(cgroup.run(DATAGRAM, &port), "sent\n", "the control: it is open again");
+    let covered = covered(&home).remove(0);
+    assert_eq!((&covered["mode"], &covered["end"]), (&json!("enforce"), &json!("ended")));
+    let ways = covered["canary"]["ways"].as_array().expect("a list");
+    let udp = ways.iter().find(|way| way["way"] == "udp4").expect("it is listed");
+    assert_eq!(udp["outcome"], "denied", "{covered}");
+    assert_eq!(upstream.finish().len(), 1);
+}
+
+/// A gateway that is killed leaves its scopes closed, until somebody opens them.
+fn a_killed_gateway_leaves_its_scopes_closed() {
+    let cgroup = Cgroup::new();
+    let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let port = server.local_addr().expect("an address").port().to_string();
+    let text = config(&cgroup, "").replace("observe", "enforce");
+    let user = format!("--user={}", USER.0);
+    let gateway = Options::default().config(text).argument(&user).start_in(home());
+    let process = gateway.pid();
+    let home = gateway.crash();
+    assert_eq!(cgroup.run(DATAGRAM, &port), "denied\n");
+    let name = pinned(process).expect("pins outlive the gateway");
+    let status = Command::new(programs::sealtap())
+        .args(["kernel", "detach", "--instance", name.split('-').next().expect("a name")])
+        .status();
+    assert!(status.expect("it can be run").success());
+    assert_eq!(cgroup.run(DATAGRAM, &port), "sent\n");
+    Options::default().argument(user).start_in(home).finish();
+}
+
 /// Where nothing can be reached, nothing is said to be closed.
 fn a_dead_network_is_no_closed_one() {
     let ask = |command: &mut Command| {
@@ -500,6 +562,8 @@ fn main() -> ExitCode {
         what_goes_around_is_told_of,
         a_killed_loader_is_seen_in_healthz,
         a_canary_tries_each_way_out_and_is_sealed,
+        what_cannot_be_led_is_denied_in_enforce_mode,
+        a_killed_gateway_leaves_its_scopes_closed,
         a_dead_network_is_no_closed_one,
         a_signal_to_all_processes_ends_coverage_in_order,
         nothing_stays_behind,

@@ -12,8 +12,8 @@ pub(crate) fn one(root: &Path, name: &str) -> Vec<Step> {
 
 /// The kernel's hooks, which are the whole machine's: only where that was asked for.
 pub(crate) fn kernel(root: &Path) -> Vec<Step> {
-    let names = ["kernel", "scopes"].map(str::to_owned);
-    steps(root, &names, false).into_iter().map(with_the_kernel).collect()
+    let names = ["kernel", "enforce", "scopes"];
+    names.iter().flat_map(|name| one(root, name)).map(with_the_kernel).collect()
 }
 
 /// A step in which that suite may run.

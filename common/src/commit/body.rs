@@ -23,11 +23,13 @@ pub enum UnitKind {
     EventGroup,
     /// The index of a WebSocket session's messages.
     Messages,
+    /// Who made a connection, or went around.
+    Maker,
 }
 
 impl UnitKind {
     /// Every kind of this version, in order of its number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Bytes,
         Self::RequestHead,
         Self::ResponseHead,
@@ -36,6 +38,7 @@ impl UnitKind {
         Self::Context,
         Self::EventGroup,
         Self::Messages,
+        Self::Maker,
     ];
 
     /// The registered number.
@@ -50,6 +53,7 @@ impl UnitKind {
             Self::Context => 5,
             Self::EventGroup => 6,
             Self::Messages => 7,
+            Self::Maker => 8,
         }
     }
 

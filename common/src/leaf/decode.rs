@@ -59,6 +59,10 @@ impl Leaf {
                 | Kind::CoverageClosed
                 | Kind::CoverageCanary),
             ) => Self::Coverage(Box::new(Coverage::decode(kind, members)?)),
+            Some(Kind::Connection) => {
+                Self::Connection(Box::new(super::Connection::decode(members)?))
+            }
+            Some(Kind::Bypass) => Self::Bypass(Box::new(super::Bypass::decode(members)?)),
             None => {
                 json::same(&value.encode(), bytes)?;
                 Self::Unchecked(unchecked(name, &members, bytes)?)
@@ -278,11 +282,16 @@ fn unchecked(kind: &str, m: &Members<'_, '_>, bytes: &[u8]) -> Result<Unchecked,
 
 /// The last member of every leaf.
 pub(super) fn version(mut m: Members<'_, '_>) -> Result<(), FieldError> {
-    m.take("v", |v| match v.unsigned()? {
+    m.take("v", first_version)?;
+    m.end()
+}
+
+/// The only version that is known.
+pub(super) fn first_version(value: &Value) -> Result<(), Problem> {
+    match value.unsigned()? {
         1 => Ok(()),
         other => Err(Problem::Value(format!("version {other}; only version 1 is known"))),
-    })?;
-    m.end()
+    }
 }
 
 pub(super) fn word<T>(value: &Value, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Problem> {
@@ -306,7 +315,7 @@ fn signature(value: &Value) -> Result<[u8; 64], Problem> {
     base64_array(value.text()?).map_err(|error| Problem::Value(error.to_string()))
 }
 
-fn unit(value: &Value) -> Result<Unit, Refusal> {
+pub(super) fn unit(value: &Value) -> Result<Unit, Refusal> {
     let mut m = value.members()?;
     let unit = Unit { length: m.take("length", positive)?, root: m.take("root", hash)? };
     m.end()?;

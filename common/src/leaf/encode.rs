@@ -39,6 +39,8 @@ impl Leaf {
             Self::RunClosed(leaf) => leaf.encode(),
             Self::RunRecord(leaf) => leaf.encode(),
             Self::Coverage(leaf) => leaf.encode(),
+            Self::Connection(leaf) => leaf.encode(),
+            Self::Bypass(leaf) => leaf.encode(),
             Self::Unchecked(leaf) => Ok(leaf.bytes.clone()),
         }
     }

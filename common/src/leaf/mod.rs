@@ -4,7 +4,9 @@
 //! the leaf, or the typed leaf, or why the bytes are not a leaf. A leaf holds only integers,
 //! registered words, times, random ids and salted commitments, so that it is safe to publish.
 
+mod bypass;
 mod canary;
+mod connection;
 mod coverage;
 mod decode;
 mod encode;
@@ -20,7 +22,9 @@ pub(crate) use self::tests::coverage as coverage_samples;
 mod tunnel;
 mod words;
 
+pub use bypass::Bypass;
 pub use canary::{Canary, Trial};
+pub use connection::{CONNECTION_EXTENSION, Connection, Passed, connection_tag};
 pub use coverage::{Armed, Arrived, Attached, Connections, Coverage, CoverageSaid, Statement};
 pub use decode::DecodeError;
 pub use encode::EncodeError;
@@ -31,9 +35,10 @@ pub use retention::{Limit, Retention};
 pub use run::{Isolation, LastLeaf, Output, RunAfter, RunClosed, RunOpened, RunRecord};
 pub use tunnel::{Tunnel, alert_name};
 pub use words::{
-    CanaryOutcome, CanaryWay, Channel, ChannelState, ClosedReason, CoverageEnd, CoverageMode, End,
-    ErrorCode, GapAction, GapReason, IsolationBasis, IsolationLevel, KernelProgram, KeyRole, Kind,
-    Outcome, Policy, RESERVED_KINDS, Source, TunnelReason,
+    Attribution, BypassUnit, BypassVerdict, BypassWay, CanaryOutcome, CanaryWay, Channel,
+    ChannelState, ClosedReason, ConnectionEnd, CoverageEnd, CoverageMode, End, ErrorCode,
+    GapAction, GapReason, IsolationBasis, IsolationLevel, KernelProgram, KeyRole, Kind, Outcome,
+    Policy, RESERVED_KINDS, Side, Source, TunnelReason,
 };
 
 use std::collections::BTreeMap;
@@ -72,6 +77,10 @@ pub enum Leaf {
     RunRecord(RunRecord),
     /// What the kernel can say about traffic that did not come to the gateway.
     Coverage(Box<Coverage>),
+    /// A connection that the kernel led to the gateway.
+    Connection(Box<Connection>),
+    /// Something that went around the gateway.
+    Bypass(Box<Bypass>),
     /// A reserved or unknown kind: its place in the log is checked, its content is not.
     Unchecked(Unchecked),
 }
@@ -294,6 +303,8 @@ impl Leaf {
             Self::RunClosed(leaf) => leaf.sealed,
             Self::RunRecord(leaf) => leaf.sealed,
             Self::Coverage(leaf) => leaf.sealed,
+            Self::Connection(leaf) => leaf.sealed,
+            Self::Bypass(leaf) => leaf.sealed,
             Self::Unchecked(leaf) => leaf.sealed,
         }
     }
@@ -314,6 +325,8 @@ impl Leaf {
             Self::RunClosed(_) => Kind::RunClosed.as_str(),
             Self::RunRecord(_) => Kind::RunRecord.as_str(),
             Self::Coverage(leaf) => leaf.kind().as_str(),
+            Self::Connection(_) => Kind::Connection.as_str(),
+            Self::Bypass(_) => Kind::Bypass.as_str(),
             Self::Unchecked(leaf) => &leaf.kind,
         }
     }
@@ -324,7 +337,7 @@ impl Leaf {
         match self {
             Self::Exchange(leaf) => {
                 let captured = leaf.outcome != Outcome::Refused && leaf.tunnel.is_none();
-                name == crate::websocket::EXTENSION && captured
+                name == CONNECTION_EXTENSION || name == crate::websocket::EXTENSION && captured
             }
             _ => false,
         }
@@ -346,6 +359,8 @@ impl Leaf {
             Self::RunClosed(leaf) => Some(&leaf.ext),
             Self::RunRecord(leaf) => Some(&leaf.ext),
             Self::Coverage(leaf) => Some(&leaf.ext),
+            Self::Connection(leaf) => Some(&leaf.ext),
+            Self::Bypass(leaf) => Some(&leaf.ext),
             Self::Unchecked(_) => None,
         }
     }

@@ -41,6 +41,10 @@ words! {
         CoverageClosed = "coverage-closed",
         /// A probe tried each way out.
         CoverageCanary = "coverage-canary",
+        /// A connection that the kernel led to the gateway, and what it carried.
+        Connection = "connection",
+        /// Something that went around the gateway.
+        Bypass = "bypass",
     }
 }
 
@@ -169,6 +173,72 @@ words! {
         LoaderGone = "loader_gone",
         /// The numbers did not add up, and are not stated.
         NumbersWrong = "numbers_wrong",
+    }
+}
+
+words! {
+    /// How it was learned who made a connection.
+    Attribution {
+        /// The kernel named the process that called `connect`, and that was looked at while it was there.
+        KernelTask = "kernel_task",
+        /// The same, of a process that is not watched itself and used a socket of one that is.
+        KernelCreator = "kernel_creator",
+        /// It was not learned: the process was gone, or could not be looked at.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// How a connection ended.
+    ConnectionEnd {
+        /// It was over.
+        Closed = "closed",
+        /// The gateway was over before it.
+        Interrupted = "interrupted",
+        /// It was turned away: nobody had led it here, or it was meant for that listener.
+        Refused = "refused",
+    }
+}
+
+words! {
+    /// The side of the gateway that a connection is on.
+    Side {
+        /// Between a client and the gateway.
+        Client = "client",
+    }
+}
+
+words! {
+    /// By what way something goes around.
+    BypassWay {
+        /// TCP.
+        Tcp = "tcp",
+        /// UDP.
+        Udp = "udp",
+        /// A raw socket.
+        Raw = "raw",
+        /// The kernel's word for it does not say.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// What became of what went around.
+    BypassVerdict {
+        /// It was stopped.
+        Denied = "denied",
+        /// It was let go.
+        Passed = "passed",
+    }
+}
+
+words! {
+    /// What is counted of what goes around.
+    BypassUnit {
+        /// A connection, or a send without one.
+        Connect = "connect",
+        /// A packet.
+        Packet = "packet",
     }
 }
 
@@ -351,14 +421,5 @@ words! {
 }
 
 /// Kinds that later versions fill; a verifier of this version reports them as not checked.
-pub const RESERVED_KINDS: [&str; 9] = [
-    "connection",
-    "bypass",
-    "policy",
-    "declaration",
-    "review",
-    "claim-imported",
-    "claim-verdict",
-    "erasure",
-    "legal-hold",
-];
+pub const RESERVED_KINDS: [&str; 7] =
+    ["policy", "declaration", "review", "claim-imported", "claim-verdict", "erasure", "legal-hold"];

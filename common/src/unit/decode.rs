@@ -19,7 +19,7 @@ pub enum UnitError {
 }
 
 /// Runs `read` over the members of the object that `bytes` hold.
-fn object<T>(
+pub(super) fn object<T>(
     bytes: &[u8],
     read: impl FnOnce(&mut Members<'_, '_>) -> Result<T, FieldError>,
 ) -> Result<T, UnitError> {
@@ -186,12 +186,12 @@ fn status_line(
 }
 
 /// Undoes isomorphic decoding.
-fn octets(value: &Value) -> Result<Octets<'static>, Problem> {
+pub(super) fn octets(value: &Value) -> Result<Octets<'static>, Problem> {
     let bytes: Result<Vec<u8>, _> = value.text()?.chars().map(u8::try_from).collect();
     bytes.map(Octets::Owned).map_err(|_| Problem::Value("holds a character above U+00FF".into()))
 }
 
-fn optional(value: &Value) -> Result<Option<Octets<'static>>, Problem> {
+pub(super) fn optional(value: &Value) -> Result<Option<Octets<'static>>, Problem> {
     value.optional(octets)
 }
 

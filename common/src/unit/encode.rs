@@ -8,10 +8,18 @@ use crate::encoding::base64;
 use crate::json::{write_octets, write_unsigned};
 
 /// Canonical text as it grows.
-struct Writer(Vec<u8>);
+pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
-    fn fixed(&mut self, text: &str) -> &mut Self {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    pub(super) fn bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    pub(super) fn fixed(&mut self, text: &str) -> &mut Self {
         self.0.extend_from_slice(text.as_bytes());
         self
     }
@@ -21,14 +29,14 @@ impl Writer {
         self
     }
 
-    fn optional(&mut self, octets: Option<&Octets<'_>>) -> &mut Self {
+    pub(super) fn optional(&mut self, octets: Option<&Octets<'_>>) -> &mut Self {
         match octets {
             Some(octets) => self.octets(octets),
             None => self.fixed("null"),
         }
     }
 
-    fn number(&mut self, number: impl Into<u64>) -> &mut Self {
+    pub(super) fn number(&mut self, number: impl Into<u64>) -> &mut Self {
         write_unsigned(&mut self.0, number.into());
         self
     }

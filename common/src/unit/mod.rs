@@ -6,11 +6,13 @@
 
 mod decode;
 mod encode;
+mod maker;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use decode::UnitError;
+pub use maker::{Maker, NotedBy, ProcessSeen};
 pub use words::{Ingress, RunNamedBy, Version};
 
 use std::borrow::Cow;

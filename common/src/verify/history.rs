@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::connections::Joins;
 use super::coverage::Coverages;
 use super::numbers::Numbers;
 use super::runs::Runs;
@@ -29,6 +30,8 @@ pub(super) struct History {
     runs: Runs,
     /// What the kernel said.
     coverages: Coverages,
+    /// Which connections carried what.
+    joins: Joins,
     /// A heartbeat whose further parts are to come.
     split: Option<Heartbeat>,
 }
@@ -68,6 +71,7 @@ impl History {
         }
         self.sealed = self.sealed.max(leaf.sealed());
         let fits = self.split_goes_on(leaf).and_then(|()| self.runs.fits(leaf));
+        let fits = fits.and_then(|()| self.joins.fits(leaf));
         let result = fits.and_then(|()| match leaf {
             Leaf::Exchange(leaf) => self.exchange(leaf, hash, index),
             Leaf::Restart(leaf) => self.restart(leaf),
@@ -87,7 +91,15 @@ impl History {
                 self.speaker(leaf.boot).map(drop).and_then(|()| self.runs.record(leaf))
             }
             Leaf::Coverage(leaf) => {
-                self.speaker(leaf.boot).map(drop).and_then(|()| self.coverages.leaf(leaf, index))
+                let held = self.speaker(leaf.boot).map(drop);
+                let held = held.and_then(|()| self.coverages.leaf(leaf, index));
+                held.and_then(|()| self.joins.coverage(leaf, index, report))
+            }
+            Leaf::Connection(leaf) => {
+                self.taker(leaf.boot).and_then(|()| self.joins.connection(leaf, index))
+            }
+            Leaf::Bypass(leaf) => {
+                self.speaker(leaf.boot).map(drop).and_then(|()| self.joins.bypass(leaf))
             }
             Leaf::Unchecked(_) => Ok(()),
         });
@@ -97,10 +109,13 @@ impl History {
     }
 
     /// Step 9.9, after the last leaf.
-    pub(super) fn finish(&self, report: &mut Report) {
+    pub(super) fn finish(&mut self, report: &mut Report) {
         report.counts.boots = to_u64(self.boots.len());
         report.counts.runs = to_u64(self.runs.count());
         report.coverage = self.coverages.all();
+        let over =
+            |id: &Id| self.boots.get(id).is_some_and(|boot| boot.closed || boot.ended.is_some());
+        std::mem::take(&mut self.joins).finish(over, report);
         if let Some(split) = &self.split {
             let detail = format!("the log ends after part {} of {}", split.part, split.parts);
             report.find(What::Heartbeat, Place::Log, detail);
@@ -196,7 +211,8 @@ impl History {
                 return broken(What::Number, detail);
             }
         }
-        run
+        run?;
+        self.joins.exchange(leaf)
     }
 
     /// Step 9.6: parts of one heartbeat lie side by side.
@@ -322,6 +338,15 @@ impl History {
         }
         self.key_changes.push((index, leaf.clone()));
         Ok(())
+    }
+
+    /// A boot that took something whose leaf may stand behind a later restart.
+    fn taker(&self, id: Id) -> Result<(), Broken> {
+        match self.boots.get(&id) {
+            Some(boot) if !boot.closed => Ok(()),
+            Some(_) => broken(What::Boot, format!("boot {id} was closed before")),
+            None => broken(What::Boot, format!("no restart leaf of boot {id} came before")),
+        }
     }
 
     /// The boot that may speak of itself now: the latest, unless it said goodbye.

@@ -5,11 +5,13 @@
 //! they cannot say. Never reads a clock, a socket or randomness, never trusts a key that it found
 //! inside what it verifies. The steps are those of FORMAT.md, section "Verifying", by number.
 
+mod connections;
 mod content;
 mod coverage;
 mod dated;
 mod files;
 mod history;
+mod joined;
 mod names;
 mod numbers;
 mod render;
@@ -24,6 +26,7 @@ mod witnessed;
 pub(crate) use content::cut_as_said;
 pub(crate) use runs::as_its_leaves_say;
 
+pub use connections::{Joined, Reach};
 pub use content::{ContentError, check_body, check_prefix, check_unit};
 pub use coverage::Covered;
 pub use dated::{Dated, DatedError, Timestamp};

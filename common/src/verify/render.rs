@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::connections::{Joined, Reach};
 use super::coverage::Covered;
+use super::joined::reach_lines;
 use super::{Bodies, Dated, Report, Verdict, Witnessed};
 use crate::encoding::base64;
 use crate::json::Value;
@@ -54,11 +56,16 @@ impl Report {
     /// From when to when the kernel watched, what went around, and what it says nothing of.
     fn coverage_lines(&self) -> Vec<String> {
         let further = self.coverage.len().saturating_sub(COVERAGES);
-        let shown = self.coverage.iter().skip(further).flat_map(Covered::lines);
-        let mut lines: Vec<String> = shown.collect();
+        let mut lines = Vec::new();
+        for covered in self.coverage.iter().skip(further) {
+            lines.extend(covered.lines());
+            let joined = self.joined.iter().find(|joined| joined.coverage == covered.coverage);
+            lines.extend(joined.into_iter().flat_map(Joined::lines));
+        }
         if further > 0 {
             lines.insert(0, format!("  coverage: {further} earlier ones, in --json"));
         }
+        lines.extend(reach_lines(&self.reach));
         lines
     }
 
@@ -186,10 +193,12 @@ impl Report {
             ("exchanges", number(self.counts.exchanges)),
             ("findings", Value::Array(findings.collect())),
             ("further_findings", number(self.further_findings)),
+            ("joined", Value::Array(self.joined.iter().map(Joined::to_json).collect())),
             ("key", self.key.as_deref().map_or(Value::Null, text)),
             ("key_changes", Value::Array(self.key_changes_json())),
             ("leaves", Value::Object(leaves.collect())),
             ("origin", self.origin.as_deref().map_or(Value::Null, text)),
+            ("reach", Value::Array(self.reach.iter().map(Reach::to_json).collect())),
             ("root", self.root.map_or(Value::Null, |root| text(base64(&root)))),
             ("runs", number(self.counts.runs)),
             ("sealed", span),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::connections::{Joined, Reach};
 use super::coverage::Covered;
 use super::dated::Dated;
 use super::witnessed::Witnessed;
@@ -230,6 +231,10 @@ pub struct Report {
     pub key_changes: Vec<(u64, KeyChange)>,
     /// What the kernel said of traffic that went around, in the order of its beginning.
     pub coverage: Vec<Covered>,
+    /// What connections and ways around say of each coverage, by its id.
+    pub joined: Vec<Joined>,
+    /// Of each run since the first coverage, how much of it came over its connections.
+    pub reach: Vec<Reach>,
 }
 
 impl Report {

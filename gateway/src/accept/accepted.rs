@@ -7,6 +7,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use sealtap_common::unit::Ingress;
 
+use super::door::Carrier;
 use crate::identify::RunName;
 use crate::route::{Upstream, absolute};
 use crate::wire::message::{RequestHead, Version};
@@ -22,6 +23,8 @@ pub struct Client {
     label: String,
     run: [u8; 16],
     door: Door,
+    /// The connection, where the kernel led it here: it is over when the last of its requests is.
+    led: Option<Arc<Carrier>>,
 }
 
 /// By which way requests of a connection came.
@@ -42,13 +45,27 @@ pub enum Door {
 }
 
 impl Client {
-    pub(super) fn new(address: SocketAddr, run: [u8; 16], door: Door) -> Self {
-        Self { address, label: address.to_string(), run, door }
+    /// One at `address`, whose connection stands for `run`.
+    #[must_use]
+    pub fn new(address: SocketAddr, run: [u8; 16], door: Door) -> Self {
+        Self { address, label: address.to_string(), run, door, led: None }
+    }
+
+    /// The same, led here by the kernel.
+    pub(super) fn led(self, led: Option<Arc<Carrier>>) -> Self {
+        Self { led, ..self }
     }
 
     /// The same client by another door.
     pub(super) fn through(&self, door: Door) -> Self {
-        Self { address: self.address, label: self.label.clone(), run: self.run, door }
+        let (label, led) = (self.label.clone(), self.led.clone());
+        Self { address: self.address, label, run: self.run, door, led }
+    }
+
+    /// The id of the connection, where the kernel led it here.
+    #[must_use]
+    pub fn connection(&self) -> Option<[u8; 16]> {
+        self.led.as_ref().map(|led| led.id())
     }
 
     /// The client's address as text.

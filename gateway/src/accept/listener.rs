@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsStream;
 
 use super::accepted::{Client, Door};
-use super::door::Redirected;
+use super::door::{Carrier, Redirected};
 use super::{http1, http2};
 use crate::journey::Journey;
 use crate::wire::buffer::Chunk;
@@ -136,8 +136,11 @@ impl Listener {
                     let redirected = self.redirected.as_ref().filter(|_| led).map(Redirected::door);
                     connections.spawn(async move {
                         let socket = match redirected {
-                            Some(door) => door.enter(stream, address, &journey, &stop).await,
-                            None => Some(Socket::new(stream)),
+                            Some(door) => {
+                                let led = door.enter(stream, address, &journey, &stop).await;
+                                led.map(|(socket, carrier)| (socket, Some(carrier)))
+                            }
+                            None => Some((Socket::new(stream), None)),
                         };
                         if let Some(socket) = socket {
                             connection(socket, address, journey, stop).await;
@@ -202,14 +205,14 @@ fn notice_the_vanished(stream: &TcpStream) {
 }
 
 async fn connection(
-    socket: Socket,
+    (socket, led): (Socket, Option<Arc<Carrier>>),
     address: SocketAddr,
     journey: Arc<Journey>,
     stop: watch::Receiver<bool>,
 ) {
     let _connected = journey.observe.traffic().connect();
     tracing::debug!(client.address = %address, "connection accepted");
-    let client = Arc::new(Client::new(address, journey.new_run(), Door::Front));
+    let client = Arc::new(Client::new(address, journey.new_run(), Door::Front).led(led));
     let run = client.run();
     let settings = journey.settings();
     let limit = settings.timeouts.client_head;

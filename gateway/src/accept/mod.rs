@@ -15,6 +15,6 @@ mod tls;
 mod watched;
 
 pub use self::accepted::{Accepted, BodyLength, ByteReply, Client, Door, Reply};
-pub use self::door::{Led, Minter, Redirected, RedirectedError};
+pub use self::door::{Carrier, Led, Minter, Redirected, RedirectedError};
 pub use self::listener::{ListenError, Listener};
 pub use self::tls::{TlsError, server_config};

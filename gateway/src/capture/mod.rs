@@ -5,6 +5,7 @@
 //! [`journal::Down`] where the journal takes nothing, and nothing may then be forwarded. Never
 //! touches the disk on the caller's thread, never keeps a secret value.
 
+pub mod connection;
 mod heads;
 pub mod journal;
 pub mod record;
@@ -23,7 +24,7 @@ use sealtap_common::unit::Ingress;
 
 use self::heads::Heads;
 use self::journal::{Down, Journal};
-use self::record::{ExchangeKeys, Opened, kind};
+use self::record::{Came, ExchangeKeys, Opened, kind};
 pub use self::recorder::{Recorder, Tapped};
 use self::secrets::Secrets;
 use crate::accept::{Accepted, Client};
@@ -171,9 +172,9 @@ impl Tap {
     /// # Errors
     ///
     /// [`Down`].
-    pub fn malformed(&self, client: &str, run: [u8; 16]) -> Result<Recorder, Down> {
+    pub fn malformed(&self, client: &Client) -> Result<Recorder, Down> {
         let way = (None, Ingress::Reverse);
-        self.write((self.timeline.now_us(), client, run), None, way, Bytes::new())
+        self.write((self.timeline.now_us(), client, client.run()), None, way, Bytes::new())
     }
 
     /// Gives a tunnel that is not captured its number; `head` is the CONNECT that asked for it.
@@ -190,8 +191,7 @@ impl Tap {
     ) -> Result<Recorder, Down> {
         let way = (Some(upstream), ingress);
         let authority = Bytes::copy_from_slice(upstream.authority.as_bytes());
-        let recorder =
-            self.write((started_us, client.label(), run), Some(identity), way, authority)?;
+        let recorder = self.write((started_us, client, run), Some(identity), way, authority)?;
         recorder.requested(head, head)?;
         Ok(recorder)
     }
@@ -225,13 +225,12 @@ impl Tap {
             // Nobody but the gateway itself, by the name it was called.
             None => authority(request.head()),
         };
-        let client = request.client().label();
-        self.write((request.started_us(), client, run), identity, way, authority)
+        self.write((request.started_us(), request.client(), run), identity, way, authority)
     }
 
     fn write(
         &self,
-        (started_us, client, run): (u64, &str, [u8; 16]),
+        (started_us, client, run): (u64, &Client, [u8; 16]),
         identity: Option<&Identity>,
         (upstream, ingress): (Option<&Upstream>, Ingress),
         authority: Bytes,
@@ -247,12 +246,13 @@ impl Tap {
             run,
             run_by: named.map_or(By::Connection, |named| named.by).as_str().into(),
             run_name: named.and_then(|named| named.name.as_deref()).map(Into::into),
-            client: client.into(),
+            client: client.label().into(),
             upstream_name: upstream.map(|upstream| upstream.name.as_str().into()),
             upstream_url: url.as_deref().map(Into::into),
             strict: self.strict,
         };
-        let bytes = record::opening(&opened, ingress);
+        let connection = client.connection();
+        let bytes = record::opening(&opened, Came { ingress, connection });
         let (ticket, _) = self.journal.begin(kind::OPENED, &[&bytes])?;
         let label = named.and_then(|named| named.name.clone());
         Ok(Recorder::new(

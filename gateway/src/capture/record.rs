@@ -44,6 +44,14 @@ pub mod kind {
     pub const RUN_OPENED: u8 = 20;
     /// What the kernel said: a leaf, whose boot and time are set when it is sealed.
     pub const COVERAGE: u8 = 21;
+    /// A connection that the kernel led here came: [`super::super::connection::Began`].
+    pub const CONNECTION_BEGAN: u8 = 22;
+    /// Who made it: [`super::super::connection::Learned`].
+    pub const CONNECTION_LEARNED: u8 = 23;
+    /// It is over: [`super::super::connection::Over`].
+    pub const CONNECTION_OVER: u8 = 24;
+    /// Something went around: [`super::super::connection::WentAround`].
+    pub const WENT_AROUND: u8 = 25;
 }
 
 /// The direction of a body.
@@ -214,27 +222,47 @@ pub struct Tunnelled<'a> {
     pub alert: Option<u8>,
 }
 
-/// The payload of [`kind::OPENED`]: the record, and behind it how the traffic came, where that is
-/// not by reverse mode.
+/// How an exchange came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Came {
+    /// By which way.
+    pub ingress: Ingress,
+    /// Over which connection, where the kernel led that here.
+    pub connection: Option<[u8; 16]>,
+}
+
+/// The payload of [`kind::OPENED`]: the record, behind it how the traffic came, where that is not by
+/// reverse mode, and behind a zero byte the connection, where that has an id.
 #[must_use]
-pub fn opening(opened: &Opened<'_>, ingress: Ingress) -> Vec<u8> {
+pub fn opening(opened: &Opened<'_>, came: Came) -> Vec<u8> {
+    let Came { ingress, connection } = came;
     // Serialising to memory fails only where a length is unknown, which no record has.
     let mut bytes = postcard::to_extend(opened, Vec::with_capacity(512)).unwrap_or_default();
     if ingress != Ingress::Reverse {
         bytes.extend_from_slice(ingress.as_str().as_bytes());
+    }
+    if let Some(connection) = connection {
+        bytes.push(0);
+        bytes.extend_from_slice(&connection);
     }
     bytes
 }
 
 /// Reads the payload of [`kind::OPENED`].
 #[must_use]
-pub fn opened(payload: &[u8]) -> Option<(Opened<'_>, Ingress)> {
-    let (opened, ingress) = postcard::take_from_bytes::<Opened<'_>>(payload).ok()?;
-    let ingress = match ingress {
+pub fn opened(payload: &[u8]) -> Option<(Opened<'_>, Came)> {
+    let (opened, came) = postcard::take_from_bytes::<Opened<'_>>(payload).ok()?;
+    let end = came.iter().position(|byte| *byte == 0).unwrap_or(came.len());
+    let (word, connection) = came.split_at_checked(end)?;
+    let ingress = match word {
         [] => Ingress::Reverse,
         word => Ingress::parse(std::str::from_utf8(word).ok()?)?,
     };
-    Some((opened, ingress))
+    let connection = match connection.split_first() {
+        Some((_, id)) => Some(id.try_into().ok()?),
+        None => None,
+    };
+    Some((opened, Came { ingress, connection }))
 }
 
 /// Splits the payload of a data record into the body offset and the bytes.

@@ -106,7 +106,6 @@ enum Command {
     Verify(verify::Arguments),
     Witness(witness::Arguments),
     Doctor(doctor::Arguments),
-    #[command(hide = true)]
     Kernel(kernel::Arguments),
 }
 
@@ -159,7 +158,7 @@ impl Command {
             Self::Verify(arguments) => verify::run(&arguments, output),
             Self::Witness(arguments) => (parts.witness)(&arguments, output),
             Self::Doctor(arguments) => (parts.doctor)(&arguments, output),
-            Self::Kernel(arguments) => kernel::run(&arguments, &parts.kernel),
+            Self::Kernel(arguments) => kernel::run(&arguments, &parts.kernel, output),
         }
     }
 }

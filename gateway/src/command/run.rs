@@ -27,6 +27,9 @@ error at the end; messages of the gateway go to messages.log in the data directo
 
 As root, where the kernel allows it, COMMAND runs in a cgroup of its own: its TCP connections are led to
 the gateway even if it ignores the variables, and what else it sends is counted and named at the end.
+With --enforce what cannot be led there is denied, and COMMAND gives up every capability, may make sockets
+of IP, unix and netlink alone, and is ended with all it started when it ends. If sealtap is killed, what is
+left of COMMAND stays cut off until `sealtap kernel detach`.
 Otherwise coverage is observed only: a program can ignore proxy variables, and nothing would notice.
 NO_PROXY is left as it is; with --capture all it is taken away. Proxies that the caller's environment
 names are not used: the gateway connects by itself.
@@ -58,7 +61,7 @@ pub struct Arguments {
     /// proxy variables, and counts what goes around
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", env = "SEALTAP_KERNEL")]
     kernel: KernelChoice,
-    /// Refuse traffic that goes around the gateway
+    /// Deny traffic that goes around the gateway, or do not start COMMAND; needs root
     #[arg(long)]
     enforce: bool,
     #[command(flatten)]
@@ -92,6 +95,8 @@ pub struct Start {
     pub base_urls: bool,
     /// Whether the kernel is asked.
     pub kernel: KernelChoice,
+    /// Whether what goes around is denied.
+    pub enforce: bool,
     /// Where the bundle goes, if that was said.
     pub bundle: Option<PathBuf>,
     /// What the bundle discloses.
@@ -118,10 +123,12 @@ pub enum Account {
 impl Arguments {
     /// Reads the configuration; nothing is opened but the config file.
     pub(super) fn start(self) -> Result<Start, Failure> {
-        if self.enforce {
-            return Err(Failure::new("--enforce cannot be had here: without privileges a program that ignores the proxy variables can be neither seen nor stopped")
-                .fix("leave --enforce out for a run that is observed only; COMMAND was not started")
-                .exit_with(Exit::Command(GATEWAY_FAILED)));
+        if self.enforce && self.kernel == KernelChoice::Off {
+            return Err(Failure::new(
+                "--enforce takes the kernel, and --kernel off (or SEALTAP_KERNEL) leaves it out",
+            )
+            .fix("leave one of them out; COMMAND was not started")
+            .exit_with(Exit::Command(GATEWAY_FAILED)));
         }
         let mut command = self.command.into_iter();
         let program = command.next().unwrap_or_default();
@@ -130,7 +137,8 @@ impl Arguments {
             arguments: command.collect(),
             name: self.name,
             base_urls: self.base_urls,
-            kernel: self.kernel,
+            kernel: if self.enforce { KernelChoice::Require } else { self.kernel },
+            enforce: self.enforce,
             bundle: self.bundle,
             disclose: self.disclose,
             linger: Duration::from_secs(self.linger),

@@ -1,6 +1,6 @@
 //! The canary on demand: a loader and a probe of its own, for as long as it takes.
 
-use sealtap_common::leaf::{Canary as Tried, CanaryOutcome};
+use sealtap_common::leaf::{Canary as Tried, CanaryOutcome, CoverageMode};
 use serde_json::{Value, json};
 
 use super::Finding;
@@ -24,7 +24,7 @@ pub(super) fn send(config: &Config) -> (Finding, Value) {
 fn sent(config: &Config) -> Result<Tried, CanaryError> {
     let observer = Observer::start()?;
     let resolver = config.kernel.resolver.or_else(system_resolver);
-    Canary::start()?.send(&observer, resolver, |_| {})
+    Canary::start()?.send(&observer, (resolver, CoverageMode::Observe), |_| {})
 }
 
 fn ways(tried: &Tried) -> Value {

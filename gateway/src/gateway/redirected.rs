@@ -8,6 +8,7 @@ use sealtap_common::leaf::{Coverage, CoverageSaid, Extensions};
 
 use super::Gateway;
 use crate::accept::{Led, Redirected, RedirectedError};
+use crate::capture::connection::Notes;
 use crate::capture::random_id;
 use crate::journey::Journey;
 use crate::kernel::Observer;
@@ -29,26 +30,41 @@ impl CoverageTeller {
         if *closed {
             return false;
         }
-        *closed = matches!(said, CoverageSaid::Closed(..));
+        let closes = matches!(said, CoverageSaid::Closed(..));
         // Boot and time are those of the leaf's sealing.
         let (boot, coverage, ext) = (Id([0; 16]), self.coverage, Extensions::new());
-        self.journey.tap.coverage(&Coverage { boot, coverage, ext, said, sealed: 0 })
+        let taken = self.journey.tap.coverage(&Coverage { boot, coverage, ext, said, sealed: 0 });
+        *closed = closes && taken;
+        taken
     }
 
     /// Says where the gateway is asked how it is that the coverage ended before its time.
     pub fn ended_early(&self, why: &str) {
         self.journey.observe.coverage_ended(why);
     }
+
+    /// The coverage.
+    #[must_use]
+    pub fn coverage(&self) -> [u8; 16] {
+        self.coverage.0
+    }
+
+    /// What takes notes of what went around.
+    #[must_use]
+    pub fn notes(&self) -> Notes {
+        self.journey.tap.notes()
+    }
 }
 
 impl Gateway {
-    /// What has statements about a new coverage sealed.
+    /// What has statements about a coverage sealed: that of the listener for redirected connections,
+    /// where there is one.
     #[must_use]
     pub fn coverage(&self) -> CoverageTeller {
         let journey = Arc::clone(&self.journey);
-        let coverage = Id(random_id(journey.random));
+        let coverage = self.coverage.unwrap_or_else(|| random_id(journey.random));
         journey.observe.coverage_began();
-        CoverageTeller { journey, coverage, closed: Arc::default() }
+        CoverageTeller { journey, coverage: Id(coverage), closed: Arc::default() }
     }
 
     /// Has `last` done at the end, when nobody is connected any more and before the last seal.
@@ -66,7 +82,9 @@ impl Gateway {
         &mut self,
         observer: Arc<Observer>,
     ) -> Result<(u16, Arc<Led>), RedirectedError> {
-        let redirected = Redirected::bind(observer, self.report.address).await?;
+        let coverage = random_id(self.journey.random);
+        let redirected = Redirected::bind(observer, self.report.address, coverage).await?;
+        self.coverage = Some(coverage);
         let (port, led) = (redirected.port(), redirected.led());
         self.listener.redirect(redirected);
         Ok((port, led))

@@ -2,10 +2,10 @@
 //!
 //! In: a name. Out: a cgroup below this process's own, which the command's processes are born into.
 //! Fails where there is no cgroup v2 or it cannot be written. On drop it is taken away again; what
-//! still runs in it goes back to where this process is.
+//! still runs in it goes back to where this process is, or is ended where it is confined.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,9 @@ const FIRST_NAMESPACE: u64 = 0xEFFF_FFFB;
 
 /// The list of a cgroup's processes.
 const PROCESSES: &str = "cgroup.procs";
+
+/// What ends all of a cgroup's processes at once (Linux 5.14).
+const KILL: &str = "cgroup.kill";
 
 /// Why there is no cgroup to be had.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,8 @@ pub struct OwnCgroup {
     parent: PathBuf,
     id: u64,
     levels: u32,
+    /// Whether what runs in it may not run elsewhere.
+    confined: bool,
 }
 
 impl OwnCgroup {
@@ -72,7 +77,7 @@ impl OwnCgroup {
         let path = parent.join(name);
         let level = depth(&path, &root);
         fs::create_dir(&path).map_err(at(&path))?;
-        let mut made = Self { path, parent, id: 0, levels: 0 };
+        let mut made = Self { path, parent, id: 0, levels: 0, confined: false };
         made.id = fs::metadata(&made.path).map_err(at(&made.path))?.ino();
         made.levels = if is_first_namespace() {
             if level >= LEVELS {
@@ -98,6 +103,34 @@ impl OwnCgroup {
         self.levels
     }
 
+    /// From now on what runs in it never runs anywhere else: at the end it is ended.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::File`]: a kernel that cannot end a cgroup at once.
+    pub fn confine(&mut self) -> Result<(), CgroupError> {
+        self.ending()?;
+        self.confined = true;
+        Ok(())
+    }
+
+    /// What ends its processes, from anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`CgroupError::File`].
+    pub fn ending(&self) -> Result<Ending, CgroupError> {
+        let path = self.path.join(KILL);
+        let file = OpenOptions::new().write(true).open(&path).map_err(at(&path))?;
+        Ok(Ending(file))
+    }
+
+    /// Whether anything runs in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        fs::read_to_string(self.path.join(PROCESSES)).is_ok_and(|listed| listed.is_empty())
+    }
+
     /// Has a command be born into it.
     ///
     /// # Errors
@@ -109,14 +142,32 @@ impl OwnCgroup {
         Ok(Joining::new(file))
     }
 
-    /// Puts what runs in it back to where this process is.
+    /// Puts what runs in it back to where this process is, or ends it.
     fn empty(&self) -> io::Result<()> {
+        if self.confined {
+            return fs::write(self.path.join(KILL), "1");
+        }
         let back = self.parent.join(PROCESSES);
         for process in fs::read_to_string(self.path.join(PROCESSES))?.lines() {
             // One that has ended meanwhile needs no place.
             let _ = fs::write(&back, process);
         }
         Ok(())
+    }
+}
+
+/// Ends all processes of a cgroup.
+#[derive(Debug)]
+pub struct Ending(File);
+
+impl Ending {
+    /// Now.
+    ///
+    /// # Errors
+    ///
+    /// The cgroup is gone.
+    pub fn now(&mut self) -> io::Result<()> {
+        self.0.write_all(b"1")
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! In: questions on standard input, a socket to the gateway. Out: answers there, and word of what
 //! went around. It loads and attaches the programs, keeps of its capabilities what it needs for that
-//! and for looking at processes, and ends, and with it the programs, when the gateway is gone. It
-//! parses no traffic and opens no connection.
+//! and for looking at processes, and ends when the gateway is gone, and with it the programs
+//! that are not pinned. It parses no traffic, opens no connection and inherits no other descriptor.
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
@@ -13,10 +13,11 @@ use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
-use sealtap_common::kernel::{Endpoint, Flow};
+use sealtap_common::kernel::{Endpoint, Flow, Watch, mode};
 use sha2::{Digest as _, Sha256};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::around;
 use super::message::{Answer, Armed, Bypass, Question, Told, read, write};
 use super::process::Processes;
 use super::programs::Programs;
@@ -39,6 +40,8 @@ const KEPT: [CapabilitySet; 5] = [
 ///
 /// Standard input is no socket: nobody but the gateway starts this.
 pub fn run() -> Outcome {
+    // Whatever the gateway's caller left open is none of the loader's.
+    super::raw::close_inherited().map_err(|error| Failure::of(&error))?;
     let input = rustix::io::dup(io::stdin()).map_err(|error| Failure::of(&error))?;
     let mut socket = UnixStream::from(input);
     if socket.peer_addr().is_err() {
@@ -115,17 +118,19 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
         }
         let answer = match asked {
             true => Some(match read(socket)? {
-                Question::Watch { cgroup, levels, port, resolver } => {
+                Question::Watch { cgroup, levels, port, deny, resolver } => {
                     let resolver = resolver.map(|address| endpoint(&address));
-                    match programs.watch(cgroup, levels, port, resolver) {
-                        Ok(()) => Answer::Watching,
-                        Err(error) => Answer::Failed(error.to_string()),
-                    }
+                    let mode = if deny { mode::ENFORCE } else { mode::OBSERVE };
+                    done(programs.watch(
+                        cgroup,
+                        levels,
+                        Watch { mode, port: port.into() },
+                        resolver,
+                    ))
                 }
-                Question::Unwatch { cgroup } => match programs.unwatch(cgroup) {
-                    Ok(()) => Answer::Watching,
-                    Err(error) => Answer::Failed(error.to_string()),
-                },
+                Question::Unwatch { cgroup } => done(programs.unwatch(cgroup)),
+                Question::Pin { folder } => done(programs.pin(folder)),
+                Question::Unpin => done(programs.unpin()),
                 Question::Count => match programs.count(|flow| around.extend(bypass(flow))) {
                     Ok(counted) => Answer::Counted(counted),
                     Err(error) => Answer::Failed(error.to_string()),
@@ -145,11 +150,18 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
     }
 }
 
+fn done<E: std::error::Error>(result: Result<(), E>) -> Answer {
+    result.map_or_else(|error| Answer::Failed(error.to_string()), |()| Answer::Done)
+}
+
 fn bypass(flow: &Flow) -> Option<Bypass> {
     Some(Bypass {
         destination: address_of(&flow.destination)?,
         process: flow.process,
         executable: Processes::executable(flow.process, flow.connected),
+        way: around::way(flow).as_str().to_owned(),
+        denied: around::is_denied(flow),
+        packet: around::is_packet(flow),
     })
 }
 

@@ -6,6 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,8 @@ pub(super) enum Question {
         levels: u32,
         /// The transparent listener's port.
         port: u16,
+        /// Whether what cannot be redirected is denied.
+        deny: bool,
         /// Where names are asked for; other UDP goes around.
         resolver: Option<SocketAddr>,
     },
@@ -32,6 +35,13 @@ pub(super) enum Question {
         /// Its id.
         cgroup: u64,
     },
+    /// Pin all links in this folder, which is not there yet.
+    Pin {
+        /// Its path.
+        folder: PathBuf,
+    },
+    /// Take the pins away again.
+    Unpin,
     /// What was counted so far.
     Count,
     /// Who a process is that connected then (`CLOCK_BOOTTIME`, nanoseconds).
@@ -57,8 +67,8 @@ pub(super) enum Told {
 /// An answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// It is watched.
-    Watching,
+    /// It is done.
+    Done,
     /// What was counted.
     Counted(Counted),
     /// Who it is; none where that process is gone.
@@ -150,6 +160,12 @@ pub struct Bypass {
     pub process: u32,
     /// Its executable, where it was still there.
     pub executable: Option<String>,
+    /// By what way, by its registered word.
+    pub way: String,
+    /// Whether it was stopped.
+    pub denied: bool,
+    /// Whether a packet was counted, and no connection.
+    pub packet: bool,
 }
 
 /// Who a process is.

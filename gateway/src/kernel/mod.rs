@@ -14,32 +14,47 @@
 //! the others with it. Never: the loader parses nothing that a watched program wrote but its own
 //! entries in `/proc`, and the gateway holds no descriptor of a program or map.
 //!
-//! Programs are attached while the loader lives and not longer: nothing is pinned.
+//! Programs are attached while the loader lives and not longer, except in enforce mode: there their links are
+//! pinned (`pins`), so that what a dead gateway had closed stays closed, and the command begins behind a
+//! fence (`fence`), so that it cannot open it.
 
+mod around;
 pub mod canary;
 mod cgroup;
+mod families;
+mod fence;
+mod inherited;
 mod loader;
 mod message;
 mod observer;
+mod pins;
 mod process;
 mod programs;
 mod raw;
 mod scope;
 mod scopes;
+mod standing;
 mod statements;
+mod system;
 mod tried;
 
 #[cfg(test)]
 mod tests;
 
-pub use self::cgroup::{CgroupError, OwnCgroup};
+pub use self::around::Around;
+pub use self::cgroup::{CgroupError, Ending, OwnCgroup};
+pub use self::fence::{Fence, FenceError};
+pub use self::inherited::close_sockets;
 pub use self::loader::run as run_loader;
 pub use self::message::{Armed, Bypass, Counted, Process, ProgramAt};
 pub use self::observer::{Loader, Observer, ObserverError};
-pub use self::raw::{Clock, Joining, clock, flow_of};
+pub use self::pins::{Instance, PinsError, prepare as prepare_pins, remove as remove_pins};
+pub use self::raw::{Joining, bytes_of, flow_of};
 pub use self::scope::{Found, Hierarchy};
 pub use self::scopes::{Scopes, ScopesError};
-pub use self::statements::{Last, Statements};
+pub use self::standing::{detach, status};
+pub use self::statements::{Last, Statements, Terms};
+pub use self::system::{Clock, clock};
 pub use self::tried::{Attempt, attempts, run as run_tries};
 
 use std::net::{Ipv6Addr, SocketAddr};

@@ -2,7 +2,7 @@
 //!
 //! In: questions from any task. Out: answers, in the order of the questions, and word of what went
 //! around. Fails with what the loader said; once it is gone every question fails, and what it watched
-//! is watched no more. Dropping this ends the loader.
+//! is watched no more, except what is pinned. Dropping this ends the loader.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,12 +15,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use sealtap_common::kernel::Flow;
+use sealtap_common::leaf::CoverageMode;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
+use super::around::Around;
 use super::message::{Answer, Armed, Bypass, Counted, Process, Question, Told, read, write};
-use super::{Found, OwnCgroup};
+use super::{Found, Instance, OwnCgroup};
 
 /// How long the loader may take until it is armed.
 const ARMING: Duration = Duration::from_secs(20);
@@ -28,6 +32,9 @@ const ARMING: Duration = Duration::from_secs(20);
 /// How long it may take to answer, and between two looks whether it has.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// How long it may take to end.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// Ways around that are kept to be told; further ones are counted all the same.
 const KEPT: usize = 1024;
@@ -63,6 +70,9 @@ struct Asked {
     gone: bool,
     around: Vec<Bypass>,
     told: Option<Hears>,
+    /// What went around since the last answer with numbers, and what that answer counted.
+    fresh: Around,
+    counted: Around,
 }
 
 /// A loader that is armed, and that nobody talks to yet. To have one starts no thread.
@@ -106,6 +116,8 @@ pub struct Observer {
     asked: Waiting,
     armed: Armed,
     process: Child,
+    /// Names the process also when it has been waited for by whoever waits for all children.
+    descriptor: Option<OwnedFd>,
     reading: Option<JoinHandle<()>>,
 }
 
@@ -132,7 +144,8 @@ impl Observer {
         let reading = std::thread::Builder::new().name("loader".to_owned());
         let reading = reading.spawn(move || follow(&mut reader, &heard))?;
         let socket = Mutex::new(socket);
-        Ok(Self { socket, asked, armed, process, reading: Some(reading) })
+        let descriptor = pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).ok();
+        Ok(Self { socket, asked, armed, process, descriptor, reading: Some(reading) })
     }
 
     /// Has `hears` told of each way around from now on; it must not wait for anything.
@@ -152,7 +165,8 @@ impl Observer {
         self.process.id()
     }
 
-    /// Redirects what `cgroup` sends to the listener at `port`.
+    /// Redirects what `cgroup` sends to the listener at `port`; what cannot be redirected is counted, and
+    /// denied where the mode is to enforce.
     ///
     /// # Errors
     ///
@@ -162,9 +176,10 @@ impl Observer {
         cgroup: &OwnCgroup,
         port: u16,
         resolver: Option<SocketAddr>,
+        mode: CoverageMode,
     ) -> Result<(), ObserverError> {
         let (id, levels, path) = (cgroup.id(), cgroup.levels(), String::new());
-        self.watch_cgroup(&Found { id, path, levels }, port, resolver)
+        self.watch_cgroup(&Found { id, path, levels }, port, resolver, mode)
     }
 
     /// The same for a cgroup that somebody else made.
@@ -177,12 +192,11 @@ impl Observer {
         cgroup: &Found,
         port: u16,
         resolver: Option<SocketAddr>,
+        mode: CoverageMode,
     ) -> Result<(), ObserverError> {
         let Found { id: cgroup, levels, .. } = *cgroup;
-        match self.ask_blocking(&Question::Watch { cgroup, levels, port, resolver })? {
-            Answer::Watching => Ok(()),
-            other => Err(unexpected(other)),
-        }
+        let deny = mode == CoverageMode::Enforce;
+        self.done(&Question::Watch { cgroup, levels, port, deny, resolver })
     }
 
     /// Leaves a cgroup alone.
@@ -191,8 +205,30 @@ impl Observer {
     ///
     /// [`ObserverError`].
     pub fn unwatch(&self, cgroup: u64) -> Result<(), ObserverError> {
-        match self.ask_blocking(&Question::Unwatch { cgroup })? {
-            Answer::Watching => Ok(()),
+        self.done(&Question::Unwatch { cgroup })
+    }
+
+    /// Has the programs stay when loader and gateway are gone, until the pins of `instance` are taken away.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn pin(&self, instance: &Instance) -> Result<(), ObserverError> {
+        self.done(&Question::Pin { folder: instance.folder() })
+    }
+
+    /// Takes the pins away; the programs stay as long as the loader.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn unpin(&self) -> Result<(), ObserverError> {
+        self.done(&Question::Unpin)
+    }
+
+    fn done(&self, question: &Question) -> Result<(), ObserverError> {
+        match self.ask_blocking(question)? {
+            Answer::Done => Ok(()),
             other => Err(unexpected(other)),
         }
     }
@@ -227,6 +263,12 @@ impl Observer {
     #[must_use]
     pub fn bypasses(&self) -> Vec<Bypass> {
         lock(&self.asked).around.clone()
+    }
+
+    /// What went around and was counted by the numbers that were given last, since this was asked last.
+    #[must_use]
+    pub fn went_around(&self) -> Around {
+        std::mem::take(&mut lock(&self.asked).counted)
     }
 
     fn ask_blocking(&self, question: &Question) -> Result<Answer, ObserverError> {
@@ -265,6 +307,9 @@ impl Drop for Observer {
         let socket = self.socket.get_mut().unwrap_or_else(PoisonError::into_inner);
         // The loader reads the end of it, detaches and ends.
         let _ = socket.shutdown(std::net::Shutdown::Both);
+        if let Some(descriptor) = &self.descriptor {
+            end(descriptor);
+        }
         if let Some(reading) = self.reading.take() {
             let _ = reading.join();
         }
@@ -273,25 +318,45 @@ impl Drop for Observer {
     }
 }
 
+/// Waits for the end of a process that has been told to; one that does not hear it is killed.
+fn end(process: &OwnedFd) {
+    let patience = Timespec { tv_sec: ENDING.as_secs().cast_signed(), tv_nsec: 0 };
+    // Readable once it has ended.
+    let ended = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&patience));
+    if !matches!(ended, Ok(1..)) {
+        let _ = pidfd_send_signal(process, Signal::KILL);
+    }
+}
+
 fn follow(socket: &mut UnixStream, asked: &Waiting) {
     while let Ok(told) = read(socket) {
         match told {
             Told::Answer(answer) => {
-                let waiting = lock(asked).waiting.pop_front();
+                let mut asked = lock(asked);
+                if let Answer::Counted(_) = answer {
+                    // Whatever was told before is in these numbers, and nothing that follows.
+                    let fresh = std::mem::take(&mut asked.fresh);
+                    asked.counted.append(fresh);
+                }
+                let waiting = asked.waiting.pop_front();
+                drop(asked);
                 // Whoever asked may be gone.
                 let _ = waiting.map(|waiting| waiting.send(answer));
             }
             Told::Bypass(bypass) => {
-                let Bypass { destination, process, executable } = &bypass;
-                tracing::warn!(%destination, process, executable, "went around the gateway");
-                let asked = &mut *lock(asked);
+                let mut asked = lock(asked);
+                if asked.fresh.is_first_of_its_kind(&bypass) {
+                    let Bypass { destination, process, executable, way, denied, .. } = &bypass;
+                    let message = "went around the gateway";
+                    tracing::warn!(%destination, process, executable, way, denied, "{message}");
+                }
                 if let Some(hears) = &asked.told {
                     hears(&bypass);
                 }
-                let around = &mut asked.around;
-                if around.len() < KEPT {
-                    around.push(bypass);
+                if asked.around.len() < KEPT {
+                    asked.around.push(bypass.clone());
                 }
+                asked.fresh.add(bypass);
             }
             Told::Armed(_) => break,
         }

@@ -89,6 +89,11 @@ impl Processes {
     }
 }
 
+/// When a process started, in ticks since the machine did; none where there is none.
+pub(super) fn started_at(process: u32) -> Option<u64> {
+    start(&PathBuf::from(format!("/proc/{process}")))
+}
+
 /// When it started, in ticks since the machine did; none where there is no such process.
 fn start(place: &Path) -> Option<u64> {
     let stat = fs::read(place.join("stat")).ok()?;

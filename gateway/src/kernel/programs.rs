@@ -1,19 +1,22 @@
 //! The programs: loaded, attached, told what to watch, counted.
 //!
 //! Attached at the root, since a socket that was made outside of a watched cgroup and is used in it
-//! would pass a hook at that cgroup unseen. Detached when this is dropped.
+//! would pass a hook at that cgroup unseen. Detached when this is dropped, unless pinned.
 
 use std::collections::HashMap as Table;
 use std::fs;
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{CgroupAttachMode, CgroupSockAddr, CgroupSockopt, ProgramInfo, SockOps};
 use aya::{Ebpf, EbpfLoader};
 use rustix::thread::{MembarrierCommand, membarrier};
-use sealtap_common::kernel::{Bank, Counters, Endpoint, Flow, Settings, Watch, flag, mode};
+use sealtap_common::kernel::{Bank, Counters, Endpoint, Flow, Settings, Watch, flag};
 
 use super::cgroup::{CgroupError, open_root};
 use super::message::{Counted, ProgramAt};
+use super::pins::{self, PinsError};
 use super::raw::{Value, flow_in};
 
 /// The programs at addresses: connections and sends of both families.
@@ -35,6 +38,8 @@ pub(super) enum ProgramsError {
     Lacks(&'static str),
     #[error("a map of the kernel programs cannot be used: {0}")]
     Map(#[from] aya::maps::MapError),
+    #[error(transparent)]
+    Pins(#[from] PinsError),
     #[error("the kernel cannot wait for its programs: {0}")]
     Wait(#[from] rustix::io::Errno),
 }
@@ -49,6 +54,8 @@ pub(super) struct Programs {
     events_read: [u64; 2],
     /// The same when that bank was closed last.
     events_closed: [u64; 2],
+    /// Where the links are pinned.
+    pins: Option<PathBuf>,
 }
 
 impl Programs {
@@ -92,20 +99,44 @@ impl Programs {
             program.link = link.map_or(0, |(id, _)| *id);
         }
         let settings = Settings::default();
-        Ok(Self { ebpf, events, attached, settings, events_read: [0; 2], events_closed: [0; 2] })
+        let (events_read, events_closed, pins) = ([0; 2], [0; 2], None);
+        Ok(Self { ebpf, events, attached, settings, events_read, events_closed, pins })
     }
 
-    /// Redirects what a cgroup sends; what cannot be redirected goes on and is counted.
+    /// Pins every link; they stay when this process is gone.
+    pub(super) fn pin(&mut self, folder: PathBuf) -> Result<(), ProgramsError> {
+        let links = own_links();
+        let pinned: Vec<_> = links
+            .iter()
+            .map(|(id, link)| {
+                let program = self.attached.iter().find(|program| program.link == *id);
+                let name = program.map_or_else(|| format!("link_{id}"), |at| at.name.clone());
+                (link.descriptor, name)
+            })
+            .collect();
+        pins::pin(&folder, &pinned)?;
+        self.pins = Some(folder);
+        Ok(())
+    }
+
+    /// Takes the pins away; the links stay with this process.
+    pub(super) fn unpin(&mut self) -> Result<(), ProgramsError> {
+        if let Some(folder) = self.pins.take() {
+            pins::remove(&folder)?;
+        }
+        Ok(())
+    }
+
+    /// Redirects what a cgroup sends; what cannot be redirected is counted, and denied where so said.
     pub(super) fn watch(
         &mut self,
         cgroup: u64,
         levels: u32,
-        port: u16,
+        watch: Watch,
         resolver: Option<Endpoint>,
     ) -> Result<(), ProgramsError> {
         let watched = self.ebpf.map_mut("WATCHED").ok_or(ProgramsError::Lacks("WATCHED"))?;
         let mut watched: HashMap<_, u64, Value<Watch>> = watched.try_into()?;
-        let watch = Watch { mode: mode::OBSERVE, port: u32::from(port) };
         watched.insert(cgroup, Value(watch), 0)?;
         self.settings.levels |= levels;
         self.settings.resolver = resolver.unwrap_or_default();
@@ -193,8 +224,12 @@ impl Programs {
     /// Each program with its link as the kernel has it now.
     pub(super) fn links(&self) -> Vec<ProgramAt> {
         let links = own_links();
+        let pins = self.pins.as_ref().map(|folder| pins::names(folder).unwrap_or_default());
+        // One whose pin is gone ends with this process, so it does not hold what it is to hold.
+        let stays =
+            |program: &ProgramAt| pins.as_ref().is_none_or(|pins| pins.contains(&program.name));
         let now = |program: &ProgramAt| {
-            let link = links.get(&program.link);
+            let link = links.get(&program.link).filter(|_| stays(program));
             let (held, cgroup) = link.map_or((0, 0), |link| (link.program, link.cgroup));
             ProgramAt { held, cgroup, ..program.clone() }
         };
@@ -209,24 +244,35 @@ fn program_at(name: &str, info: &ProgramInfo) -> ProgramAt {
 /// A link as the kernel describes it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Link {
-    program: u32,
-    cgroup: u64,
+    /// The descriptor by which it is held.
+    pub(super) descriptor: RawFd,
+    pub(super) program: u32,
+    pub(super) cgroup: u64,
 }
 
 /// The links that this process holds, by id. `/proc` has what the library does not read: the cgroup.
 fn own_links() -> Table<u32, Link> {
-    let entries = fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
-    entries.filter_map(|entry| link(&fs::read_to_string(entry.path()).ok()?)).collect()
+    links_of(Path::new("/proc/self"))
+}
+
+/// The links that a process holds, by id.
+pub(super) fn links_of(process: &Path) -> Table<u32, Link> {
+    let entries = fs::read_dir(process.join("fdinfo")).into_iter().flatten().flatten();
+    let read = |entry: fs::DirEntry| {
+        let number = entry.file_name().to_str()?.parse().ok()?;
+        link(number, &fs::read_to_string(entry.path()).ok()?)
+    };
+    entries.filter_map(read).collect()
 }
 
 /// The link in a descriptor's description, and its id.
-pub(super) fn link(text: &str) -> Option<(u32, Link)> {
+pub(super) fn link(descriptor: RawFd, text: &str) -> Option<(u32, Link)> {
     let field = |name: &str| {
         let mut lines = text.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(field, _)| *field == name).map(|(_, value)| value.trim())
     };
     let (id, program) = (field("link_id")?.parse().ok()?, field("prog_id")?.parse().ok()?);
-    Some((id, Link { program, cgroup: field("cgroup_id")?.parse().ok()? }))
+    Some((id, Link { descriptor, program, cgroup: field("cgroup_id")?.parse().ok()? }))
 }
 
 fn together(one: &Counters, other: &Counters) -> Counters {

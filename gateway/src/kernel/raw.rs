@@ -1,18 +1,20 @@
 //! Raw: all of the gateway that the compiler cannot check.
 //!
-//! Five things: values of maps are bytes to the kernel, one socket option has no safe wrapper, a child
-//! joins its cgroup between fork and exec, and a canary's addresses of frames and virtual machines have
-//! none either; nor does asking the clock how well it is kept.
-#![expect(unsafe_code, reason = "the kernel's interface: bytes of maps, a socket option, fork")]
+//! Values of maps are bytes to the kernel; socket options, pins of links and ranges of descriptors
+//! have no safe wrapper; and a child joins its cgroup and loses its rights between fork and exec.
+#![expect(unsafe_code, reason = "the kernel's interface: maps, pins, descriptors, fork")]
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use std::time::Duration;
 
+use rustix::thread::UnshareFlags;
 use sealtap_common::kernel::{Bank, FLOW_OPTION, Flow, Settings, Watch};
+
+use super::fence::Fence;
 
 /// A value of a map.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,129 +61,117 @@ pub fn flow_of(socket: impl AsFd) -> Option<Flow> {
     (answer == 0 && written == whole && flow.destination.port != 0).then_some(flow)
 }
 
-/// Where a child is to be before its program begins.
+/// Bytes that came over a TCP connection, and bytes that its other end acknowledged, as the kernel
+/// counts them; none where it does not say.
+#[must_use]
+pub fn bytes_of(socket: impl AsFd) -> Option<(u64, u64)> {
+    /// Of `struct tcp_info` (linux/tcp.h), up to the end of `tcpi_bytes_received`.
+    const LENGTH: usize = 136;
+    const ACKED: usize = 120;
+    const RECEIVED: usize = 128;
+    let mut info = [0_u8; LENGTH];
+    let mut length = libc::socklen_t::try_from(LENGTH).ok()?;
+    let descriptor = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes at most `length` bytes into `info`, and any bytes are good.
+    let answer = unsafe {
+        libc::getsockopt(
+            descriptor,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if answer != 0 || usize::try_from(length) != Ok(LENGTH) {
+        return None;
+    }
+    let number = |at: usize| {
+        let bytes = info.get(at..)?.first_chunk::<8>()?;
+        Some(u64::from_ne_bytes(*bytes))
+    };
+    Some((number(RECEIVED)?, number(ACKED)?))
+}
+
+/// Where a child is to be before its program begins, and what it is to have lost.
 #[derive(Debug)]
-pub struct Joining(File);
+pub struct Joining {
+    processes: File,
+    fence: Option<Fence>,
+}
 
 impl Joining {
     /// By the list of a cgroup's processes, open for writing.
     pub(super) fn new(processes: File) -> Self {
-        Self(processes)
+        Self { processes, fence: None }
     }
 
-    /// Has the child of `command` join before its program begins; where it cannot, it does not.
+    /// Behind a fence as well.
+    #[must_use]
+    pub fn behind(self, fence: Fence) -> Self {
+        Self { fence: Some(fence), ..self }
+    }
+
+    /// Has the child of `command` join before its program begins; where it cannot, it does not. What
+    /// failed behind the fence is told by [`Fence::refused`].
     pub fn before(self, command: &mut Command) {
-        let Self(mut processes) = self;
-        let join = move || -> io::Result<()> { processes.write_all(b"0") };
-        // SAFETY: between fork and exec, one `write` to a descriptor that is open, and nothing else:
-        // no lock, no memory.
+        let Self { mut processes, fence } = self;
+        let join = move || -> io::Result<()> {
+            processes.write_all(b"0")?;
+            fence.as_ref().map_or(Ok(()), Fence::enter)
+        };
+        // SAFETY: between fork and exec, system calls alone, on what was prepared before: one `write` to a
+        // descriptor that is open, and those of the fence. No lock, no memory.
         unsafe { command.pre_exec(join) };
     }
 }
 
-/// An address of a kind that only the kernel's own structures have.
-///
-/// # Safety
-///
-/// Any bytes of it may be read: it is `repr(C)`, made of integers alone, and has no padding.
-unsafe trait Address: Sized {}
-
-// SAFETY: two 16-bit, one signed 32-bit, one 16-bit, two 8-bit numbers and eight bytes, without padding.
-unsafe impl Address for libc::sockaddr_ll {}
-// SAFETY: two 16-bit and two 32-bit numbers, flags in a byte and three bytes of zeros, without padding.
-unsafe impl Address for libc::sockaddr_vm {}
-
-fn length_of<A: Address>() -> libc::socklen_t {
-    libc::socklen_t::try_from(size_of::<A>()).unwrap_or_default()
+/// Leaves the namespaces of mounts and cgroups for new ones.
+pub(super) fn leave_namespaces() -> rustix::io::Result<()> {
+    // SAFETY: what is unsafe about it is a table of descriptors that is no longer shared; that flag is
+    // not among these.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWCGROUP) }
 }
 
-fn checked(answer: libc::c_int) -> io::Result<()> {
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+/// What `BPF_OBJ_PIN` takes (`union bpf_attr` of `linux/bpf.h`), as far as it is used.
+#[repr(C)]
+struct PinCall {
+    path: u64,
+    descriptor: u32,
+    flags: u32,
 }
 
-/// Sends a packet of IPv4 as a frame out of the device of that index.
-pub(super) fn send_frame(socket: impl AsFd, device: u32, packet: &[u8]) -> io::Result<()> {
-    let address = libc::sockaddr_ll {
-        sll_family: libc::sa_family_t::try_from(libc::AF_PACKET).unwrap_or_default(),
-        sll_protocol: u16::try_from(libc::ETH_P_IP).unwrap_or_default().to_be(),
-        sll_ifindex: device.cast_signed(),
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 6,
-        sll_addr: [0; 8],
-    };
-    // SAFETY: the kernel reads `packet` and `address`, each no longer than it is said to be.
-    let sent = unsafe {
-        libc::sendto(
-            socket.as_fd().as_raw_fd(),
-            packet.as_ptr().cast(),
-            packet.len(),
-            0,
-            (&raw const address).cast(),
-            length_of::<libc::sockaddr_ll>(),
-        )
-    };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-fn vsock_address(port: u32) -> libc::sockaddr_vm {
-    // SAFETY: integers and bytes, of which zeros are some; the structure has fields that cannot be named.
-    let mut address: libc::sockaddr_vm = unsafe { std::mem::zeroed() };
-    address.svm_family = libc::sa_family_t::try_from(libc::AF_VSOCK).unwrap_or_default();
-    address.svm_port = port;
-    address.svm_cid = libc::VMADDR_CID_LOCAL;
-    address
-}
-
-/// Connects to a port of this very machine by its socket of virtual machines.
-pub(super) fn connect_vsock(socket: impl AsFd, port: u32) -> io::Result<()> {
-    let address = vsock_address(port);
-    // SAFETY: the kernel reads `address`, which is as long as is said.
-    checked(unsafe {
-        libc::connect(
-            socket.as_fd().as_raw_fd(),
-            (&raw const address).cast(),
-            length_of::<libc::sockaddr_vm>(),
-        )
-    })
-}
-
-/// Listens there on a port that the system chooses.
-pub(super) fn vsock_listener() -> io::Result<(OwnedFd, u32)> {
-    let (family, kind) = (rustix::net::AddressFamily::VSOCK, rustix::net::SocketType::STREAM);
-    let socket = rustix::net::socket(family, kind, None)?;
-    let mut address = vsock_address(libc::VMADDR_PORT_ANY);
-    let mut length = length_of::<libc::sockaddr_vm>();
-    let descriptor = socket.as_raw_fd();
-    // SAFETY: the kernel reads `address`, which is as long as is said.
-    checked(unsafe { libc::bind(descriptor, (&raw const address).cast(), length) })?;
-    rustix::net::listen(&socket, 4)?;
-    // SAFETY: the kernel writes at most `length` bytes into `address`, and any bytes are one.
-    checked(unsafe { libc::getsockname(descriptor, (&raw mut address).cast(), &raw mut length) })?;
-    Ok((socket, address.svm_port))
-}
-
-/// How well the machine's clock is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clock {
-    /// Whether something keeps it.
-    pub synchronised: bool,
-    /// How far off it may be, as far as the kernel knows.
-    pub error: Duration,
-}
-
-/// Asks the kernel how well the clock is kept.
+/// Holds what is behind a descriptor of this process at `path` of a BPF file system.
 ///
 /// # Errors
 ///
-/// Whatever the system says.
-pub fn clock() -> io::Result<Clock> {
-    // SAFETY: integers, of which zeros are some; no mode is set, so that nothing is changed.
-    let mut asked: libc::timex = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes one `timex`, and any bytes are one.
-    let state = unsafe { libc::adjtimex(&raw mut asked) };
-    checked(state)?;
-    let synchronised = state != libc::TIME_ERROR && asked.status & libc::STA_UNSYNC == 0;
-    let error = Duration::from_micros(u64::try_from(asked.maxerror).unwrap_or(u64::MAX));
-    Ok(Clock { synchronised, error })
+/// It is no object of BPF, or the path is not there or taken.
+pub(super) fn pin(descriptor: RawFd, path: &CStr) -> io::Result<()> {
+    const OBJ_PIN: libc::c_int = 6;
+    let descriptor = u32::try_from(descriptor).map_err(io::Error::other)?;
+    let address = u64::try_from(path.as_ptr().addr()).map_err(io::Error::other)?;
+    let call = PinCall { path: address, descriptor, flags: 0 };
+    // SAFETY: the kernel reads `size_of` bytes of `call`, and the path up to its end; both outlive the
+    // call. A number that is no descriptor is an error and nothing else.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_bpf, OBJ_PIN, &raw const call, size_of::<PinCall>()) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Closes every descriptor above the three standard ones.
+///
+/// # Errors
+///
+/// A kernel before 5.9.
+pub(super) fn close_inherited() -> io::Result<()> {
+    // SAFETY: called before anything of this process holds a descriptor of its own, so what is closed
+    // came from whoever started it.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Does something with an open descriptor by its number.
+pub(super) fn with_descriptor<T>(number: RawFd, look: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+    // SAFETY: the number comes from this process's own list; one that has been closed meanwhile makes
+    // each call on it fail, and none of those that are made closes it or writes to it.
+    look(unsafe { BorrowedFd::borrow_raw(number) })
 }

@@ -12,6 +12,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sealtap_common::leaf::CoverageMode;
+
 use super::cgroup::CgroupError;
 use super::observer::{Observer, ObserverError};
 use super::scope::{Found, Hierarchy};
@@ -58,6 +60,7 @@ struct Watching {
     observer: Arc<Observer>,
     port: u16,
     resolver: Option<SocketAddr>,
+    mode: CoverageMode,
     /// What is watched, and for which scope.
     watched: BTreeMap<u64, (Scope, Found)>,
     /// What was refused, so that it is said once.
@@ -97,10 +100,11 @@ impl Scopes {
         observer: Arc<Observer>,
         port: u16,
         resolver: Option<SocketAddr>,
+        mode: CoverageMode,
     ) -> Result<Self, ScopesError> {
         Self::check(&wanted)?;
         let (watched, refused) = (BTreeMap::new(), BTreeMap::new());
-        let mut watching = Watching { wanted, observer, port, resolver, watched, refused };
+        let mut watching = Watching { wanted, observer, port, resolver, mode, watched, refused };
         watching.look()?;
         for scope in &watching.wanted {
             if !watching.watched.values().any(|(of, _)| of == scope) {
@@ -152,7 +156,7 @@ impl Watching {
             match holds_gateway(&hierarchy, &scope, &found) {
                 Ok(()) if self.watched.contains_key(&id) => {}
                 Ok(()) => {
-                    self.observer.watch_cgroup(&found, self.port, self.resolver)?;
+                    self.observer.watch_cgroup(&found, self.port, self.resolver, self.mode)?;
                     tracing::info!(%scope, path = found.path, id, "watched by the kernel");
                     self.watched.insert(id, (scope, found));
                 }

@@ -5,7 +5,6 @@
 //! up each end the coverage at that moment, and the leaf says so.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,9 +15,14 @@ use sealtap_common::leaf::{
     CoverageSaid, KernelProgram, Statement,
 };
 
+use super::around::Telling;
 use super::{Counted, Observer, ProgramAt};
 use crate::accept::Led;
+use crate::capture::connection::Notes;
 use crate::gateway::CoverageTeller;
+
+/// Between two statements, where nothing else is said.
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Before the programs' names in the kernel.
 const PREFIX: &str = "sealtap_";
@@ -38,6 +42,26 @@ pub struct Last {
     pub arrived: Arrived,
 }
 
+/// What the statements are made under.
+pub struct Terms {
+    /// What is done with what cannot be redirected.
+    pub mode: CoverageMode,
+    /// Whether what is watched began behind a [`super::Fence`].
+    pub launched: bool,
+    /// Between two statements.
+    pub interval: Duration,
+    /// Called once where a program was detached or replaced, so that not all is closed any more.
+    pub opened: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Terms {
+    /// Counted, told of and let go.
+    #[must_use]
+    pub fn observe() -> Self {
+        Self { mode: CoverageMode::Observe, launched: false, interval: INTERVAL, opened: None }
+    }
+}
+
 impl Statements {
     /// States that the coverage begins, and goes on to state what it sees.
     ///
@@ -48,15 +72,20 @@ impl Statements {
         teller: CoverageTeller,
         observer: Arc<Observer>,
         led: Arc<Led>,
-        interval: Duration,
+        terms: Terms,
     ) -> Result<Self, String> {
-        let armed = armed(&observer)?;
-        // Where the journal takes nothing, nothing is let through either.
-        let _ = teller.say(CoverageSaid::Armed(armed));
+        let armed = armed(&observer, &terms)?;
+        let (opened, interval) = (terms.opened, terms.interval);
+        // Nothing may be said of a coverage that the log never heard of.
+        if !teller.say(CoverageSaid::Armed(armed)) {
+            return Err("the journal takes nothing".to_owned());
+        }
         let (stop, stopped) = channel::<()>();
         let thread = std::thread::Builder::new().name("coverage".to_owned());
         let thread = thread.spawn(move || {
-            let mut stating = Stating { teller, observer, led, number: 1, over: None };
+            let (notes, telling) = (teller.notes(), Telling::new(teller.coverage()));
+            let mut stating =
+                Stating { teller, observer, led, over: None, opened, notes, telling, unsaid: None };
             loop {
                 match stopped.recv_timeout(interval) {
                     Err(RecvTimeoutError::Timeout) => drop(stating.state(false)),
@@ -78,9 +107,13 @@ struct Stating {
     teller: CoverageTeller,
     observer: Arc<Observer>,
     led: Arc<Led>,
-    number: u64,
     /// Why it was over before its end.
     over: Option<String>,
+    opened: Option<Box<dyn FnOnce() + Send>>,
+    notes: Notes,
+    telling: Telling,
+    /// What the journal has not taken: nothing else is said before it.
+    unsaid: Option<CoverageSaid>,
 }
 
 impl Stating {
@@ -88,54 +121,88 @@ impl Stating {
         if let Some(why) = &self.over {
             return Err(why.clone());
         }
+        if !self.is_all_said() {
+            return self
+                .observer
+                .count()
+                .map_err(|error| error.to_string())
+                .map(|counted| Last { counted, arrived: self.led.arrived() });
+        }
         // Before the kernel's numbers: whatever came was counted there before.
-        let arrived = arrived(&self.led);
+        let (number, arrived) = self.led.cut();
         let counted = match self.observer.count() {
             Ok(counted) => counted,
-            Err(error) => return self.close(arrived, CoverageEnd::LoaderGone, error.to_string()),
+            Err(error) => {
+                let end = CoverageEnd::LoaderGone;
+                return self.close((number, arrived), end, error.to_string());
+            }
         };
         if !counted.holds() {
             let why = "the kernel's numbers do not add up".to_owned();
-            return self.close(arrived, CoverageEnd::NumbersWrong, why);
+            return self.close((number, arrived), CoverageEnd::NumbersWrong, why);
         }
         let held = held(&self.observer.armed().programs, &counted.programs);
         let connections = connections(&counted);
         let said = match (held, last) {
-            (true, false) => {
-                CoverageSaid::Heartbeat(Statement { arrived, connections, number: self.number })
-            }
+            (true, false) => CoverageSaid::Heartbeat(Statement { arrived, connections, number }),
             (true, true) => {
-                CoverageSaid::Closed(Some(connections), arrived, self.number, CoverageEnd::Ended)
+                CoverageSaid::Closed(Some(connections), arrived, number, CoverageEnd::Ended)
             }
             (false, _) => {
                 let end = CoverageEnd::LinksChanged;
-                CoverageSaid::Closed(Some(connections), arrived, self.number, end)
+                CoverageSaid::Closed(Some(connections), arrived, number, end)
             }
         };
-        if self.teller.say(said) {
-            self.number = self.number.saturating_add(1);
-        }
+        self.say(number, said);
         if !held {
             let why = "a program of the kernel was detached or replaced".to_owned();
             self.teller.ended_early(&why);
             tracing::error!(%why, "coverage is over");
             self.over = Some(why.clone());
+            if let Some(opened) = self.opened.take() {
+                opened();
+            }
             return Err(why);
         }
         Ok(Last { counted, arrived })
     }
 
-    fn close(&mut self, arrived: Arrived, end: CoverageEnd, why: String) -> Result<Last, String> {
+    /// Says it, behind what went around and is counted by it; keeps what the journal does not take.
+    fn say(&mut self, number: u64, said: CoverageSaid) {
+        self.telling.add(self.observer.went_around(), number);
+        self.unsaid = Some(said);
+        // Once more at the next one, where the journal takes nothing now.
+        let _ = self.is_all_said();
+    }
+
+    fn is_all_said(&mut self) -> bool {
+        if !self.telling.tell(&self.notes) {
+            return false;
+        }
+        let Some(said) = self.unsaid.take() else { return true };
+        if self.teller.say(said.clone()) {
+            return true;
+        }
+        self.unsaid = Some(said);
+        false
+    }
+
+    fn close(
+        &mut self,
+        (number, arrived): (u64, Arrived),
+        end: CoverageEnd,
+        why: String,
+    ) -> Result<Last, String> {
         self.teller.ended_early(&why);
         tracing::error!(%why, "coverage is over");
-        let _ = self.teller.say(CoverageSaid::Closed(None, arrived, self.number, end));
+        self.say(number, CoverageSaid::Closed(None, arrived, number, end));
         self.over = Some(why.clone());
         Err(why)
     }
 }
 
 /// What this coverage rests on, and what it says nothing of.
-fn armed(observer: &Observer) -> Result<Armed, String> {
+fn armed(observer: &Observer, terms: &Terms) -> Result<Armed, String> {
     let armed = observer.armed();
     if !held(&armed.programs, &armed.programs) {
         return Err("the kernel does not name the links that were made".to_owned());
@@ -151,19 +218,28 @@ fn armed(observer: &Observer) -> Result<Armed, String> {
     };
     let programs: Option<Vec<_>> = armed.programs.iter().map(attached).collect();
     Ok(Armed {
-        channels: Channel::ALL.iter().map(|channel| state(*channel)).collect(),
+        channels: Channel::ALL.iter().map(|channel| state(*channel, terms)).collect(),
         machine: machine(&armed.boot).ok_or("the kernel does not name its boot")?,
-        mode: CoverageMode::Observe,
+        mode: terms.mode,
         object: armed.object,
         programs: programs.ok_or("a program of the kernel has no registered name")?,
     })
 }
 
-/// What is known of a channel where these programs are attached and nothing else is done.
-fn state(channel: Channel) -> ChannelState {
+/// What is known of a channel where these programs are attached, by what else was done.
+fn state(channel: Channel, terms: &Terms) -> ChannelState {
+    let denied = terms.mode == CoverageMode::Enforce;
     match channel {
         Channel::Tcp => ChannelState::ClosedByHook,
+        Channel::Udp if denied => ChannelState::ClosedByHook,
+        // The resolver may be asked, whatever the question says.
         Channel::Udp | Channel::Names => ChannelState::ObservedOnly,
+        // No capability to make them, no family; and none was brought along.
+        Channel::Raw | Channel::Packet | Channel::Vsock | Channel::Older if terms.launched => {
+            ChannelState::DeniedByLaunchPolicy
+        }
+        // Redirected to a loopback of its own, where nobody of ours listens, and no way in from there.
+        Channel::Namespace if denied && terms.launched => ChannelState::ClosedByHook,
         Channel::Raw
         | Channel::Packet
         | Channel::Vsock
@@ -178,14 +254,6 @@ fn machine(boot: &str) -> Option<Id> {
     let digits: String = boot.chars().filter(|c| *c != '-').collect();
     let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32)?;
     Some(Id(number.to_be_bytes()))
-}
-
-fn arrived(led: &Led) -> Arrived {
-    let read = |counter: &AtomicU64| counter.load(Ordering::Acquire);
-    // Each is counted as known before it is counted as attributed.
-    let attributed = read(&led.attributed);
-    let refused = read(&led.by_nobody).saturating_add(read(&led.to_itself));
-    Arrived { attributed, known: read(&led.by_kernel), refused }
 }
 
 fn connections(counted: &Counted) -> Connections {

@@ -38,9 +38,9 @@ fn the_sums_hold_only_if_both_do() {
 fn the_kernels_words_are_read() {
     let text = "pos:\t0\nflags:\t02\nlink_type:\tcgroup\nlink_id:\t12\nprog_tag:\tab\n\
         prog_id:\t34\ncgroup_id:\t1\nattach_type:\t10\n";
-    let (id, _) = link(text).unwrap();
+    let (id, _) = link(3, text).unwrap();
     assert_eq!(id, 12);
-    assert_eq!(link("pos:\t0\n"), None);
+    assert_eq!(link(3, "pos:\t0\n"), None);
     let stat = "7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0";
     assert_eq!(started(stat), Some(4711));
     assert_eq!(started("7 (a"), None);

@@ -33,6 +33,10 @@ const COVERAGE: &str = "observed only: a program can ignore proxy variables, and
 const NOT_COVERED: &str = "not covered: raw and packet sockets, vsock, helpers over unix sockets, other \
                            network namespaces, connections made before the command began";
 
+/// What nothing closes even where all else is denied.
+const NOT_ENFORCED: &str = "not covered: helpers over unix sockets (a Docker socket, a daemon that acts for \
+                            the command), and what the names that it asked for say";
+
 /// What there is to say.
 pub(super) struct Account<'a> {
     /// The run.
@@ -139,9 +143,14 @@ impl Account<'_> {
             line(format_args!("  refused        {count} with {why}"));
         }
         for process in &self.left {
-            line(format_args!(
-                "  still running  {process}: what it sends from now on is not recorded"
-            ));
+            match self.coverage.is_enforced() {
+                true => {
+                    line(format_args!("  ended          {process}: the command left it running"))
+                }
+                false => line(format_args!(
+                    "  still running  {process}: what it sends from now on is not recorded"
+                )),
+            }
         }
         for said in self.covered() {
             line(format_args!("  coverage       {}", shown(&said)));
@@ -174,10 +183,21 @@ impl Account<'_> {
             Coverage::Variables(Some(why)) => {
                 vec![COVERAGE.to_owned(), format!("the kernel was not asked: {why}")]
             }
-            Coverage::Kernel(Err(why)) => {
+            Coverage::Kernel { counted: Err(why), broken: true, .. } => {
+                vec![format!(
+                    "broken: {why}; the command was ended, since not all was closed any more"
+                )]
+            }
+            Coverage::Kernel { counted: Err(why), enforced: true, .. } => {
+                vec![format!(
+                    "unknown: {why}; what the command could not send before it could not send \
+                              after"
+                )]
+            }
+            Coverage::Kernel { counted: Err(why), .. } => {
                 vec![format!("unknown: {why}")]
             }
-            Coverage::Kernel(Ok(covered)) => told(covered),
+            Coverage::Kernel { counted: Ok(covered), enforced, .. } => told(covered, *enforced),
         }
     }
 
@@ -186,11 +206,18 @@ impl Account<'_> {
             Coverage::Variables(why) => {
                 return json!({ "level": "observed_only", "not_covered": self.notes, "why": why });
             }
-            Coverage::Kernel(Err(why)) => {
-                return json!({ "level": "unknown", "not_covered": self.notes, "why": why });
+            Coverage::Kernel { counted: Err(why), enforced, broken } => {
+                return json!({
+                    "level": "unknown",
+                    "enforced": enforced,
+                    "broken": broken,
+                    "not_covered": self.notes,
+                    "why": why,
+                });
             }
-            Coverage::Kernel(Ok(covered)) => covered,
+            Coverage::Kernel { counted: Ok(covered), .. } => covered,
         };
+        let enforced = self.coverage.is_enforced();
         let counted = &covered.counted;
         let around = |bypass: &Bypass| {
             json!({
@@ -200,7 +227,7 @@ impl Account<'_> {
             })
         };
         json!({
-            "level": "kernel_observed",
+            "level": if enforced { "enforced" } else { "kernel_observed" },
             "not_covered": self.notes,
             "connections": {
                 "seen": counted.seen,
@@ -271,7 +298,8 @@ impl Account<'_> {
             "upstreams": upstreams,
             "opaque": opaque,
             "refused": self.calls.refused,
-            "still_running": left,
+            "still_running": if self.coverage.is_enforced() { Vec::new() } else { left.clone() },
+            "ended": if self.coverage.is_enforced() { left } else { Vec::new() },
             "coverage": self.coverage(),
             "data": self.data.root().display().to_string(),
             "bundle": bundle,
@@ -281,23 +309,28 @@ impl Account<'_> {
 }
 
 /// What the kernel saw, in words.
-fn told(covered: &Covered) -> Vec<String> {
+fn told(covered: &Covered, enforced: bool) -> Vec<String> {
     let counted = &covered.counted;
     let around = counted.bypass_passed.saturating_add(counted.bypass_denied);
+    let (how, what) = match enforced {
+        true => ("enforced", "were denied"),
+        false => ("observed", "went around"),
+    };
     let mut told = vec![format!(
-        "observed by the kernel: of {} connections and sends {} came to the gateway, {} asked for names, {} \
-         went around, {} could not be told",
+        "{how} by the kernel: of {} connections and sends {} came to the gateway, {} asked for names, {} \
+         {what}, {} could not be told",
         counted.seen, counted.via_gateway, counted.allowed, around, counted.unparsable
     )];
     for bypass in covered.around.iter().take(NAMED) {
         let who = bypass.executable.as_deref().unwrap_or("unknown");
-        told.push(format!("around: {} to {} ({who})", bypass.process, bypass.destination));
+        let how = if enforced { "denied" } else { "around" };
+        told.push(format!("{how}: {} to {} ({who})", bypass.process, bypass.destination));
     }
     let more = around.saturating_sub(u64::try_from(covered.around.len().min(NAMED)).unwrap_or(0));
     if more > 0 {
-        told.push(format!("around: {more} more"));
+        told.push(format!("{}: {more} more", if enforced { "denied" } else { "around" }));
     }
-    told.push(NOT_COVERED.to_owned());
+    told.push(if enforced { NOT_ENFORCED } else { NOT_COVERED }.to_owned());
     told
 }
 

@@ -18,7 +18,7 @@ use rustix::process::{
 
 use crate::command::run::{CANNOT_RUN, GATEWAY_FAILED, NOT_FOUND};
 use crate::command::{Exit, Failure};
-use crate::kernel::Joining;
+use crate::kernel::{Fence, Joining};
 
 /// A variable for the command: set, or taken away.
 pub(super) type Variable = (String, Option<OsString>);
@@ -98,6 +98,11 @@ impl Child {
 
 fn not_run(program: &OsStr, error: &io::Error) -> Failure {
     let shown = program.to_string_lossy();
+    if let Some(why) = Fence::refused(error) {
+        return Failure::new(format!("{shown:?} cannot begin behind the fence: {why}"))
+            .fix("COMMAND was not started; leave --enforce out for a run that is observed only")
+            .exit_with(Exit::Command(GATEWAY_FAILED));
+    }
     match error.kind() {
         ErrorKind::NotFound => Failure::new(format!("there is no command {shown:?}"))
             .fix("give a program on the PATH, or a path to one whose interpreter is there")

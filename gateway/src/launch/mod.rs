@@ -15,6 +15,7 @@ mod account;
 mod calls;
 mod child;
 mod descendants;
+mod enforced;
 mod environment;
 mod messages;
 mod models;
@@ -38,7 +39,7 @@ use self::child::{Child, Ended, Variable};
 use self::descendants::Process;
 use self::environment::Trust;
 use self::signals::Signals;
-use self::watched::Watched;
+use self::watched::{Coverage, Watched};
 use crate::accept::authority::Authority;
 use crate::command::run::{GATEWAY_FAILED, Start};
 use crate::command::{Exit, Failure, Outcome};
@@ -69,6 +70,9 @@ pub fn run(start: Start) -> Outcome {
 
 fn launch(start: Start) -> Result<Ended, Failure> {
     let launch = name(&start)?;
+    if start.enforce {
+        enforced::check()?;
+    }
     // Before the command runs: afterwards it could not be asked for again.
     bundle::check(&start.disclose)?;
     let config = &start.gateway.config;
@@ -128,7 +132,12 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         coverage,
     };
     account.give(&start.account)?;
-    Ok(if failed { ended.or_failed() } else { ended })
+    Ok(match &account.coverage {
+        // The command did not end by itself.
+        Coverage::Kernel { broken: true, .. } => Ended::Exited(GATEWAY_FAILED),
+        _ if failed => ended.or_failed(),
+        _ => ended,
+    })
 }
 
 /// What serves, and says at the end whether anybody called.

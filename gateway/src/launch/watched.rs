@@ -5,26 +5,23 @@
 //! not to be had, the reason; only where it was demanded is that a failure.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::thread::{CapabilitySet, capabilities};
 use sealtap_common::Id;
 use sealtap_common::leaf::Arrived;
 use tokio::runtime::Runtime;
 
+use super::enforced::{self, Enforced};
 use crate::command::run::{GATEWAY_FAILED, KernelChoice, Start};
 use crate::command::{Exit, Failure};
 use crate::gateway::Gateway;
 use crate::identify::Launch;
 use crate::kernel::{
-    Bypass, Counted, Joining, Last, Observer, OwnCgroup, Statements, system_resolver,
+    Bypass, Counted, Joining, Last, Observer, OwnCgroup, Statements, Terms, system_resolver,
 };
 
 /// Digits of the run's id in the cgroup's name.
 const DIGITS: usize = 16;
-
-/// Between two statements of what was seen.
-const INTERVAL: Duration = Duration::from_secs(5);
 
 /// A command that the kernel watches, or why it does not.
 pub(super) enum Watched {
@@ -39,6 +36,7 @@ pub(super) struct Kernel {
     cgroup: OwnCgroup,
     observer: Arc<Observer>,
     statements: Statements,
+    enforced: Option<Enforced>,
 }
 
 /// How far the record reaches.
@@ -47,7 +45,14 @@ pub(super) enum Coverage {
     /// What the proxy variables brought, and why no more.
     Variables(Option<String>),
     /// What the kernel counted, and what went around; or that it cannot be said any more.
-    Kernel(Result<Covered, String>),
+    Kernel {
+        /// What was counted, or why that is not known.
+        counted: Result<Covered, String>,
+        /// Whether what went around was denied.
+        enforced: bool,
+        /// Whether the command was ended because a program was detached or replaced.
+        broken: bool,
+    },
 }
 
 /// What the kernel counted.
@@ -59,6 +64,13 @@ pub(super) struct Covered {
     pub(super) around: Vec<Bypass>,
     /// What came to the gateway.
     pub(super) arrived: Arrived,
+}
+
+impl Coverage {
+    /// Whether the command was to be kept from going around.
+    pub(super) fn is_enforced(&self) -> bool {
+        matches!(self, Self::Kernel { enforced: true, .. })
+    }
 }
 
 impl Watched {
@@ -81,8 +93,13 @@ impl Watched {
         if !Self::is_wanted(start) {
             return Ok(Self::Not(None));
         }
-        match watch(launch, gateway, runtime) {
+        match watch(start.enforce, launch, gateway, runtime) {
             Ok(kernel) => Ok(Self::ByKernel(Box::new(kernel))),
+            Err(why) if start.enforce => {
+                Err(Failure::new(format!("--enforce cannot be had: {why}"))
+                    .fix("run as root on Linux 5.15 or later with cgroup v2, or leave --enforce out for a run that is observed only; COMMAND was not started")
+                    .exit_with(Exit::Command(GATEWAY_FAILED)))
+            }
             Err(why) if start.kernel == KernelChoice::Require => {
                 Err(Failure::new(format!("the kernel cannot watch COMMAND: {why}"))
                     .fix("run as root on Linux 5.15 or later with cgroup v2, or leave --kernel=require out; COMMAND was not started")
@@ -99,7 +116,11 @@ impl Watched {
     pub(super) fn joining(&self) -> Result<Option<Joining>, Failure> {
         match self {
             Self::ByKernel(kernel) => {
-                Ok(Some(kernel.cgroup.joining().map_err(|error| Failure::of(&error))?))
+                let joining = kernel.cgroup.joining().map_err(|error| Failure::of(&error))?;
+                match &kernel.enforced {
+                    Some(_) => Ok(Some(enforced::behind_fence(joining)?)),
+                    None => Ok(Some(joining)),
+                }
             }
             Self::Not(_) => Ok(None),
         }
@@ -119,28 +140,51 @@ impl Watched {
             Self::ByKernel(kernel) => *kernel,
             Self::Not(why) => return Coverage::Variables(why),
         };
-        let Kernel { cgroup, observer, statements } = kernel;
-        let covered = statements.end().map(|Last { counted, arrived }| Covered {
+        let Kernel { cgroup, observer, statements, enforced } = kernel;
+        if let Some(enforced) = &enforced {
+            enforced.end_command(&cgroup);
+        }
+        let counted = statements.end().map(|Last { counted, arrived }| Covered {
             around: observer.bypasses(),
             counted,
             arrived,
         });
+        // Nothing runs in it any more before it is opened.
         drop(cgroup);
-        Coverage::Kernel(covered)
+        let broken = enforced.as_ref().is_some_and(Enforced::is_broken);
+        let was = enforced.is_some();
+        if let Some(enforced) = enforced {
+            enforced.open(&observer);
+        }
+        Coverage::Kernel { counted, enforced: was, broken }
     }
 }
 
-fn watch(launch: &Launch, gateway: &mut Gateway, runtime: &Runtime) -> Result<Kernel, String> {
+fn watch(
+    enforce: bool,
+    launch: &Launch,
+    gateway: &mut Gateway,
+    runtime: &Runtime,
+) -> Result<Kernel, String> {
     let text = |error: &dyn std::error::Error| error.to_string();
     let id = Id(launch.id).to_string();
     let digits = id.get(..DIGITS).unwrap_or(&id);
-    let cgroup = OwnCgroup::new(&format!("sealtap-{digits}")).map_err(|error| text(&error))?;
+    let mut cgroup = OwnCgroup::new(&format!("sealtap-{digits}")).map_err(|error| text(&error))?;
     let observer = Arc::new(Observer::start().map_err(|error| text(&error))?);
     let listening = runtime.block_on(gateway.listen_for_redirected(Arc::clone(&observer)));
     let (port, led) = listening.map_err(|error| text(&error))?;
-    observer.watch(&cgroup, port, system_resolver()).map_err(|error| text(&error))?;
-    let statements = Statements::begin(gateway.coverage(), Arc::clone(&observer), led, INTERVAL)?;
-    Ok(Kernel { cgroup, observer, statements })
+    // Before it denies anything: what is denied is to stay so.
+    let enforced = match enforce {
+        true => Some(Enforced::begin(digits, &mut cgroup, &observer)?),
+        false => None,
+    };
+    let terms = match &enforced {
+        Some(enforced) => enforced.terms(&cgroup)?,
+        None => Terms::observe(),
+    };
+    observer.watch(&cgroup, port, system_resolver(), terms.mode).map_err(|error| text(&error))?;
+    let statements = Statements::begin(gateway.coverage(), Arc::clone(&observer), led, terms)?;
+    Ok(Kernel { cgroup, observer, statements, enforced })
 }
 
 /// Whether this process has what the loader needs.

@@ -15,6 +15,7 @@ use sealtap_common::leaf::{
 };
 use sealtap_common::unit::RunNamedBy;
 
+use super::connections::{Connections, DigestedBypass, DigestedConnection, went_around};
 use super::deferred::Records;
 use super::known::Known;
 use super::pins::Held;
@@ -40,6 +41,10 @@ pub enum Event {
     RunEnded([u8; 16], ClosedReason),
     /// The kernel said something: the leaf, but for its boot and time.
     Coverage(Box<Coverage>),
+    /// A connection that the kernel led here is over, and so are its exchanges.
+    Connection(Box<DigestedConnection>),
+    /// Something went around: the leaf, but for its boot and time.
+    Bypass(Box<DigestedBypass>),
     /// The journal had stopped taking records.
     Gap(Gap),
 }
@@ -68,6 +73,8 @@ pub struct Digested {
     pub number: u64,
     /// Its random id.
     pub id: [u8; 16],
+    /// The connection that it came over, where the kernel led that here.
+    pub connection: Option<[u8; 16]>,
     /// Its run's id.
     pub run: [u8; 16],
     /// What delimited its run.
@@ -114,6 +121,7 @@ pub struct Digest {
     /// Bytes of the records of what is open.
     bytes: u64,
     runs: UnderWay,
+    connections: Connections,
 }
 
 impl Digest {
@@ -170,6 +178,9 @@ impl Digest {
         for (_, exchange) in std::mem::take(&mut self.open) {
             emit(Event::Exchange(Box::new(exchange.finish(None))));
         }
+        for connection in self.connections.all() {
+            emit(Event::Connection(connection));
+        }
         for (run, reason) in self.runs.all_left() {
             emit(Event::RunEnded(run, reason));
         }
@@ -188,6 +199,9 @@ impl Digest {
             }
             emit(Event::Exchange(Box::new(exchange.finish(None))));
         }
+        for connection in self.connections.all_left() {
+            emit(Event::Connection(connection));
+        }
         for (run, reason) in self.runs.all_left() {
             emit(Event::RunEnded(run, reason));
         }
@@ -198,10 +212,11 @@ impl Digest {
         match record.kind {
             kind::OPENED => {
                 self.highest = self.highest.max(number);
-                if let Some((opened, ingress)) = opened(record.payload) {
+                if let Some((opened, came)) = opened(record.payload) {
+                    self.connections.carries(came.connection, number);
                     self.runs.begun(opened.run);
                     self.begun.push((Held::Exchange((boot, number)), record.at.file));
-                    let known = Known::of(&opened, ingress);
+                    let known = Known::of(&opened, came);
                     let begun = Exchange::new(boot, number, record.at.file, known);
                     let mut exchange = Box::new(begun);
                     exchange.bytes = u64::from(record.at.length);
@@ -215,8 +230,11 @@ impl Digest {
                     exchange.records.push(record.kind, record.at);
                     self.bytes = self.bytes.saturating_sub(exchange.bytes);
                     let closed = postcard::from_bytes::<Closed<'_>>(record.payload).ok();
-                    let run = exchange.run();
+                    let (run, connection) = (exchange.run(), exchange.connection());
                     emit(Event::Exchange(Box::new(exchange.finish(closed))));
+                    if let Some(connection) = self.connections.left(connection) {
+                        emit(Event::Connection(connection));
+                    }
                     if let Some(reason) = self.runs.left(run) {
                         emit(Event::RunEnded(run, reason));
                     }
@@ -229,7 +247,29 @@ impl Digest {
             }
             kind::COVERAGE => {
                 if let Ok(Leaf::Coverage(said)) = Leaf::decode(record.payload) {
+                    let ready = self.connections.said(&said);
                     emit(Event::Coverage(said));
+                    for connection in ready {
+                        emit(Event::Connection(connection));
+                    }
+                }
+            }
+            kind::CONNECTION_BEGAN => {
+                let come = self.connections.began(boot, record.payload, record.at.file);
+                self.begun.extend(come.held);
+                if let Some(connection) = come.over {
+                    emit(Event::Connection(connection));
+                }
+            }
+            kind::CONNECTION_LEARNED => self.connections.learned(record.payload),
+            kind::CONNECTION_OVER => {
+                if let Some(connection) = self.connections.over(record.payload) {
+                    emit(Event::Connection(connection));
+                }
+            }
+            kind::WENT_AROUND => {
+                if let Some(bypass) = went_around(record.payload) {
+                    emit(Event::Bypass(bypass));
                 }
             }
             kind::RUN_ENDED => {

@@ -1,7 +1,9 @@
 //! What becomes of a digested exchange: its leaf, and what the store takes.
 
 use sealtap_common::encoding::Id;
-use sealtap_common::leaf::{Exchange, Extensions, Request, Response, RunLink, Source};
+use sealtap_common::leaf::{
+    CONNECTION_EXTENSION, Exchange, Extensions, Request, Response, RunLink, Source, connection_tag,
+};
 use sealtap_common::websocket::EXTENSION;
 
 use super::digest::Digested;
@@ -38,7 +40,9 @@ impl Digested {
             trailers: unit(Slot::ResponseTrailers),
         });
         let messages = unit(Slot::Messages).map(|unit| (EXTENSION.to_owned(), unit.root));
-        let ext: Extensions = messages.into_iter().collect();
+        let connection =
+            self.connection.map(|id| (CONNECTION_EXTENSION.to_owned(), connection_tag(&Id(id))));
+        let ext: Extensions = messages.into_iter().chain(connection).collect();
         Exchange {
             boot: Id(self.boot),
             context: self.context,

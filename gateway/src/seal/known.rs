@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use sealtap_common::leaf::Policy;
-use sealtap_common::unit::{Ingress, RunNamedBy};
+use sealtap_common::unit::RunNamedBy;
 
-use crate::capture::record::{ExchangeKeys, Opened};
+use crate::capture::record::{Came, ExchangeKeys, Opened};
 
 /// What the first record said.
 pub(super) struct Known {
@@ -19,7 +19,7 @@ pub(super) struct Known {
     pub(super) upstream_name: Option<String>,
     pub(super) upstream_url: Option<String>,
     pub(super) policy: Policy,
-    pub(super) ingress: Ingress,
+    pub(super) came: Came,
 }
 
 impl std::fmt::Debug for Known {
@@ -33,8 +33,8 @@ impl std::fmt::Debug for Known {
 }
 
 impl Known {
-    /// What `opened` says of an exchange that came by `ingress`.
-    pub(super) fn of(opened: &Opened<'_>, ingress: Ingress) -> Self {
+    /// What `opened` says of an exchange that came so.
+    pub(super) fn of(opened: &Opened<'_>, came: Came) -> Self {
         let owned = |text: &Option<Cow<'_, str>>| text.as_deref().map(str::to_owned);
         Self {
             id: opened.id,
@@ -47,7 +47,7 @@ impl Known {
             upstream_name: owned(&opened.upstream_name),
             upstream_url: owned(&opened.upstream_url),
             policy: if opened.strict { Policy::Strict } else { Policy::Relaxed },
-            ingress,
+            came,
         }
     }
 }

@@ -5,10 +5,12 @@
 
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{
-    Adopted, Clock, ClosedReason, Coverage, EncodeError, Extensions, GapAction, Heartbeat, Leaf,
-    Limit, Policy, Previous, Progress, ProgressEntry, Ranges, Restart, Retention,
+    Adopted, Clock, ClosedReason, Connection, Coverage, EncodeError, Extensions, GapAction,
+    Heartbeat, Leaf, Limit, Policy, Previous, Progress, ProgressEntry, Ranges, Restart, Retention,
 };
 
+use super::aside::Aside;
+use super::connections::{DigestedBypass, DigestedConnection};
 use super::deferred::Linked;
 use super::digest::{Digested, Gap};
 use super::pins::Held;
@@ -72,6 +74,10 @@ pub enum Happening {
     RunEnded([u8; 16], ClosedReason),
     /// The kernel said something: the leaf, but for its boot and time.
     Coverage(Box<Coverage>),
+    /// A connection that the kernel led here is over.
+    Connection(Box<DigestedConnection>),
+    /// Something went around.
+    Bypass(Box<DigestedBypass>),
 }
 
 /// A leaf that is not in the log yet.
@@ -85,12 +91,14 @@ pub struct Entry {
     pub gap: Option<Held>,
     /// The run record that this leaf seals.
     pub record: Option<Box<SealedRecord>>,
+    /// What the store is to keep of what this leaf binds, where it is none of an exchange.
+    pub aside: Option<Box<Aside>>,
 }
 
 impl Entry {
     /// A leaf that only says something.
     fn of(leaf: Vec<u8>) -> Self {
-        Self { leaf, exchange: None, gap: None, record: None }
+        Self { leaf, exchange: None, gap: None, record: None, aside: None }
     }
 }
 
@@ -174,6 +182,14 @@ impl Ledger {
                 let (boot, sealed) = (self.boot, self.now(0));
                 Leaf::Coverage(Box::new(Coverage { boot, sealed, ..*said }))
             }
+            Happening::Connection(connection) => return self.connection(*connection),
+            Happening::Bypass(bypass) => {
+                let DigestedBypass { leaf, unit } = *bypass;
+                let (boot, sealed) = (self.boot, self.now(0));
+                let leaf = sealtap_common::leaf::Bypass { boot, sealed, ..leaf }.encode()?;
+                let aside = unit.map(|unit| Box::new(Aside { unit, carried: None, held: None }));
+                return Ok(vec![Entry { aside, ..Entry::of(leaf) }]);
+            }
             Happening::Adopted { size } => Leaf::Adopted(Adopted {
                 boot: self.boot,
                 ext: Extensions::new(),
@@ -189,6 +205,29 @@ impl Ledger {
             }),
         };
         Ok(vec![Entry { gap: told, ..Entry::of(leaf.encode()?) }])
+    }
+
+    /// The leaf of a connection, or several where its exchanges are too many for one.
+    fn connection(&mut self, connection: DigestedConnection) -> Result<Vec<Entry>, EncodeError> {
+        let held = connection.held();
+        let DigestedConnection { leaf, unit, .. } = connection;
+        let all = leaf.exchanges.as_slice();
+        let mut chunks: Vec<&[(u64, u64)]> = all.chunks(RANGES).collect();
+        if chunks.is_empty() {
+            chunks.push(&[]);
+        }
+        let parts = u64::try_from(chunks.len()).unwrap_or(u64::MAX);
+        let aside =
+            Aside { unit, carried: Some((leaf.boot, leaf.exchanges.clone())), held: Some(held) };
+        let mut aside = Some(Box::new(aside));
+        let mut entries = Vec::with_capacity(chunks.len());
+        for (part, chunk) in (1..).zip(chunks) {
+            let exchanges = Ranges::new(chunk.to_vec()).unwrap_or_default();
+            let (sealed, ext) = (self.now(leaf.ended), Extensions::new());
+            let leaf = Connection { exchanges, ext, part, parts, sealed, ..leaf.clone() };
+            entries.push(Entry { aside: aside.take(), ..Entry::of(leaf.encode()?) });
+        }
+        Ok(entries)
     }
 
     /// The leaves that end a run, the first of which will stand at `index`.

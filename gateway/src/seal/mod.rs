@@ -4,7 +4,10 @@
 //! stage makes: an exchange whose leaf is in the published log. Failures to publish are tried again
 //! until they go away; the journal holds everything until then. It never touches traffic.
 
+pub mod aside;
 mod backlog;
+mod carried;
+pub mod connections;
 pub mod cutter;
 mod deferred;
 pub mod digest;

@@ -13,6 +13,8 @@ pub enum Held {
     Exchange(Exchange),
     /// An outage that is not in the log yet: its boot and when it began.
     Gap([u8; 16], u64),
+    /// A connection whose leaf, or what that binds, is not stored yet: its boot and its id.
+    Connection([u8; 16], [u8; 16]),
 }
 
 /// Knows for each exchange that is not stored, and each outage that is not sealed, the journal file
@@ -36,7 +38,7 @@ struct State {
 /// What is needed at one moment.
 #[derive(Debug)]
 pub struct Needed {
-    /// The exchanges that are not stored.
+    /// The exchanges that are not stored, and the number 0 in boots with connections that are not.
     pub exchanges: HashSet<Exchange>,
     /// The file that records are being read from: all of it is needed, and all after it.
     pub reading: u64,
@@ -105,6 +107,8 @@ impl Pins {
         let state = self.state();
         let exchanges = state.held.keys().filter_map(|held| match held {
             Held::Exchange(exchange) => Some(*exchange),
+            // What is recorded of connections has the number of no exchange.
+            Held::Connection(boot, _) => Some((*boot, 0)),
             Held::Gap(..) => None,
         });
         Needed { exchanges: exchanges.collect(), reading: state.reading }

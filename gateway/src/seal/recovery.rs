@@ -10,6 +10,8 @@ use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{DecodeError, Leaf, Outcome, Previous, Ranges};
 use sealtap_common::tree::{Hash, leaf_hash};
 
+use super::aside::SealedAside;
+use super::carried::reconcile;
 use super::digest::{Digest, Digested, Event, Gap, gap_reason};
 use super::ledger::{Happening, RANGES};
 use super::log::{Log, ReadError};
@@ -19,7 +21,7 @@ use crate::capture::journal::{JournalError, Recovered};
 use crate::store::{Store, StoreError};
 
 /// Leaves read at a time.
-const STRIDE: u64 = 4_096;
+pub(super) const STRIDE: u64 = 4_096;
 
 /// Why the past cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,8 @@ pub struct Recovery {
     pub happenings: Vec<Happening>,
     /// To be stored: their leaves are in the log already.
     pub sealed: Vec<SealedExchange>,
+    /// To be stored: what leaves of connections bind that are in the log already.
+    pub asides: Vec<SealedAside>,
     /// Where the runs stand that recovered exchanges belong to.
     pub runs: HashMap<[u8; 16], (u64, Hash)>,
     /// Exchanges that were under way when an earlier boot ended.
@@ -92,7 +96,7 @@ pub fn recover(
     let mut in_log = in_log(log, store.watermark()?)?;
     let (mut sealed, mut unsealed) = (Vec::new(), Vec::new());
     let mut compacted = Ok(());
-    let mut gaps = Vec::new();
+    let (mut gaps, mut connections) = (Vec::new(), Vec::new());
     let mut take = |event: Event| match event {
         Event::Exchange(digested) => match in_log.remove(&digested.id) {
             Some((index, leaf)) => {
@@ -110,7 +114,11 @@ pub fn recover(
         },
         Event::Gap(gap) => gaps.push(gap),
         // A statement of another boot would be none of this one: that coverage ends where its leaves do.
-        Event::RunOpened { .. } | Event::RunEnded(..) | Event::Coverage(_) => {}
+        Event::RunOpened { .. } | Event::RunEnded(..) | Event::Coverage(_) | Event::Bypass(_) => {}
+        Event::Connection(connection) => {
+            pins.hold(connection.held(), connection.first_file);
+            connections.push(connection);
+        }
     };
     let mut digest = Digest::default();
     let mut highest: HashMap<[u8; 16], u64> = HashMap::new();
@@ -137,7 +145,7 @@ pub fn recover(
             None => left.push(digested),
         }
     }
-    let unsealed = left;
+    let mut unsealed = left;
     // A refusal that began and has no known end: coverage in between is unknown, and says so.
     gaps.extend(journal.open_gaps.iter().map(|gap| Gap {
         boot: gap.boot,
@@ -147,6 +155,10 @@ pub fn recover(
         reason: gap_reason(gap.reason),
     }));
     let gaps = unsealed_gaps(log, gaps)?;
+    let connections = reconcile(log, connections)?;
+    for digested in &mut unsealed {
+        digested.connection.take_if(|id| connections.unheard.contains(id));
+    }
     sealed.sort_by_key(|exchange| exchange.leaf_index);
 
     let wanted: HashSet<[u8; 16]> = unsealed.iter().map(|digested| digested.run).collect();
@@ -179,7 +191,8 @@ pub fn recover(
     happenings.extend(gaps.into_iter().map(Happening::Gap));
     happenings.extend(after.into_iter().map(Happening::Exchange));
     happenings.extend(under_way.into_iter().map(Happening::Exchange));
-    Ok(Recovery { happenings, sealed, runs, interrupted })
+    happenings.extend(connections.unsealed.into_iter().map(Happening::Connection));
+    Ok(Recovery { happenings, sealed, asides: connections.sealed, runs, interrupted })
 }
 
 /// A leaf's index and bytes.
@@ -318,7 +331,7 @@ fn last_boot(
     Ok((last, runs))
 }
 
-fn leaves(
+pub(super) fn leaves(
     log: &Log,
     range: std::ops::Range<u64>,
 ) -> Result<Vec<(u64, Vec<u8>, Leaf)>, RecoveryError> {

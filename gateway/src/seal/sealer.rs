@@ -24,6 +24,7 @@ use std::time::Duration;
 use self::digesting::{Digesting, Place};
 use self::logging::LogThread;
 use self::storing::{Asking, CarriedOver, LastWord, Storing};
+use super::aside::SealedAside;
 use super::backlog::{Backlog, LIMIT, Taker};
 use super::digest::Digest;
 use super::ledger::Ledger;
@@ -67,6 +68,8 @@ pub struct Sealed {
     pub exchanges: Vec<SealedExchange>,
     /// Run records.
     pub records: Vec<SealedRecord>,
+    /// What leaves bind that are none of exchanges.
+    pub asides: Vec<SealedAside>,
 }
 
 /// The threads, to be waited for at the end.

@@ -136,6 +136,11 @@ impl Exchange {
         self.opened.run
     }
 
+    /// The id of the connection that it came over, where the kernel led that here.
+    pub(super) fn connection(&self) -> Option<[u8; 16]> {
+        self.opened.came.connection
+    }
+
     /// How far it has come.
     pub(super) fn progress(&self) -> ProgressEntry {
         ProgressEntry {
@@ -188,7 +193,7 @@ impl Exchange {
             unit(Slot::Messages, &keys.response_trailers, messages);
         }
         let (boot, number, first_file) = (self.boot, self.number, self.first_file);
-        let Known { id, run, run_by, started_us, policy, .. } = self.opened;
+        let Known { id, run, run_by, started_us, policy, came, .. } = self.opened;
         let mut bodies = Vec::with_capacity(2);
         let (body, end, same, sealed) = self.request.finish(Direction::Request);
         bodies.extend(sealed);
@@ -206,6 +211,7 @@ impl Exchange {
             boot,
             number,
             id,
+            connection: came.connection,
             run,
             run_by,
             first_file,
@@ -233,7 +239,7 @@ impl Exchange {
         let connected = self.connected.as_ref();
         Context {
             client: octets(&known.client),
-            ingress: known.ingress,
+            ingress: known.came.ingress,
             run_by: known.run_by,
             run_name: known.run_name.as_deref().map(octets),
             upstream_address: connected.map(|(address, _)| octets(address)),

@@ -12,7 +12,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sealtap_common::leaf::{Canary as Tried, CanaryOutcome, CanaryWay, CoverageSaid};
+use sealtap_common::leaf::{Canary as Tried, CanaryOutcome, CanaryWay, CoverageMode, CoverageSaid};
 
 use crate::gateway::CoverageTeller;
 use crate::kernel::Observer;
@@ -30,7 +30,8 @@ impl Canaries {
     /// Sends the first one, and goes on.
     pub(super) fn begin(
         mut canary: Canary,
-        (observer, resolver): (Arc<Observer>, Option<SocketAddr>),
+        observer: Arc<Observer>,
+        how: (Option<SocketAddr>, CoverageMode),
         teller: CoverageTeller,
         pause: Duration,
     ) -> io::Result<Self> {
@@ -39,8 +40,7 @@ impl Canaries {
         let trying = Arc::clone(&probe);
         let thread = std::thread::Builder::new().name("canary".to_owned()).spawn(move || {
             loop {
-                let sent =
-                    canary.send(&observer, resolver, |pid| trying.store(pid, Ordering::Release));
+                let sent = canary.send(&observer, how, |pid| trying.store(pid, Ordering::Release));
                 match sent {
                     Ok(tried) => {
                         told(&tried);

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use rustix::process::geteuid;
+use sealtap_common::leaf::CoverageMode;
 
 use super::canaries::Canaries;
 use super::live::{Around, Lines};
@@ -20,10 +21,16 @@ use crate::command::serve::Start;
 use crate::command::{Exit, Failure};
 use crate::config::{Config, KernelMode};
 use crate::data::DataDir;
-use crate::gateway::{Gateway, Listeners};
+use crate::gateway::{Gateway, Listeners, system_id};
 use crate::kernel::canary::Canary;
-use crate::kernel::{Bypass, Loader, Observer, Scopes, ScopesError, Statements, system_resolver};
+use crate::kernel::{
+    Bypass, Instance, Loader, Observer, Scopes, ScopesError, Statements, Terms, prepare_pins,
+    system_resolver,
+};
 use crate::privileges::{PrivilegeError, User};
+
+/// Digits of what pins are called by.
+const DIGITS: usize = 16;
 
 /// Where the lock is when nothing else is said, as for every gateway that the system starts.
 const STATE: &str = "/var/lib/sealtap";
@@ -32,6 +39,8 @@ const STATE: &str = "/var/lib/sealtap";
 pub(super) struct Readied {
     /// The loader, where scopes are watched.
     pub(super) loader: Option<Loader>,
+    /// What is pinned, where what cannot be led is denied.
+    pub(super) pins: Option<Instance>,
     /// The canary, where one is to be sent.
     pub(super) canary: Option<Canary>,
     /// Listeners, where another user was to have them.
@@ -44,6 +53,8 @@ impl Readied {
         let config = &start.config;
         let watches = config.kernel.mode != KernelMode::Off;
         let loader = if watches { Some(armed(config)?) } else { None };
+        let enforces = config.kernel.mode == KernelMode::Enforce;
+        let pins = if enforces { Some(pins()?) } else { None };
         let canary = if watches { canary(config) } else { None };
         let Some(name) = &config.user else {
             if watches && geteuid().is_root() {
@@ -52,7 +63,7 @@ impl Readied {
                      [serve] or --user, and only the loader keeps privileges"
                 );
             }
-            return Ok(Self { loader, canary, listeners: Listeners::default() });
+            return Ok(Self { loader, pins, canary, listeners: Listeners::default() });
         };
         let user = User::find(name).map_err(|error| refused(&error))?;
         let listeners = Listeners::bind(config).map_err(failure)?;
@@ -64,7 +75,7 @@ impl Readied {
         if let Some(file) = &start.source.file {
             say_if_unreadable(file, &user);
         }
-        Ok(Self { loader, canary, listeners })
+        Ok(Self { loader, pins, canary, listeners })
     }
 }
 
@@ -110,6 +121,14 @@ fn armed(config: &Config) -> Result<Loader, Failure> {
     })
 }
 
+/// A place for what is to stay closed when the gateway dies.
+fn pins() -> Result<Instance, Failure> {
+    prepare_pins().map_err(|error| Failure::of(&error))?;
+    let id = system_id().map_err(|error| Failure::of(&error))?;
+    let id = sealtap_common::encoding::Id(id).to_string();
+    Ok(Instance::own(id.get(..DIGITS).unwrap_or(&id)))
+}
+
 /// Without a canary the scopes are watched all the same; the log then says nothing of one.
 fn canary(config: &Config) -> Option<Canary> {
     config.kernel.canary?;
@@ -139,12 +158,13 @@ pub(super) struct Watching {
     scopes: Scopes,
     statements: Statements,
     canaries: Option<Canaries>,
+    enforces: bool,
 }
 
 impl Watching {
     /// Has the scopes' TCP led to `gateway`, and states from now on what is seen.
     pub(super) async fn begin(
-        (loader, canary): (Loader, Option<Canary>),
+        (loader, pins, canary): (Loader, Option<Instance>, Option<Canary>),
         config: &Config,
         gateway: &mut Gateway,
     ) -> Result<Self, Failure> {
@@ -157,18 +177,26 @@ impl Watching {
         let teller = gateway.coverage();
         let (asked, interval) = (Arc::clone(&observer), kernel.interval);
         let sends = canary.zip(kernel.canary);
+        let enforces = pins.is_some();
         let begun = tokio::task::spawn_blocking(move || {
-            let scopes = Scopes::begin(scopes, Arc::clone(&asked), port, resolver);
+            let mode = if enforces { CoverageMode::Enforce } else { CoverageMode::Observe };
+            // Before it denies anything: what is denied is to stay so.
+            if let Some(pins) = &pins {
+                asked.pin(pins).map_err(|error| Failure::of(&error))?;
+            }
+            let scopes = Scopes::begin(scopes, Arc::clone(&asked), port, resolver, mode);
             let scopes = scopes.map_err(|error| of_scopes(&error))?;
-            let statements = Statements::begin(teller.clone(), Arc::clone(&asked), led, interval);
+            let terms = Terms { mode, interval, ..Terms::observe() };
+            let statements = Statements::begin(teller.clone(), Arc::clone(&asked), led, terms);
             let statements = statements.map_err(Failure::new)?;
-            let canaries = sends
-                .map(|(canary, pause)| Canaries::begin(canary, (asked, resolver), teller, pause));
+            let canaries = sends.map(|(canary, pause)| {
+                Canaries::begin(canary, asked, (resolver, mode), teller, pause)
+            });
             let canaries = canaries.transpose().map_err(|error| Failure::of(&error))?;
             Ok::<_, Failure>((scopes, statements, canaries))
         });
         let (scopes, statements, canaries) = begun.await.map_err(|error| text(&error))??;
-        Ok(Self { observer, scopes, statements, canaries })
+        Ok(Self { observer, scopes, statements, canaries, enforces })
     }
 
     /// Has what goes around told in `lines`.
@@ -191,13 +219,22 @@ impl Watching {
         }
         // Why there are none is in the log and was said.
         let _ = self.statements.end();
+        if self.enforces
+            && let Err(error) = self.observer.unpin()
+        {
+            // An ordinary user cannot take them away, and without the loader nobody else does.
+            tracing::error!(
+                %error,
+                "what was watched stays closed: `sealtap kernel detach --all`, as root, opens it"
+            );
+        }
         drop(self.observer);
     }
 }
 
 fn around(bypass: &Bypass) -> Around {
-    let Bypass { destination, process, executable } = bypass.clone();
+    let Bypass { destination, process, executable, denied, .. } = bypass.clone();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let at_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-    Around { at_us, destination, process, executable, denied: false }
+    Around { at_us, destination, process, executable, denied }
 }

@@ -26,6 +26,7 @@
 //! a failed `put` leaves nothing behind and may be tried again. It never changes a record, drops
 //! one only after a `retention` leaf has named it, never keeps a whole body in memory, and never lets a reader hold the database open for longer
 //! than one row takes.
+mod asides;
 mod audit;
 mod check;
 mod commitment;
@@ -49,6 +50,7 @@ mod writer;
 pub(crate) mod tests;
 
 use crate::seal::sealed;
+pub use asides::{KeptAside, MadeBy};
 pub use audit::audit;
 pub use check::{Check, Finding, LeafLookup, Waiting};
 pub use error::StoreError;

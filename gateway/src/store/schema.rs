@@ -72,6 +72,15 @@ CREATE TABLE IF NOT EXISTS record(
   record INTEGER NOT NULL, key TEXT NOT NULL, signature BLOB NOT NULL) STRICT;
 ";
 
+/// What leaves bind that are none of exchanges; made likewise.
+const ASIDES: &str = "
+CREATE TABLE IF NOT EXISTS aside(
+  leaf INTEGER PRIMARY KEY, key BLOB NOT NULL, bytes BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS carried(
+  boot BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, leaf INTEGER NOT NULL,
+  PRIMARY KEY(boot, first)) STRICT, WITHOUT ROWID;
+";
+
 /// The database's file in the store's directory.
 pub(super) fn file(directory: &Path) -> PathBuf {
     directory.join("exchanges.db")
@@ -131,6 +140,7 @@ fn lay_out(connection: &mut Connection) -> Outcome<()> {
     transaction.execute_batch(TABLES)?;
     transaction.execute_batch(RETENTION)?;
     transaction.execute_batch(RECORDS)?;
+    transaction.execute_batch(ASIDES)?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
@@ -162,6 +172,7 @@ fn prepare_writer(path: &Path) -> Outcome<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.execute_batch(RECORDS)?;
+    connection.execute_batch(ASIDES)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", signed(LOG_KEPT_BYTES)?)?;
     connection.pragma_update(None, "cache_size", -16_384)?;
@@ -235,7 +246,7 @@ fn guard(connection: &Connection) -> Outcome<()> {
 /// Refuses a schema that is not ours: a view in the place of a table can run without end, a trigger
 /// can write what nobody sealed.
 fn check_tables(connection: &Connection) -> Outcome<()> {
-    let known: Vec<String> = [TABLES, RETENTION, RECORDS, SEGMENT_CONTENT]
+    let known: Vec<String> = [TABLES, RETENTION, RECORDS, ASIDES, SEGMENT_CONTENT]
         .iter()
         .flat_map(|text| text.split(';'))
         .map(plain)
@@ -272,6 +283,7 @@ pub(super) fn in_memory() -> Outcome<Connection> {
     connection.execute_batch(TABLES)?;
     connection.execute_batch(RETENTION)?;
     connection.execute_batch(RECORDS)?;
+    connection.execute_batch(ASIDES)?;
     Ok(connection)
 }
 

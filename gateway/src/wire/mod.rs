@@ -16,3 +16,4 @@ pub mod socket;
 pub mod source;
 pub mod stream;
 mod unsent;
+pub mod watching;

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::buffer::Chunk;
+use super::watching::{Watcher, Watching};
 
 /// How long a reset waits for delivered bytes to be acknowledged.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -36,6 +37,7 @@ pub struct Socket(
     Arc<TcpStream>,
     #[expect(dead_code, reason = "its drop gives the place back")]
     Option<Arc<OwnedSemaphorePermit>>,
+    Option<Arc<Watching>>,
 );
 
 impl Socket {
@@ -46,7 +48,15 @@ impl Socket {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY refused; small writes may be delayed");
         }
-        Self(Arc::new(stream), None)
+        Self(Arc::new(stream), None, None)
+    }
+
+    /// The same; `watcher` is told what passes, and of the end.
+    #[must_use]
+    pub fn watched(stream: TcpStream, watcher: Arc<dyn Watcher>) -> Self {
+        let socket = Self::new(stream);
+        let watching = Watching::new(&socket.0, watcher);
+        Self { 2: Some(Arc::new(watching)), ..socket }
     }
 
     /// The same, one of a number of sockets that is bounded; `place` is given back when the last
@@ -147,7 +157,11 @@ impl Socket {
             }
             Ok(count)
         });
-        emptied.map_or(read, Ok)
+        let read = emptied.map_or(read, Ok);
+        if let (Some(watching), Ok(count)) = (&self.2, &read) {
+            watching.watcher.received(*count);
+        }
+        read
     }
 
     fn poll_send<F>(&self, context: &mut Context<'_>, send: F) -> Poll<io::Result<usize>>
@@ -158,7 +172,12 @@ impl Socket {
             ready!(self.0.poll_write_ready(context))?;
             match send(&self.0) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+                result => {
+                    if let (Some(watching), Ok(count)) = (&self.2, &result) {
+                        watching.watcher.sent(*count);
+                    }
+                    return Poll::Ready(result);
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use sealtap::accept::{Client, Door};
 use sealtap::capture::journal::{self, Extents, Journal, Opened};
 use sealtap::capture::record::Direction;
 use sealtap::capture::secrets::Secrets;
@@ -92,10 +93,11 @@ pub(crate) async fn run(data: &Path, count: u64) -> Result<Value> {
         let (tap, left) = (Arc::clone(&tap), Arc::clone(&left));
         tasks.spawn(async move {
             let run = random_id(secure_random());
+            let client = Client::new(([127, 0, 0, 1], 1).into(), run, Door::Front);
             let heads = Heads::new();
             let take = |left: u64| left.checked_sub(1);
             while let Ok(number) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-                let recorder = tap.malformed("127.0.0.1:1", run).map_err(Error::other)?;
+                let recorder = tap.malformed(&client).map_err(Error::other)?;
                 exchange(recorder, &heads, task << 40 | number).await?;
             }
             Result::Ok(())

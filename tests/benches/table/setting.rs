@@ -84,10 +84,13 @@ impl Setting {
     }
 }
 
+/// Open files of a proxy that are no streams' (sealtap keeps some 250 back for itself).
+const OWN_FILES: u64 = 600;
+
 /// `count` streams, or as many as a proxy may have open files for, two for each.
 pub(crate) fn streams(count: u64) -> u64 {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    count.min(files.saturating_sub(200) / 2)
+    count.min(files.saturating_sub(OWN_FILES) / 2)
 }
 
 impl Drop for Setting {

@@ -144,6 +144,8 @@ pub(super) fn chained(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
             Leaf::RunClosed(leaf) => leaf.sealed = at,
             Leaf::RunRecord(leaf) => leaf.sealed = at,
             Leaf::Coverage(leaf) => leaf.sealed = at,
+            Leaf::Connection(leaf) => leaf.sealed = at,
+            Leaf::Bypass(leaf) => leaf.sealed = at,
             Leaf::Unchecked(_) => {}
         }
     }

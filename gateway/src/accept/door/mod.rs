@@ -5,6 +5,7 @@
 //! gateway's authority and is never passed on unread: a client that does not take the leaf is
 //! recorded with what it said.
 
+mod carrier;
 mod first;
 mod kind;
 mod minter;
@@ -17,9 +18,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+pub use self::carrier::{Carrier, Led};
 use self::first::{First, Patience, first};
 pub use self::minter::Minter;
-pub use self::redirected::{Led, Redirected, RedirectedError};
+pub use self::redirected::{Redirected, RedirectedError};
 use super::accepted::{Accepted, Door, Reply};
 use super::{http1, http2};
 use crate::forward::answer::Answer;

@@ -8,18 +8,19 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use sealtap_common::kernel::Flow;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::Tunnel;
+use super::carrier::{Carrier, Led};
 use crate::accept::accepted::{Client, Door};
 use crate::journey::{Journey, Settings};
-use crate::kernel::{Observer, Process, address_of, flow_of};
+use crate::kernel::{Observer, address_of, flow_of};
 use crate::wire::socket::Socket;
 use crate::wire::stream::Stream;
+use crate::wire::watching::Watcher;
 
 /// How often a port is looked for that both families have free.
 const TRIES: u32 = 32;
@@ -35,19 +36,6 @@ pub struct Redirected {
     v4: TcpListener,
     v6: Option<TcpListener>,
     door: Arc<LedHere>,
-}
-
-/// What became of connections that came here.
-#[derive(Debug, Default)]
-pub struct Led {
-    /// Led here by the kernel.
-    pub by_kernel: AtomicU64,
-    /// Of these, those whose process was found.
-    pub attributed: AtomicU64,
-    /// Refused: the kernel noted nothing.
-    pub by_nobody: AtomicU64,
-    /// Refused: meant for this very listener.
-    pub to_itself: AtomicU64,
 }
 
 /// What each connection passes.
@@ -66,12 +54,16 @@ impl std::fmt::Debug for LedHere {
 
 impl Redirected {
     /// Listens on a free port of the loopback, in both families where there are two; `front` is where
-    /// clients are told to go.
+    /// clients are told to go, and what comes belongs to `coverage`.
     ///
     /// # Errors
     ///
     /// [`RedirectedError`].
-    pub async fn bind(observer: Arc<Observer>, front: SocketAddr) -> Result<Self, RedirectedError> {
+    pub async fn bind(
+        observer: Arc<Observer>,
+        front: SocketAddr,
+        coverage: [u8; 16],
+    ) -> Result<Self, RedirectedError> {
         let has_v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok();
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         for _ in 0..TRIES {
@@ -87,7 +79,7 @@ impl Redirected {
                 },
                 false => None,
             };
-            let door = LedHere { observer, front, port, led: Arc::default() };
+            let door = LedHere { observer, front, port, led: Arc::new(Led::new(coverage)) };
             return Ok(Self { v4, v6, door: Arc::new(door) });
         }
         Err(last.into())
@@ -125,41 +117,47 @@ impl Redirected {
 }
 
 impl LedHere {
-    /// Serves a connection; gives it back where it was meant for the listener of the front.
+    /// Serves a connection; gives it back, and what follows it, where it was meant for the listener of
+    /// the front.
     pub(in crate::accept) async fn enter(
         &self,
         stream: TcpStream,
         from: SocketAddr,
         journey: &Arc<Journey>,
         stop: &watch::Receiver<bool>,
-    ) -> Option<Socket> {
-        let flow = flow_of(&stream);
-        let socket = Socket::new(stream);
+    ) -> Option<(Socket, Arc<Carrier>)> {
+        let (flow, notes) = (flow_of(&stream), journey.tap.notes());
         let meant = flow.and_then(|flow| Some((flow, address_of(&flow.destination)?)));
         let Some((flow, destination)) = meant else {
-            count(&self.led.by_nobody);
+            self.led.refuse(&notes, from, None);
             tracing::warn!(client.address = %from, "refused: nobody led this connection here");
-            socket.reset();
+            Socket::new(stream).reset();
             return None;
         };
-        count(&self.led.by_kernel);
         if destination.ip().is_loopback() && destination.port() == self.port {
-            count(&self.led.to_itself);
+            self.led.refuse(&notes, from, Some(&flow));
             tracing::warn!(
                 process = flow.process,
                 "refused: meant for the redirected ones' listener"
             );
-            socket.reset();
+            Socket::new(stream).reset();
             return None;
         }
-        let looked = self.attribute(&flow);
+        let Some(carrier) = self.led.take(&notes, from, &flow) else {
+            tracing::warn!(client.address = %from, "refused: the journal takes nothing");
+            Socket::new(stream).reset();
+            return None;
+        };
+        let socket = Socket::watched(stream, Arc::clone(&carrier) as Arc<dyn Watcher>);
         if self.is_front(destination) {
-            looked.await;
-            return Some(socket);
+            self.attribute(&flow, &carrier).await;
+            return Some((socket, carrier));
         }
+        let looked = self.attribute(&flow, &carrier);
         let _connected = journey.observe.traffic().connect();
         tracing::debug!(client.address = %from, %destination, "redirected connection accepted");
-        let client = Arc::new(Client::new(from, journey.new_run(), Door::Front));
+        let client = Client::new(from, journey.new_run(), Door::Front);
+        let client = Arc::new(client.led(Some(Arc::clone(&carrier))));
         let run = client.run();
         let served = async {
             match journey.ask_redirected(&client, destination).await {
@@ -172,20 +170,18 @@ impl LedHere {
                 None => socket.reset(),
             }
         };
-        tokio::join!(served, looked);
+        // The look comes first: the process may be gone any moment.
+        tokio::join!(looked, served);
         journey.connection_ended(run);
         None
     }
 
     /// Finds out who made the connection, while it goes on.
-    async fn attribute(&self, flow: &Flow) -> Option<Process> {
+    async fn attribute(&self, flow: &Flow, carrier: &Carrier) {
         let found = self.observer.look(flow).await.ok().flatten();
         let executable = found.as_ref().and_then(|process| process.executable.as_deref());
         tracing::debug!(process = flow.process, executable, "connection attributed");
-        if found.is_some() {
-            count(&self.led.attributed);
-        }
-        found
+        carrier.learned(found.as_ref());
     }
 
     fn is_front(&self, destination: SocketAddr) -> bool {
@@ -193,10 +189,6 @@ impl LedHere {
         let same = meant == front || front.is_unspecified() && meant.is_loopback();
         same && destination.port() == self.front.port()
     }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::AcqRel);
 }
 
 /// Whether HTTP without TLS names a host that is captured: an address alone says little, and taking a

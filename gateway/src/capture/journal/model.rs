@@ -77,6 +77,8 @@ struct Model {
     history: Vec<Kept>,
     /// What this boot accepted, in order, its own records left out.
     accepted: Vec<Kept>,
+    /// What all boots accepted, in order. A power failure may bring back what was removed before.
+    ever: Vec<Kept>,
     positions: Vec<Position>,
     durable: usize,
     refused: u64,
@@ -104,6 +106,7 @@ impl Model {
             runtime,
             history: Vec::new(),
             accepted: Vec::new(),
+            ever: Vec::new(),
             positions: Vec::new(),
             durable: 0,
             refused: 0,
@@ -162,6 +165,13 @@ impl Model {
         assert!(recovered.open_gaps.len() >= self.gaps, "a gap was forgotten");
         self.gaps = recovered.open_gaps.len();
 
+        // Of what nobody needs any part may be left out; what is there is as it was, and where.
+        self.ever.append(&mut self.accepted.clone());
+        let mut ever = self.ever.iter();
+        let callers = found.iter().filter(|record| record.kind < FIRST_OWN_KIND);
+        for record in callers {
+            assert!(ever.any(|it| it == record), "invented, twice, or in another order");
+        }
         // What was handed on came from the disk, so it is there, exactly.
         let handed: Vec<Kept> = self.handed.iter().map(|(_, record)| record.clone()).collect();
         let mut expected = self.history.clone();

@@ -26,7 +26,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use sealtap_common::leaf::{Canary as Tried, CanaryOutcome, Trial};
+use sealtap_common::leaf::{Canary as Tried, CanaryOutcome, CoverageMode, Trial};
 use serde::{Deserialize, Serialize};
 
 use self::ways::Answer;
@@ -119,11 +119,11 @@ impl Canary {
     pub fn send(
         &mut self,
         observer: &Observer,
-        resolver: Option<SocketAddr>,
+        (resolver, mode): (Option<SocketAddr>, CoverageMode),
         trying: impl Fn(u32),
     ) -> Result<Tried, CanaryError> {
         if !self.watched {
-            observer.watch_cgroup(&self.place, self.port, resolver)?;
+            observer.watch_cgroup(&self.place, self.port, resolver, mode)?;
             self.watched = true;
         }
         write(&mut self.socket, &Go)?;

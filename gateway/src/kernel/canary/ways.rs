@@ -14,7 +14,7 @@ use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType, ipproto, sendt
 use sealtap_common::leaf::CanaryWay;
 use serde::{Deserialize, Serialize};
 
-use super::super::raw::{connect_vsock, send_frame};
+use super::super::system::{connect_vsock, send_frame};
 
 /// What the target says, and what the listener says that the kernel leads to.
 pub(super) const DIRECT: u8 = b'd';

@@ -218,6 +218,8 @@ impl Digesting {
                 Event::RunOpened { run, previous } => Happening::RunOpened { run, previous },
                 Event::RunEnded(run, reason) => Happening::RunEnded(run, reason),
                 Event::Coverage(said) => Happening::Coverage(said),
+                Event::Connection(connection) => Happening::Connection(connection),
+                Event::Bypass(bypass) => Happening::Bypass(bypass),
                 Event::Gap(gap) => {
                     self.progress.gap(gap.count);
                     Happening::Gap(gap)

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Instant;
 
+use super::super::aside::SealedAside;
 use super::super::backlog::Backlog;
 use super::super::deferred::Deferred;
 use super::super::ledger::{Entry, Happening, Ledger};
@@ -104,9 +105,10 @@ impl LogThread {
     /// the gateway stops; whether it succeeded.
     fn publish(&mut self, entries: Vec<Entry>) -> bool {
         let gaps: Vec<_> = entries.iter().filter_map(|entry| entry.gap).collect();
-        let mut records = Vec::new();
+        let (mut records, mut asides) = (Vec::new(), Vec::new());
         let mut split = |entry: Entry| {
             records.extend(entry.record.map(|record| *record));
+            asides.push(entry.aside);
             (entry.leaf, entry.exchange)
         };
         let (leaves, exchanges): (Vec<_>, Vec<_>) = entries.into_iter().map(&mut split).unzip();
@@ -150,6 +152,7 @@ impl LogThread {
         let (leaf_count, size) = (range.end.saturating_sub(range.start), range.end);
         let (mut count, mut body_bytes) = (0_u64, 0_u64);
         let defer = self.backlog.should_defer();
+        let asides = SealedAside::of(range.clone().zip(asides));
         for ((index, leaf), exchange) in range.zip(leaves).zip(exchanges) {
             let Some((digested, linked)) = exchange else {
                 others.push((index, leaf));
@@ -174,7 +177,7 @@ impl LogThread {
         let stated = others
             .iter()
             .filter_map(|(index, leaf)| statements(*index, std::slice::from_ref(leaf)).ok()?.pop());
-        let published = Published { stated: stated.collect(), exchanges: sealed, records };
+        let published = Published { stated: stated.collect(), exchanges: sealed, records, asides };
         self.backlog.has_told();
         for gap in gaps {
             self.pins.release(gap);

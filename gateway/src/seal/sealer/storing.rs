@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sealtap_common::leaf::{Limit, Ranges};
 
+use super::super::aside::SealedAside;
 use super::super::backlog::Backlog;
 use super::super::deferred::{Deferred, DeferredError};
 use super::super::ledger::Happening;
@@ -41,12 +42,15 @@ pub(super) struct Published {
     pub(super) exchanges: Vec<ToStore>,
     /// Run records.
     pub(super) records: Vec<SealedRecord>,
+    /// What other leaves bind.
+    pub(super) asides: Vec<SealedAside>,
 }
 
 impl Published {
     /// Whether the store has nothing to do.
     pub(super) fn is_empty(&self) -> bool {
-        self.stated.is_empty() && self.exchanges.is_empty() && self.records.is_empty()
+        let leaves = self.stated.is_empty() && self.exchanges.is_empty();
+        leaves && self.records.is_empty() && self.asides.is_empty()
     }
 }
 
@@ -142,6 +146,7 @@ impl Storing {
             Err(error) => tracing::error!(%error, "the journal keeps its files"),
         }
         self.put_records(&recovered.records);
+        self.put_asides(&recovered.asides);
         self.store_all(recovered.exchanges.into_iter().map(ToStore::Whole), |_| {});
         // Also of boots in which nothing came: their files would pile up otherwise.
         self.give_back();
@@ -149,9 +154,10 @@ impl Storing {
             match sealed.recv_timeout(self.keeper.wait()) {
                 // Statements and records first: the watermark, which exchanges move, then never
                 // stands behind what is not in the store.
-                Ok(Published { stated, exchanges, records }) => {
+                Ok(Published { stated, exchanges, records, asides }) => {
                     self.state(&stated);
                     self.put_records(&records);
+                    self.put_asides(&asides);
                     let backlog = Arc::clone(&self.backlog);
                     self.store_all(exchanges.into_iter(), |weight| backlog.remove(weight));
                 }
@@ -209,6 +215,30 @@ impl Storing {
         }
         if tries > 0 {
             self.progress.store_works();
+        }
+    }
+
+    /// Tries as [`Self::put`] does; what is not stored stays in the journal.
+    fn put_asides(&mut self, asides: &[SealedAside]) {
+        let mut tries = 0_u32;
+        while let Err(error) = self.store.put_asides(asides) {
+            if tries == 0 {
+                tracing::error!(%error, leaves = asides.len(), "cannot store who made connections");
+            }
+            tries = tries.saturating_add(1);
+            let stopping = self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES;
+            if !error.is_passing() || stopping {
+                return;
+            }
+            self.progress.store_fails();
+            std::thread::sleep(RETRY);
+        }
+        if tries > 0 {
+            self.progress.store_works();
+        }
+        self.pins.release_all(asides.iter().filter_map(|aside| aside.held));
+        if !asides.is_empty() {
+            self.give_back();
         }
     }
 

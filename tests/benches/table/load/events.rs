@@ -150,9 +150,12 @@ pub(super) async fn held(target: &Target, streams: usize, distance: u64) -> Resu
         let begun = Rc::clone(&begun);
         reading.spawn_local_on(
             async move {
+                let mut first = true;
                 while stream.next(u64::MAX, |_| ()).await? {
-                    if stream.seen == 1 {
+                    // By the time that all are open, several events of the first ones may wait.
+                    if first && stream.seen > 0 {
                         begun.set(begun.get() + 1);
+                        first = false;
                     }
                 }
                 Result::Ok(())

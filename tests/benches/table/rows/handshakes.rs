@@ -15,8 +15,12 @@ use crate::upstream::distant;
 /// Handshakes side by side.
 const CONNECTIONS: u64 = 16;
 
+/// Handshakes before those that are measured.
+const FIRST: u64 = 100;
+
 /// Measures `count` handshakes, each through a tunnel of its own to a host whose leaf is kept and
-/// whose protocol is known. Nothing is asked for in them, and nothing is resumed.
+/// whose protocol is known. Nothing is asked for in them, and nothing is resumed; each tunnel has its
+/// leaf, and CPU is counted until it does.
 pub(super) fn measure(setting: &Setting, system: System, count: u64) -> Result<Figures> {
     let running = Running::start_tls(system, setting, &setting.secure)?;
     let (warm, count) = (1, setting.count(count));
@@ -27,11 +31,13 @@ pub(super) fn measure(setting: &Setting, system: System, count: u64) -> Result<F
     let handshakes = |count: u64| {
         load(&running, "handshakes", &[("count", count), ("connections", CONNECTIONS)])
     };
-    handshakes(100)?;
+    handshakes(FIRST)?;
+    sealed(&running, leaves + warm + FIRST)?;
     let before = Cpu::of(running.pid()?)?;
     let said = handshakes(count)?;
+    sealed(&running, leaves + warm + FIRST + count)?;
     let spent = Cpu::of(running.pid()?)?.since(&before);
-    stop(setting, running, warm)?;
+    stop(setting, running, warm + FIRST + count)?;
     let seconds = said["seconds"].as_f64().unwrap_or(f64::INFINITY);
     let mut figures = Figures::new();
     figures.insert("per_s".to_owned(), json!(count as f64 / seconds));

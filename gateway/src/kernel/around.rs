@@ -1,0 +1,126 @@
+//! What went around, on its way into the log.
+//!
+//! In: what the loader tells, one by one. Out: with each statement, leaves about what that statement
+//! counts: the first of it one by one, the rest by its numbers, so that a flood costs no more than
+//! a few leaves and nothing is left out.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use sealtap_common::kernel::Flow;
+use sealtap_common::leaf::{BypassUnit, BypassVerdict, BypassWay};
+
+use super::message::Bypass;
+use crate::capture::connection::{Notes, WentAround, WhoWent};
+
+/// Those that are told of one by one between two statements.
+const EACH: usize = 64;
+
+/// By what way an event says that something went around.
+pub(super) fn way(_event: &Flow) -> BypassWay {
+    BypassWay::Unknown
+}
+
+/// Whether an event says that it was stopped.
+pub(super) fn is_denied(_event: &Flow) -> bool {
+    false
+}
+
+/// Whether an event was counted among the packets.
+pub(super) fn is_packet(_event: &Flow) -> bool {
+    false
+}
+
+/// What is the same of several: way, whether it was stopped, whether packets were counted.
+type OfAKind = (String, bool, bool);
+
+/// What went around in a time.
+#[derive(Debug, Default)]
+pub struct Around {
+    each: Vec<Bypass>,
+    more: BTreeMap<OfAKind, u64>,
+}
+
+impl Around {
+    pub(super) fn add(&mut self, bypass: Bypass) {
+        if self.each.len() < EACH {
+            self.each.push(bypass);
+            return;
+        }
+        let Bypass { way, denied, packet, .. } = bypass;
+        let count = self.more.entry((way, denied, packet)).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    pub(super) fn append(&mut self, later: Self) {
+        later.each.into_iter().for_each(|bypass| self.add(bypass));
+        for (kind, count) in later.more {
+            let sum = self.more.entry(kind).or_default();
+            *sum = sum.saturating_add(count);
+        }
+    }
+
+    /// Whether nobody went there so far that went there now.
+    pub(super) fn is_first_of_its_kind(&self, bypass: &Bypass) -> bool {
+        self.each.len() < EACH && !self.each.contains(bypass)
+    }
+}
+
+/// Has leaves made about it.
+pub(super) struct Telling {
+    coverage: [u8; 16],
+    told: u64,
+    untold: VecDeque<WentAround<'static>>,
+}
+
+impl Telling {
+    pub(super) fn new(coverage: [u8; 16]) -> Self {
+        Self { coverage, told: 0, untold: VecDeque::new() }
+    }
+
+    /// What this statement counts.
+    pub(super) fn add(&mut self, around: Around, statement: u64) {
+        for bypass in around.each {
+            let Bypass { destination, process, executable, way, denied, packet } = bypass;
+            let who = WhoWent { destination, process, executable };
+            self.push((way, denied, packet), (statement, 1), Some(who));
+        }
+        for (kind, count) in around.more {
+            self.push(kind, (statement, count), None);
+        }
+    }
+
+    fn push(
+        &mut self,
+        (way, denied, packet): OfAKind,
+        (statement, count): (u64, u64),
+        who: Option<WhoWent>,
+    ) {
+        self.told = self.told.saturating_add(1);
+        let unit = if packet { BypassUnit::Packet } else { BypassUnit::Connect };
+        let verdict = if denied { BypassVerdict::Denied } else { BypassVerdict::Passed };
+        self.untold.push_back(WentAround {
+            coverage: self.coverage,
+            number: self.told,
+            statement,
+            count,
+            unit: unit.as_str().into(),
+            verdict: verdict.as_str().into(),
+            way: way.into(),
+            who: who.map(|who| ([0; 32], who)),
+        });
+    }
+
+    /// Notes what is not noted; whether the journal took all of it.
+    pub(super) fn tell(&mut self, notes: &Notes) -> bool {
+        while let Some(around) = self.untold.front_mut() {
+            if let Some((key, _)) = &mut around.who {
+                *key = notes.key();
+            }
+            if !notes.went_around(around) {
+                return false;
+            }
+            self.untold.pop_front();
+        }
+        true
+    }
+}

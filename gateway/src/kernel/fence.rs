@@ -1,0 +1,176 @@
+//! Fence: what a command loses before its program begins, so that it cannot take away what holds it.
+//!
+//! In: nothing but the machine's mounts. Out: a child that has no capability and can get none, sees of
+//! cgroups its own alone and of pinned objects none, and makes no socket but of the families whose traffic
+//! the kernel programs see (`families`). Fails before the program begins, with the step that failed.
+//!
+//! Why each: with CAP_NET_RAW it would make raw sockets; with CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN or
+//! CAP_PERFMON it would detach programs or change their maps; with CAP_SYS_PTRACE, CAP_DAC_OVERRIDE,
+//! CAP_DAC_READ_SEARCH or CAP_SYS_MODULE it would reach those who may; the rest are of no use to a program
+//! that calls models, and each is a way to one of these. A user 0 without any of them still owns the files
+//! by which cgroups are left and pins are removed; so these are out of sight, in a namespace of mounts whose
+//! upper layer only CAP_SYS_ADMIN takes away. A namespace of users gives none of this back: what is mounted
+//! before it is locked in it.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt as _;
+
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::process::chdir;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
+use seccompiler::{BpfProgram, apply_filter};
+
+use super::families::filters;
+use super::raw::leave_namespaces;
+
+/// Why there is no fence.
+#[derive(Debug, thiserror::Error)]
+pub enum FenceError {
+    /// The list of mounts, or where this process is.
+    #[error("the machine's mounts and this folder cannot be read: {0}")]
+    Mounts(#[from] io::Error),
+    /// The filters of calls.
+    #[error("no filter of system calls can be made for this architecture: {0}")]
+    Filters(#[from] seccompiler::BackendError),
+}
+
+/// What a child does to itself.
+#[derive(Debug)]
+pub struct Fence {
+    /// Where cgroups are mounted.
+    cgroups: Vec<CString>,
+    /// Where pinned objects are.
+    pins: Vec<CString>,
+    /// Where it begins: found anew, since what is mounted over a folder does not cover who is in it.
+    folder: CString,
+    filters: Vec<BpfProgram>,
+}
+
+/// The steps, in their order. An error is told across fork as one number: the step's times [`STEP`], and
+/// what the system said.
+const STEPS: [&str; 6] = [
+    "no namespaces of mounts and cgroups of its own",
+    "its cgroup alone cannot be mounted",
+    "pinned objects cannot be hidden",
+    "capabilities cannot be given up",
+    "`no_new_privs` cannot be set",
+    "the filter of system calls is not taken",
+];
+
+/// More than any number of an error.
+const STEP: i32 = 0x1000;
+
+/// The highest number that a capability can have.
+const CAPABILITIES: u32 = 63;
+
+impl Fence {
+    /// Prepares one, so that the child has nothing left to do but system calls.
+    ///
+    /// # Errors
+    ///
+    /// [`FenceError`].
+    pub fn new() -> Result<Self, FenceError> {
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        Ok(Self {
+            cgroups: mounted(&mounts, "cgroup2"),
+            pins: mounted(&mounts, "bpf"),
+            folder: CString::new(std::env::current_dir()?.into_os_string().into_vec())
+                .map_err(io::Error::other)?,
+            filters: filters()?,
+        })
+    }
+
+    /// Goes behind it, for good. Only system calls.
+    pub(super) fn enter(&self) -> io::Result<()> {
+        at(0, leave_namespaces())?;
+        let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+        at(0, mount_change(c"/", slave))?;
+        let plain = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        let (flags, empty) = (plain | MountFlags::RDONLY, Some(c"size=4k,mode=0555"));
+        for place in &self.cgroups {
+            // The system refuses a file system directly on top of itself.
+            at(1, mount(c"none", place.as_c_str(), c"tmpfs", flags, empty))?;
+            at(1, mount(c"cgroup2", place.as_c_str(), c"cgroup2", plain, None))?;
+        }
+        for place in &self.pins {
+            at(2, mount(c"none", place.as_c_str(), c"tmpfs", flags, empty))?;
+        }
+        at(2, chdir(self.folder.as_c_str()))?;
+        at(3, clear_ambient_capability_set())?;
+        for number in 0..=CAPABILITIES {
+            let one = CapabilitySet::from_bits_retain(1 << number);
+            match capability_is_in_bounding_set(one) {
+                Ok(true) => at(3, remove_capability_from_bounding_set(one))?,
+                Ok(false) => {}
+                // The kernel knows no more of them.
+                Err(_) => break,
+            }
+        }
+        let none = CapabilitySet::empty();
+        let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+        at(3, set_capabilities(None, sets))?;
+        at(4, set_no_new_privs(true))?;
+        for filter in &self.filters {
+            let taken = apply_filter(filter);
+            at(5, taken.map_err(|_| Errno::INVAL))?;
+        }
+        Ok(())
+    }
+
+    /// Which step it was that failed in the child, if it was one.
+    #[must_use]
+    pub fn refused(error: &io::Error) -> Option<String> {
+        let code = error.raw_os_error().filter(|code| *code >= STEP)?;
+        let step = usize::try_from(code / STEP).ok()?.checked_sub(1)?;
+        let said = io::Error::from_raw_os_error(code % STEP);
+        STEPS.get(step).map(|step| format!("{step}: {said}"))
+    }
+}
+
+fn at(step: i32, done: rustix::io::Result<()>) -> io::Result<()> {
+    let code = |error: Errno| step.saturating_add(1).saturating_mul(STEP) + error.raw_os_error();
+    done.map_err(|error| io::Error::from_raw_os_error(code(error)))
+}
+
+/// Where file systems of a kind are mounted; each place once.
+fn mounted(mounts: &str, kind: &str) -> Vec<CString> {
+    let mut places: Vec<CString> = Vec::new();
+    for line in mounts.lines() {
+        let mut fields = line.split(' ').skip(1);
+        let (Some(place), Some(found)) = (fields.next(), fields.next()) else { continue };
+        if found == kind
+            && let Ok(place) = CString::new(unescaped(place))
+            && !places.contains(&place)
+        {
+            places.push(place);
+        }
+    }
+    places
+}
+
+/// A path as the kernel lists it: blanks and the like as a backslash and three octal digits.
+fn unescaped(path: &str) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let octal = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match (first, octal) {
+            (b'\\', Some(byte)) => {
+                plain.push(byte);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            _ => {
+                plain.push(*first);
+                rest = after;
+            }
+        }
+    }
+    plain
+}
