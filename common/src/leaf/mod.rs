@@ -23,7 +23,7 @@ mod tunnel;
 mod words;
 
 pub use bypass::Bypass;
-pub use canary::{Canary, Trial};
+pub use canary::{Canary, CanaryOutcome, CanaryWay, Trial};
 pub use connection::{CONNECTION_EXTENSION, Connection, Passed, connection_tag};
 pub use coverage::{Armed, Arrived, Attached, Connections, Coverage, CoverageSaid, Statement};
 pub use decode::DecodeError;
@@ -35,10 +35,10 @@ pub use retention::{Limit, Retention};
 pub use run::{Isolation, LastLeaf, Output, RunAfter, RunClosed, RunOpened, RunRecord};
 pub use tunnel::{Tunnel, alert_name};
 pub use words::{
-    Attribution, BypassUnit, BypassVerdict, BypassWay, CanaryOutcome, CanaryWay, Channel,
-    ChannelState, ClosedReason, ConnectionEnd, CoverageEnd, CoverageMode, End, ErrorCode,
-    GapAction, GapReason, IsolationBasis, IsolationLevel, KernelProgram, KeyRole, Kind, Outcome,
-    Policy, RESERVED_KINDS, Side, Source, TunnelReason,
+    Attribution, BypassUnit, BypassVerdict, BypassWay, Channel, ChannelState, ClosedReason,
+    ConnectionEnd, CoverageEnd, CoverageMode, End, ErrorCode, GapAction, GapReason, IsolationBasis,
+    IsolationLevel, KernelProgram, KeyRole, Kind, Outcome, Policy, RESERVED_KINDS, Side, Source,
+    TunnelReason,
 };
 
 use std::collections::BTreeMap;

@@ -117,52 +117,6 @@ words! {
 }
 
 words! {
-    /// A way out that a canary tries.
-    CanaryWay {
-        /// TCP over IPv4.
-        Tcp4 = "tcp4",
-        /// TCP over IPv6.
-        Tcp6 = "tcp6",
-        /// TCP over IPv4 from a socket of IPv6.
-        TcpMapped = "tcp_mapped",
-        /// TCP whose first segment has data.
-        FastOpen = "fast_open",
-        /// TCP over several paths.
-        Multipath = "multipath",
-        /// UDP over IPv4, connected.
-        Udp4Connected = "udp4_connected",
-        /// UDP over IPv4, address by address.
-        Udp4 = "udp4",
-        /// UDP over IPv6, address by address.
-        Udp6 = "udp6",
-        /// UDP over IPv4 from a socket of IPv6.
-        UdpMapped = "udp_mapped",
-        /// A raw socket of IPv4 with a header of its own.
-        Raw4 = "raw4",
-        /// A frame below the network.
-        Packet = "packet",
-        /// A socket of virtual machines.
-        Vsock = "vsock",
-    }
-}
-
-words! {
-    /// What became of a way out.
-    CanaryOutcome {
-        /// It led to the gateway.
-        Led = "led",
-        /// The system refused it.
-        Denied = "denied",
-        /// It went around the gateway.
-        Passed = "passed",
-        /// Nobody refused it, and it did not arrive.
-        Unseen = "unseen",
-        /// It cannot be gone on this machine, watched or not.
-        Unavailable = "unavailable",
-    }
-}
-
-words! {
     /// Why a coverage is over.
     CoverageEnd {
         /// What was watched has ended, or the gateway stopped.
