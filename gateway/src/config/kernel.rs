@@ -14,6 +14,8 @@ pub struct Kernel {
     pub mode: KernelMode,
     /// Whose traffic is watched.
     pub scopes: Vec<Scope>,
+    /// Places on this machine that the scopes reach by themselves; a port of 0 for all of an address.
+    pub loopback_allow: Vec<SocketAddr>,
     /// Where names are asked for; none for the machine's own resolver.
     pub resolver: Option<SocketAddr>,
     /// Between two statements of what was seen.
@@ -26,7 +28,14 @@ impl Default for Kernel {
     fn default() -> Self {
         let interval = Duration::from_secs(5);
         let canary = Some(Duration::from_secs(600));
-        Self { mode: KernelMode::Off, scopes: Vec::new(), resolver: None, interval, canary }
+        Self {
+            mode: KernelMode::Off,
+            scopes: Vec::new(),
+            loopback_allow: Vec::new(),
+            resolver: None,
+            interval,
+            canary,
+        }
     }
 }
 
@@ -143,6 +152,8 @@ pub(super) fn read(section: &Section<'_>, kernel: &mut Kernel) {
     if kernel.mode != KernelMode::Off {
         section.demand("scopes", "without it nobody is watched; `mode = \"off\"` says so");
     }
+    let places = section.texts("loopback_allow", PLACES).unwrap_or_default();
+    kernel.loopback_allow = places.iter().filter_map(|text| section.parse(text, place)).collect();
     kernel.resolver = section.parsed("resolver", RESOLVER, resolver);
     let range = Duration::from_millis(500)..=Duration::from_secs(60);
     let interval = section.parsed("interval", values::DURATION, |t| values::duration(t, &range));
@@ -151,6 +162,23 @@ pub(super) fn read(section: &Section<'_>, kernel: &mut Kernel) {
     let canary = section
         .parsed("canary", values::DURATION_OR_NONE, |text| values::duration_or_none(text, &range));
     kernel.canary = canary.unwrap_or(kernel.canary);
+}
+
+/// What places on the machine look like.
+const PLACES: &str = "an array such as [\"127.0.0.1:5432\", \"[::1]:6379\"]";
+
+/// An address of the loopback, with a port or for all of them.
+fn place(text: &str) -> Result<SocketAddr, String> {
+    let all = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 0));
+    let place = all.or_else(|_| text.parse::<SocketAddr>());
+    match place {
+        Ok(place) if place.ip().to_canonical().is_loopback() => Ok(place),
+        _ => Err(
+            "wants an address of the loopback such as \"127.0.0.1:5432\", or without a port for \
+                  all of them: other places are never left alone"
+                .to_owned(),
+        ),
+    }
 }
 
 /// What the resolver's address looks like.

@@ -97,8 +97,10 @@ pub const WITNESS: Keys =
 pub const TIMESTAMP: Keys = Keys { section: "timestamp", keys: &["url", "ca", "interval"] };
 
 /// `[kernel]`
-pub const KERNEL: Keys =
-    Keys { section: "kernel", keys: &["mode", "scopes", "resolver", "interval", "canary"] };
+pub const KERNEL: Keys = Keys {
+    section: "kernel",
+    keys: &["mode", "scopes", "loopback_allow", "resolver", "interval", "canary"],
+};
 
 /// `[serve]`
 pub const SERVE: Keys = Keys { section: "serve", keys: &["user"] };

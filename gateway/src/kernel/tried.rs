@@ -99,13 +99,21 @@ fn try_each() -> Tried {
             }),
             Program::SchedClassifier(program) => ("device egress", {
                 program.load().and_then(|()| {
-                    // Where links at devices are not known, a queue must hold the program; it may be there.
-                    let _ = tc::qdisc_add_clsact(LOOPBACK);
-                    let link = program.attach(LOOPBACK, TcAttachType::Egress)?;
+                    let first = program.attach(LOOPBACK, TcAttachType::Egress);
+                    let link = first.or_else(|_| {
+                        // Before Linux 6.6 a queue must hold it, and stays behind, empty.
+                        let _ = tc::qdisc_add_clsact(LOOPBACK);
+                        program.attach(LOOPBACK, TcAttachType::Egress)
+                    })?;
                     program.detach(link)
                 })
             }),
-            _ => ("another hook", Ok(())),
+            _ => {
+                let refused = Some("nobody has said how it is tried".to_owned());
+                let (name, hook) = (name.to_owned(), "another hook".to_owned());
+                tried.push(Attempt { name, hook, refused });
+                continue;
+            }
         };
         let refused = came.err().map(|error| said(&error));
         tried.push(Attempt { name: name.to_owned(), hook: hook.to_owned(), refused });
