@@ -9,19 +9,18 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::macros::cgroup_sock_addr;
 use aya_ebpf::programs::SockAddrContext;
-use sealtap_common::kernel::{Endpoint, Flow, Settings, family, flag, mode};
+use sealtap_common::kernel::{Endpoint, Flow, Settings, family, flag, mode, way};
 
-use crate::count::{self, Became};
-use crate::maps::{EVENTS, SOCKETS};
+use crate::count::{self, Became, Unit};
+use crate::maps::SOCKETS;
+use crate::packet::{STREAM, TCP, UDP};
 use crate::scope::{self, Scope};
 
-const TCP: u32 = 6;
-const UDP: u32 = 17;
 /// The verdicts of a connect hook: EPERM, or go on.
 const DENY: i32 = 0;
 const GO_ON: i32 = 1;
 /// The beginning of an IPv4 address within IPv6.
-const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+pub(crate) const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 #[cgroup_sock_addr(connect4)]
 fn sealtap_connect4(context: SockAddrContext) -> i32 {
@@ -47,26 +46,40 @@ fn sealtap_sendmsg6(context: SockAddrContext) -> i32 {
 #[inline(always)]
 fn connecting<const FAMILY: u32>(context: &SockAddrContext) -> i32 {
     let Some(settings) = scope::settings() else { return GO_ON };
-    let Some((scope, flags)) = scope(context, &settings) else { return GO_ON };
-    let flow = flow::<FAMILY>(context, &scope, flags);
     // SAFETY: the context outlives the call; its fields are read one by one.
-    let protocol = unsafe { read_volatile(addr_of!((*context.sock_addr).protocol)) };
-    if protocol != TCP {
-        return other(&settings, &scope, &flow, protocol);
+    let (protocol, kind) = unsafe {
+        let address = context.sock_addr;
+        (read_volatile(addr_of!((*address).protocol)), read_volatile(addr_of!((*address).type_)))
+    };
+    let is_tcp = protocol == TCP && kind == STREAM;
+    let process = (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32;
+    if settings.gateway != 0 && process == settings.gateway {
+        if is_tcp {
+            // What answers it may be in scope, and answers the gateway.
+            keep(context, &Flow { flags: flag::GATEWAY, ..Flow::default() }, true);
+        }
+        return GO_ON;
     }
-    let mut kept = flow;
-    // SAFETY: the context has the socket that is connecting.
-    let stored = unsafe { SOCKETS.get_or_insert_ptr_mut(context, Some(&mut kept)) };
-    if stored.is_null() {
+    let Some((scope, flags)) = scope(context, &settings) else { return GO_ON };
+    let mut flow = flow::<FAMILY>(context, &scope, flags);
+    flow.protocol = protocol as u16;
+    if !is_tcp {
+        keep(context, &flow, true);
+        return other(&settings, &scope, &flow, way::CONNECT);
+    }
+    if scope::is_left_alone(&settings, &flow.destination) {
+        keep(context, &flow, true);
+        count::one(&settings, Unit::Connection, Became::Loopback);
+        return GO_ON;
+    }
+    flow.gateway = scope.watch.port;
+    if !keep(context, &flow, true) {
         // Out of memory: nobody would know where it was meant to go.
-        count::connection(&settings, Became::Unparsable);
+        count::one(&settings, Unit::Connection, Became::Unparsable);
         return DENY;
     }
-    // SAFETY: what the map gives is the socket's own until the socket is gone. It may be an older
-    // attempt of the same socket.
-    unsafe { *stored = flow };
     redirect::<FAMILY>(context, &scope);
-    count::connection(&settings, Became::ViaGateway);
+    count::one(&settings, Unit::Connection, Became::ViaGateway);
     GO_ON
 }
 
@@ -74,30 +87,42 @@ fn connecting<const FAMILY: u32>(context: &SockAddrContext) -> i32 {
 fn sending<const FAMILY: u32>(context: &SockAddrContext) -> i32 {
     let Some(settings) = scope::settings() else { return GO_ON };
     let Some((scope, flags)) = scope(context, &settings) else { return GO_ON };
-    let flow = flow::<FAMILY>(context, &scope, flags);
-    other(&settings, &scope, &flow, UDP)
+    let mut flow = flow::<FAMILY>(context, &scope, flags);
+    flow.protocol = UDP as u16;
+    keep(context, &flow, false);
+    other(&settings, &scope, &flow, way::SEND)
+}
+
+/// Notes at the socket what is known of it; where it was noted before, `anew` or not at all.
+#[inline(always)]
+fn keep(context: &SockAddrContext, flow: &Flow, anew: bool) -> bool {
+    let mut first = *flow;
+    // SAFETY: the context has the socket that is connecting.
+    let stored = unsafe { SOCKETS.get_or_insert_ptr_mut(context, Some(&mut first)) };
+    if stored.is_null() {
+        return false;
+    }
+    if anew {
+        // SAFETY: what the map gives is the socket's own until the socket is gone. It may be an
+        // older attempt of the same socket.
+        unsafe { *stored = *flow };
+    }
+    true
 }
 
 /// Everything that cannot be sent to the gateway.
-fn other(settings: &Settings, scope: &Scope, flow: &Flow, protocol: u32) -> i32 {
-    let resolver = &settings.resolver;
-    if protocol == UDP && resolver.port != 0 && *resolver == flow.destination {
-        count::connection(settings, Became::Allowed);
+fn other(settings: &Settings, scope: &Scope, flow: &Flow, way: u16) -> i32 {
+    if u32::from(flow.protocol) == UDP && scope::is_resolver(settings, &flow.destination) {
+        count::one(settings, Unit::Connection, Became::Allowed);
         return GO_ON;
     }
-    let mut event = *flow;
-    if settings.bank & 1 == 1 {
-        event.flags |= flag::ODD_BANK;
+    if scope::is_left_alone(settings, &flow.destination) {
+        count::one(settings, Unit::Connection, Became::Loopback);
+        return GO_ON;
     }
-    if EVENTS.output(&event, 0).is_err() {
-        count::lost(settings);
-    }
-    if scope.watch.mode == mode::ENFORCE {
-        count::connection(settings, Became::Denied);
-        return DENY;
-    }
-    count::connection(settings, Became::Passed);
-    GO_ON
+    let enforce = scope.watch.mode == mode::ENFORCE;
+    count::around(settings, Unit::Connection, enforce, || Flow { way, ..*flow });
+    if enforce { DENY } else { GO_ON }
 }
 
 /// The scope that a connection belongs to: that of the task, else that of the socket's maker.
@@ -139,6 +164,7 @@ fn flow<const FAMILY: u32>(context: &SockAddrContext, scope: &Scope, flags: u32)
         flags,
         destination: destination::<FAMILY>(context.sock_addr),
         family: FAMILY,
+        ..Flow::default()
     }
 }
 

@@ -10,11 +10,13 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_sk_storage_get};
 use aya_ebpf::macros::{cgroup_sockopt, sock_ops};
 use aya_ebpf::programs::{SockOpsContext, SockoptContext};
-use sealtap_common::kernel::{Endpoint, FLOW_OPTION, Flow, FlowKey, family};
+use sealtap_common::kernel::{Endpoint, FLOW_OPTION, Flow, FlowKey, family, flag};
 
 use crate::maps::{CONNECTIONS, SOCKETS};
 
 const CLOSED: u32 = 7;
+/// The namespace of what the gateway opened itself: no packet names its own, and nobody asks for it.
+pub(crate) const ANY: u64 = 0;
 const SOL_IP: i32 = 0;
 const SOL_IPV6: i32 = 41;
 const SO_ORIGINAL_DST: i32 = 80;
@@ -26,7 +28,10 @@ fn sealtap_socket(context: SockOpsContext) -> u32 {
         BPF_SOCK_OPS_TCP_CONNECT_CB => established(&context),
         BPF_SOCK_OPS_STATE_CB if context.arg(1) == CLOSED => {
             // Not there where it was no connection of ours.
-            let _ = CONNECTIONS.remove(key(&context));
+            let key = key(&context);
+            if CONNECTIONS.remove(key).is_err() {
+                let _ = CONNECTIONS.remove(FlowKey { namespace: ANY, ..key });
+            }
         }
         _ => {}
     }
@@ -49,11 +54,14 @@ fn established(context: &SockOpsContext) {
     }
     // SAFETY: not null; the socket's own.
     let flow = unsafe { *flow };
-    if flow.destination.port == 0 {
+    let mut key = key(context);
+    if flow.flags & flag::GATEWAY != 0 {
+        key.namespace = ANY;
+    } else if flow.gateway == 0 {
         return;
     }
     // Where there is no room the gateway finds no flow, refuses the connection and counts it.
-    if CONNECTIONS.insert(key(context), flow, 0).is_ok() {
+    if CONNECTIONS.insert(key, flow, 0).is_ok() {
         let _ = context.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
     }
 }

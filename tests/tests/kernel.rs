@@ -137,7 +137,12 @@ fn a_client_without_proxy_variables_is_captured() {
         found.expect("every channel is listed")["state"].clone()
     };
     assert_eq!(state("tcp"), "closed_by_hook");
-    assert_eq!(state("raw"), "not_covered");
+    assert_eq!(state("raw"), "observed_only");
+    assert_eq!(state("helper"), "not_covered");
+    // Everything of the one connection, and nothing else: it asked for no name.
+    let packets = &covered["packets"];
+    assert_eq!(packets["via_gateway"], packets["seen"], "{covered}");
+    assert!(packets["seen"].as_u64() > Some(4), "{covered}");
 }
 
 /// The control: without the kernel the same client goes around, and nothing notices.
@@ -233,7 +238,12 @@ fn datagrams_go_around_and_are_counted() {
     assert_eq!(level(&launched), "kernel_observed", "{}", launched.account);
     assert_eq!(connections(&launched, "bypass_passed"), 5, "{}", launched.account);
     assert_eq!(connections(&launched, "events_read"), 5);
-    assert_eq!(covered(&launched)["connections"]["bypass_passed"], 5);
+    let covered = covered(&launched);
+    assert_eq!(covered["connections"]["bypass_passed"], 5);
+    // Each was one packet as well.
+    assert_eq!(covered["packets"]["bypass_passed"], 5, "{covered}");
+    assert_eq!(covered["packets"]["events_read"], 5);
+    assert_eq!(covered["packets"]["seen"], 5);
     let around = launched.account["coverage"]["bypasses"].as_array().expect("a list").clone();
     assert_eq!(around.len(), 5);
     for bypass in around {
@@ -241,6 +251,107 @@ fn datagrams_go_around_and_are_counted() {
         let executable = bypass["executable"].as_str().expect("it was there");
         assert!(executable.contains("python"), "{executable}");
     }
+}
+
+/// A raw socket whose program writes the headers itself passes every hook but the one for packets.
+fn raw_packets_are_counted() {
+    let home = home();
+    let script = "import socket,struct,time\n\
+         s=socket.socket(socket.AF_INET,socket.SOCK_RAW,socket.IPPROTO_RAW)\n\
+         udp=struct.pack('!HHHH',4711,9,9,0)+b'x'\n\
+         ip=struct.pack('!BBHHHBBH4s4s',0x45,0,29,0,0,64,17,0,b'\\x7f\\0\\0\\x01',b'\\x7f\\0\\0\\x02')\n\
+         for n in range(7): s.sendto(ip+udp,('127.0.0.2',0))\n\
+         time.sleep(0.3)";
+    let launched = run(Launch::new(&home, &[REQUIRE]), &["python3", "-c", script]).expect(0);
+    launched.captured(0);
+    assert_eq!(connections(&launched, "seen"), 0, "{}", launched.account);
+    let covered = covered(&launched);
+    assert_eq!(covered["packets"]["bypass_passed"], 7, "{covered}");
+    assert_eq!(covered["packets"]["events_read"], 7);
+    let around = launched.account["coverage"]["bypasses"].as_array().expect("a list").clone();
+    assert_eq!(around.len(), 1, "one socket to one place is one line: {around:?}");
+    assert_eq!(around[0]["destination"], "127.0.0.2:9");
+}
+
+/// A server in scope answers the gateway, which leads a client in scope there: nothing went around.
+fn a_server_of_the_command_answers_its_clients() {
+    let home = home();
+    let script = "import socket,threading\n\
+         l=socket.create_server(('127.0.0.1',0)); port=l.getsockname()[1]\n\
+         def serve():\n\
+         \x20for n in range(20):\n\
+         \x20 c,_=l.accept(); d=c.recv(9); c.sendall(d*1000); c.close()\n\
+         t=threading.Thread(target=serve); t.start()\n\
+         for n in range(20):\n\
+         \x20s=socket.create_connection(('127.0.0.1',port)); s.sendall(b'hello')\n\
+         \x20got=b''\n\
+         \x20while len(got)<5000: got+=s.recv(9999)\n\
+         \x20s.close()\n\
+         t.join()";
+    let launched = run(Launch::new(&home, &[REQUIRE]), &["python3", "-c", script]).expect(0);
+    launched.captured(20);
+    assert_eq!(connections(&launched, "via_gateway"), 20, "{}", launched.account);
+    let packets = &covered(&launched)["packets"];
+    assert_eq!(packets["seen"], packets["via_gateway"], "{packets}");
+    assert!(packets["seen"].as_u64() > Some(200), "{packets}");
+}
+
+/// Whoever else connects to a server in scope takes answers around the gateway.
+fn answers_to_others_are_counted() {
+    let home = home();
+    let running = Running::start(
+        &home,
+        "python3 -c \"import socket\nl=socket.create_server(('127.0.0.1',0))\n\
+         open('port','w').write(str(l.getsockname()[1]))\nc,_=l.accept()\nc.sendall(b'secret')\nc.recv(1)\"",
+    );
+    let place = home.path().join("port");
+    let mut running = running;
+    running.tell();
+    let port: u16 = poll("it listens", || fs::read_to_string(&place).ok()?.parse().ok());
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let mut word = [0; 6];
+    stream.read_exact(&mut word).expect("it answers");
+    drop(stream);
+    let launched = running.go_on().expect(0);
+    launched.captured(0);
+    assert_eq!(connections(&launched, "seen"), 0, "{}", launched.account);
+    let packets = &covered(&launched)["packets"];
+    assert!(packets["bypass_passed"].as_u64() >= Some(2), "{packets}");
+    assert_eq!(packets["seen"], packets["bypass_passed"], "{packets}");
+}
+
+/// What a list allows on this machine is left alone, and nothing else is.
+fn listed_places_on_the_machine_are_left_alone() {
+    let home = home();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let ports = [&listener, &other].map(|one| one.local_addr().expect("an address").port());
+    let servers = [listener, other].map(|listener| {
+        std::thread::spawn(move || {
+            let (mut stream, peer) = listener.accept().expect("a connection");
+            stream.write_all(peer.port().to_string().as_bytes()).expect("its port leaves");
+        })
+    });
+    let script = format!(
+        "import socket\nfor port in ({},{}):\n\
+         \x20s=socket.create_connection(('127.0.0.1',port)); own=str(s.getsockname()[1])\n\
+         \x20print(s.recv(9).decode()==own)",
+        ports[0], ports[1]
+    );
+    let listed = format!("--loopback-allow=127.0.0.1:{}", ports[0]);
+    let launch = Launch::new(&home, &[REQUIRE, &listed]);
+    let launched = run(launch, &["python3", "-c", &script]).expect(0);
+    // The one that is listed saw the client itself, the other the gateway.
+    assert_eq!(launched.stdout(), "True\nFalse\n");
+    for server in servers {
+        server.join().expect("both were reached");
+    }
+    launched.captured(1);
+    assert_eq!(connections(&launched, "loopback"), 1, "{}", launched.account);
+    assert_eq!(connections(&launched, "via_gateway"), 1);
+    let packets = &covered(&launched)["packets"];
+    assert!(packets["loopback"].as_u64() >= Some(3), "{packets}");
+    assert_eq!(packets["bypass_passed"], 0, "{packets}");
 }
 
 /// A thousand connections at once to many places: none arrives elsewhere.
@@ -413,6 +524,39 @@ fn events_that_find_no_room_are_counted() {
     assert_eq!(covered["connections"]["events_lost"], lost);
 }
 
+/// Under a flood in both units, from several tasks, with the smallest ring there is, every statement
+/// adds up; the gateway makes one at the end, and the verifier holds all of them against each other.
+fn a_flood_past_the_smallest_ring_adds_up() {
+    const TASKS: u64 = 3;
+    const EACH: u64 = 40_000;
+    let home = home();
+    let script = format!(
+        "import os,socket,time\n\
+         def go():\n\
+         \x20s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
+         \x20for n in range({EACH}): s.sendto(b'x',('127.0.0.1',9))\n\
+         \x20time.sleep(6)\n\
+         \x20for n in range({EACH}): s.sendto(b'x',('127.0.0.1',9))\n\
+         \x20os._exit(0)\n\
+         for n in range({TASKS}):\n\
+         \x20if os.fork()==0: go()\n\
+         for n in range({TASKS}): os.wait()"
+    );
+    let launch = Launch::new(&home, &[REQUIRE, "--kernel-ring=4096"]);
+    let launched = run(launch, &["python3", "-c", &script]).expect(0);
+    launched.captured(0);
+    let covered = covered(&launched);
+    assert_eq!(covered["end"], "ended", "{covered}");
+    assert!(covered["statements"].as_u64() >= Some(2), "{covered}");
+    for unit in ["connections", "packets"] {
+        let number = |name: &str| covered[unit][name].as_u64().expect("a number");
+        assert_eq!(number("bypass_passed"), 2 * TASKS * EACH, "{unit}: {covered}");
+        assert_eq!(number("seen"), 2 * TASKS * EACH, "{unit}: {covered}");
+        assert!(number("events_lost") > 0 && number("events_read") > 0, "{unit}: {covered}");
+        assert_eq!(number("events_lost") + number("events_read"), 2 * TASKS * EACH, "{unit}");
+    }
+}
+
 /// A loader that is killed ends coverage, and that is said.
 fn a_killed_loader_is_told_of() {
     let home = home();
@@ -481,10 +625,15 @@ fn main() -> ExitCode {
         other_protocols_pass_and_are_recorded,
         both_families_arrive_where_they_were_meant_to,
         datagrams_go_around_and_are_counted,
+        raw_packets_are_counted,
+        a_server_of_the_command_answers_its_clients,
+        answers_to_others_are_counted,
+        listed_places_on_the_machine_are_left_alone,
         many_connections_at_once_arrive_where_they_were_meant_to,
         nobody_borrows_the_gateway,
         the_command_does_not_reach_the_listener_by_itself,
         events_that_find_no_room_are_counted,
+        a_flood_past_the_smallest_ring_adds_up,
         a_killed_loader_is_told_of,
         nothing_stays_behind,
     ];

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use crate::step::Step;
-use crate::{clients, deny, foreign, rules, suite};
+use crate::{clients, deny, ebpf, foreign, rules, suite};
 
 /// All of it, the quickest first.
 pub(crate) fn all(root: &Path) -> Vec<Step> {
     let mut steps = format();
     steps.extend(rules::steps());
     steps.extend([lint(), docs()]);
+    steps.extend(ebpf::steps(root, false));
     // Here the kernel's hooks may be tried, where there is root.
     steps.extend(tests().into_iter().map(suite::with_the_kernel));
     steps.extend(foreign::steps(root, None, None));

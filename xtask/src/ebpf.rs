@@ -79,6 +79,9 @@ fn build(root: &Path, place: &Path, linker: &Path, sources: Option<&Path>) -> St
     // The pinned toolchain builds `core` for the kernel's target when it is told that it may.
     Step::cargo("build ebpf", &arguments)
         .with("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        // Units are put together in an order that differs from folder to folder, and with it the
+        // numbers of types.
+        .with("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
         .with("RUSTC_BOOTSTRAP", "1")
 }
 

@@ -2,7 +2,7 @@
 
 /// An address and a port; IPv4 as `::ffff:a.b.c.d`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The address in network byte order.
     pub address: [u8; 16],
@@ -50,6 +50,13 @@ pub struct Flow {
     pub destination: Endpoint,
     /// The address family it asked for: [`family`].
     pub family: u32,
+    /// The port of the gateway's listener that it was sent to, in the machine's byte order; 0 for
+    /// none.
+    pub gateway: u32,
+    /// Of an event: what went around. See [`way`].
+    pub way: u16,
+    /// The number of the protocol within IP; of a frame, its type of Ethernet.
+    pub protocol: u16,
 }
 
 /// Bits of [`Flow::flags`].
@@ -60,6 +67,29 @@ pub mod flag {
     pub const BY_CREATOR: u32 = 2;
     /// Of an event: it was counted in the bank of number 1.
     pub const ODD_BANK: u32 = 4;
+    /// Of an event: it was counted among the packets, not the connections.
+    pub const PACKET: u32 = 8;
+    /// Of an event: it was stopped.
+    pub const DENIED: u32 = 16;
+    /// Of a socket: the gateway itself opened it.
+    pub const GATEWAY: u32 = 32;
+}
+
+/// Values of [`Flow::way`].
+pub mod way {
+    /// `connect` of a socket that cannot be sent to the gateway.
+    pub const CONNECT: u16 = 1;
+    /// A send to an address, without `connect`.
+    pub const SEND: u16 = 2;
+    /// A packet of a connection that was not sent to the gateway: it is older than the programs, or
+    /// somebody else opened it.
+    pub const STREAM: u16 = 3;
+    /// A datagram.
+    pub const DATAGRAM: u16 = 4;
+    /// A packet of a raw socket.
+    pub const RAW: u16 = 5;
+    /// A frame from below IP.
+    pub const FRAME: u16 = 6;
 }
 
 /// Values of [`Flow::family`], as the system numbers them.
@@ -98,16 +128,21 @@ pub struct Settings {
     pub bank: u32,
     /// Where queries for names may go; a zero port for nowhere.
     pub resolver: Endpoint,
+    /// Addresses on the machine that are left alone; 0 for none, so that nobody looks for one.
+    pub left_alone: u32,
+    /// The gateway's process, as the first namespace counts; 0 for none.
+    pub gateway: u32,
 }
 
 const _: () = {
     assert!(size_of::<Endpoint>() == 20);
     assert!(size_of::<FlowKey>() == 32);
-    assert!(size_of::<Flow>() == 80);
+    assert!(size_of::<Flow>() == 88);
     assert!(size_of::<Watch>() == 8);
-    assert!(size_of::<Settings>() == 28);
+    assert!(size_of::<Settings>() == 36);
     assert!(core::mem::offset_of!(Flow, process) == 40);
     assert!(core::mem::offset_of!(Flow, destination) == 56);
     assert!(core::mem::offset_of!(Flow, family) == 76);
+    assert!(core::mem::offset_of!(Flow, way) == 84);
     assert!(core::mem::offset_of!(FlowKey, gateway_port) == 28);
 };

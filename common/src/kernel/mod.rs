@@ -8,15 +8,19 @@ mod counters;
 mod flow;
 
 pub use counters::{Bank, Counters};
-pub use flow::{Endpoint, Flow, FlowKey, Settings, Watch, family, flag, mode};
+pub use flow::{Endpoint, Flow, FlowKey, Settings, Watch, family, flag, mode, way};
 
 /// Bumped with every change of a layout here; the loader refuses an object of another version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Cgroups that can be watched at once.
 pub const SCOPES: usize = 1_024;
 /// Connections on their way from `connect` to the gateway's `accept` and until they close.
 pub const FLOWS: usize = 262_144;
+/// Addresses on the machine that can be left alone.
+pub const LEFT_ALONE: usize = 1_024;
+/// Bytes of the ring in which events wait to be read.
+pub const RING: usize = 256 << 10;
 /// How deep below the root a cgroup may lie and still be watched.
 pub const LEVELS: u32 = 16;
 

@@ -33,7 +33,7 @@ pub enum CoverageSaid {
     /// It goes on.
     Heartbeat(Statement),
     /// It is over, and why; without numbers where they were lost.
-    Closed(Option<Connections>, Arrived, u64, CoverageEnd),
+    Closed(Option<Counts>, Arrived, u64, CoverageEnd),
     /// A probe within it tried each way out.
     Canary(Canary),
 }
@@ -43,12 +43,16 @@ pub enum CoverageSaid {
 pub struct Armed {
     /// The state of every registered channel, in their order.
     pub channels: Vec<ChannelState>,
+    /// Programs of others on the same hooks.
+    pub foreign: Vec<Foreign>,
     /// The machine's boot, as its kernel names it.
     pub machine: Id,
     /// What is done with what cannot be redirected.
     pub mode: CoverageMode,
     /// SHA-256 of the object that the programs were loaded from.
     pub object: Hash,
+    /// Connected sockets that watched processes had before.
+    pub older: u64,
     /// The programs that are attached.
     pub programs: Vec<Attached>,
 }
@@ -56,25 +60,43 @@ pub struct Armed {
 /// A program and where it is attached, as the kernel says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attached {
-    /// The cgroup's id.
-    pub cgroup: u64,
+    /// Where.
+    pub at: At,
     /// The program's id.
     pub id: u64,
-    /// The link's id.
-    pub link: u64,
+    /// The link's id; none where the kernel has no links for this hook.
+    pub link: Option<u64>,
     /// Which program.
     pub program: KernelProgram,
     /// The kernel's digest of its instructions.
     pub tag: u64,
 }
 
-/// What was counted since a coverage was armed.
+/// Where a program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// A cgroup, by its id.
+    Cgroup(u64),
+    /// A network device, by its index.
+    Device(u64),
+}
+
+/// A program of somebody else at the hook of one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreign {
+    /// Which of these is at that hook.
+    pub beside: KernelProgram,
+    /// The other program's id.
+    pub id: u64,
+}
+
+/// What was counted since a coverage was armed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
     /// What came to the gateway.
     pub arrived: Arrived,
     /// What the kernel counted.
-    pub connections: Connections,
+    pub counts: Counts,
     /// Consecutive within the coverage, from 1.
     pub number: u64,
 }
@@ -90,9 +112,20 @@ pub struct Arrived {
     pub refused: u64,
 }
 
-/// Connections and sends without one, of all that is watched. Each is exactly one thing.
+/// What the kernel counted, and who else was on its hooks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections, and sends without one.
+    pub connections: Sums,
+    /// Programs of others on the same hooks.
+    pub foreign: Vec<Foreign>,
+    /// Packets as they left sockets, and frames that were none.
+    pub packets: Sums,
+}
+
+/// Everything of one unit, of all that is watched. Each is exactly one thing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Connections {
+pub struct Sums {
     /// Allowed by name.
     pub allowed: u64,
     /// Went around and were stopped.
@@ -113,7 +146,7 @@ pub struct Connections {
     pub via_gateway: u64,
 }
 
-impl Connections {
+impl Sums {
     /// The numbers in the order of their names.
     #[must_use]
     pub const fn all(&self) -> [(&'static str, u64); 9] {
@@ -156,7 +189,7 @@ impl Connections {
 impl Arrived {
     /// Whether the numbers can be, beside what the kernel counted.
     #[must_use]
-    pub const fn fits(&self, connections: &Connections) -> bool {
+    pub const fn fits(&self, connections: &Sums) -> bool {
         self.attributed <= self.known && self.known <= connections.via_gateway
     }
 }
@@ -199,25 +232,33 @@ impl Coverage {
                     w.fixed(",\"state\":").word(state.as_str()).fixed("}");
                 }
                 w.fixed("],\"coverage\":").id(&self.coverage).fixed(",\"ext\":").ext(&self.ext);
+                foreign(&mut w, &armed.foreign);
                 w.fixed(",\"kind\":").word(self.kind().as_str());
                 w.fixed(",\"machine\":").id(&armed.machine);
                 w.fixed(",\"mode\":").word(armed.mode.as_str());
-                w.fixed(",\"object\":").hash(&armed.object).fixed(",\"programs\":[");
+                w.fixed(",\"object\":").hash(&armed.object);
+                w.fixed(",\"older\":").number(armed.older).fixed(",\"programs\":[");
                 for (place, at) in armed.programs.iter().enumerate() {
                     w.fixed(if place == 0 { "" } else { "," });
-                    w.fixed("{\"cgroup\":").number(at.cgroup).fixed(",\"id\":").number(at.id);
-                    w.fixed(",\"link\":").number(at.link);
+                    let (cgroup, device) = match at.at {
+                        At::Cgroup(id) => (Some(id), None),
+                        At::Device(index) => (None, Some(index)),
+                    };
+                    w.fixed("{\"cgroup\":").optional(cgroup.as_ref(), number);
+                    w.fixed(",\"device\":").optional(device.as_ref(), number);
+                    w.fixed(",\"id\":").number(at.id);
+                    w.fixed(",\"link\":").optional(at.link.as_ref(), number);
                     w.fixed(",\"program\":").word(at.program.as_str());
                     w.fixed(",\"tag\":").word(&format!("{:016x}", at.tag)).fixed("}");
                 }
                 w.fixed("]");
             }
             CoverageSaid::Heartbeat(statement) => {
-                let Statement { arrived, connections, number } = statement;
-                self.counted(&mut w, arrived, Some(connections), *number);
+                let Statement { arrived, counts, number } = statement;
+                self.counted(&mut w, arrived, Some(counts), *number);
             }
-            CoverageSaid::Closed(connections, arrived, number, reason) => {
-                self.counted(&mut w, arrived, connections.as_ref(), *number);
+            CoverageSaid::Closed(counts, arrived, number, reason) => {
+                self.counted(&mut w, arrived, counts.as_ref(), *number);
                 w.fixed(",\"reason\":").word(reason.as_str());
             }
             CoverageSaid::Canary(canary) => canary.encode(self, &mut w),
@@ -226,27 +267,20 @@ impl Coverage {
         w.finish()
     }
 
-    fn counted(
-        &self,
-        w: &mut Writer,
-        arrived: &Arrived,
-        connections: Option<&Connections>,
-        number: u64,
-    ) {
+    fn counted(&self, w: &mut Writer, arrived: &Arrived, counts: Option<&Counts>, stated: u64) {
         w.fixed("\"arrived\":{\"attributed\":").number(arrived.attributed);
         w.fixed(",\"known\":").number(arrived.known);
         w.fixed(",\"refused\":").number(arrived.refused);
         w.fixed("},\"boot\":").id(&self.boot).fixed(",\"connections\":");
-        w.optional(connections, |w, connections| {
-            for (place, (name, count)) in connections.all().iter().enumerate() {
-                w.fixed(if place == 0 { "{\"" } else { ",\"" }).fixed(name).fixed("\":");
-                w.number(*count);
-            }
-            w.fixed("}");
-        });
+        w.optional(counts.map(|counts| &counts.connections), sums);
         w.fixed(",\"coverage\":").id(&self.coverage).fixed(",\"ext\":").ext(&self.ext);
+        match counts {
+            Some(counts) => foreign(w, &counts.foreign),
+            None => drop(w.fixed(",\"foreign\":null")),
+        }
         w.fixed(",\"kind\":").word(self.kind().as_str());
-        w.fixed(",\"number\":").number(number);
+        w.fixed(",\"number\":").number(stated).fixed(",\"packets\":");
+        w.optional(counts.map(|counts| &counts.packets), sums);
     }
 
     pub(super) fn decode(kind: Kind, m: Members<'_, '_>) -> Result<Self, FieldError> {
@@ -256,6 +290,27 @@ impl Coverage {
             kind => decode_counted(m, kind == Kind::CoverageClosed),
         }
     }
+}
+
+fn number(w: &mut Writer, value: &u64) {
+    w.number(*value);
+}
+
+fn sums(w: &mut Writer, sums: &Sums) {
+    for (place, (name, count)) in sums.all().iter().enumerate() {
+        w.fixed(if place == 0 { "{\"" } else { ",\"" }).fixed(name).fixed("\":");
+        w.number(*count);
+    }
+    w.fixed("}");
+}
+
+fn foreign(w: &mut Writer, foreign: &[Foreign]) {
+    w.fixed(",\"foreign\":[");
+    for (place, other) in foreign.iter().enumerate() {
+        w.fixed(if place == 0 { "{\"beside\":" } else { ",{\"beside\":" });
+        w.word(other.beside.as_str()).fixed(",\"id\":").number(other.id).fixed("}");
+    }
+    w.fixed("]");
 }
 
 fn decode_armed(mut m: Members<'_, '_>) -> Result<Coverage, FieldError> {
@@ -269,10 +324,12 @@ fn decode_armed(mut m: Members<'_, '_>) -> Result<Coverage, FieldError> {
     })?;
     let coverage = m.take("coverage", id)?;
     let ext = m.take("ext", extensions)?;
+    let foreign = m.take("foreign", others)?;
     m.take("kind", Value::text)?;
     let machine = m.take("machine", id)?;
     let mode = m.take("mode", |v| word(v, CoverageMode::parse))?;
     let object = m.take("object", hash)?;
+    let older = m.take("older", Value::unsigned)?;
     let programs = m.take("programs", |v| -> Result<Vec<_>, Refusal> {
         let programs: Vec<Attached> =
             v.array()?.iter().map(attached).collect::<Result<_, Refusal>>()?;
@@ -283,32 +340,39 @@ fn decode_armed(mut m: Members<'_, '_>) -> Result<Coverage, FieldError> {
     })?;
     let sealed = m.take("sealed", Value::unsigned)?;
     version(m)?;
-    let said = CoverageSaid::Armed(Armed { channels, machine, mode, object, programs });
+    let said =
+        CoverageSaid::Armed(Armed { channels, foreign, machine, mode, object, older, programs });
     Ok(Coverage { boot, coverage, ext, said, sealed })
 }
 
 fn decode_counted(mut m: Members<'_, '_>, closes: bool) -> Result<Coverage, FieldError> {
     let arrived = m.take("arrived", arrived)?;
     let boot = m.take("boot", id)?;
-    let counted = m.take("connections", |v| match closes {
-        true => v.optional(connections),
-        false => connections(v).map(Some),
-    })?;
+    let connections = m.take("connections", |v| v.optional(unit))?;
     let coverage = m.take("coverage", id)?;
     let ext = m.take("ext", extensions)?;
+    let foreign = m.take("foreign", |v| v.optional(others))?;
     m.take("kind", Value::text)?;
     let number = m.take("number", positive)?;
+    let counts = m.take("packets", |v| match (connections, foreign, v.optional(unit)?) {
+        (Some(connections), Some(foreign), Some(packets)) => {
+            Ok(Some(Counts { connections, foreign, packets }))
+        }
+        (None, None, None) if closes => Ok(None),
+        _ => {
+            Err(Refusal::from(Problem::Value("is there without the others, or lacks them".into())))
+        }
+    })?;
+    let has_numbers = counts.is_some();
     let reason = |v: &Value| match word(v, CoverageEnd::parse)? {
-        reason if counted.is_some() != reason.has_numbers() => {
+        reason if has_numbers != reason.has_numbers() => {
             Err(Problem::Value("has numbers, or lacks them, against its reason".into()))
         }
         reason => Ok(reason),
     };
-    let said = match (closes, counted) {
-        (false, Some(connections)) => {
-            CoverageSaid::Heartbeat(Statement { arrived, connections, number })
-        }
-        _ => CoverageSaid::Closed(counted, arrived, number, m.take("reason", reason)?),
+    let said = match (closes, counts) {
+        (false, Some(counts)) => CoverageSaid::Heartbeat(Statement { arrived, counts, number }),
+        (_, counts) => CoverageSaid::Closed(counts, arrived, number, m.take("reason", reason)?),
     };
     let sealed = m.take("sealed", Value::unsigned)?;
     version(m)?;
@@ -328,10 +392,17 @@ fn channel(value: &Value, wanted: Channel) -> Result<ChannelState, Refusal> {
 
 fn attached(value: &Value) -> Result<Attached, Refusal> {
     let mut m = value.members()?;
+    let cgroup = m.take("cgroup", |v| v.optional(positive))?;
     let attached = Attached {
-        cgroup: m.take("cgroup", positive)?,
+        at: m.take("device", |v| match (cgroup, v.optional(positive)?) {
+            (Some(id), None) => Ok(At::Cgroup(id)),
+            (None, Some(index)) => Ok(At::Device(index)),
+            _ => {
+                Err(Refusal::from(Problem::Value("is there beside a cgroup, or neither is".into())))
+            }
+        })?,
         id: m.take("id", positive)?,
-        link: m.take("link", positive)?,
+        link: m.take("link", |v| v.optional(positive))?,
         program: m.take("program", |v| word(v, KernelProgram::parse))?,
         // Written again it gives the same sixteen digits, or the leaf is not canonical.
         tag: m.take("tag", |v| {
@@ -353,10 +424,10 @@ fn arrived(value: &Value) -> Result<Arrived, Refusal> {
     Ok(Arrived { attributed, known, refused })
 }
 
-fn connections(value: &Value) -> Result<Connections, Refusal> {
+fn unit(value: &Value) -> Result<Sums, Refusal> {
     let mut m = value.members()?;
     let mut number = |name| m.take(name, Value::unsigned);
-    let connections = Connections {
+    let sums = Sums {
         allowed: number("allowed")?,
         bypass_denied: number("bypass_denied")?,
         bypass_passed: number("bypass_passed")?,
@@ -368,5 +439,22 @@ fn connections(value: &Value) -> Result<Connections, Refusal> {
         via_gateway: number("via_gateway")?,
     };
     m.end()?;
-    Ok(connections)
+    Ok(sums)
+}
+
+/// In ascending order, each once, so that one set has one text.
+fn others(value: &Value) -> Result<Vec<Foreign>, Refusal> {
+    let other = |value: &Value| -> Result<Foreign, Refusal> {
+        let mut m = value.members()?;
+        let beside = m.take("beside", |v| word(v, KernelProgram::parse))?;
+        let id = m.take("id", positive)?;
+        m.end()?;
+        Ok(Foreign { beside, id })
+    };
+    let all: Vec<Foreign> = value.array()?.iter().map(other).collect::<Result<_, Refusal>>()?;
+    let key = |other: &Foreign| (other.beside.as_str(), other.id);
+    match all.is_sorted_by(|one, next| key(one) < key(next)) {
+        true => Ok(all),
+        false => Err(Problem::Value("is not in ascending order".into()).into()),
+    }
 }

@@ -25,7 +25,9 @@ mod words;
 pub use bypass::Bypass;
 pub use canary::{Canary, CanaryOutcome, CanaryWay, Trial};
 pub use connection::{CONNECTION_EXTENSION, Connection, Passed, connection_tag};
-pub use coverage::{Armed, Arrived, Attached, Connections, Coverage, CoverageSaid, Statement};
+pub use coverage::{
+    Armed, Arrived, At, Attached, Counts, Coverage, CoverageSaid, Foreign, Statement, Sums,
+};
 pub use decode::DecodeError;
 pub use encode::EncodeError;
 pub use key_change::{KeyChange, KeyChangeError};

@@ -113,6 +113,12 @@ words! {
         Socket = "socket",
         /// The gateway's question for the destination.
         Asked = "asked",
+        /// Options by which frames would pass unseen.
+        Option = "option",
+        /// Packets that leave sockets.
+        Packets = "packets",
+        /// Frames that leave by a device.
+        Uplink = "uplink",
     }
 }
 
@@ -171,6 +177,8 @@ words! {
         Udp = "udp",
         /// A raw socket.
         Raw = "raw",
+        /// A frame from below IP, or what takes those past every look.
+        Frame = "frame",
         /// The kernel's word for it does not say.
         Unknown = "unknown",
     }

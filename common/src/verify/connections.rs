@@ -13,7 +13,7 @@ use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
     Arrived, Attribution, Bypass, BypassUnit, CONNECTION_EXTENSION, Connection, ConnectionEnd,
-    Connections, Coverage, CoverageSaid, Exchange, Ranges, connection_tag,
+    Counts, Coverage, CoverageSaid, Exchange, Ranges, connection_tag,
 };
 use crate::tree::Hash;
 
@@ -75,7 +75,6 @@ struct OfCoverage {
     /// What had come by each statement.
     stated: Vec<Arrived>,
     via_gateway: u64,
-    events: u64,
     /// Numbers of connections that have a leaf, and of those refused.
     numbers: Numbers,
     refused: Numbers,
@@ -85,10 +84,21 @@ struct OfCoverage {
     early: Vec<(u64, u64, u64)>,
     /// Connections of canaries that were led to these: as of the last statement, and since.
     canary: (u64, u64),
-    /// Leaves about ways around, and how many these count.
+    /// Leaves about ways around.
     told: u64,
-    counted: u64,
+    /// What these count, in connections and in packets.
+    connects: Told,
+    packets: Told,
     joined: Joined,
+}
+
+/// Ways around of one unit.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    /// Read by the last statement.
+    before: u64,
+    /// Told of since.
+    since: u64,
 }
 
 impl Joins {
@@ -117,7 +127,7 @@ impl Joins {
         index: u64,
         report: &mut Report,
     ) -> Result<(), Broken> {
-        let (connections, arrived, number) = match &leaf.said {
+        let (counts, arrived, number) = match &leaf.said {
             CoverageSaid::Canary(canary) => {
                 if let Some(of) = self.coverages.get_mut(&leaf.coverage) {
                     of.canary.1 = of.canary.1.saturating_add(canary.led);
@@ -129,13 +139,13 @@ impl Joins {
                 self.coverages.insert(leaf.coverage, OfCoverage::new(leaf.coverage, leaf.boot));
                 return Ok(());
             }
-            CoverageSaid::Heartbeat(said) => (Some(&said.connections), said.arrived, said.number),
-            CoverageSaid::Closed(connections, arrived, number, _) => {
-                (connections.as_ref(), *arrived, *number)
+            CoverageSaid::Heartbeat(said) => (Some(&said.counts), said.arrived, said.number),
+            CoverageSaid::Closed(counts, arrived, number, _) => {
+                (counts.as_ref(), *arrived, *number)
             }
         };
         let Some(of) = self.coverages.get_mut(&leaf.coverage) else { return Ok(()) };
-        of.statement(connections, arrived, number, (index, report))
+        of.statement(counts, arrived, number, (index, report))
     }
 
     /// Takes the next exchange.
@@ -287,13 +297,13 @@ impl OfCoverage {
             stated: Vec::new(),
             via_gateway: 0,
             canary: (0, 0),
-            events: 0,
             numbers: Numbers::default(),
             refused: Numbers::default(),
             led_refused: BTreeMap::new(),
             early: Vec::new(),
             told: 0,
-            counted: 0,
+            connects: Told::default(),
+            packets: Told::default(),
             joined: Joined { coverage, ..Joined::default() },
         }
     }
@@ -306,7 +316,7 @@ impl OfCoverage {
 
     fn statement(
         &mut self,
-        connections: Option<&Connections>,
+        counts: Option<&Counts>,
         arrived: Arrived,
         number: u64,
         (index, report): (u64, &mut Report),
@@ -323,22 +333,29 @@ impl OfCoverage {
         if arrived.known < before.known || arrived.refused < before.refused {
             return broken(What::Coverage, "fewer connections had come than before".to_owned());
         }
-        let Some(connections) = connections else { return Ok(()) };
+        let Some(counts) = counts else { return Ok(()) };
+        let connections = &counts.connections;
         self.via_gateway = connections.via_gateway;
         let (counted, since) = self.canary;
         self.canary = (counted.saturating_add(since), 0);
-        if connections.events_read != self.events.saturating_add(self.counted) {
-            let (read, told) = (connections.events_read, self.counted);
+        let units = [
+            (&mut self.connects, connections.events_read),
+            (&mut self.packets, counts.packets.events_read),
+        ];
+        let mut untold = None;
+        for (told, read) in units {
+            let since = read.saturating_sub(told.before);
+            if since != told.since {
+                untold = untold.or(Some((since, told.since)));
+            }
+            *told = Told { before: read, since: 0 };
+        }
+        if let Some((read, told)) = untold {
             let detail = format!(
-                "{} ways around were read since the statement before leaf {index}, {told} are told of",
-                read.saturating_sub(self.events)
+                "{read} ways around were read since the statement before leaf {index}, {told} are told of"
             );
-            self.events = connections.events_read;
-            self.counted = 0;
             return broken(What::Coverage, detail);
         }
-        self.events = connections.events_read;
-        self.counted = 0;
         let led = self.led_refused.range(..=number).map(|(_, count)| *count).sum::<u64>();
         if arrived.known.saturating_add(led) > connections.via_gateway {
             let detail = "more connections came, or were refused, than were led to the gateway";
@@ -385,9 +402,11 @@ impl OfCoverage {
     fn bypass(&mut self, leaf: &Bypass) -> Result<(), Broken> {
         let (told, next) = (self.told.saturating_add(1), self.stated.len().saturating_add(1));
         self.told = leaf.number;
-        if leaf.unit == BypassUnit::Connect {
-            self.counted = self.counted.saturating_add(leaf.count);
-        }
+        let of = match leaf.unit {
+            BypassUnit::Connect => &mut self.connects,
+            BypassUnit::Packet => &mut self.packets,
+        };
+        of.since = of.since.saturating_add(leaf.count);
         self.joined.around = self.joined.around.saturating_add(leaf.count);
         if leaf.number != told {
             let detail = format!("way around {} follows {}", leaf.number, told.saturating_sub(1));

@@ -12,8 +12,8 @@ use super::render::{number, object, plural, text, utc};
 use crate::encoding::Id;
 use crate::json::Value;
 use crate::leaf::{
-    Armed, Arrived, Canary, CanaryOutcome, CanaryWay, Channel, ChannelState, Connections, Coverage,
-    CoverageEnd, CoverageMode, CoverageSaid,
+    Armed, Arrived, Canary, CanaryOutcome, CanaryWay, Channel, ChannelState, Counts, Coverage,
+    CoverageEnd, CoverageMode, CoverageSaid, Foreign, Sums,
 };
 
 /// One coverage, as far as the log tells of it.
@@ -31,8 +31,14 @@ pub struct Covered {
     pub channels: Vec<ChannelState>,
     /// What was done with what could not be redirected.
     pub mode: CoverageMode,
+    /// Connected sockets that watched processes had before it.
+    pub older: u64,
+    /// Programs of others that were on the same hooks when it was armed, or at any statement.
+    pub foreign: BTreeSet<(&'static str, u64)>,
     /// The numbers that were stated last; none where none were.
-    pub connections: Option<Connections>,
+    pub connections: Option<Sums>,
+    /// The same in packets.
+    pub packets: Option<Sums>,
     /// What came to the gateway by then.
     pub arrived: Arrived,
     /// The last canary, and the leaf that tells of it.
@@ -60,7 +66,7 @@ impl Coverages {
         match &leaf.said {
             CoverageSaid::Armed(armed) => self.armed(leaf, armed, at),
             CoverageSaid::Heartbeat(statement) => {
-                let counted = (Some(&statement.connections), &statement.arrived);
+                let counted = (Some(&statement.counts), &statement.arrived);
                 self.goes_on(leaf, counted, statement.number, at).map(drop)
             }
             CoverageSaid::Canary(canary) => {
@@ -72,8 +78,8 @@ impl Coverages {
                 covered.passed.extend(around);
                 Ok(())
             }
-            CoverageSaid::Closed(connections, arrived, number, reason) => {
-                let counted = (connections.as_ref(), arrived);
+            CoverageSaid::Closed(counts, arrived, number, reason) => {
+                let counted = (counts.as_ref(), arrived);
                 let covered = self.goes_on(leaf, counted, *number, at)?;
                 covered.end = Some(*reason);
                 Ok(())
@@ -89,7 +95,10 @@ impl Coverages {
             to: at,
             channels: armed.channels.clone(),
             mode: armed.mode,
+            older: armed.older,
+            foreign: names(&armed.foreign),
             connections: None,
+            packets: None,
             arrived: Arrived::default(),
             canary: None,
             canaries: 0,
@@ -121,7 +130,7 @@ impl Coverages {
     fn goes_on(
         &mut self,
         leaf: &Coverage,
-        (connections, arrived): (Option<&Connections>, &Arrived),
+        (counts, arrived): (Option<&Counts>, &Arrived),
         number: u64,
         at: (u64, u64),
     ) -> Result<&mut Covered, Broken> {
@@ -131,19 +140,28 @@ impl Coverages {
             let detail = format!("statement {number} of {id} follows statement {}", covered.stated);
             return broken(What::Coverage, detail);
         }
-        if let Some(connections) = connections {
-            if !connections.add_up() {
-                return broken(What::Coverage, format!("the numbers of {id} do not add up"));
+        if let Some(counts) = counts {
+            let units = [
+                ("connections", &counts.connections, &mut covered.connections),
+                ("packets", &counts.packets, &mut covered.packets),
+            ];
+            for (unit, now, before) in units {
+                if !now.add_up() {
+                    return broken(What::Coverage, format!("the {unit} of {id} do not add up"));
+                }
+                if !now.goes_on_from(&before.unwrap_or_default()) {
+                    return broken(
+                        What::Coverage,
+                        format!("a number of {unit} of {id} became smaller"),
+                    );
+                }
+                *before = Some(*now);
             }
-            if !arrived.fits(connections) {
+            if !arrived.fits(&counts.connections) {
                 let detail = format!("more connections of {id} came than were led to the gateway");
                 return broken(What::Coverage, detail);
             }
-            let earlier = covered.connections.unwrap_or_default();
-            if !connections.goes_on_from(&earlier) {
-                return broken(What::Coverage, format!("a number of {id} became smaller"));
-            }
-            covered.connections = Some(*connections);
+            covered.foreign.extend(names(&counts.foreign));
         }
         (covered.stated, covered.arrived, covered.to) = (number, *arrived, at);
         Ok(covered)
@@ -177,19 +195,34 @@ impl Covered {
             None => format!("open as of leaf {} ({to}); nothing is said of later", self.to.0),
         };
         let mut lines = vec![format!("  coverage: from {from} (leaf {}) {until}", self.from.0)];
-        match &self.connections {
-            Some(counted) => lines.push(format!(
-                "    {} seen: {} led to the gateway, {} allowed, {} let around it, {} denied, {} \
-                 could not be told; {} of the events were lost",
-                plural(counted.seen, "connection or send", "connections and sends"),
-                counted.via_gateway,
-                counted.allowed.saturating_add(counted.loopback),
-                counted.bypass_passed,
-                counted.bypass_denied,
-                counted.unparsable,
-                counted.events_lost
-            )),
-            None => lines.push("    no numbers were stated".to_owned()),
+        let units = [
+            (&self.connections, "connection or send", "connections and sends"),
+            (&self.packets, "packet", "packets"),
+        ];
+        for (counted, one, many) in units {
+            match counted {
+                Some(counted) => lines.push(format!(
+                    "    {} seen: {} led to the gateway, {} allowed, {} let around it, {} denied, \
+                     {} could not be told; {} of the events were lost",
+                    plural(counted.seen, one, many),
+                    counted.via_gateway,
+                    counted.allowed.saturating_add(counted.loopback),
+                    counted.bypass_passed,
+                    counted.bypass_denied,
+                    counted.unparsable,
+                    counted.events_lost
+                )),
+                None => lines.push(format!("    no {many} were stated")),
+            }
+        }
+        if self.older > 0 {
+            let older = plural(self.older, "socket was", "sockets were");
+            lines.push(format!("    {older} connected before"));
+        }
+        if !self.foreign.is_empty() {
+            let named: Vec<_> =
+                self.foreign.iter().map(|(beside, id)| format!("{beside} {id}")).collect();
+            lines.push(format!("    programs of others on the same hooks: {}", named.join(", ")));
         }
         lines.extend(self.canary_lines());
         for state in ChannelState::ALL {
@@ -253,24 +286,38 @@ impl Covered {
         let channels = Channel::ALL.iter().zip(&self.channels).map(|(channel, state)| {
             object([("channel", text(channel.as_str())), ("state", text(state.as_str()))])
         });
-        let connections = self.connections.map_or(Value::Null, |counted| {
-            let all = counted.all();
-            Value::Object(
-                all.iter().map(|(name, count)| ((*name).into(), number(*count))).collect(),
-            )
-        });
+        let unit = |sums: Option<Sums>| {
+            sums.map_or(Value::Null, |sums| {
+                let all = sums.all();
+                Value::Object(
+                    all.iter().map(|(name, count)| ((*name).into(), number(*count))).collect(),
+                )
+            })
+        };
+        let foreign = self
+            .foreign
+            .iter()
+            .map(|(beside, id)| object([("beside", text(*beside)), ("id", number(*id))]));
         object([
             ("attributed", number(self.arrived.attributed)),
             ("canary", self.canary_json()),
             ("channels", Value::Array(channels.collect())),
-            ("connections", connections),
+            ("connections", unit(self.connections)),
             ("coverage", text(self.coverage.to_string())),
             ("end", self.end.map_or(Value::Null, |end| text(end.as_str()))),
+            ("foreign", Value::Array(foreign.collect())),
             ("from", place(self.from)),
             ("known", number(self.arrived.known)),
             ("mode", text(self.mode.as_str())),
+            ("older", number(self.older)),
+            ("packets", unit(self.packets)),
             ("refused", number(self.arrived.refused)),
+            ("statements", number(self.stated)),
             ("to", place(self.to)),
         ])
     }
+}
+
+fn names(foreign: &[Foreign]) -> BTreeSet<(&'static str, u64)> {
+    foreign.iter().map(|other| (other.beside.as_str(), other.id)).collect()
 }

@@ -25,7 +25,11 @@ pub struct Arguments {
 enum Part {
     /// Load and attach the programs for the gateway at the other end of standard input
     #[command(hide = true)]
-    Loader,
+    Loader {
+        /// Bytes for events that wait to be read
+        #[arg(long, value_name = "BYTES", hide = true)]
+        ring: Option<u32>,
+    },
     /// Hold a target and send probes to it, for the gateway at the other end of standard input
     #[command(hide = true)]
     Canary,
@@ -45,7 +49,7 @@ enum Part {
 #[derive(Clone, Copy)]
 pub struct Inner {
     /// The loader.
-    pub loader: fn() -> Outcome,
+    pub loader: fn(Option<u32>) -> Outcome,
     /// The canary.
     pub canary: fn() -> Outcome,
     /// Its probe.
@@ -82,7 +86,7 @@ pub struct Detach {
 
 pub(super) fn run(arguments: &Arguments, inner: &Inner, output: &mut Output<'_>) -> Outcome {
     match &arguments.part {
-        Part::Loader => (inner.loader)(),
+        Part::Loader { ring } => (inner.loader)(*ring),
         Part::Canary => (inner.canary)(),
         Part::Probe => (inner.probe)(),
         Part::Try => (inner.attempt)(),

@@ -1,6 +1,7 @@
 //! `sealtap run`: one command under a gateway of its own.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +62,13 @@ pub struct Arguments {
     /// proxy variables, and counts what goes around
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", env = "SEALTAP_KERNEL")]
     kernel: KernelChoice,
+    /// An address on this machine that COMMAND reaches without the gateway: 127.0.0.1:5432, or
+    /// [::1]:0 for every port of it
+    #[arg(long, value_name = "ADDRESS")]
+    loopback_allow: Vec<SocketAddr>,
+    /// Bytes for events of the kernel that wait to be read: a power of two, a page at least
+    #[arg(long, value_name = "BYTES", hide = true)]
+    kernel_ring: Option<u32>,
     /// Deny traffic that goes around the gateway, or do not start COMMAND; needs root
     #[arg(long)]
     enforce: bool,
@@ -95,6 +103,10 @@ pub struct Start {
     pub base_urls: bool,
     /// Whether the kernel is asked.
     pub kernel: KernelChoice,
+    /// What on this machine is reached without the gateway.
+    pub loopback: Vec<SocketAddr>,
+    /// Bytes for events of the kernel, if that was said.
+    pub ring: Option<u32>,
     /// Whether what goes around is denied.
     pub enforce: bool,
     /// Where the bundle goes, if that was said.
@@ -139,6 +151,8 @@ impl Arguments {
             base_urls: self.base_urls,
             kernel: if self.enforce { KernelChoice::Require } else { self.kernel },
             enforce: self.enforce,
+            loopback: self.loopback_allow,
+            ring: self.kernel_ring,
             bundle: self.bundle,
             disclose: self.disclose,
             linger: Duration::from_secs(self.linger),

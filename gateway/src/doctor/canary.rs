@@ -22,7 +22,7 @@ pub(super) fn send(config: &Config) -> (Finding, Value) {
 }
 
 fn sent(config: &Config) -> Result<Tried, CanaryError> {
-    let observer = Observer::start()?;
+    let observer = Observer::start(None)?;
     let resolver = config.kernel.resolver.or_else(system_resolver);
     Canary::start()?.send(&observer, (resolver, CoverageMode::Observe), |_| {})
 }

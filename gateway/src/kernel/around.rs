@@ -6,28 +6,41 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use sealtap_common::kernel::Flow;
+use sealtap_common::kernel::{Flow, flag, way};
 use sealtap_common::leaf::{BypassUnit, BypassVerdict, BypassWay};
 
 use super::message::Bypass;
 use crate::capture::connection::{Notes, WentAround, WhoWent};
 
+/// Numbers of protocols within IP.
+const TCP: u16 = 6;
+const UDP: u16 = 17;
+
 /// Those that are told of one by one between two statements.
 const EACH: usize = 64;
 
 /// By what way an event says that something went around.
-pub(super) fn way(_event: &Flow) -> BypassWay {
-    BypassWay::Unknown
+pub(super) fn way(event: &Flow) -> BypassWay {
+    match event.way {
+        way::STREAM => BypassWay::Tcp,
+        way::RAW => BypassWay::Raw,
+        way::FRAME => BypassWay::Frame,
+        _ => match event.protocol {
+            TCP => BypassWay::Tcp,
+            UDP => BypassWay::Udp,
+            _ => BypassWay::Unknown,
+        },
+    }
 }
 
 /// Whether an event says that it was stopped.
-pub(super) fn is_denied(_event: &Flow) -> bool {
-    false
+pub(super) fn is_denied(event: &Flow) -> bool {
+    event.flags & flag::DENIED != 0
 }
 
 /// Whether an event was counted among the packets.
-pub(super) fn is_packet(_event: &Flow) -> bool {
-    false
+pub(super) fn is_packet(event: &Flow) -> bool {
+    event.flags & flag::PACKET != 0
 }
 
 /// What is the same of several: way, whether it was stopped, whether packets were counted.
@@ -41,14 +54,18 @@ pub struct Around {
 }
 
 impl Around {
-    pub(super) fn add(&mut self, bypass: Bypass) {
+    pub(super) fn add(&mut self, mut bypass: Bypass) {
+        // One says who and where; what says the same of others is a number.
+        let mut more = std::mem::replace(&mut bypass.times, 1);
+        let kind = (bypass.way.clone(), bypass.denied, bypass.packet);
         if self.each.len() < EACH {
             self.each.push(bypass);
-            return;
+            more = more.saturating_sub(1);
         }
-        let Bypass { way, denied, packet, .. } = bypass;
-        let count = self.more.entry((way, denied, packet)).or_default();
-        *count = count.saturating_add(1);
+        if more > 0 {
+            let count = self.more.entry(kind).or_default();
+            *count = count.saturating_add(more);
+        }
     }
 
     pub(super) fn append(&mut self, later: Self) {
@@ -57,11 +74,6 @@ impl Around {
             let sum = self.more.entry(kind).or_default();
             *sum = sum.saturating_add(count);
         }
-    }
-
-    /// Whether nobody went there so far that went there now.
-    pub(super) fn is_first_of_its_kind(&self, bypass: &Bypass) -> bool {
-        self.each.len() < EACH && !self.each.contains(bypass)
     }
 }
 
@@ -80,7 +92,7 @@ impl Telling {
     /// What this statement counts.
     pub(super) fn add(&mut self, around: Around, statement: u64) {
         for bypass in around.each {
-            let Bypass { destination, process, executable, way, denied, packet } = bypass;
+            let Bypass { destination, process, executable, way, denied, packet, .. } = bypass;
             let who = WhoWent { destination, process, executable };
             self.push((way, denied, packet), (statement, 1), Some(who));
         }

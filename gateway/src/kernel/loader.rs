@@ -5,6 +5,7 @@
 //! and for looking at processes, and ends when the gateway is gone, and with it the programs
 //! that are not pinned. It parses no traffic, opens no connection and inherits no other descriptor.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd as _;
@@ -13,14 +14,14 @@ use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
-use sealtap_common::kernel::{Endpoint, Flow, Watch, mode};
+use sealtap_common::kernel::{Endpoint, Flow, Watch, flag, mode};
 use sha2::{Digest as _, Sha256};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::around;
 use super::message::{Answer, Armed, Bypass, Question, Told, read, write};
 use super::process::Processes;
-use super::programs::Programs;
+use super::programs::{Programs, Sizes};
 use super::{OBJECT, address_of};
 use crate::command::{Exit, Failure, Outcome};
 
@@ -39,9 +40,10 @@ const KEPT: [CapabilitySet; 5] = [
 /// # Errors
 ///
 /// Standard input is no socket: nobody but the gateway starts this.
-pub fn run() -> Outcome {
+pub fn run(ring: Option<u32>) -> Outcome {
     // Whatever the gateway's caller left open is none of the loader's.
     super::raw::close_inherited().map_err(|error| Failure::of(&error))?;
+    let sizes = ring.map_or_else(Sizes::default, |ring| Sizes { ring });
     let input = rustix::io::dup(io::stdin()).map_err(|error| Failure::of(&error))?;
     let mut socket = UnixStream::from(input);
     if socket.peer_addr().is_err() {
@@ -50,7 +52,7 @@ pub fn run() -> Outcome {
             .exit_with(Exit::Usage));
     }
     stay_with_the_gateway().map_err(|error| Failure::of(&error))?;
-    let armed = arm();
+    let armed = arm(sizes);
     let (first, programs) = match armed {
         Ok((armed, programs)) => (Ok(armed), Some(programs)),
         Err(error) => (Err(error), None),
@@ -74,12 +76,12 @@ pub(super) fn stay_with_the_gateway() -> io::Result<()> {
     Ok(())
 }
 
-fn arm() -> Result<(Armed, Programs), String> {
+fn arm(sizes: Sizes) -> Result<(Armed, Programs), String> {
     // First of all: what is loaded is loaded with no more than is said.
     let capabilities = drop_capabilities().map_err(|error| {
         format!("the loader lacks capabilities that it needs ({error}): run sealtap as root")
     })?;
-    let programs = Programs::attach(OBJECT).map_err(|error| error.to_string())?;
+    let programs = Programs::attach(OBJECT, sizes).map_err(|error| error.to_string())?;
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let armed = Armed {
         programs: programs.links(),
@@ -112,9 +114,10 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
             let [asked, events] = ready;
             (!asked.revents().is_empty(), !events.revents().is_empty())
         };
-        let mut around = Vec::new();
+        // What the answer counts is told of before it, what the next one will behind it.
+        let (mut around, mut later) = (Around::default(), Around::default());
         if events {
-            programs.read_events(|flow| around.extend(bypass(flow)));
+            programs.read_events(|flow| around.add(flow));
         }
         let answer = match asked {
             true => Some(match read(socket)? {
@@ -131,7 +134,14 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
                 Question::Unwatch { cgroup } => done(programs.unwatch(cgroup)),
                 Question::Pin { folder } => done(programs.pin(folder)),
                 Question::Unpin => done(programs.unpin()),
-                Question::Count => match programs.count(|flow| around.extend(bypass(flow))) {
+                Question::LeaveAlone(places) => {
+                    let places: Vec<Endpoint> = places.iter().map(endpoint).collect();
+                    done(programs.leave_alone(&places))
+                }
+                Question::Count => match programs.count(|flow, closed| match closed {
+                    true => around.add(flow),
+                    false => later.add(flow),
+                }) {
                     Ok(counted) => Answer::Counted(counted),
                     Err(error) => Answer::Failed(error.to_string()),
                 },
@@ -141,11 +151,14 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
             }),
             false => None,
         };
-        for bypass in around {
+        for bypass in around.told() {
             write(socket, &Told::Bypass(bypass))?;
         }
         if let Some(answer) = answer {
             write(socket, &Told::Answer(answer))?;
+        }
+        for bypass in later.told() {
+            write(socket, &Told::Bypass(bypass))?;
         }
     }
 }
@@ -154,14 +167,42 @@ fn done<E: std::error::Error>(result: Result<(), E>) -> Answer {
     result.map_or_else(|error| Answer::Failed(error.to_string()), |()| Answer::Done)
 }
 
-fn bypass(flow: &Flow) -> Option<Bypass> {
+/// What went around since it was last told of; packets of one socket to one place are one line, or a
+/// flood of them would be a flood of words.
+#[derive(Default)]
+struct Around {
+    order: Vec<(Flow, u64)>,
+    packets: HashMap<(u64, Endpoint, u16), usize>,
+}
+
+impl Around {
+    fn add(&mut self, flow: &Flow) {
+        if flow.flags & flag::PACKET != 0 {
+            let known = self.packets.entry((flow.cookie, flow.destination, flow.way));
+            let place = *known.or_insert(self.order.len());
+            if let Some((_, times)) = self.order.get_mut(place) {
+                *times = times.saturating_add(1);
+                return;
+            }
+        }
+        self.order.push((*flow, 1));
+    }
+
+    fn told(self) -> impl Iterator<Item = Bypass> {
+        self.order.into_iter().filter_map(|(flow, times)| bypass(&flow, times))
+    }
+}
+
+fn bypass(flow: &Flow, times: u64) -> Option<Bypass> {
     Some(Bypass {
         destination: address_of(&flow.destination)?,
         process: flow.process,
         executable: Processes::executable(flow.process, flow.connected),
+        cookie: flow.cookie,
         way: around::way(flow).as_str().to_owned(),
         denied: around::is_denied(flow),
         packet: around::is_packet(flow),
+        times,
     })
 }
 

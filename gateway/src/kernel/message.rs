@@ -35,6 +35,8 @@ pub(super) enum Question {
         /// Its id.
         cgroup: u64,
     },
+    /// Leave these addresses on the machine alone, and no others; a port of zero for all of one.
+    LeaveAlone(Vec<SocketAddr>),
     /// Pin all links in this folder, which is not there yet.
     Pin {
         /// Its path.
@@ -99,10 +101,12 @@ pub struct ProgramAt {
     pub id: u32,
     /// The kernel's digest of its instructions.
     pub tag: u64,
-    /// The link's id.
+    /// The link's id; 0 where the kernel has no links for its hook.
     pub link: u32,
-    /// The cgroup that the link holds it at; 0 once it is detached.
+    /// The cgroup that the link holds it at; 0 once it is detached, or where it is at a device.
     pub cgroup: u64,
+    /// The device that it is at, by its index; 0 once it is detached, or where it is at a cgroup.
+    pub device: u32,
     /// The program that the link holds; another one once it was replaced.
     pub held: u32,
 }
@@ -110,7 +114,22 @@ pub struct ProgramAt {
 /// What was counted since the programs were attached, all processors and both banks together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
-    /// All connections in scope.
+    /// Connections, and sends without one.
+    pub connections: Sums,
+    /// Packets, and frames that were none.
+    pub packets: Sums,
+    /// The links as they are now.
+    pub programs: Vec<ProgramAt>,
+    /// Programs of others on the same hooks.
+    pub foreign: Vec<Foreign>,
+    /// Sockets of watched processes that were connected before they were watched.
+    pub older: u64,
+}
+
+/// Numbers in one unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    /// All in scope.
     pub seen: u64,
     /// Sent to the gateway.
     pub via_gateway: u64,
@@ -128,15 +147,30 @@ pub struct Counted {
     pub events_lost: u64,
     /// Events that were read.
     pub events_read: u64,
-    /// The links as they are now.
-    pub programs: Vec<ProgramAt>,
+}
+
+/// A program of somebody else, at a hook where one of ours is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Foreign {
+    /// The name of ours.
+    pub beside: String,
+    /// The kernel's number of the other.
+    pub id: u32,
 }
 
 impl Counted {
+    /// Whether the sums hold in both units.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.connections.hold() && self.packets.hold()
+    }
+}
+
+impl Sums {
     /// Whether each thing seen is exactly one of the others, and each that went around was told of
     /// or counted as lost.
     #[must_use]
-    pub fn holds(&self) -> bool {
+    pub fn hold(&self) -> bool {
         let parts = [
             self.via_gateway,
             self.loopback,
@@ -160,12 +194,16 @@ pub struct Bypass {
     pub process: u32,
     /// Its executable, where it was still there.
     pub executable: Option<String>,
+    /// The socket's cookie.
+    pub cookie: u64,
     /// By what way, by its registered word.
     pub way: String,
     /// Whether it was stopped.
     pub denied: bool,
     /// Whether a packet was counted, and no connection.
     pub packet: bool,
+    /// How many events say the same.
+    pub times: u64,
 }
 
 /// Who a process is.

@@ -21,8 +21,10 @@
 mod around;
 pub mod canary;
 mod cgroup;
+mod counting;
 mod families;
 mod fence;
+mod hooks;
 mod inherited;
 mod loader;
 mod message;
@@ -37,6 +39,7 @@ mod standing;
 mod statements;
 mod system;
 mod tried;
+mod uplinks;
 
 #[cfg(test)]
 mod tests;
@@ -46,7 +49,7 @@ pub use self::cgroup::{CgroupError, Ending, OwnCgroup};
 pub use self::fence::{Fence, FenceError};
 pub use self::inherited::close_sockets;
 pub use self::loader::run as run_loader;
-pub use self::message::{Armed, Bypass, Counted, Process, ProgramAt};
+pub use self::message::{Armed, Bypass, Counted, Foreign, Process, ProgramAt, Sums};
 pub use self::observer::{Loader, Observer, ObserverError};
 pub use self::pins::{Instance, PinsError, prepare as prepare_pins, remove as remove_pins};
 pub use self::raw::{Joining, bytes_of, flow_of};

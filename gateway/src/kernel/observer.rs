@@ -83,15 +83,18 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Starts the process and waits until it is armed.
+    /// Starts the process and waits until it is armed; with a ring of so many bytes for its events, or of
+    /// its own choice.
     ///
     /// # Errors
     ///
     /// [`ObserverError`].
-    pub fn start() -> Result<Self, ObserverError> {
+    pub fn start(ring: Option<u32>) -> Result<Self, ObserverError> {
         let (own, other) = UnixStream::pair()?;
         let mut command = Command::new("/proc/self/exe");
-        command.args(["kernel", "loader"]).env_clear().current_dir("/");
+        command.args(["kernel", "loader"]);
+        command.args(ring.map(|ring| format!("--ring={ring}")));
+        command.env_clear().current_dir("/");
         command.stdin(OwnedFd::from(other)).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C is for the command; the loader ends when the gateway does.
         command.process_group(0);
@@ -122,13 +125,14 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Starts the loader and waits until it is armed.
+    /// Starts the loader and waits until it is armed; with a ring of so many bytes for its events, or
+    /// of its own choice.
     ///
     /// # Errors
     ///
     /// [`ObserverError`].
-    pub fn start() -> Result<Self, ObserverError> {
-        Self::of(Loader::start()?)
+    pub fn start(ring: Option<u32>) -> Result<Self, ObserverError> {
+        Self::of(Loader::start(ring)?)
     }
 
     /// Listens to a loader that is armed.
@@ -228,6 +232,18 @@ impl Observer {
 
     fn done(&self, question: &Question) -> Result<(), ObserverError> {
         match self.ask_blocking(question)? {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Leaves these addresses on the machine alone, and no others; a port of zero for all of one.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn leave_alone(&self, places: Vec<SocketAddr>) -> Result<(), ObserverError> {
+        match self.ask_blocking(&Question::LeaveAlone(places))? {
             Answer::Done => Ok(()),
             other => Err(unexpected(other)),
         }
@@ -345,16 +361,13 @@ fn follow(socket: &mut UnixStream, asked: &Waiting) {
             }
             Told::Bypass(bypass) => {
                 let mut asked = lock(asked);
-                if asked.fresh.is_first_of_its_kind(&bypass) {
+                if keep(&mut asked.around, &bypass) {
                     let Bypass { destination, process, executable, way, denied, .. } = &bypass;
                     let message = "went around the gateway";
                     tracing::warn!(%destination, process, executable, way, denied, "{message}");
                 }
                 if let Some(hears) = &asked.told {
                     hears(&bypass);
-                }
-                if asked.around.len() < KEPT {
-                    asked.around.push(bypass.clone());
                 }
                 asked.fresh.add(bypass);
             }
@@ -364,6 +377,29 @@ fn follow(socket: &mut UnixStream, asked: &Waiting) {
     let mut asked = lock(asked);
     asked.gone = true;
     asked.waiting.clear();
+}
+
+/// Keeps one to be told at the end; whether it is news. Packets of a socket that was told of already
+/// are none.
+fn keep(around: &mut Vec<Bypass>, bypass: &Bypass) -> bool {
+    let known = |other: &&mut Bypass| match bypass.packet {
+        true => {
+            let same = other.destination == bypass.destination && other.way == bypass.way;
+            other.cookie == bypass.cookie && (!other.packet || same)
+        }
+        false => false,
+    };
+    if let Some(other) = around.iter_mut().find(known) {
+        if other.packet {
+            other.times = other.times.saturating_add(bypass.times);
+        }
+        return false;
+    }
+    if around.len() < KEPT {
+        around.push(bypass.clone());
+        return true;
+    }
+    false
 }
 
 fn lock(asked: &Mutex<Asked>) -> std::sync::MutexGuard<'_, Asked> {

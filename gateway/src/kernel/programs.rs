@@ -4,26 +4,48 @@
 //! would pass a hook at that cgroup unseen. Detached when this is dropped, unless pinned.
 
 use std::collections::HashMap as Table;
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::RawFd;
+use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{CgroupAttachMode, CgroupSockAddr, CgroupSockopt, ProgramInfo, SockOps};
+use aya::maps::{Array, HashMap, MapData, RingBuf};
+use aya::programs::{
+    CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, CgroupSockopt, ProgramInfo,
+    SockOps,
+};
 use aya::{Ebpf, EbpfLoader};
 use rustix::thread::{MembarrierCommand, membarrier};
-use sealtap_common::kernel::{Bank, Counters, Endpoint, Flow, Settings, Watch, flag};
+use sealtap_common::kernel::{Endpoint, Flow, RING, Settings, Watch};
 
 use super::cgroup::{CgroupError, open_root};
+use super::counting::{self, Counting};
+use super::hooks::Hooks;
 use super::message::{Counted, ProgramAt};
 use super::pins::{self, PinsError};
-use super::raw::{Value, flow_in};
+use super::raw::Value;
+use super::uplinks;
 
 /// The programs at addresses: connections and sends of both families.
 const ADDRESSES: [&str; 4] =
     ["sealtap_connect4", "sealtap_connect6", "sealtap_sendmsg4", "sealtap_sendmsg6"];
 const SOCKET: &str = "sealtap_socket";
 const ASKED: &str = "sealtap_asked";
+const OPTION: &str = "sealtap_option";
+const PACKETS: &str = "sealtap_packets";
+
+/// How much room the programs have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Bytes for events that wait: a power of two, a page at least.
+    pub(super) ring: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { ring: u32::try_from(RING).unwrap_or(u32::MAX) }
+    }
+}
 
 /// Why the programs are not there.
 #[derive(Debug, thiserror::Error)]
@@ -47,22 +69,19 @@ pub(super) enum ProgramsError {
 /// The programs, attached.
 pub(super) struct Programs {
     ebpf: Ebpf,
-    events: RingBuf<MapData>,
+    counting: Counting,
     attached: Vec<ProgramAt>,
     settings: Settings,
-    /// Events that were read, by the bank that they were counted in.
-    events_read: [u64; 2],
-    /// The same when that bank was closed last.
-    events_closed: [u64; 2],
+    hooks: Hooks,
     /// Where the links are pinned.
     pins: Option<PathBuf>,
 }
 
 impl Programs {
     /// Loads and attaches all of them.
-    pub(super) fn attach(object: &[u8]) -> Result<Self, ProgramsError> {
-        let (root, _) = open_root()?;
-        let mut ebpf = EbpfLoader::new().load(object)?;
+    pub(super) fn attach(object: &[u8], sizes: Sizes) -> Result<Self, ProgramsError> {
+        let (root, path) = open_root()?;
+        let mut ebpf = EbpfLoader::new().map_max_entries("EVENTS", sizes.ring).load(object)?;
         let mut attached = Vec::new();
         for name in ADDRESSES {
             let failed = |source| ProgramsError::Program { name, source: Box::new(source) };
@@ -91,6 +110,22 @@ impl Programs {
             let info = program.info().map_err(failed)?;
             attached.push(program_at(ASKED, &info));
         }
+        {
+            let failed =
+                |source| ProgramsError::Program { name: PACKETS, source: Box::new(source) };
+            let program = ebpf.program_mut(PACKETS).ok_or(ProgramsError::Lacks(PACKETS))?;
+            let program: &mut CgroupSkb = program.try_into().map_err(failed)?;
+            program.load().map_err(failed)?;
+            let (at, mode) = (CgroupSkbAttachType::Egress, CgroupAttachMode::Single);
+            program.attach(&root, at, mode).map_err(failed)?;
+            let info = program.info().map_err(failed)?;
+            attached.push(program_at(PACKETS, &info));
+        }
+        // An older kernel may not take it; then nothing is said of what it would see.
+        if let Ok(option) = option(&mut ebpf, &root) {
+            attached.push(option);
+        }
+        let uplinks = uplinks::attach(&mut ebpf)?;
         let events = ebpf.take_map("EVENTS").ok_or(ProgramsError::Lacks("EVENTS"))?;
         let events = RingBuf::try_from(events)?;
         let links = own_links();
@@ -98,9 +133,16 @@ impl Programs {
             let link = links.iter().find(|(_, link)| link.program == program.id);
             program.link = link.map_or(0, |(id, _)| *id);
         }
-        let settings = Settings::default();
-        let (events_read, events_closed, pins) = ([0; 2], [0; 2], None);
-        Ok(Self { ebpf, events, attached, settings, events_read, events_closed, pins })
+        attached.extend(uplinks.into_iter().map(|mut program| {
+            let link = links
+                .iter()
+                .find(|(_, link)| (link.program, link.device) == (program.id, program.device));
+            program.link = link.map_or(0, |(id, _)| *id);
+            program
+        }));
+        let (counting, hooks) = (Counting::new(events), Hooks::new(root, path));
+        let settings = Settings { gateway: parent_id(), ..Settings::default() };
+        Ok(Self { ebpf, counting, attached, settings, hooks, pins: None })
     }
 
     /// Pins every link; they stay when this process is gone.
@@ -110,7 +152,7 @@ impl Programs {
             .iter()
             .map(|(id, link)| {
                 let program = self.attached.iter().find(|program| program.link == *id);
-                let name = program.map_or_else(|| format!("link_{id}"), |at| at.name.clone());
+                let name = program.map_or_else(|| format!("link_{id}"), pin_name);
                 (link.descriptor, name)
             })
             .collect();
@@ -138,6 +180,7 @@ impl Programs {
         let watched = self.ebpf.map_mut("WATCHED").ok_or(ProgramsError::Lacks("WATCHED"))?;
         let mut watched: HashMap<_, u64, Value<Watch>> = watched.try_into()?;
         watched.insert(cgroup, Value(watch), 0)?;
+        self.hooks.watch(cgroup);
         self.settings.levels |= levels;
         self.settings.resolver = resolver.unwrap_or_default();
         self.set()
@@ -153,6 +196,21 @@ impl Programs {
         }
     }
 
+    /// Leaves these places on the machine alone, and no others.
+    pub(super) fn leave_alone(&mut self, places: &[Endpoint]) -> Result<(), ProgramsError> {
+        let listed = self.ebpf.map_mut("LOOPBACK").ok_or(ProgramsError::Lacks("LOOPBACK"))?;
+        let mut listed: HashMap<_, Value<Endpoint>, u32> = listed.try_into()?;
+        let before: Vec<Value<Endpoint>> = listed.keys().collect::<Result<_, _>>()?;
+        for place in before {
+            listed.remove(&place)?;
+        }
+        for place in places {
+            listed.insert(Value(*place), 0, 0)?;
+        }
+        self.settings.left_alone = u32::try_from(places.len()).unwrap_or(u32::MAX);
+        self.set()
+    }
+
     fn set(&mut self) -> Result<(), ProgramsError> {
         let settings = self.ebpf.map_mut("SETTINGS").ok_or(ProgramsError::Lacks("SETTINGS"))?;
         let mut settings: Array<_, Value<Settings>> = settings.try_into()?;
@@ -161,64 +219,40 @@ impl Programs {
 
     /// What was counted up to now. The bank is turned and the programs that still count into the old
     /// one are waited for, so that its numbers belong together. What the other bank holds of before is
-    /// stable as well, except for what it counts from now on, and that is not read.
-    pub(super) fn count(&mut self, told: impl FnMut(&Flow)) -> Result<Counted, ProgramsError> {
-        let before = self.sum(1 - self.settings.bank)?;
-        self.settings.bank = 1 - self.settings.bank;
+    /// stable as well, except for what it counts from now on, and that is not read. Tells what went
+    /// around, and whether these numbers count it.
+    pub(super) fn count(
+        &mut self,
+        mut told: impl FnMut(&Flow, bool),
+    ) -> Result<Counted, ProgramsError> {
+        let closing = self.settings.bank;
+        let before = counting::bank(&self.ebpf, 1 - closing)?;
+        self.settings.bank = 1 - closing;
         self.set()?;
         // Waits until each program that runs now has ended (`synchronize_rcu`).
         membarrier(MembarrierCommand::Global)?;
-        let closed = self.sum(1 - self.settings.bank)?;
-        self.read_events(told);
-        // What was read already of the bank that counts now is for the next statement.
-        let [even, odd] = self.events_read;
-        match self.settings.bank {
-            0 => self.events_closed[1] = odd,
-            _ => self.events_closed[0] = even,
-        }
-        let [even, odd] = self.events_closed;
-        let add = |field: fn(&Counters) -> u64| {
-            field(&before.connections).saturating_add(field(&closed.connections))
-        };
+        let closed = counting::bank(&self.ebpf, closing)?;
+        let mut told = |flow: &Flow| told(flow, counting::bank_of(flow) == closing);
+        self.counting.settle(closing, &closed, &mut told);
+        let (connections, packets) = self.counting.together(&before, &closed);
+        let foreign = self.hooks.foreign(&self.attached);
         Ok(Counted {
-            seen: add(|counters| counters.seen),
-            via_gateway: add(|counters| counters.via_gateway),
-            loopback: add(|counters| counters.loopback),
-            allowed: add(|counters| counters.allowed),
-            bypass_denied: add(|counters| counters.bypass_denied),
-            bypass_passed: add(|counters| counters.bypass_passed),
-            unparsable: add(|counters| counters.unparsable),
-            events_lost: add(|counters| counters.events_lost),
-            events_read: even.saturating_add(odd),
+            connections,
+            packets,
             programs: self.links(),
+            foreign,
+            older: self.hooks.older(),
         })
-    }
-
-    fn sum(&self, bank: u32) -> Result<Bank, ProgramsError> {
-        let counted = self.ebpf.map("COUNTED").ok_or(ProgramsError::Lacks("COUNTED"))?;
-        let counted: PerCpuArray<_, Value<Bank>> = counted.try_into()?;
-        let mut sum = Bank::default();
-        for processor in counted.get(&bank, 0)?.iter() {
-            sum.connections = together(&sum.connections, &processor.0.connections);
-            sum.packets = together(&sum.packets, &processor.0.packets);
-        }
-        Ok(sum)
     }
 
     /// Hands on what went around since the last look.
     pub(super) fn read_events(&mut self, mut told: impl FnMut(&Flow)) {
-        while let Some(event) = self.events.next() {
-            let Some(flow) = flow_in(&event) else { continue };
-            let [even, odd] = &mut self.events_read;
-            let read = if flow.flags & flag::ODD_BANK == 0 { even } else { odd };
-            *read = read.saturating_add(1);
-            told(&flow);
-        }
+        self.counting.read(&mut told);
     }
 
     /// What becomes readable when something went around.
     pub(super) fn events(&self) -> &RingBuf<MapData> {
-        &self.events
+        self.counting.ring()
     }
 
     /// Each program with its link as the kernel has it now.
@@ -226,18 +260,41 @@ impl Programs {
         let links = own_links();
         let pins = self.pins.as_ref().map(|folder| pins::names(folder).unwrap_or_default());
         // One whose pin is gone ends with this process, so it does not hold what it is to hold.
-        let stays =
-            |program: &ProgramAt| pins.as_ref().is_none_or(|pins| pins.contains(&program.name));
+        let stays = |program: &ProgramAt| {
+            pins.as_ref().is_none_or(|pins| pins.contains(&pin_name(program)))
+        };
         let now = |program: &ProgramAt| {
+            if program.device != 0 && (program.link == 0 || !uplinks::is_there(program.device)) {
+                // No link by which to ask, or its device is gone, and with it the way out.
+                return program.clone();
+            }
             let link = links.get(&program.link).filter(|_| stays(program));
-            let (held, cgroup) = link.map_or((0, 0), |link| (link.program, link.cgroup));
-            ProgramAt { held, cgroup, ..program.clone() }
+            let (held, cgroup, device) =
+                link.map_or((0, 0, 0), |link| (link.program, link.cgroup, link.device));
+            ProgramAt { held, cgroup, device, ..program.clone() }
         };
         self.attached.iter().map(now).collect()
     }
 }
 
-fn program_at(name: &str, info: &ProgramInfo) -> ProgramAt {
+/// The name of a link's pin: one program is at several devices.
+fn pin_name(program: &ProgramAt) -> String {
+    match program.device {
+        0 => program.name.clone(),
+        device => format!("{}_{device}", program.name),
+    }
+}
+
+fn option(ebpf: &mut Ebpf, root: &File) -> Result<ProgramAt, ProgramsError> {
+    let failed = |source| ProgramsError::Program { name: OPTION, source: Box::new(source) };
+    let program = ebpf.program_mut(OPTION).ok_or(ProgramsError::Lacks(OPTION))?;
+    let program: &mut CgroupSockopt = program.try_into().map_err(failed)?;
+    program.load().map_err(failed)?;
+    program.attach(root, CgroupAttachMode::Single).map_err(failed)?;
+    Ok(program_at(OPTION, &program.info().map_err(failed)?))
+}
+
+pub(super) fn program_at(name: &str, info: &ProgramInfo) -> ProgramAt {
     ProgramAt { name: name.to_owned(), id: info.id(), tag: info.tag(), ..ProgramAt::default() }
 }
 
@@ -248,6 +305,7 @@ pub(super) struct Link {
     pub(super) descriptor: RawFd,
     pub(super) program: u32,
     pub(super) cgroup: u64,
+    pub(super) device: u32,
 }
 
 /// The links that this process holds, by id. `/proc` has what the library does not read: the cgroup.
@@ -272,19 +330,9 @@ pub(super) fn link(descriptor: RawFd, text: &str) -> Option<(u32, Link)> {
         lines.find(|(field, _)| *field == name).map(|(_, value)| value.trim())
     };
     let (id, program) = (field("link_id")?.parse().ok()?, field("prog_id")?.parse().ok()?);
-    Some((id, Link { descriptor, program, cgroup: field("cgroup_id")?.parse().ok()? }))
-}
-
-fn together(one: &Counters, other: &Counters) -> Counters {
-    let add = |field: fn(&Counters) -> u64| field(one).wrapping_add(field(other));
-    Counters {
-        seen: add(|counters| counters.seen),
-        via_gateway: add(|counters| counters.via_gateway),
-        loopback: add(|counters| counters.loopback),
-        allowed: add(|counters| counters.allowed),
-        bypass_denied: add(|counters| counters.bypass_denied),
-        bypass_passed: add(|counters| counters.bypass_passed),
-        unparsable: add(|counters| counters.unparsable),
-        events_lost: add(|counters| counters.events_lost),
-    }
+    let cgroup = field("cgroup_id").and_then(|value| value.parse().ok());
+    let device = field("ifindex").and_then(|value| value.parse().ok());
+    cgroup.or(device.map(u64::from))?;
+    let (cgroup, device) = (cgroup.unwrap_or(0), device.unwrap_or(0));
+    Some((id, Link { descriptor, program, cgroup, device }))
 }

@@ -1,8 +1,9 @@
 //! Raw: all of the gateway that the compiler cannot check.
 //!
-//! Values of maps are bytes to the kernel; socket options, pins of links and ranges of descriptors
-//! have no safe wrapper; and a child joins its cgroup and loses its rights between fork and exec.
-#![expect(unsafe_code, reason = "the kernel's interface: maps, pins, descriptors, fork")]
+//! Values of maps are bytes to the kernel; socket options, pins of links, the question for the programs
+//! at a hook and ranges of descriptors have no safe wrapper; and a child joins its cgroup and loses its
+//! rights between fork and exec.
+#![expect(unsafe_code, reason = "the kernel's interface: maps, pins, hooks, descriptors, fork")]
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -12,7 +13,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use rustix::thread::UnshareFlags;
-use sealtap_common::kernel::{Bank, FLOW_OPTION, Flow, Settings, Watch};
+use sealtap_common::kernel::{Bank, Endpoint, FLOW_OPTION, Flow, Settings, Watch};
 
 use super::fence::Fence;
 
@@ -28,6 +29,57 @@ unsafe impl aya::Pod for Value<Watch> {}
 unsafe impl aya::Pod for Value<Settings> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Value<Bank> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Value<Endpoint> {}
+
+/// Where programs are attached.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    /// A cgroup, by its folder: what runs for it, from there and from all above.
+    Cgroup(BorrowedFd<'a>),
+    /// A device, by its index.
+    Device(u32),
+}
+
+/// The kernel's question for programs at a hook (`union bpf_attr`, `BPF_PROG_QUERY`).
+#[repr(C)]
+struct Query {
+    place: u32,
+    hook: u32,
+    flags: u32,
+    attached: u32,
+    programs: u64,
+    count: u32,
+    rest: [u32; 9],
+}
+
+/// The programs at a hook by their ids; none where the kernel does not say.
+pub(super) fn programs_at(place: Place<'_>, hook: u32) -> Vec<u32> {
+    const QUERY: libc::c_int = 16;
+    const EFFECTIVE: u32 = 1;
+    /// More than a hook takes, at each of the depths at which a cgroup may be watched.
+    const ROOM: usize = 64 * 17;
+    let mut programs = vec![0_u32; ROOM];
+    let (place, flags) = match place {
+        Place::Cgroup(folder) => (u32::try_from(folder.as_raw_fd()).unwrap_or(0), EFFECTIVE),
+        Place::Device(index) => (index, 0),
+    };
+    let mut query = Query {
+        place,
+        hook,
+        flags,
+        attached: 0,
+        programs: u64::try_from(programs.as_mut_ptr().addr()).unwrap_or(0),
+        count: u32::try_from(ROOM).unwrap_or(0),
+        rest: [0; 9],
+    };
+    // SAFETY: the kernel reads and writes as many bytes as the question has, and at most `count`
+    // numbers behind the address in it, which are there until this returns.
+    let answer = unsafe { libc::syscall(libc::SYS_bpf, QUERY, &raw mut query, size_of::<Query>()) };
+    let count = if answer == 0 { usize::try_from(query.count).unwrap_or(0) } else { 0 };
+    programs.truncate(count);
+    programs
+}
 
 /// The flow in an event; none where it has another length.
 pub(super) fn flow_in(event: &[u8]) -> Option<Flow> {

@@ -149,6 +149,7 @@ impl Standing {
                 "tag": format!("{:016x}", at.tag),
                 "link": at.link,
                 "cgroup": at.cgroup,
+                "device": at.device,
             })
         };
         let scope = |scope: &Scope| {
@@ -262,7 +263,7 @@ fn program_at(
 ) -> ProgramAt {
     let tag = loaded.get(&link.program).map_or(0, ProgramInfo::tag);
     let (held, cgroup) = (link.program, link.cgroup);
-    ProgramAt { name, id: held, tag, link: id, cgroup, held }
+    ProgramAt { name, id: held, tag, link: id, cgroup, device: link.device, held }
 }
 
 /// A loader that runs.

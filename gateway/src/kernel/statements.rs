@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{
-    Armed, Arrived, Attached, Channel, ChannelState, Connections, CoverageEnd, CoverageMode,
-    CoverageSaid, KernelProgram, Statement,
+    Armed, Arrived, At, Attached, Channel, ChannelState, Counts, CoverageEnd, CoverageMode,
+    CoverageSaid, Foreign, KernelProgram, Statement, Sums,
 };
 
 use super::around::Telling;
@@ -26,6 +26,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Before the programs' names in the kernel.
 const PREFIX: &str = "sealtap_";
+
+/// What cannot be stated.
+const NO_NAME: &str = "a program of the kernel has no registered name";
 
 /// Statements that are being made.
 pub struct Statements {
@@ -142,15 +145,16 @@ impl Stating {
             return self.close((number, arrived), CoverageEnd::NumbersWrong, why);
         }
         let held = held(&self.observer.armed().programs, &counted.programs);
-        let connections = connections(&counted);
+        let counts = match counts(&counted) {
+            Ok(counts) => counts,
+            Err(why) => return self.close((number, arrived), CoverageEnd::NumbersWrong, why),
+        };
         let said = match (held, last) {
-            (true, false) => CoverageSaid::Heartbeat(Statement { arrived, connections, number }),
-            (true, true) => {
-                CoverageSaid::Closed(Some(connections), arrived, number, CoverageEnd::Ended)
-            }
+            (true, false) => CoverageSaid::Heartbeat(Statement { arrived, counts, number }),
+            (true, true) => CoverageSaid::Closed(Some(counts), arrived, number, CoverageEnd::Ended),
             (false, _) => {
                 let end = CoverageEnd::LinksChanged;
-                CoverageSaid::Closed(Some(connections), arrived, number, end)
+                CoverageSaid::Closed(Some(counts), arrived, number, end)
             }
         };
         self.say(number, said);
@@ -207,27 +211,40 @@ fn armed(observer: &Observer, terms: &Terms) -> Result<Armed, String> {
     if !held(&armed.programs, &armed.programs) {
         return Err("the kernel does not name the links that were made".to_owned());
     }
+    // Who else is there, and what was open before, is known by now.
+    let counted = observer.count().map_err(|error| error.to_string())?;
     let attached = |at: &ProgramAt| {
         Some(Attached {
-            cgroup: at.cgroup,
+            at: match at.device {
+                0 => At::Cgroup(at.cgroup),
+                device => At::Device(device.into()),
+            },
             id: u64::from(at.id),
-            link: u64::from(at.link),
-            program: KernelProgram::parse(at.name.strip_prefix(PREFIX)?)?,
+            link: (at.link != 0).then(|| at.link.into()),
+            program: program(&at.name)?,
             tag: at.tag,
         })
     };
     let programs: Option<Vec<_>> = armed.programs.iter().map(attached).collect();
+    let option = armed.programs.iter().any(|at| program(&at.name) == Some(KernelProgram::Option));
+    let frames = option && armed.programs.iter().any(|at| at.device != 0);
     Ok(Armed {
-        channels: Channel::ALL.iter().map(|channel| state(*channel, terms)).collect(),
+        channels: Channel::ALL.iter().map(|channel| state(*channel, terms, frames)).collect(),
+        foreign: foreign(&counted)?,
         machine: machine(&armed.boot).ok_or("the kernel does not name its boot")?,
         mode: terms.mode,
         object: armed.object,
-        programs: programs.ok_or("a program of the kernel has no registered name")?,
+        older: counted.older,
+        programs: programs.ok_or(NO_NAME)?,
     })
 }
 
+fn program(name: &str) -> Option<KernelProgram> {
+    KernelProgram::parse(name.strip_prefix(PREFIX)?)
+}
+
 /// What is known of a channel where these programs are attached, by what else was done.
-fn state(channel: Channel, terms: &Terms) -> ChannelState {
+fn state(channel: Channel, terms: &Terms, frames: bool) -> ChannelState {
     let denied = terms.mode == CoverageMode::Enforce;
     match channel {
         Channel::Tcp => ChannelState::ClosedByHook,
@@ -240,12 +257,13 @@ fn state(channel: Channel, terms: &Terms) -> ChannelState {
         }
         // Redirected to a loopback of its own, where nobody of ours listens, and no way in from there.
         Channel::Namespace if denied && terms.launched => ChannelState::ClosedByHook,
-        Channel::Raw
-        | Channel::Packet
-        | Channel::Vsock
-        | Channel::Helper
-        | Channel::Namespace
-        | Channel::Older => ChannelState::NotCovered,
+        Channel::Raw | Channel::Older if denied => ChannelState::ClosedByHook,
+        Channel::Raw | Channel::Older => ChannelState::ObservedOnly,
+        // At devices that were there when the programs came.
+        Channel::Packet if frames => ChannelState::ObservedOnly,
+        Channel::Packet | Channel::Vsock | Channel::Helper | Channel::Namespace => {
+            ChannelState::NotCovered
+        }
     }
 }
 
@@ -256,8 +274,24 @@ fn machine(boot: &str) -> Option<Id> {
     Some(Id(number.to_be_bytes()))
 }
 
-fn connections(counted: &Counted) -> Connections {
-    Connections {
+fn counts(counted: &Counted) -> Result<Counts, String> {
+    Ok(Counts {
+        connections: sums(&counted.connections),
+        foreign: foreign(counted)?,
+        packets: sums(&counted.packets),
+    })
+}
+
+fn foreign(counted: &Counted) -> Result<Vec<Foreign>, String> {
+    let other = |other: &super::Foreign| {
+        Some(Foreign { beside: program(&other.beside)?, id: u64::from(other.id) })
+    };
+    let all: Option<Vec<_>> = counted.foreign.iter().map(other).collect();
+    all.ok_or_else(|| NO_NAME.to_owned())
+}
+
+fn sums(counted: &super::Sums) -> Sums {
+    Sums {
         allowed: counted.allowed,
         bypass_denied: counted.bypass_denied,
         bypass_passed: counted.bypass_passed,
@@ -272,5 +306,6 @@ fn connections(counted: &Counted) -> Connections {
 
 /// Whether each program is where it was attached, by its own link.
 fn held(before: &[ProgramAt], now: &[ProgramAt]) -> bool {
-    !before.is_empty() && before == now && now.iter().all(|at| at.cgroup != 0 && at.held == at.id)
+    let there = |at: &ProgramAt| (at.cgroup != 0 || at.device != 0) && at.held == at.id;
+    !before.is_empty() && before == now && now.iter().all(there)
 }

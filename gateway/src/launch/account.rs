@@ -19,7 +19,7 @@ use super::watched::{Coverage, Covered};
 use crate::command::{Failure, run};
 use crate::data::DataDir;
 use crate::identify::Launch;
-use crate::kernel::Bypass;
+use crate::kernel::{Bypass, Sums};
 use crate::serve::live::{duration, shown, size};
 
 /// Ways around that are named.
@@ -229,17 +229,8 @@ impl Account<'_> {
         json!({
             "level": if enforced { "enforced" } else { "kernel_observed" },
             "not_covered": self.notes,
-            "connections": {
-                "seen": counted.seen,
-                "via_gateway": counted.via_gateway,
-                "loopback": counted.loopback,
-                "allowed": counted.allowed,
-                "bypass_denied": counted.bypass_denied,
-                "bypass_passed": counted.bypass_passed,
-                "unparsable": counted.unparsable,
-                "events_read": counted.events_read,
-                "events_lost": counted.events_lost,
-            },
+            "connections": sums(&counted.connections),
+            "packets": sums(&counted.packets),
             "redirected": covered.arrived.known,
             "attributed": covered.arrived.attributed,
             "refused": covered.arrived.refused,
@@ -310,7 +301,7 @@ impl Account<'_> {
 
 /// What the kernel saw, in words.
 fn told(covered: &Covered, enforced: bool) -> Vec<String> {
-    let counted = &covered.counted;
+    let (counted, packets) = (&covered.counted.connections, &covered.counted.packets);
     let around = counted.bypass_passed.saturating_add(counted.bypass_denied);
     let (how, what) = match enforced {
         true => ("enforced", "were denied"),
@@ -326,12 +317,30 @@ fn told(covered: &Covered, enforced: bool) -> Vec<String> {
         let how = if enforced { "denied" } else { "around" };
         told.push(format!("{how}: {} to {} ({who})", bypass.process, bypass.destination));
     }
+    let around_packets = packets.bypass_passed.saturating_add(packets.bypass_denied);
+    if around_packets > 0 {
+        told.push(format!("{what}: {around_packets} of {} packets", packets.seen));
+    }
     let more = around.saturating_sub(u64::try_from(covered.around.len().min(NAMED)).unwrap_or(0));
     if more > 0 {
         told.push(format!("{}: {more} more", if enforced { "denied" } else { "around" }));
     }
     told.push(if enforced { NOT_ENFORCED } else { NOT_COVERED }.to_owned());
     told
+}
+
+fn sums(counted: &Sums) -> Value {
+    json!({
+        "seen": counted.seen,
+        "via_gateway": counted.via_gateway,
+        "loopback": counted.loopback,
+        "allowed": counted.allowed,
+        "bypass_denied": counted.bypass_denied,
+        "bypass_passed": counted.bypass_passed,
+        "unparsable": counted.unparsable,
+        "events_read": counted.events_read,
+        "events_lost": counted.events_lost,
+    })
 }
 
 fn model(((asked, answered), calls): (&Pair, &u64)) -> Value {

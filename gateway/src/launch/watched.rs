@@ -93,7 +93,7 @@ impl Watched {
         if !Self::is_wanted(start) {
             return Ok(Self::Not(None));
         }
-        match watch(start.enforce, launch, gateway, runtime) {
+        match watch(start, launch, gateway, runtime) {
             Ok(kernel) => Ok(Self::ByKernel(Box::new(kernel))),
             Err(why) if start.enforce => {
                 Err(Failure::new(format!("--enforce cannot be had: {why}"))
@@ -161,7 +161,7 @@ impl Watched {
 }
 
 fn watch(
-    enforce: bool,
+    start: &Start,
     launch: &Launch,
     gateway: &mut Gateway,
     runtime: &Runtime,
@@ -170,11 +170,11 @@ fn watch(
     let id = Id(launch.id).to_string();
     let digits = id.get(..DIGITS).unwrap_or(&id);
     let mut cgroup = OwnCgroup::new(&format!("sealtap-{digits}")).map_err(|error| text(&error))?;
-    let observer = Arc::new(Observer::start().map_err(|error| text(&error))?);
+    let observer = Arc::new(Observer::start(start.ring).map_err(|error| text(&error))?);
     let listening = runtime.block_on(gateway.listen_for_redirected(Arc::clone(&observer)));
     let (port, led) = listening.map_err(|error| text(&error))?;
     // Before it denies anything: what is denied is to stay so.
-    let enforced = match enforce {
+    let enforced = match start.enforce {
         true => Some(Enforced::begin(digits, &mut cgroup, &observer)?),
         false => None,
     };
@@ -182,6 +182,7 @@ fn watch(
         Some(enforced) => enforced.terms(&cgroup)?,
         None => Terms::observe(),
     };
+    observer.leave_alone(start.loopback.clone()).map_err(|error| text(&error))?;
     observer.watch(&cgroup, port, system_resolver(), terms.mode).map_err(|error| text(&error))?;
     let statements = Statements::begin(gateway.coverage(), Arc::clone(&observer), led, terms)?;
     Ok(Kernel { cgroup, observer, statements, enforced })

@@ -113,7 +113,7 @@ fn say_if_unreadable(file: &Path, user: &User) {
 
 fn armed(config: &Config) -> Result<Loader, Failure> {
     Scopes::check(&config.kernel.scopes).map_err(|error| of_scopes(&error))?;
-    Loader::start().map_err(|error| {
+    Loader::start(None).map_err(|error| {
         Failure::new(format!("the kernel cannot watch the configured scopes: {error}")).fix(
             "start as root (`user` in [serve] then gives up privileges) on Linux 5.15 or later with \
              cgroup v2, or set `mode = \"off\"` in [kernel]; `sealtap doctor` says what is missing",
@@ -176,6 +176,7 @@ impl Watching {
         let (scopes, resolver) = (kernel.scopes.clone(), kernel.resolver.or_else(system_resolver));
         let teller = gateway.coverage();
         let (asked, interval) = (Arc::clone(&observer), kernel.interval);
+        let places = kernel.loopback_allow.clone();
         let sends = canary.zip(kernel.canary);
         let enforces = pins.is_some();
         let begun = tokio::task::spawn_blocking(move || {
@@ -184,6 +185,7 @@ impl Watching {
             if let Some(pins) = &pins {
                 asked.pin(pins).map_err(|error| Failure::of(&error))?;
             }
+            asked.leave_alone(places).map_err(|error| Failure::of(&error))?;
             let scopes = Scopes::begin(scopes, Arc::clone(&asked), port, resolver, mode);
             let scopes = scopes.map_err(|error| of_scopes(&error))?;
             let terms = Terms { mode, interval, ..Terms::observe() };

@@ -2,8 +2,8 @@
 
 use super::*;
 
-pub(crate) fn connections() -> Connections {
-    Connections {
+pub(crate) fn connections() -> Sums {
+    Sums {
         allowed: 2,
         bypass_denied: 1,
         bypass_passed: 3,
@@ -23,23 +23,48 @@ pub(crate) fn coverage(said: CoverageSaid) -> Leaf {
 }
 
 pub(crate) fn armed() -> Leaf {
-    let program = |program, id| Attached { cgroup: 1, id, link: id + 1, program, tag: 0xab };
+    let program =
+        |program, id| Attached { at: At::Cgroup(1), id, link: Some(id + 1), program, tag: 0xab };
     coverage(CoverageSaid::Armed(Armed {
         channels: Channel::ALL.iter().map(|_| ChannelState::NotCovered).collect(),
         machine: Id([9; 16]),
+        foreign: vec![Foreign { beside: KernelProgram::Connect4, id: 3 }],
         mode: CoverageMode::Observe,
         object: [7; 32],
-        programs: vec![program(KernelProgram::Connect4, 5), program(KernelProgram::Asked, 7)],
+        older: 2,
+        programs: vec![
+            program(KernelProgram::Connect4, 5),
+            program(KernelProgram::Asked, 7),
+            Attached { at: At::Device(2), link: None, ..program(KernelProgram::Uplink, 9) },
+        ],
     }))
 }
 
-pub(crate) fn heartbeat(connections: Connections, number: u64) -> Leaf {
-    let arrived = Arrived { attributed: 7, known: 8, refused: 20 };
-    coverage(CoverageSaid::Heartbeat(Statement { arrived, connections, number }))
+pub(crate) fn packets() -> Sums {
+    Sums { seen: 40, via_gateway: 32, ..connections() }
 }
 
-pub(crate) fn closed(connections: Option<Connections>, number: u64, end: CoverageEnd) -> Leaf {
-    coverage(CoverageSaid::Closed(connections, Arrived::default(), number, end))
+fn counts(connections: Sums, packets: Sums) -> Counts {
+    let foreign = vec![
+        Foreign { beside: KernelProgram::Connect4, id: 3 },
+        Foreign { beside: KernelProgram::Packets, id: 2 },
+    ];
+    Counts { connections, foreign, packets }
+}
+
+pub(crate) fn heartbeat(connections: Sums, number: u64) -> Leaf {
+    heartbeat_of(connections, packets(), number)
+}
+
+pub(crate) fn heartbeat_of(connections: Sums, packets: Sums, number: u64) -> Leaf {
+    let arrived = Arrived { attributed: 7, known: 8, refused: 20 };
+    let counts = counts(connections, packets);
+    coverage(CoverageSaid::Heartbeat(Statement { arrived, counts, number }))
+}
+
+pub(crate) fn closed(connections: Option<Sums>, number: u64, end: CoverageEnd) -> Leaf {
+    let counts = connections.map(|connections| counts(connections, packets()));
+    coverage(CoverageSaid::Closed(counts, Arrived::default(), number, end))
 }
 
 pub(crate) fn canary(led: u64, of: impl Fn(CanaryWay) -> CanaryOutcome) -> Leaf {
@@ -69,10 +94,10 @@ pub(super) fn samples() -> Vec<Leaf> {
 #[test]
 fn numbers_add_up_or_they_do_not() {
     let good = connections();
-    assert!(good.add_up() && Connections::default().add_up());
+    assert!(good.add_up() && Sums::default().add_up());
     for (name, _) in good.all() {
         let more = |field: &str| u64::from(field == name);
-        let other = Connections {
+        let other = Sums {
             allowed: good.allowed + more("allowed"),
             bypass_denied: good.bypass_denied + more("bypass_denied"),
             bypass_passed: good.bypass_passed + more("bypass_passed"),
@@ -86,7 +111,7 @@ fn numbers_add_up_or_they_do_not() {
         assert!(!other.add_up(), "{name}");
         assert!(other.goes_on_from(&good) && !good.goes_on_from(&other), "{name}");
     }
-    assert!(!Connections { seen: u64::MAX, allowed: u64::MAX, loopback: 9, ..good }.add_up());
+    assert!(!Sums { seen: u64::MAX, allowed: u64::MAX, loopback: 9, ..good }.add_up());
 }
 
 #[test]
@@ -101,8 +126,18 @@ fn what_is_left_out_or_said_against_itself_is_no_leaf() {
     assert!(refused(all.replace("00000000000000ab", "ab")).contains("not canonical"));
     assert!(refused(all.replace("00000000000000ab", "00000000000000AB")).contains("not canonical"));
     assert!(refused(all.replace("\"cgroup\":1", "\"cgroup\":0")).contains("cgroup"));
+    assert!(refused(all.replace("\"device\":null", "\"device\":2")).contains("device"));
+    assert!(refused(all.replace("\"device\":2", "\"device\":null")).contains("device"));
+    let beat = text(&heartbeat(connections(), 1));
+    let turned = r#"{"beside":"packets","id":2},{"beside":"connect4","id":3}"#;
+    let listed = r#"{"beside":"connect4","id":3},{"beside":"packets","id":2}"#;
+    assert!(refused(beat.replace(listed, turned)).contains("ascending"));
     let ended = text(&closed(Some(connections()), 2, CoverageEnd::Ended));
     assert!(refused(ended.replace("\"ended\"", "\"loader_gone\"")).contains("reason"));
+    let at = ended.find("\"packets\":{").unwrap();
+    let end = at + ended[at..].find('}').unwrap() + 1;
+    let without = format!("{}\"packets\":null{}", &ended[..at], &ended[end..]);
+    assert!(refused(without).contains("packets"));
     let gone = text(&closed(None, 2, CoverageEnd::LoaderGone));
     assert!(refused(gone.replace("\"loader_gone\"", "\"links_changed\"")).contains("reason"));
 }

@@ -1,8 +1,10 @@
 //! Step 9.14, kept and broken.
 
 use super::log::{boot, chained, heartbeat as beat, key, log_of, restart};
-use crate::leaf::coverage_samples::{armed, canary, closed, connections, heartbeat};
-use crate::leaf::{CanaryOutcome, CanaryWay, Connections, CoverageEnd, Leaf};
+use crate::leaf::coverage_samples::{
+    armed, canary, closed, connections, heartbeat, heartbeat_of, packets,
+};
+use crate::leaf::{CanaryOutcome, CanaryWay, CoverageEnd, Leaf, Sums};
 use crate::verify::{Place, Report, Verdict, What, verify};
 
 fn report(leaves: &[Leaf]) -> Report {
@@ -23,9 +25,18 @@ fn a_coverage_is_told_of_from_its_beginning_to_its_end() {
     assert_eq!((covered.from.0, covered.to.0), (1, 3));
     assert_eq!(covered.end, Some(CoverageEnd::Ended));
     assert_eq!(covered.connections, Some(connections()));
+    assert_eq!((covered.packets, covered.older), (Some(packets()), 2));
+    assert!(covered.foreign.contains(&("packets", 2)), "one that appeared later");
     let lines = report.lines().join("\n");
-    for part in ["17 connections and sends seen", "9 led to the gateway", "3 let around it", "raw"]
-    {
+    for part in [
+        "17 connections and sends seen",
+        "9 led to the gateway",
+        "3 let around it",
+        "40 packets seen: 32 led to the gateway",
+        "2 sockets were connected before",
+        "connect4 3, packets 2",
+        "raw",
+    ] {
         assert!(lines.contains(part), "{part}: {lines}");
     }
     let json = report.to_json();
@@ -58,13 +69,19 @@ fn statements_that_cannot_be_true_together_are_found() {
     assert_eq!(broken(&[armed(), armed()]), found(2), "twice");
     assert_eq!(broken(&[armed(), heartbeat(connections(), 2)]), found(2), "one is missing");
     assert_eq!(broken(&[armed(), good(), good()]), found(3), "double");
-    let wrong = Connections { seen: 18, ..connections() };
+    let wrong = Sums { seen: 18, ..connections() };
     assert_eq!(broken(&[armed(), heartbeat(wrong, 1)]), found(2), "sums");
-    let silent = Connections { events_read: 2, ..connections() };
+    let silent = Sums { events_read: 2, ..connections() };
     assert_eq!(broken(&[armed(), heartbeat(silent, 1)]), found(2), "events");
-    let fewer = Connections { seen: 15, via_gateway: 7, ..connections() };
+    let lost = Sums { seen: 41, ..packets() };
+    assert_eq!(broken(&[armed(), heartbeat_of(connections(), lost, 1)]), found(2), "packets");
+    let untold = Sums { events_lost: 0, ..packets() };
+    assert_eq!(broken(&[armed(), heartbeat_of(connections(), untold, 1)]), found(2), "untold");
+    let less = heartbeat_of(connections(), connections(), 2);
+    assert_eq!(broken(&[armed(), good(), less]), found(3), "fewer packets");
+    let fewer = Sums { seen: 15, via_gateway: 7, ..connections() };
     assert_eq!(broken(&[armed(), heartbeat(fewer, 1)]), found(2), "more came than were led");
-    let earlier = Connections { allowed: 1, seen: 16, ..connections() };
+    let earlier = Sums { allowed: 1, seen: 16, ..connections() };
     assert_eq!(broken(&[armed(), good(), heartbeat(earlier, 2)]), found(3), "smaller");
     let over = closed(Some(connections()), 1, CoverageEnd::Ended);
     assert_eq!(broken(&[armed(), over, heartbeat(connections(), 2)]), found(3), "closed before");
@@ -94,10 +111,10 @@ fn canaries_are_told_of() {
         _ => CanaryOutcome::Led,
     });
     let closed_again = canary(2, |_| CanaryOutcome::Denied);
-    let report = report(&[armed(), found, heartbeat(connections(), 1), closed_again]);
+    let report = report(&[armed(), found, closed_again]);
     assert_eq!(report.verdict(), Verdict::Valid, "{:?}", report.findings);
     let covered = &report.coverage[0];
-    assert_eq!((covered.canaries, covered.to.0), (2, 4));
+    assert_eq!((covered.canaries, covered.to.0), (2, 3));
     let lines = report.lines().join("\n");
     assert!(lines.contains("2 canaries, the last at"), "{lines}");
     assert!(lines.contains("WENT AROUND by udp4"), "{lines}");

@@ -1,0 +1,183 @@
+//! Egress: every packet that leaves a socket, whatever way it came about.
+//!
+//! Connections that were sent to the gateway pass here as well, and are known by their sockets. What
+//! else is in scope went around: raw sockets, connections that are older than the programs, datagrams.
+
+use core::ptr::{addr_of, null_mut, read_volatile};
+
+use aya_ebpf::bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
+use aya_ebpf::helpers::generated::{
+    bpf_get_socket_cookie, bpf_get_socket_uid, bpf_ktime_get_boot_ns, bpf_sk_fullsock,
+    bpf_sk_storage_get, bpf_skb_cgroup_id,
+};
+use aya_ebpf::macros::cgroup_skb;
+use aya_ebpf::programs::SkBuffContext;
+use sealtap_common::kernel::{Flow, FlowKey, Settings, flag, mode, way};
+
+use crate::count::{self, Became, Unit};
+use crate::flow::ANY;
+use crate::maps::{CONNECTIONS, SOCKETS};
+use crate::packet::{self, Packet, STREAM, TCP, UDP};
+use crate::scope::{self, Scope};
+
+/// The verdicts of this hook.
+const DENY: i32 = 0;
+const GO_ON: i32 = 1;
+
+/// Types of sockets.
+const RAW: u32 = 3;
+
+/// The state of a socket that listens.
+const LISTENS: u32 = 10;
+
+#[cgroup_skb(egress)]
+fn sealtap_packets(context: SkBuffContext) -> i32 {
+    leaving(&context)
+}
+
+#[inline(always)]
+fn leaving(context: &SkBuffContext) -> i32 {
+    let Some(settings) = scope::settings() else { return GO_ON };
+    if settings.levels == 0 {
+        return GO_ON;
+    }
+    let buffer = context.skb.skb;
+    // SAFETY: the context's socket, checked against null before it is used.
+    let socket = unsafe { read_volatile(addr_of!((*buffer).__bindgen_anon_2.sk)) };
+    if socket.is_null() {
+        return GO_ON;
+    }
+    // SAFETY: not null; the helper gives what the socket has of ours, or null.
+    let kept = unsafe {
+        let map = (&raw const SOCKETS).cast_mut().cast();
+        bpf_sk_storage_get(map, socket.cast(), null_mut(), 0).cast::<Flow>()
+    };
+    // SAFETY: checked against null; the socket's own.
+    if !kept.is_null() && unsafe { (*kept).flags } & flag::GATEWAY != 0 {
+        return GO_ON;
+    }
+    let packet = packet::parse(buffer);
+    let mut scope = None;
+    if !kept.is_null() {
+        // SAFETY: not null; the socket's own.
+        let (gateway, id) = unsafe { ((*kept).gateway, (*kept).scope) };
+        // Where a connected socket sends to changes by `connect` alone.
+        if gateway != 0 && packet.is_some_and(|packet| is_to(&packet, gateway)) {
+            count::one(&settings, Unit::Packet, Became::ViaGateway);
+            return GO_ON;
+        }
+        scope = scope::watched(id);
+    }
+    let Some(scope) = scope.or_else(|| scope::of_packet(&settings, buffer)) else { return GO_ON };
+    other(context, &settings, &scope, packet, (socket, kept))
+}
+
+/// What is in scope, by a socket that is not known to be the gateway's other end.
+#[inline(always)]
+fn other(
+    context: &SkBuffContext,
+    settings: &Settings,
+    scope: &Scope,
+    packet: Option<Packet>,
+    (socket, kept): (*mut bpf_sock, *mut Flow),
+) -> i32 {
+    let enforce = scope.watch.mode == mode::ENFORCE;
+    let Some(packet) = packet else {
+        count::one(settings, Unit::Packet, Became::Unparsable);
+        return if enforce { DENY } else { GO_ON };
+    };
+    if packet.protocol == UDP && scope::is_resolver(settings, &packet.destination) {
+        count::one(settings, Unit::Packet, Became::Allowed);
+        return GO_ON;
+    }
+    if scope::is_left_alone(settings, &packet.destination) {
+        count::one(settings, Unit::Packet, Became::Loopback);
+        return GO_ON;
+    }
+    let kind = kind(socket);
+    if kind == STREAM && is_to_gateway(&packet, scope, socket) {
+        count::one(settings, Unit::Packet, Became::ViaGateway);
+        return GO_ON;
+    }
+    let way = match kind {
+        STREAM => way::STREAM,
+        RAW => way::RAW,
+        _ => way::DATAGRAM,
+    };
+    count::around(settings, Unit::Packet, enforce, || {
+        let mut event = event(context.skb.skb, scope, way);
+        event.destination = packet.destination;
+        event.family = packet.family;
+        event.protocol = packet.protocol as u16;
+        if !kept.is_null() {
+            // SAFETY: not null; the socket's own.
+            let kept = unsafe { &*kept };
+            (event.process, event.thread) = (kept.process, kept.thread);
+            (event.namespace, event.connected) = (kept.namespace, kept.connected);
+        }
+        event
+    });
+    if enforce { DENY } else { GO_ON }
+}
+
+/// What is known of any packet or frame.
+#[inline(always)]
+pub(crate) fn event(buffer: *mut __sk_buff, scope: &Scope, way: u16) -> Flow {
+    // SAFETY: helpers that take the context or nothing, and give numbers.
+    let (cookie, cgroup, user, connected) = unsafe {
+        (
+            bpf_get_socket_cookie(buffer.cast()),
+            bpf_skb_cgroup_id(buffer),
+            bpf_get_socket_uid(buffer),
+            bpf_ktime_get_boot_ns(),
+        )
+    };
+    Flow { cookie, cgroup, scope: scope.id, connected, user, way, ..Flow::default() }
+}
+
+/// Whether it goes to that port.
+#[inline(always)]
+fn is_to(packet: &Packet, port: u32) -> bool {
+    packet.protocol == TCP && packet.destination.port == port
+}
+
+/// Whether it goes to the gateway: to its listener, or to the other end of what it opened itself, in
+/// which case the socket is known by that from now on.
+#[inline(always)]
+fn is_to_gateway(packet: &Packet, scope: &Scope, socket: *mut bpf_sock) -> bool {
+    if is_to(packet, scope.watch.port) && scope::is_this_machine(&packet.destination) {
+        return true;
+    }
+    if packet.protocol != TCP || packet.source == 0 {
+        return false;
+    }
+    let key = FlowKey { namespace: ANY, client: packet.destination, gateway_port: packet.source };
+    // SAFETY: the value is not looked at, the entry alone.
+    if unsafe { CONNECTIONS.get(key) }.is_none() {
+        return false;
+    }
+    // SAFETY: a socket of the context; what helpers give is checked against null. One that listens
+    // answers many, and is known by none of them.
+    unsafe {
+        let whole = bpf_sk_fullsock(socket);
+        if !whole.is_null() && read_volatile(addr_of!((*whole).state)) != LISTENS {
+            let mut known =
+                Flow { scope: scope.id, gateway: packet.destination.port, ..Flow::default() };
+            let map = (&raw const SOCKETS).cast_mut().cast();
+            let first = (&raw mut known).cast();
+            // Without memory it is found again by its next packet.
+            bpf_sk_storage_get(map, whole.cast(), first, BPF_SK_STORAGE_GET_F_CREATE.into());
+        }
+    }
+    true
+}
+
+/// The type of a socket.
+#[inline(always)]
+fn kind(socket: *mut bpf_sock) -> u32 {
+    // SAFETY: a socket of the context; what the helper gives is checked against null.
+    unsafe {
+        let whole = bpf_sk_fullsock(socket);
+        if whole.is_null() { 0 } else { read_volatile(addr_of!((*whole).type_)) }
+    }
+}
