@@ -345,6 +345,28 @@ fn what_goes_around_is_told_of() {
     assert_eq!(covered(&home)[0]["connections"]["bypass_passed"], 1);
 }
 
+/// A place on the machine that scopes may reach by themselves, as the configuration says; no other.
+fn places_that_are_allowed_are_reached_directly() {
+    let cgroup = Cgroup::new();
+    let (allowed, other) = (model(), model());
+    let more = format!("loopback_allow = [\"{}\"]\n", allowed.address());
+    let gateway = serve(&cgroup, &more);
+    for upstream in [&allowed, &other] {
+        assert_eq!(cgroup.run(CURL, &format!("http://{}/x", upstream.address())), "/x");
+    }
+    let home = Arc::clone(gateway.home());
+    let list = gateway.finish();
+    assert_eq!(list.len(), 1, "only the other");
+    assert_eq!(list[0].text("/url"), other.address().to_string());
+    let counted = &covered(&home)[0]["connections"];
+    assert_eq!(
+        (&counted["loopback"], &counted["via_gateway"]),
+        (&json!(1), &json!(1)),
+        "{counted}"
+    );
+    assert_eq!((allowed.finish().len(), other.finish().len()), (1, 1));
+}
+
 /// A process that the gateway started for itself.
 fn helper(gateway: &Gateway, part: &str) -> Pid {
     let found = fs::read_dir(format!("/proc/{}/task", gateway.pid())).expect("it runs").flatten();
@@ -560,6 +582,7 @@ fn main() -> ExitCode {
         all_goes_on_after_privileges_are_gone,
         ports_below_1024_are_listened_on,
         what_goes_around_is_told_of,
+        places_that_are_allowed_are_reached_directly,
         a_killed_loader_is_seen_in_healthz,
         a_canary_tries_each_way_out_and_is_sealed,
         what_cannot_be_led_is_denied_in_enforce_mode,

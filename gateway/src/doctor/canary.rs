@@ -24,7 +24,7 @@ pub(super) fn send(config: &Config) -> (Finding, Value) {
 fn sent(config: &Config) -> Result<Tried, CanaryError> {
     let observer = Observer::start(None)?;
     let resolver = config.kernel.resolver.or_else(system_resolver);
-    Canary::start()?.send(&observer, (resolver, CoverageMode::Observe), |_| {})
+    Canary::start()?.send(&observer, resolver, CoverageMode::Observe)
 }
 
 fn ways(tried: &Tried) -> Value {

@@ -199,6 +199,7 @@ fn bypass(flow: &Flow, times: u64) -> Option<Bypass> {
         process: flow.process,
         executable: Processes::executable(flow.process, flow.connected),
         cookie: flow.cookie,
+        scope: flow.scope,
         way: around::way(flow).as_str().to_owned(),
         denied: around::is_denied(flow),
         packet: around::is_packet(flow),

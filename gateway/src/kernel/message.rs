@@ -196,6 +196,8 @@ pub struct Bypass {
     pub executable: Option<String>,
     /// The socket's cookie.
     pub cookie: u64,
+    /// The watched cgroup that it belongs to.
+    pub scope: u64,
     /// By what way, by its registered word.
     pub way: String,
     /// Whether it was stopped.

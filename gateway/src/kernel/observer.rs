@@ -9,8 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -24,10 +23,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::around::Around;
 use super::message::{Answer, Armed, Bypass, Counted, Process, Question, Told, read, write};
-use super::{Found, Instance, OwnCgroup};
-
-/// How long the loader may take until it is armed.
-const ARMING: Duration = Duration::from_secs(20);
+use super::{Found, Instance, Loader, OwnCgroup};
 
 /// How long it may take to answer, and between two looks whether it has.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -73,44 +69,6 @@ struct Asked {
     /// What went around since the last answer with numbers, and what that answer counted.
     fresh: Around,
     counted: Around,
-}
-
-/// A loader that is armed, and that nobody talks to yet. To have one starts no thread.
-pub struct Loader {
-    socket: UnixStream,
-    process: Child,
-    armed: Armed,
-}
-
-impl Loader {
-    /// Starts the process and waits until it is armed; with a ring of so many bytes for its events, or of
-    /// its own choice.
-    ///
-    /// # Errors
-    ///
-    /// [`ObserverError`].
-    pub fn start(ring: Option<u32>) -> Result<Self, ObserverError> {
-        let (own, other) = UnixStream::pair()?;
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["kernel", "loader"]);
-        command.args(ring.map(|ring| format!("--ring={ring}")));
-        command.env_clear().current_dir("/");
-        command.stdin(OwnedFd::from(other)).stdout(Stdio::null()).stderr(Stdio::null());
-        // Ctrl-C is for the command; the loader ends when the gateway does.
-        command.process_group(0);
-        let process = command.spawn()?;
-        drop(command);
-        let mut socket = own;
-        socket.set_read_timeout(Some(ARMING))?;
-        let armed = match read(&mut socket) {
-            Ok(Told::Armed(Ok(armed))) => armed,
-            Ok(Told::Armed(Err(why))) => return Err(ObserverError::Refused(why)),
-            Ok(_) => return Err(ObserverError::Gone),
-            Err(error) => return Err(error.into()),
-        };
-        socket.set_read_timeout(None)?;
-        Ok(Self { socket, process, armed })
-    }
 }
 
 /// A loader with its programs attached.

@@ -7,7 +7,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,7 +21,7 @@ use crate::kernel::canary::{Canary, Ending};
 pub(super) struct Canaries {
     stop: Sender<()>,
     ending: Ending,
-    probe: Arc<AtomicU32>,
+    cgroup: u64,
     thread: JoinHandle<()>,
 }
 
@@ -31,17 +30,15 @@ impl Canaries {
     pub(super) fn begin(
         mut canary: Canary,
         observer: Arc<Observer>,
-        how: (Option<SocketAddr>, CoverageMode),
+        (resolver, mode): (Option<SocketAddr>, CoverageMode),
         teller: CoverageTeller,
         pause: Duration,
     ) -> io::Result<Self> {
-        let (ending, probe) = (canary.ending()?, Arc::new(AtomicU32::new(0)));
+        let (ending, cgroup) = (canary.ending()?, canary.cgroup());
         let (stop, stopped) = channel::<()>();
-        let trying = Arc::clone(&probe);
         let thread = std::thread::Builder::new().name("canary".to_owned()).spawn(move || {
             loop {
-                let sent = canary.send(&observer, how, |pid| trying.store(pid, Ordering::Release));
-                match sent {
+                match canary.send(&observer, resolver, mode) {
                     Ok(tried) => {
                         told(&tried);
                         // Where it cannot be sealed, nothing else can.
@@ -55,12 +52,12 @@ impl Canaries {
                 }
             }
         })?;
-        Ok(Self { stop, ending, probe, thread })
+        Ok(Self { stop, ending, cgroup, thread })
     }
 
-    /// The process that tries, or tried last.
-    pub(super) fn probe(&self) -> Arc<AtomicU32> {
-        Arc::clone(&self.probe)
+    /// Where they are sent from.
+    pub(super) fn cgroup(&self) -> u64 {
+        self.cgroup
     }
 
     /// Sends none any more.

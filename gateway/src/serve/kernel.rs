@@ -8,7 +8,6 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use rustix::process::geteuid;
@@ -203,11 +202,10 @@ impl Watching {
 
     /// Has what goes around told in `lines`.
     pub(super) fn tell(&self, lines: Lines) {
-        let probe = self.canaries.as_ref().map(Canaries::probe);
+        let canaries = self.canaries.as_ref().map(Canaries::cgroup);
         self.observer.tell(move |bypass| {
-            // What the canary does is told of by itself, when all of it is known.
-            if !probe.as_ref().is_some_and(|probe| probe.load(Ordering::Acquire) == bypass.process)
-            {
+            // What a canary does is told of by itself, when all of it is known.
+            if canaries != Some(bypass.scope) {
                 lines.around(around(bypass));
             }
         });

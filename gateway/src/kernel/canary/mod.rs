@@ -56,15 +56,13 @@ pub enum CanaryError {
 enum Says {
     /// Where it is, and the port that it is to be led to.
     Ready { id: u64, levels: u32, port: u16 },
-    /// The process that is about to try, once that was heard.
-    Probe(u32),
     /// What became of it: the control, then the watched one; and how many connections were led to it.
     Tried { control: Vec<Answer>, watched: Vec<Answer>, led: u64 },
     /// It cannot.
     Failed(String),
 }
 
-/// What it is told: to try once, and that it was heard.
+/// What it is told: to try once.
 #[derive(Debug, Serialize, Deserialize)]
 struct Go;
 
@@ -111,7 +109,13 @@ impl Canary {
         Ok(Ending(self.socket.try_clone()?))
     }
 
-    /// Has every way out tried. `trying` hears of the process that does, before it does.
+    /// The cgroup that its probes are watched in.
+    #[must_use]
+    pub fn cgroup(&self) -> u64 {
+        self.place.id
+    }
+
+    /// Has every way out tried.
     ///
     /// # Errors
     ///
@@ -119,23 +123,17 @@ impl Canary {
     pub fn send(
         &mut self,
         observer: &Observer,
-        (resolver, mode): (Option<SocketAddr>, CoverageMode),
-        trying: impl Fn(u32),
+        resolver: Option<SocketAddr>,
+        mode: CoverageMode,
     ) -> Result<Tried, CanaryError> {
         if !self.watched {
             observer.watch_cgroup(&self.place, self.port, resolver, mode)?;
             self.watched = true;
         }
         write(&mut self.socket, &Go)?;
-        loop {
-            match read(&mut self.socket)? {
-                Says::Probe(process) => {
-                    trying(process);
-                    write(&mut self.socket, &Go)?;
-                }
-                Says::Tried { control, watched, led } => return Ok(tried(&control, &watched, led)),
-                other => return Err(unexpected(other)),
-            }
+        match read(&mut self.socket)? {
+            Says::Tried { control, watched, led } => Ok(tried(&control, &watched, led)),
+            other => Err(unexpected(other)),
         }
     }
 }

@@ -65,13 +65,9 @@ fn serve(socket: &mut UnixStream, cgroup: &OwnCgroup, held: &Held) -> io::Result
     loop {
         let Go = read(socket)?;
         let before = held.led.load(Ordering::Acquire);
-        let control = probe(held, None, |_| Ok(()));
+        let control = probe(held, None);
         let joining = cgroup.joining().map_err(io::Error::other)?;
-        let watched = probe(held, Some(joining), |process| {
-            write(socket, &Says::Probe(process))?;
-            let Go = read(socket)?;
-            Ok(())
-        });
+        let watched = probe(held, Some(joining));
         let led = held.led.load(Ordering::Acquire).saturating_sub(before);
         let says = match (control, watched) {
             (Ok(control), Ok(watched)) => Says::Tried { control, watched, led },
@@ -81,12 +77,8 @@ fn serve(socket: &mut UnixStream, cgroup: &OwnCgroup, held: &Held) -> io::Result
     }
 }
 
-/// One process that tries every way; it begins once `trying` has heard of it.
-fn probe(
-    held: &Held,
-    joining: Option<Joining>,
-    mut trying: impl FnMut(u32) -> io::Result<()>,
-) -> io::Result<Vec<Answer>> {
+/// One process that tries every way.
+fn probe(held: &Held, joining: Option<Joining>) -> io::Result<Vec<Answer>> {
     let mut command = Command::new("/proc/self/exe");
     command.args(["kernel", "probe"]).env_clear().current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -95,7 +87,6 @@ fn probe(
     }
     let mut child = command.spawn()?;
     let said = (|| {
-        trying(child.id())?;
         let mut input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
         write(&mut input, &held.targets)?;
         read(child.stdout.as_mut().ok_or(io::ErrorKind::BrokenPipe)?)
