@@ -164,12 +164,10 @@ fn spawn(task: impl FnOnce() + Send + 'static) -> io::Result<()> {
 
 /// Says one byte to whoever connects.
 fn answer(listener: &TcpListener, word: impl Fn(&TcpStream) -> u8) {
-    for stream in listener.incoming() {
-        if let Ok(mut stream) = stream {
-            let word = word(&stream);
-            // Who went away needs no answer.
-            let _ = io::Write::write_all(&mut stream, &[word]);
-        }
+    for mut stream in listener.incoming().flatten() {
+        let word = word(&stream);
+        // Who went away needs no answer.
+        let _ = io::Write::write_all(&mut stream, &[word]);
     }
 }
 
