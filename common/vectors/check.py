@@ -28,6 +28,9 @@ CHANNELS = ["tcp", "udp", "names", "raw", "packet", "vsock", "helper", "namespac
 STATES = {"closed_by_hook", "denied_by_launch_policy", "canary_tested", "observed_only", "not_covered"}
 COUNTED = ["allowed", "bypass_denied", "bypass_passed", "events_lost", "events_read", "loopback", "seen",
            "unparsable", "via_gateway"]
+UNITS = ("connections", "packets")
+PROGRAMS = {"connect4", "connect6", "sendmsg4", "sendmsg6", "socket", "asked", "option", "packets",
+            "uplink"}
 EXCHANGES = ("exchange", "refused", "interrupted", "opaque")
 KNOWN_EXTENSIONS = {kind: {"websocket-messages"} for kind in ("exchange", "interrupted")}
 
@@ -211,8 +214,11 @@ class History:
                     "channels of a coverage")
             require(value["mode"] in ("observe", "enforce") and value["programs"],
                     "mode or programs of a coverage")
+            require(all((at["cgroup"] is None) != (at["device"] is None) for at in value["programs"]),
+                    "a program is at a cgroup or at a device")
+            self.foreign(value["foreign"])
             self.covered[own] = {"boot": value["boot"], "number": 0, "over": False,
-                                 "before": dict.fromkeys(COUNTED, 0)}
+                                 "before": {unit: dict.fromkeys(COUNTED, 0) for unit in UNITS}}
             return
         known = self.covered.get(own)
         require(known and known["boot"] == value["boot"] and not known["over"],
@@ -227,22 +233,35 @@ class History:
         require(value["number"] == known["number"] + 1, "number of a statement")
         known["number"], known["over"] = value["number"], kind == "coverage-closed"
         counted, arrived = value["connections"], value["arrived"]
+        require(all((value[name] is None) == (counted is None) for name in ("packets", "foreign")),
+                "numbers of a coverage")
         if known["over"]:
             require(value["reason"] in ("ended", "links_changed") if counted is not None
                     else value["reason"] in ("loader_gone", "numbers_wrong"), "why a coverage is over")
             if counted is None:
                 return
-        require(sorted(counted) == COUNTED and set(arrived) == {"attributed", "known", "refused"},
-                "numbers of a coverage")
-        around = counted["bypass_denied"] + counted["bypass_passed"]
-        parts = sum(counted[name] for name in ("via_gateway", "loopback", "allowed", "unparsable"))
-        require(counted["seen"] == parts + around, "connections do not add up")
-        require(around == counted["events_read"] + counted["events_lost"], "events do not add up")
+        require(set(arrived) == {"attributed", "known", "refused"}, "numbers of a coverage")
+        for unit in UNITS:
+            self.sums(value[unit], known["before"][unit])
+            known["before"][unit] = value[unit]
         require(arrived["attributed"] <= arrived["known"] <= counted["via_gateway"],
                 "more came than were led to the gateway")
-        require(all(counted[name] >= known["before"][name] for name in COUNTED),
-                "a number became smaller")
-        known["before"] = counted
+        self.foreign(value["foreign"])
+
+    def sums(self, counted, before):
+        """The numbers of one unit, in one statement."""
+        require(sorted(counted) == COUNTED, "numbers of a coverage")
+        around = counted["bypass_denied"] + counted["bypass_passed"]
+        parts = sum(counted[name] for name in ("via_gateway", "loopback", "allowed", "unparsable"))
+        require(counted["seen"] == parts + around, "connections or packets do not add up")
+        require(around == counted["events_read"] + counted["events_lost"], "events do not add up")
+        require(all(counted[name] >= before[name] for name in COUNTED), "a number became smaller")
+
+    def foreign(self, others):
+        """Programs of others: each once, in order."""
+        named = [(other["beside"], other["id"]) for other in others]
+        require(named == sorted(set(named)) and all(beside in PROGRAMS for beside, _ in named),
+                "programs of others")
 
     def retention(self, index, value):
         free, leaves, limit = 1, value["leaves"], value["limit"]

@@ -3,13 +3,19 @@
 //! Two programs may count on one processor at once: a packet leaves in an interrupt while a task
 //! connects, and a task may have to wait in the middle. So additions are atomic.
 
+use aya_ebpf::bindings::{
+    BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE,
+};
+use aya_ebpf::helpers::generated::bpf_ringbuf_query;
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use sealtap_common::kernel::{Bank, Counters, Flow, Settings, flag};
 
 use crate::maps::{COUNTED, EVENTS};
 
-/// What became of something in scope.
+use Reader::{Sleeps, Wakes, WhenItWaits};
+
+/// What became of something in scope that did not go around.
 #[derive(Clone, Copy)]
 pub(crate) enum Became {
     /// Sent to the gateway.
@@ -18,10 +24,6 @@ pub(crate) enum Became {
     Loopback,
     /// Allowed by name.
     Allowed,
-    /// Went around and was stopped.
-    Denied,
-    /// Went around and was let go.
-    Passed,
     /// Could not be told.
     Unparsable,
 }
@@ -47,8 +49,6 @@ pub(crate) fn one(settings: &Settings, unit: Unit, became: Became) {
             Became::ViaGateway => &raw mut (*counters).via_gateway,
             Became::Loopback => &raw mut (*counters).loopback,
             Became::Allowed => &raw mut (*counters).allowed,
-            Became::Denied => &raw mut (*counters).bypass_denied,
-            Became::Passed => &raw mut (*counters).bypass_passed,
             Became::Unparsable => &raw mut (*counters).unparsable,
         });
     }
@@ -57,12 +57,26 @@ pub(crate) fn one(settings: &Settings, unit: Unit, became: Became) {
 /// Counts something that goes around, and tells of it, or counts that there was no room to.
 #[inline(always)]
 pub(crate) fn around(settings: &Settings, unit: Unit, denied: bool, event: impl FnOnce() -> Flow) {
-    one(settings, unit, if denied { Became::Denied } else { Became::Passed });
-    let Some(mut room) = EVENTS.reserve(0) else {
-        if let Some(counters) = counters(settings, unit) {
-            // SAFETY: as above.
-            unsafe { add(&raw mut (*counters).events_lost) };
-        }
+    let Some(counters) = counters(settings, unit) else { return };
+    // SAFETY: as above.
+    unsafe {
+        add(&raw mut (*counters).seen);
+        add(match denied {
+            true => &raw mut (*counters).bypass_denied,
+            false => &raw mut (*counters).bypass_passed,
+        });
+    }
+    let reader = match unit {
+        Unit::Connection => Some(WhenItWaits),
+        Unit::Packet => reader(),
+    };
+    let room = match &reader {
+        Some(_) => EVENTS.reserve(0),
+        None => None,
+    };
+    let (Some(mut room), Some(reader)) = (room, reader) else {
+        // SAFETY: as above.
+        unsafe { add(&raw mut (*counters).events_lost) };
         return;
     };
     let mut event = event();
@@ -76,8 +90,52 @@ pub(crate) fn around(settings: &Settings, unit: Unit, denied: bool, event: impl 
         event.flags |= flag::PACKET;
     }
     room.write(event);
-    room.submit(0);
+    room.submit(reader.flags());
 }
+
+/// Whether the reader is woken. It looks by itself ten times a second.
+#[derive(Clone, Copy)]
+enum Reader {
+    /// If it waits for more.
+    WhenItWaits,
+    /// Not for this one.
+    Sleeps,
+    /// Now, or there will be no room left.
+    Wakes,
+}
+
+impl Reader {
+    #[inline(always)]
+    fn flags(self) -> u64 {
+        match self {
+            WhenItWaits => 0,
+            Sleeps => u64::from(BPF_RB_NO_WAKEUP),
+            Wakes => u64::from(BPF_RB_FORCE_WAKEUP),
+        }
+    }
+}
+
+/// A packet wakes nobody, or a flood would cost a wake-up each; only where half of the room is taken.
+/// The last quarter is not for packets, so that a flood of them leaves room for connections.
+#[inline(always)]
+fn reader() -> Option<Reader> {
+    let map = (&raw const EVENTS).cast_mut().cast();
+    // SAFETY: the map, and words for what is asked of it; the helper gives numbers.
+    let (taken, half) = unsafe {
+        let half = bpf_ringbuf_query(map, BPF_RB_RING_SIZE.into()) / 2;
+        (bpf_ringbuf_query(map, BPF_RB_AVAIL_DATA.into()), half)
+    };
+    if taken >= half + half / 2 {
+        None
+    } else if taken >= half && taken < half + ABOUT {
+        Some(Wakes)
+    } else {
+        Some(Sleeps)
+    }
+}
+
+/// Some records: processors that pass the half at once may miss it by as many.
+const ABOUT: u64 = 8 * (size_of::<Flow>() as u64 + 8);
 
 #[inline(always)]
 fn counters(settings: &Settings, unit: Unit) -> Option<*mut Counters> {

@@ -62,7 +62,7 @@ fn leaving(context: &SkBuffContext) -> i32 {
         // SAFETY: not null; the socket's own.
         let (gateway, id) = unsafe { ((*kept).gateway, (*kept).scope) };
         // Where a connected socket sends to changes by `connect` alone.
-        if gateway != 0 && packet.is_some_and(|packet| is_to(&packet, gateway)) {
+        if gateway != 0 && is_to(&packet, gateway) {
             count::one(&settings, Unit::Packet, Became::ViaGateway);
             return GO_ON;
         }
@@ -78,14 +78,14 @@ fn other(
     context: &SkBuffContext,
     settings: &Settings,
     scope: &Scope,
-    packet: Option<Packet>,
+    packet: Packet,
     (socket, kept): (*mut bpf_sock, *mut Flow),
 ) -> i32 {
     let enforce = scope.watch.mode == mode::ENFORCE;
-    let Some(packet) = packet else {
+    if packet.family == 0 {
         count::one(settings, Unit::Packet, Became::Unparsable);
         return if enforce { DENY } else { GO_ON };
-    };
+    }
     if packet.protocol == UDP && scope::is_resolver(settings, &packet.destination) {
         count::one(settings, Unit::Packet, Became::Allowed);
         return GO_ON;
@@ -94,17 +94,16 @@ fn other(
         count::one(settings, Unit::Packet, Became::Loopback);
         return GO_ON;
     }
-    let kind = kind(socket);
-    if kind == STREAM && is_to_gateway(&packet, scope, socket) {
+    if packet.protocol == TCP && kind(socket) == STREAM && is_to_gateway(&packet, scope, socket) {
         count::one(settings, Unit::Packet, Became::ViaGateway);
         return GO_ON;
     }
-    let way = match kind {
-        STREAM => way::STREAM,
-        RAW => way::RAW,
-        _ => way::DATAGRAM,
-    };
     count::around(settings, Unit::Packet, enforce, || {
+        let way = match kind(socket) {
+            STREAM => way::STREAM,
+            RAW => way::RAW,
+            _ => way::DATAGRAM,
+        };
         let mut event = event(context.skb.skb, scope, way);
         event.destination = packet.destination;
         event.family = packet.family;
@@ -148,7 +147,7 @@ fn is_to_gateway(packet: &Packet, scope: &Scope, socket: *mut bpf_sock) -> bool 
     if is_to(packet, scope.watch.port) && scope::is_this_machine(&packet.destination) {
         return true;
     }
-    if packet.protocol != TCP || packet.source == 0 {
+    if packet.source == 0 {
         return false;
     }
     let key = FlowKey { namespace: ANY, client: packet.destination, gateway_port: packet.source };

@@ -19,58 +19,55 @@ const HEADER_6: usize = 40;
 /// The part of IPv4's fragment word that says where in the whole a fragment begins.
 const OFFSET: u16 = 0x1fff;
 
-/// What the headers of a packet say.
-#[derive(Clone, Copy)]
+/// What the headers of a packet say; all zero where it does not begin with IP, rather than nothing: Linux
+/// before 6.3 refuses a program that moves what was never written.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Packet {
     /// Where it goes; without a port where its headers name none.
     pub(crate) destination: Endpoint,
     /// The port that it comes from; 0 where its headers name none.
     pub(crate) source: u32,
-    /// The family.
+    /// The family; 0 where it does not begin with IP.
     pub(crate) family: u32,
     /// The protocol within IP.
     pub(crate) protocol: u32,
 }
 
-/// Reads the headers of a packet that begins with IP; none where it does not.
+/// Reads the headers of a packet that begins with IP.
 #[inline(always)]
-pub(crate) fn parse(buffer: *mut __sk_buff) -> Option<Packet> {
+pub(crate) fn parse(buffer: *mut __sk_buff) -> Packet {
+    let mut packet = Packet::default();
     // SAFETY: the context's two bounds, each read by itself; every read lies between them, which is
     // what the verifier demands.
     unsafe {
         let start = read_volatile(addr_of!((*buffer).data)) as usize as *const u8;
         let end = read_volatile(addr_of!((*buffer).data_end)) as usize as *const u8;
         if start.add(HEADER_4) > end {
-            return None;
+            return packet;
         }
-        let mut packet = Packet {
-            destination: Endpoint::default(),
-            source: 0,
-            family: family::INET,
-            protocol: 0,
-        };
         let address = &mut packet.destination.address;
         let first = *start;
         let behind = match first >> 4 {
             4 => {
+                packet.family = family::INET;
                 packet.protocol = u32::from(*start.add(9));
                 address[..12].copy_from_slice(&MAPPED);
                 address[12..].copy_from_slice(&*start.add(16).cast::<[u8; 4]>());
                 if u16::from_be_bytes([*start.add(6), *start.add(7)]) & OFFSET != 0 {
-                    return Some(packet);
+                    return packet;
                 }
                 start.add(usize::from(first & 15) * 4)
             }
             6 => {
                 if start.add(HEADER_6) > end {
-                    return None;
+                    return packet;
                 }
                 packet.family = family::INET6;
                 packet.protocol = u32::from(*start.add(6));
                 address.copy_from_slice(&*start.add(24).cast::<[u8; 16]>());
                 start.add(HEADER_6)
             }
-            _ => return None,
+            _ => return packet,
         };
         // A protocol without ports, or behind other headers, goes to no port.
         if (packet.protocol == TCP || packet.protocol == UDP) && behind.add(4) <= end {
@@ -78,6 +75,6 @@ pub(crate) fn parse(buffer: *mut __sk_buff) -> Option<Packet> {
             let port = [*behind.add(2), *behind.add(3)];
             packet.destination.port = u32::from(u16::from_be_bytes(port));
         }
-        Some(packet)
+        packet
     }
 }

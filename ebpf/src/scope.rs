@@ -68,7 +68,9 @@ fn innermost(settings: &Settings, ancestor: impl Fn(u32) -> u64) -> Option<Scope
 /// Whether names may be asked for there.
 #[inline(always)]
 pub(crate) fn is_resolver(settings: &Settings, destination: &Endpoint) -> bool {
-    settings.resolver.port != 0 && settings.resolver == *destination
+    // The port first: it is what differs.
+    let port = settings.resolver.port;
+    port != 0 && port == destination.port && settings.resolver.address == destination.address
 }
 
 /// Whether it is a place on the machine that may be reached without the gateway.

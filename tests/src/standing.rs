@@ -5,11 +5,12 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::gate::poll;
+use crate::gate::{PATIENCE, poll};
 use crate::gateway::Home;
 use crate::launch::{Launch, Launched};
 use crate::programs;
@@ -150,6 +151,11 @@ impl Drop for Running {
             let path = watched["path"].as_str().unwrap_or_default();
             let _ = fs::write(Path::new(path).join("cgroup.kill"), "1");
         }
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
         let _ = self.child.wait();
         if let Some(name) = left["instance"].as_str() {
             let _ = kernel(&["detach", "--instance", name]);

@@ -8,6 +8,12 @@ use std::time::Instant;
 
 /// Runs the tests, speaking as libtest does; where something is missing, none.
 pub fn main<T: Fn()>(tests: &[(&str, T)], missing: Option<String>) -> ExitCode {
+    let each = tests.iter().map(|(name, test)| (*name, missing.clone(), test));
+    each_with_its_own(&each.collect::<Vec<_>>())
+}
+
+/// Runs the tests, each unless something is missing that it needs.
+pub fn each_with_its_own<T: Fn()>(tests: &[(&str, Option<String>, T)]) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let exact = has("--exact");
@@ -18,20 +24,21 @@ pub fn main<T: Fn()>(tests: &[(&str, T)], missing: Option<String>) -> ExitCode {
         let hit = |filter: &&String| if exact { *filter == name } else { name.contains(*filter) };
         wanted.is_empty() || wanted.iter().any(hit)
     };
-    let chosen: Vec<&(&str, T)> = tests.iter().filter(|(name, _)| chosen(name)).collect();
+    let chosen: Vec<_> = tests.iter().filter(|(name, _, _)| chosen(name)).collect();
     if has("--list") {
-        // With `--ignored`, only those that are: all or none.
-        if missing.is_some() || !has("--ignored") {
-            chosen.iter().for_each(|(name, _)| println!("{name}: test"));
-        }
+        // With `--ignored`, only those that are.
+        let listed = chosen.iter().filter(|(_, missing, _)| missing.is_some() || !has("--ignored"));
+        listed.for_each(|(name, _, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
     println!("\nrunning {} tests", chosen.len());
     let mut failed = Vec::new();
     let begun = Instant::now();
-    for (name, test) in &chosen {
-        if let Some(reason) = &missing {
+    let mut ignored = 0;
+    for (name, missing, test) in &chosen {
+        if let Some(reason) = missing {
             println!("test {name} ... ignored, SKIPPED: {reason}");
+            ignored += 1;
             continue;
         }
         let passed = std::panic::catch_unwind(AssertUnwindSafe(test)).is_ok();
@@ -40,7 +47,6 @@ pub fn main<T: Fn()>(tests: &[(&str, T)], missing: Option<String>) -> ExitCode {
             failed.push(name);
         }
     }
-    let ignored = if missing.is_some() { chosen.len() } else { 0 };
     println!(
         "\ntest result: {}. {} passed; {} failed; {ignored} ignored; finished in {:.2}s\n",
         if failed.is_empty() { "ok" } else { "FAILED" },

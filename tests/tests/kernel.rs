@@ -8,9 +8,10 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use sealtap_tests::gate::{PATIENCE, poll};
@@ -273,6 +274,75 @@ fn raw_packets_are_counted() {
     assert_eq!(around[0]["destination"], "127.0.0.2:9");
 }
 
+/// A network of its own for `sealtap` and all that it starts, with a device to send by.
+fn apart(launch: Launch, line: &[&str]) -> Output {
+    let inner = launch.command(line);
+    let mut command = Command::new("unshare");
+    let device = "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up \
+        && ip link set v1 up && exec \"$@\"";
+    command.args(["--net", "sh", "-c", device, "sh"]).arg(inner.get_program());
+    command.args(inner.get_args()).stdin(Stdio::null());
+    command.current_dir(inner.get_current_dir().expect("a home"));
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.output().expect("it can be run")
+}
+
+/// Frames from below IP: those that pass a device's queue are counted there, and the option that takes
+/// others past it is counted when it is set.
+fn frames_are_counted() {
+    let home = home();
+    let script = "import socket,time\n\
+         s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW); s.bind(('v0',0x88b5))\n\
+         r=socket.socket(socket.AF_PACKET,socket.SOCK_RAW,socket.htons(0x88b5)); r.bind(('v1',0x88b5))\n\
+         f=b'\\xff'*6+b'\\x02'+b'\\0'*5+b'\\x88\\xb5'+b'x'*46\n\
+         for n in range(5): s.send(f); assert r.recv(99)==f\n\
+         s.setsockopt(263,20,1)\n\
+         s.send(f); assert r.recv(99)==f\n\
+         time.sleep(0.3)";
+    let line: Vec<&str> = CLEARED.iter().copied().chain(["python3", "-c", script]).collect();
+    let output = apart(Launch::new(&home, &[REQUIRE]), &line);
+    let launched = Launched::new(home, output).expect(0);
+    launched.captured(0);
+    let covered = covered(&launched);
+    assert_eq!(covered["packets"]["bypass_passed"], 5, "{covered}");
+    assert_eq!(covered["packets"]["seen"], 5, "{covered}");
+    assert_eq!(covered["connections"]["bypass_passed"], 1, "the option: {covered}");
+    let channels = covered["channels"].as_array().expect("a list");
+    let packet = channels.iter().find(|listed| listed["channel"] == "packet");
+    assert_eq!(packet.expect("it is listed")["state"], "observed_only", "{covered}");
+}
+
+/// Two gateways on one machine: each states the other's programs, also one that came later.
+fn programs_of_others_are_stated() {
+    let (first, second) = (Running::start(&home(), "true"), Running::start(&home(), "true"));
+    let programs = |running: &Running| -> Vec<u64> {
+        let folder = format!("/proc/{}/fdinfo", running.loader().as_raw_nonzero());
+        let entries = fs::read_dir(folder).expect("its descriptors").flatten();
+        let texts = entries.filter_map(|entry| fs::read_to_string(entry.path()).ok());
+        let ids = texts.filter_map(|text| {
+            let packets = text.contains("prog_type:\t8\n");
+            let line = text.lines().find_map(|line| line.strip_prefix("prog_id:\t"));
+            packets.then(|| line?.trim().parse().ok())?
+        });
+        ids.collect()
+    };
+    let own = [programs(&first), programs(&second)];
+    for (running, other) in [(first, &own[1]), (second, &own[0])] {
+        let launched = running.go_on().expect(0);
+        launched.captured(0);
+        let covered = covered(&launched);
+        let foreign = covered["foreign"].as_array().expect("a list").clone();
+        assert_eq!(other.len(), 1, "one program for packets");
+        let listed = json!({"beside": "packets", "id": other[0]});
+        assert!(foreign.contains(&listed), "{listed}: {covered}");
+    }
+}
+
 /// A server in scope answers the gateway, which leads a client in scope there: nothing went around.
 fn a_server_of_the_command_answers_its_clients() {
     let home = home();
@@ -320,6 +390,37 @@ fn answers_to_others_are_counted() {
     assert_eq!(packets["seen"], packets["bypass_passed"], "{packets}");
 }
 
+/// In enforce mode nobody else gets an answer: packets of a connection that was not led to the gateway are
+/// dropped and counted as denied.
+fn answers_to_others_are_denied() {
+    let home = home();
+    let script = "echo $SEALTAP_URL; read line; python3 -c \"import socket\n\
+         l=socket.create_server(('127.0.0.1',0))\n\
+         open('port','w').write(str(l.getsockname()[1]))\n\
+         l.settimeout(1)\ntry: l.accept()\nexcept OSError: pass\"";
+    let mut command = Launch::new(&home, &["--enforce"]).command(["sh", "-c", script]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("spawned");
+    let place = home.path().join("port");
+    child.stdin.as_mut().expect("piped").write_all(b"\n").expect("told");
+    let port: u16 = poll("it listens", || fs::read_to_string(&place).ok()?.parse().ok());
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let refused = TcpStream::connect_timeout(&address, Duration::from_millis(500));
+    assert!(refused.is_err(), "it answered");
+    let output = child.wait_with_output().expect("it ends");
+    let launched = Launched::new(home, output).expect(0);
+    launched.captured(0);
+    let covered = covered(&launched);
+    let packets = &covered["packets"];
+    assert!(packets["bypass_denied"].as_u64() >= Some(1), "{packets}");
+    assert_eq!(packets["seen"], packets["bypass_denied"], "{packets}");
+    assert_eq!(covered["mode"], "enforce");
+}
+
 /// What a list allows on this machine is left alone, and nothing else is.
 fn listed_places_on_the_machine_are_left_alone() {
     let home = home();
@@ -354,44 +455,48 @@ fn listed_places_on_the_machine_are_left_alone() {
     assert_eq!(packets["bypass_passed"], 0, "{packets}");
 }
 
-/// A thousand connections at once to many places: none arrives elsewhere.
+/// Many connections at once, by several processes, each to an address of its own: none arrives
+/// elsewhere. `SEALTAP_CONNECTIONS` says how many, in thousands.
 fn many_connections_at_once_arrive_where_they_were_meant_to() {
     const PLACES: usize = 8;
-    const EACH: usize = 125;
+    const PROCESSES: usize = 4;
+    const EACH: usize = 1000;
+    let thousands = std::env::var("SEALTAP_CONNECTIONS").ok().and_then(|set| set.parse().ok());
+    let waves = thousands.unwrap_or(8_usize).div_ceil(PROCESSES * EACH / 1000);
+    let count = waves * PROCESSES * EACH;
     let home = home();
-    let servers: Vec<_> = (0..PLACES)
+    let reached = Arc::new(AtomicUsize::new(0));
+    let ports: Vec<String> = (0..PLACES)
         .map(|_| {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let listener = TcpListener::bind("0.0.0.0:0").expect("a port");
             let port = listener.local_addr().expect("an address").port();
-            let served = std::thread::spawn(move || {
-                for _ in 0..EACH {
-                    let (mut stream, _) = listener.accept().expect("a connection");
-                    stream.write_all(&port.to_be_bytes()).expect("the port leaves");
+            let reached = Arc::clone(&reached);
+            std::thread::spawn(move || {
+                for mut stream in listener.incoming().map_while(Result::ok) {
+                    let Ok(SocketAddr::V4(own)) = stream.local_addr() else { continue };
+                    let mut answer = own.ip().octets().to_vec();
+                    answer.extend(own.port().to_be_bytes());
+                    stream.write_all(&answer).expect("the place leaves");
+                    reached.fetch_add(1, Ordering::AcqRel);
                 }
             });
-            (port, served)
+            port.to_string()
         })
         .collect();
-    let ports: Vec<String> = servers.iter().map(|(port, _)| port.to_string()).collect();
-    let script = format!(
-        "import socket,threading\nports=[{}]\nwrong=[]\n\
-         def go(n):\n\
-         \x20for i in range({EACH}):\n\
-         \x20 port=ports[(i+n)%{PLACES}]\n\
-         \x20 s=socket.create_connection(('127.0.0.1',port)); got=s.recv(2)\n\
-         \x20 if int.from_bytes(got,'big')!=port: wrong.append((port,got))\n\
-         all=[threading.Thread(target=go,args=(n,)) for n in range({PLACES})]\n\
-         [t.start() for t in all]; [t.join() for t in all]\nprint(len(wrong),wrong[:3])",
-        ports.join(",")
-    );
-    let launched = run(Launch::new(&home, &[REQUIRE]), &["python3", "-c", &script]).expect(0);
-    assert_eq!(launched.stdout(), "0 []\n");
-    for (_, served) in servers {
-        served.join().expect("the server was reached as often as it was meant to be");
-    }
-    launched.captured(PLACES * EACH);
-    assert_eq!(connections(&launched, "via_gateway"), 1000, "{}", launched.account);
-    assert_eq!(launched.account["coverage"]["redirected"], 1000, "{}", launched.account);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/many.py");
+    let [processes, each, waves] = [PROCESSES, EACH, waves].map(|number| number.to_string());
+    let line = ["python3", script, &ports.join(","), &processes, &each, &waves];
+    let began = Instant::now();
+    let launched = run(Launch::new(&home, &[REQUIRE]), &line).expect(0);
+    println!("{count} connections, {} at a time: {:?}", PROCESSES * EACH, began.elapsed());
+    assert_eq!(launched.stdout(), format!("{count} 0\n"));
+    assert_eq!(reached.load(Ordering::Acquire), count);
+    let all = u64::try_from(count).expect("not that many");
+    assert_eq!(connections(&launched, "via_gateway"), all, "{}", launched.account);
+    assert_eq!(launched.account["coverage"]["redirected"], all, "{}", launched.account);
+    assert_eq!(launched.account["coverage"]["attributed"], all, "{}", launched.account);
+    assert_eq!(covered(&launched)["known"], all);
+    launched.captured(count);
 }
 
 /// A running `sealtap run` whose command waits for a line.
@@ -626,8 +731,11 @@ fn main() -> ExitCode {
         both_families_arrive_where_they_were_meant_to,
         datagrams_go_around_and_are_counted,
         raw_packets_are_counted,
+        frames_are_counted,
+        programs_of_others_are_stated,
         a_server_of_the_command_answers_its_clients,
         answers_to_others_are_counted,
+        answers_to_others_are_denied,
         listed_places_on_the_machine_are_left_alone,
         many_connections_at_once_arrive_where_they_were_meant_to,
         nobody_borrows_the_gateway,

@@ -168,6 +168,26 @@ fn what_is_not_http_passes_at_once() {
 }
 
 /// A client that is slow, not silent, is captured however late it speaks.
+/// One that could begin anything, and whose client then waits for an answer.
+#[test]
+fn a_short_word_that_comes_late_passes_at_once_where_nothing_is_captured() {
+    let (address, thread) = server(|mut stream| {
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).expect("the word comes before anything else does");
+        stream.write_all(b"PONG").expect("the answer leaves");
+    });
+    let gateway = Options::default().start();
+    let mut client = Wire::tunnel(gateway.address(), &address.to_string());
+    // By now the server is listened to as well.
+    park_timeout(Duration::from_millis(50));
+    client.send("PING");
+    assert_eq!(client.read_exact(4), b"PONG");
+    client.close();
+    thread.join().expect("the server heard it");
+    assert_tunnel(&gateway.wait_sealed(1)[0], &address.to_string(), "not_listed", [4, 4]);
+    gateway.finish();
+}
+
 #[test]
 fn a_slow_client_is_captured_all_the_same() {
     let upstream = Upstream::answering(|session, _| {

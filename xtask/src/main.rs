@@ -14,6 +14,7 @@ mod fuzz;
 mod rules;
 mod step;
 mod suite;
+mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,7 +78,7 @@ enum Chore {
     },
     /// Some end-to-end suites by name; all names without any
     Suite {
-        /// A file of tests/tests, without its ending
+        /// A file of tests/tests, without its ending, or a folder
         names: Vec<String>,
         /// Build with optimisation
         #[arg(long)]
@@ -89,9 +90,14 @@ enum Chore {
         #[arg(long)]
         write: bool,
     },
-    /// Redirection and counting by the kernel, for real: programs at this machine's root cgroup (needs
-    /// root)
+    /// Redirection and counting by the kernel, and each known way around it, for real: programs at this
+    /// machine's root cgroup (needs root)
     Kernel,
+    /// The same on Debian 12's kernel 6.1, in a machine that QEMU emulates (installs it)
+    Vm {
+        /// Only tests whose names hold one of these, such as udp
+        names: Vec<String>,
+    },
     /// Full and slow disks, for real: small file systems that are filled under load (needs root)
     Disk,
     /// Altered requests through the gateway to nginx: both must read them alike
@@ -129,6 +135,7 @@ fn main() -> ExitCode {
         Chore::Suite { names, release } => suite::steps(&root, &names, release),
         Chore::Ebpf { write } => ebpf::steps(&root, write),
         Chore::Kernel => suite::kernel(&root),
+        Chore::Vm { names } => vm::steps(&root, &names),
         Chore::Disk => suite::one(&root, "disk"),
         Chore::BesideNginx { cases } => suite::beside_nginx(&root, cases),
         Chore::Fuzz { targets, seconds, jobs } => fuzz::steps(&root, &targets, seconds, jobs),

@@ -1,4 +1,4 @@
-//! End-to-end suites by name: each file of `tests/tests` is one.
+//! End-to-end suites by name: each file of `tests/tests` is one, and each folder with a `main.rs`.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,13 @@ pub(crate) fn one(root: &Path, name: &str) -> Vec<Step> {
     steps(root, &[name.to_owned()], false)
 }
 
-/// The kernel's hooks, which are the whole machine's: only where that was asked for.
+/// The suites of the kernel's hooks, which are the whole machine's: only where that was asked for.
+pub(crate) const OF_THE_KERNEL: [&str; 4] = ["kernel", "enforce", "scopes", "adversaries"];
+
+/// These.
 pub(crate) fn kernel(root: &Path) -> Vec<Step> {
-    let names = ["kernel", "enforce", "scopes"];
-    names.iter().flat_map(|name| one(root, name)).map(with_the_kernel).collect()
+    let names = OF_THE_KERNEL.map(str::to_owned);
+    steps(root, &names, false).into_iter().map(with_the_kernel).collect()
 }
 
 /// A step in which that suite may run.
@@ -59,6 +62,9 @@ fn known(root: &Path) -> Vec<String> {
     let mut names: Vec<String> = entries
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
+            if entry.path().join("main.rs").is_file() {
+                return Some(name);
+            }
             Some(name.strip_suffix(".rs")?.to_owned())
         })
         .collect();

@@ -30,7 +30,8 @@ As root, where the kernel allows it, COMMAND runs in a cgroup of its own: its TC
 the gateway even if it ignores the variables, and what else it sends is counted and named at the end.
 With --enforce what cannot be led there is denied, and COMMAND gives up every capability, may make sockets
 of IP, unix and netlink alone, and is ended with all it started when it ends. If sealtap is killed, what is
-left of COMMAND stays cut off until `sealtap kernel detach`.
+left of COMMAND stays cut off until `sealtap kernel detach`. Root owns files by which other programs can be
+made to act: with --user COMMAND runs as somebody else. What it is to write must be that user's.
 Otherwise coverage is observed only: a program can ignore proxy variables, and nothing would notice.
 NO_PROXY is left as it is; with --capture all it is taken away. Proxies that the caller's environment
 names are not used: the gateway connects by itself.
@@ -72,6 +73,9 @@ pub struct Arguments {
     /// Deny traffic that goes around the gateway, or do not start COMMAND; needs root
     #[arg(long)]
     enforce: bool,
+    /// With --enforce: COMMAND runs as this user and group, by number [default: who runs sealtap]
+    #[arg(long, value_name = "UID[:GID]", value_parser = user, requires = "enforce")]
+    user: Option<(u32, u32)>,
     #[command(flatten)]
     serve: serve::Arguments,
     /// The command and its arguments
@@ -109,6 +113,8 @@ pub struct Start {
     pub ring: Option<u32>,
     /// Whether what goes around is denied.
     pub enforce: bool,
+    /// User and group that the command runs as, if others than the caller's.
+    pub user: Option<(u32, u32)>,
     /// Where the bundle goes, if that was said.
     pub bundle: Option<PathBuf>,
     /// What the bundle discloses.
@@ -151,6 +157,7 @@ impl Arguments {
             base_urls: self.base_urls,
             kernel: if self.enforce { KernelChoice::Require } else { self.kernel },
             enforce: self.enforce,
+            user: self.user,
             loopback: self.loopback_allow,
             ring: self.kernel_ring,
             bundle: self.bundle,
@@ -164,6 +171,13 @@ impl Arguments {
             gateway: self.serve.private()?,
         })
     }
+}
+
+/// A user and a group by their numbers; without a group the one of the same number.
+fn user(text: &str) -> Result<(u32, u32), String> {
+    let (user, group) = text.split_once(':').unwrap_or((text, text));
+    let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is no number"));
+    Ok((number(user)?, number(group)?))
 }
 
 /// The exit code where it is the gateway that failed.

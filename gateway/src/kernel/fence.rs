@@ -1,6 +1,6 @@
 //! Fence: what a command loses before its program begins, so that it cannot take away what holds it.
 //!
-//! In: nothing but the machine's mounts. Out: a child that has no capability and can get none, sees of
+//! In: the machine's mounts, and whom it is to run as. Out: a child that has no capability and can get none, sees of
 //! cgroups its own alone and of pinned objects none, and makes no socket but of the families whose traffic
 //! the kernel programs see (`families`). Fails before the program begins, with the step that failed.
 //!
@@ -19,10 +19,11 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use rustix::process::chdir;
+use rustix::process::{Gid, Uid, chdir};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
 };
 use seccompiler::{BpfProgram, apply_filter};
 
@@ -40,6 +41,27 @@ pub enum FenceError {
     Filters(#[from] seccompiler::BackendError),
 }
 
+/// Whom a command runs as, in no other group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    user: Uid,
+    group: Gid,
+}
+
+impl User {
+    /// By numbers.
+    #[must_use]
+    pub fn new(user: u32, group: u32) -> Self {
+        Self { user: Uid::from_raw(user), group: Gid::from_raw(group) }
+    }
+
+    /// Whether files that are root's own are its own.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.user.is_root()
+    }
+}
+
 /// What a child does to itself.
 #[derive(Debug)]
 pub struct Fence {
@@ -49,18 +71,20 @@ pub struct Fence {
     pins: Vec<CString>,
     /// Where it begins: found anew, since what is mounted over a folder does not cover who is in it.
     folder: CString,
+    user: Option<User>,
     filters: Vec<BpfProgram>,
 }
 
 /// The steps, in their order. An error is told across fork as one number: the step's times [`STEP`], and
 /// what the system said.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "no namespaces of mounts and cgroups of its own",
     "its cgroup alone cannot be mounted",
     "pinned objects cannot be hidden",
     "capabilities cannot be given up",
     "`no_new_privs` cannot be set",
     "the filter of system calls is not taken",
+    "the user cannot be taken on",
 ];
 
 /// More than any number of an error.
@@ -75,13 +99,14 @@ impl Fence {
     /// # Errors
     ///
     /// [`FenceError`].
-    pub fn new() -> Result<Self, FenceError> {
+    pub fn new(user: Option<User>) -> Result<Self, FenceError> {
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         Ok(Self {
             cgroups: mounted(&mounts, "cgroup2"),
             pins: mounted(&mounts, "bpf"),
             folder: CString::new(std::env::current_dir()?.into_os_string().into_vec())
                 .map_err(io::Error::other)?,
+            user,
             filters: filters()?,
         })
     }
@@ -111,6 +136,11 @@ impl Fence {
                 // The kernel knows no more of them.
                 Err(_) => break,
             }
+        }
+        if let Some(User { user, group }) = self.user {
+            at(6, set_thread_groups(&[group]))?;
+            at(6, set_thread_res_gid(group, group, group))?;
+            at(6, set_thread_res_uid(user, user, user))?;
         }
         let none = CapabilitySet::empty();
         let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
@@ -173,4 +203,32 @@ fn unescaped(path: &str) -> Vec<u8> {
         }
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_in_the_child_is_told_by_one_number() {
+        for (step, words) in STEPS.iter().enumerate() {
+            let step = i32::try_from(step).unwrap();
+            let error = at(step, Err(Errno::BUSY)).unwrap_err();
+            let busy = io::Error::from_raw_os_error(Errno::BUSY.raw_os_error());
+            assert_eq!(Fence::refused(&error), Some(format!("{words}: {busy}")));
+        }
+        // What the system says by itself is none of these.
+        assert_eq!(Fence::refused(&io::Error::from_raw_os_error(2)), None);
+        assert_eq!(Fence::refused(&io::Error::from_raw_os_error(i32::MAX)), None);
+    }
+
+    #[test]
+    fn every_place_of_a_kind_is_covered_once() {
+        let mounts = "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\nbpf /sys/fs/bpf bpf rw 0 0\n\
+            x /a\\040b\\134c cgroup2 rw 0 0\nx /sys/fs/cgroup cgroup2 ro 0 0\nx /cgroup2 tmpfs rw 0 0\n";
+        let places = mounted(mounts, "cgroup2");
+        assert_eq!(places, [c"/sys/fs/cgroup".to_owned(), c"/a b\\c".to_owned()]);
+        assert_eq!(mounted(mounts, "bpf"), [c"/sys/fs/bpf".to_owned()]);
+        assert_eq!(unescaped("a\\09"), b"a\\09");
+    }
 }

@@ -12,7 +12,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use sealtap_common::kernel::{Endpoint, Flow, Watch, flag, mode};
 use sha2::{Digest as _, Sha256};
@@ -34,6 +34,9 @@ const KEPT: [CapabilitySet; 5] = [
     CapabilitySet::SYS_PTRACE,
     CapabilitySet::DAC_READ_SEARCH,
 ];
+
+/// Between two looks for events: packets wake nobody.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Serves the gateway at the other end of standard input until that is gone.
 ///
@@ -105,20 +108,18 @@ pub(super) fn drop_capabilities() -> rustix::io::Result<CapabilitySet> {
 fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
     let mut processes = Processes::default();
     loop {
-        let (asked, events) = {
+        let asked = {
             let mut ready = [
                 PollFd::new(&*socket, PollFlags::IN),
                 PollFd::from_borrowed_fd(programs.events().as_fd(), PollFlags::IN),
             ];
-            rustix::io::retry_on_intr(|| poll(&mut ready, None))?;
-            let [asked, events] = ready;
-            (!asked.revents().is_empty(), !events.revents().is_empty())
+            rustix::io::retry_on_intr(|| poll(&mut ready, Some(&LOOK)))?;
+            let [asked, _] = ready;
+            !asked.revents().is_empty()
         };
         // What the answer counts is told of before it, what the next one will behind it.
         let (mut around, mut later) = (Around::default(), Around::default());
-        if events {
-            programs.read_events(|flow| around.add(flow));
-        }
+        programs.read_events(|flow| around.add(flow));
         let answer = match asked {
             true => Some(match read(socket)? {
                 Question::Watch { cgroup, levels, port, deny, resolver } => {
@@ -142,7 +143,7 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
                     true => around.add(flow),
                     false => later.add(flow),
                 }) {
-                    Ok(counted) => Answer::Counted(counted),
+                    Ok(counted) => Answer::Counted(Box::new(counted)),
                     Err(error) => Answer::Failed(error.to_string()),
                 },
                 Question::Look { process, connected } => {

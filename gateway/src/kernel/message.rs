@@ -72,7 +72,7 @@ pub(super) enum Answer {
     /// It is done.
     Done,
     /// What was counted.
-    Counted(Counted),
+    Counted(Box<Counted>),
     /// Who it is; none where that process is gone.
     Process(Box<Option<Process>>),
     /// It cannot be done.

@@ -47,7 +47,7 @@ mod tests;
 
 pub use self::around::Around;
 pub use self::cgroup::{CgroupError, Ending, OwnCgroup};
-pub use self::fence::{Fence, FenceError};
+pub use self::fence::{Fence, FenceError, User};
 pub use self::inherited::close_sockets;
 pub use self::loader::run as run_loader;
 pub use self::message::{Armed, Bypass, Counted, Foreign, Process, ProgramAt, Sums};

@@ -214,7 +214,7 @@ impl Observer {
     /// [`ObserverError`].
     pub fn count(&self) -> Result<Counted, ObserverError> {
         match self.ask_blocking(&Question::Count)? {
-            Answer::Counted(counted) => Ok(counted),
+            Answer::Counted(counted) => Ok(*counted),
             other => Err(unexpected(other)),
         }
     }

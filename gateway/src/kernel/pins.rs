@@ -172,3 +172,25 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> PinsError {
     let path = path.to_owned();
     move |source| PinsError::File { path, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_says_whose_it_is() {
+        let own = Instance::own("0a1b.2");
+        assert!(own.lives());
+        let read = Instance::parse(&own.to_string()).unwrap();
+        assert_eq!(
+            (read.process, read.started, read.id.as_str()),
+            (own.process, own.started, "0a1b-2")
+        );
+        assert!(read.lives());
+        // The same number, of another process.
+        assert!(!Instance { started: own.started + 1, ..own }.lives());
+        for other in ["", "maps", "a-b-c", "1-2", "x-1-2-", "x--1-2-3.4"] {
+            assert_eq!(Instance::parse(other), None, "{other}");
+        }
+    }
+}

@@ -292,11 +292,10 @@ fn loaders() -> Vec<Loader> {
     found
 }
 
-/// What programs watch: the map by its name that one of them has.
+/// What programs watch: the map by its name, which not each of them has.
 fn watched(programs: &[ProgramAt], loaded: &BTreeMap<u32, ProgramInfo>) -> Vec<Scope> {
-    let maps = programs.iter().find_map(|at| loaded.get(&at.id)?.map_ids().ok()?);
+    let maps = programs.iter().filter_map(|at| loaded.get(&at.id)?.map_ids().ok()?);
     let ours = maps
-        .into_iter()
         .flatten()
         .find(|id| MapInfo::from_id(*id).is_ok_and(|info| info.name_as_str() == Some(WATCHED)));
     let map = ours.and_then(|id| Map::from_map_data(MapData::from_id(id).ok()?).ok());

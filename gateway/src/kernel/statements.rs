@@ -257,8 +257,11 @@ fn state(channel: Channel, terms: &Terms, frames: bool) -> ChannelState {
         }
         // Redirected to a loopback of its own, where nobody of ours listens, and no way in from there.
         Channel::Namespace if denied && terms.launched => ChannelState::ClosedByHook,
-        Channel::Raw | Channel::Older if denied => ChannelState::ClosedByHook,
-        Channel::Raw | Channel::Older => ChannelState::ObservedOnly,
+        Channel::Raw if denied => ChannelState::ClosedByHook,
+        Channel::Raw => ChannelState::ObservedOnly,
+        // A packet counts for the cgroup that its socket was made in: one that was brought along from
+        // elsewhere, and connected there, is not seen.
+        Channel::Older => ChannelState::NotCovered,
         // At devices that were there when the programs came.
         Channel::Packet if frames => ChannelState::ObservedOnly,
         Channel::Packet | Channel::Vsock | Channel::Helper | Channel::Namespace => {

@@ -37,6 +37,10 @@ const NOT_COVERED: &str = "not covered: raw and packet sockets, vsock, helpers o
 const NOT_ENFORCED: &str = "not covered: helpers over unix sockets (a Docker socket, a daemon that acts for \
                             the command), and what the names that it asked for say";
 
+/// What more there is where the command ran as root, if without a right.
+const AS_ROOT: &str = "not covered: the command owned the files of root, by which others can be made to act \
+                       for it (--user runs it as somebody else)";
+
 /// What there is to say.
 pub(super) struct Account<'a> {
     /// The run.
@@ -143,14 +147,11 @@ impl Account<'_> {
             line(format_args!("  refused        {count} with {why}"));
         }
         for process in &self.left {
-            match self.coverage.is_enforced() {
-                true => {
-                    line(format_args!("  ended          {process}: the command left it running"))
-                }
-                false => line(format_args!(
-                    "  still running  {process}: what it sends from now on is not recorded"
-                )),
-            }
+            let (what, then) = match self.coverage.is_enforced() {
+                true => ("ended        ", "the command left it running"),
+                false => ("still running", "what it sends from now on is not recorded"),
+            };
+            line(format_args!("  {what}  {process}: {then}"));
         }
         for said in self.covered() {
             line(format_args!("  coverage       {}", shown(&said)));
@@ -197,7 +198,9 @@ impl Account<'_> {
             Coverage::Kernel { counted: Err(why), .. } => {
                 vec![format!("unknown: {why}")]
             }
-            Coverage::Kernel { counted: Ok(covered), enforced, .. } => told(covered, *enforced),
+            Coverage::Kernel { counted: Ok(covered), enforced, root, .. } => {
+                told(covered, *enforced, *root)
+            }
         }
     }
 
@@ -206,7 +209,7 @@ impl Account<'_> {
             Coverage::Variables(why) => {
                 return json!({ "level": "observed_only", "not_covered": self.notes, "why": why });
             }
-            Coverage::Kernel { counted: Err(why), enforced, broken } => {
+            Coverage::Kernel { counted: Err(why), enforced, broken, .. } => {
                 return json!({
                     "level": "unknown",
                     "enforced": enforced,
@@ -263,6 +266,10 @@ impl Account<'_> {
             .iter()
             .map(|process| json!({ "id": process.id, "name": process.name }))
             .collect();
+        let (still_running, ended) = match self.coverage.is_enforced() {
+            true => (Vec::new(), left),
+            false => (left, Vec::new()),
+        };
         let opaque: Vec<_> = self
             .calls
             .opaque
@@ -289,8 +296,8 @@ impl Account<'_> {
             "upstreams": upstreams,
             "opaque": opaque,
             "refused": self.calls.refused,
-            "still_running": if self.coverage.is_enforced() { Vec::new() } else { left.clone() },
-            "ended": if self.coverage.is_enforced() { left } else { Vec::new() },
+            "still_running": still_running,
+            "ended": ended,
             "coverage": self.coverage(),
             "data": self.data.root().display().to_string(),
             "bundle": bundle,
@@ -300,7 +307,7 @@ impl Account<'_> {
 }
 
 /// What the kernel saw, in words.
-fn told(covered: &Covered, enforced: bool) -> Vec<String> {
+fn told(covered: &Covered, enforced: bool, root: bool) -> Vec<String> {
     let (counted, packets) = (&covered.counted.connections, &covered.counted.packets);
     let around = counted.bypass_passed.saturating_add(counted.bypass_denied);
     let (how, what) = match enforced {
@@ -326,6 +333,9 @@ fn told(covered: &Covered, enforced: bool) -> Vec<String> {
         told.push(format!("{}: {more} more", if enforced { "denied" } else { "around" }));
     }
     told.push(if enforced { NOT_ENFORCED } else { NOT_COVERED }.to_owned());
+    if root {
+        told.push(AS_ROOT.to_owned());
+    }
     told
 }
 

@@ -8,18 +8,21 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::process::getuid;
 use rustix::thread::{CapabilitySet, capabilities};
 use sealtap_common::leaf::CoverageMode;
 
 use crate::command::run::GATEWAY_FAILED;
 use crate::command::{Exit, Failure};
 use crate::kernel::{
-    Fence, Instance, Joining, Observer, OwnCgroup, Terms, close_sockets, prepare_pins, remove_pins,
+    Fence, Instance, Joining, Observer, OwnCgroup, Terms, User, close_sockets, prepare_pins,
+    remove_pins,
 };
 
 /// A command that is kept in.
 pub(super) struct Enforced {
     instance: Instance,
+    user: Option<User>,
     broken: Arc<AtomicBool>,
     /// Whether the pins have been taken away.
     opened: bool,
@@ -29,6 +32,7 @@ impl Enforced {
     /// Pins the programs and confines the cgroup.
     pub(super) fn begin(
         id: &str,
+        user: Option<User>,
         cgroup: &mut OwnCgroup,
         observer: &Observer,
     ) -> Result<Self, String> {
@@ -36,7 +40,7 @@ impl Enforced {
         cgroup.confine().map_err(|error| error.to_string())?;
         let instance = Instance::own(id);
         observer.pin(&instance).map_err(|error| error.to_string())?;
-        Ok(Self { instance, broken: Arc::default(), opened: false })
+        Ok(Self { instance, user, broken: Arc::default(), opened: false })
     }
 
     /// What the statements are made under.
@@ -62,12 +66,36 @@ impl Enforced {
         self.broken.load(Ordering::Acquire)
     }
 
+    /// Whether files of root are the command's own.
+    pub(super) fn is_root(&self) -> bool {
+        self.user.map_or_else(|| getuid().is_root(), |user| user.is_root())
+    }
+
     /// Ends what the command has left running: elsewhere it would not be watched.
     pub(super) fn end_command(&self, cgroup: &OwnCgroup) {
         let ended = cgroup.ending().map(|mut ending| ending.now());
         if !matches!(ended, Ok(Ok(()))) {
             tracing::warn!("what the command left running cannot be ended");
         }
+    }
+
+    /// Has a command begin behind a fence, and without sockets that were made before.
+    pub(super) fn behind_fence(&self, joining: Joining) -> Result<Joining, Failure> {
+        let failed = |why: String| {
+            Failure::new(format!("--enforce cannot be had: {why}"))
+                .fix("COMMAND was not started")
+                .exit_with(Exit::Command(GATEWAY_FAILED))
+        };
+        let kept = close_sockets().map_err(|number| {
+            failed(format!(
+                "descriptor {number} is a network socket, which would go around the gateway"
+            ))
+        })?;
+        if kept > 0 {
+            tracing::warn!(kept, "sockets that the caller left open are not for the command");
+        }
+        let fence = Fence::new(self.user).map_err(|error| failed(error.to_string()))?;
+        Ok(joining.behind(fence))
     }
 
     /// Takes the pins away, by the loader or without it.
@@ -104,23 +132,4 @@ pub(super) fn check() -> Result<(), Failure> {
         .fix("run as root, or leave --enforce out for a run that is observed only; COMMAND was not started")
         .exit_with(Exit::Command(GATEWAY_FAILED))),
     }
-}
-
-/// Has a command begin behind a fence, and without sockets that were made before.
-pub(super) fn behind_fence(joining: Joining) -> Result<Joining, Failure> {
-    let failed = |why: String| {
-        Failure::new(format!("--enforce cannot be had: {why}"))
-            .fix("COMMAND was not started")
-            .exit_with(Exit::Command(GATEWAY_FAILED))
-    };
-    let kept = close_sockets().map_err(|number| {
-        failed(format!(
-            "descriptor {number} is a network socket, which would go around the gateway"
-        ))
-    })?;
-    if kept > 0 {
-        tracing::warn!(kept, "sockets that the caller left open are not for the command");
-    }
-    let fence = Fence::new().map_err(|error| failed(error.to_string()))?;
-    Ok(joining.behind(fence))
 }

@@ -7,9 +7,14 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
+
+use tempfile::TempDir;
 
 use super::child::Variable;
 use crate::accept::authority::{self, Authority, AuthorityError, RootsSince};
@@ -51,6 +56,8 @@ const BASE_URLS: [(&str, &str, &str); 9] = [
 pub(super) struct Trust {
     certificate: PathBuf,
     bundle: PathBuf,
+    /// Where they are for somebody else, as long as the command runs.
+    _folder: Option<TempDir>,
 }
 
 /// The same while the machine's roots are looked at, which needs no gateway.
@@ -70,7 +77,25 @@ impl Trust {
         let reading = thread::Builder::new().name("roots".to_owned());
         // Without a thread they are read once they are needed.
         let reading = reading.spawn(move || RootsSince::look(&path)).ok();
-        TrustToBe { trust: Self { certificate, bundle }, reading }
+        TrustToBe { trust: Self { certificate, bundle, _folder: None }, reading }
+    }
+
+    /// The same for a command of another user, who does not get into the data directory.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be copied.
+    pub(super) fn for_anybody(self) -> io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("sealtap-ca-").tempdir()?;
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        let copied = |from: &Path, name: &str| {
+            let path = folder.path().join(name);
+            fs::copy(from, &path).and_then(|_| mode(&path, 0o644)).map(|()| path)
+        };
+        let certificate = copied(&self.certificate, "ca.pem")?;
+        let bundle = copied(&self.bundle, "bundle.pem")?;
+        mode(folder.path(), 0o755)?;
+        Ok(Self { certificate, bundle, _folder: Some(folder) })
     }
 }
 

@@ -100,6 +100,10 @@ fn launch(start: Start) -> Result<Ended, Failure> {
 
     let began = Instant::now();
     let ended = trust.write(&authority).map_err(|error| Failure::of(&error)).and_then(|trust| {
+        let trust = match start.user {
+            Some(_) => trust.for_anybody().map_err(|error| Failure::of(&error))?,
+            None => trust,
+        };
         accompany(&start, environment.variables(address, &launch, &trust), limit, &watched)
     });
     let lasted = began.elapsed();

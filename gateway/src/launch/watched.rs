@@ -11,13 +11,13 @@ use sealtap_common::Id;
 use sealtap_common::leaf::Arrived;
 use tokio::runtime::Runtime;
 
-use super::enforced::{self, Enforced};
+use super::enforced::Enforced;
 use crate::command::run::{GATEWAY_FAILED, KernelChoice, Start};
 use crate::command::{Exit, Failure};
 use crate::gateway::Gateway;
 use crate::identify::Launch;
 use crate::kernel::{
-    Bypass, Counted, Joining, Last, Observer, OwnCgroup, Statements, Terms, system_resolver,
+    Bypass, Counted, Joining, Last, Observer, OwnCgroup, Statements, Terms, User, system_resolver,
 };
 
 /// Digits of the run's id in the cgroup's name.
@@ -50,6 +50,8 @@ pub(super) enum Coverage {
         counted: Result<Covered, String>,
         /// Whether what went around was denied.
         enforced: bool,
+        /// Whether files of root were the command's own.
+        root: bool,
         /// Whether the command was ended because a program was detached or replaced.
         broken: bool,
     },
@@ -59,7 +61,7 @@ pub(super) enum Coverage {
 #[derive(Debug)]
 pub(super) struct Covered {
     /// The numbers.
-    pub(super) counted: Counted,
+    pub(super) counted: Box<Counted>,
     /// The first of what went around.
     pub(super) around: Vec<Bypass>,
     /// What came to the gateway.
@@ -118,7 +120,7 @@ impl Watched {
             Self::ByKernel(kernel) => {
                 let joining = kernel.cgroup.joining().map_err(|error| Failure::of(&error))?;
                 match &kernel.enforced {
-                    Some(_) => Ok(Some(enforced::behind_fence(joining)?)),
+                    Some(enforced) => Ok(Some(enforced.behind_fence(joining)?)),
                     None => Ok(Some(joining)),
                 }
             }
@@ -146,17 +148,17 @@ impl Watched {
         }
         let counted = statements.end().map(|Last { counted, arrived }| Covered {
             around: observer.bypasses(),
-            counted,
+            counted: Box::new(counted),
             arrived,
         });
         // Nothing runs in it any more before it is opened.
         drop(cgroup);
         let broken = enforced.as_ref().is_some_and(Enforced::is_broken);
-        let was = enforced.is_some();
+        let (was, root) = (enforced.is_some(), enforced.as_ref().is_some_and(Enforced::is_root));
         if let Some(enforced) = enforced {
             enforced.open(&observer);
         }
-        Coverage::Kernel { counted, enforced: was, broken }
+        Coverage::Kernel { counted, enforced: was, root, broken }
     }
 }
 
@@ -174,8 +176,9 @@ fn watch(
     let listening = runtime.block_on(gateway.listen_for_redirected(Arc::clone(&observer)));
     let (port, led) = listening.map_err(|error| text(&error))?;
     // Before it denies anything: what is denied is to stay so.
+    let user = start.user.map(|(user, group)| User::new(user, group));
     let enforced = match start.enforce {
-        true => Some(Enforced::begin(digits, &mut cgroup, &observer)?),
+        true => Some(Enforced::begin(digits, user, &mut cgroup, &observer)?),
         false => None,
     };
     let terms = match &enforced {

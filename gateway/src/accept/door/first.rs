@@ -98,6 +98,8 @@ where
         let due = match (kind, listening) {
             (Kind::Tls, _) | (Kind::Request, true) => hello.unwrap_or(patience.idle),
             (_, false) => patience.server,
+            // It came after the server began to be listened to; that may be waiting for just this.
+            (_, true) if !seen.is_empty() && !patience.captured => patience.server,
             (_, true) => patience.idle,
         };
         tokio::select! {

@@ -1,0 +1,58 @@
+//! Adversaries: each known way around the gateway, tried for real.
+//!
+//! Each way has a control, the same try where no kernel programs are, which must reach the target: a
+//! dead network passes for nothing. What then becomes of it is read from the sealed leaves of the log
+//! by the verifier: stopped, or seen and counted, or listed as not covered. Needs root and the
+//! kernel's hooks; run by `cargo xtask kernel`. Elsewhere every case says so and none passes.
+
+mod broken;
+mod place;
+mod running;
+mod ways;
+
+use std::process::ExitCode;
+
+use sealtap_tests::suite;
+
+use crate::ways::{Mode, WAYS};
+
+fn unavailable() -> Option<String> {
+    if std::env::var_os("SEALTAP_KERNEL_SUITE").is_none() {
+        return Some("it attaches to the whole machine: run by `cargo xtask kernel`".to_owned());
+    }
+    (!rustix::process::geteuid().is_root()).then(|| "kernel programs take root".to_owned())
+}
+
+fn main() -> ExitCode {
+    let missing = unavailable();
+    let mut tests: Vec<(String, Option<String>, Box<dyn Fn()>)> = Vec::new();
+    for (mode, word) in [(Mode::Observe, "observed"), (Mode::Enforce, "enforced")] {
+        for way in WAYS {
+            let missing = missing.clone().or_else(|| way.missing());
+            let name = format!("{}_when_{word}", way.name);
+            tests.push((name, missing, Box::new(move || ways::hold(way, mode))));
+        }
+    }
+    macro_rules! and {
+        ($($name:ident),* $(,)?) => {
+            $(tests.push((
+                stringify!($name).to_owned(), missing.clone(), Box::new(broken::$name)
+            ));)*
+        };
+    }
+    and![
+        the_same_load_is_counted_whole_where_nothing_is_done,
+        a_link_that_is_detached_under_load_ends_coverage,
+        a_program_that_is_replaced_under_load_ends_coverage,
+        a_loader_that_is_killed_under_load_ends_coverage,
+        a_gateway_that_is_killed_under_load_says_nothing_of_later,
+        the_gateways_own_port_leads_nowhere,
+        a_task_that_is_moved_in_is_seen,
+        a_socket_of_a_task_that_is_moved_out_is_seen,
+        a_flood_of_a_small_ring_is_counted,
+        what_one_command_does_is_not_counted_for_another,
+    ];
+    let tests: Vec<_> =
+        tests.iter().map(|(name, missing, test)| (name.as_str(), missing.clone(), test)).collect();
+    suite::each_with_its_own(&tests)
+}
