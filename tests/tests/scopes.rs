@@ -33,7 +33,8 @@ impl Cgroup {
     fn unmade() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sealtap-scopes-{}-{number}", std::process::id());
+        // By no name of the product's own, whose empty cgroups `kernel detach` takes away.
+        let name = format!("scopes-of-tests-{}-{number}", std::process::id());
         Self { path: root().join(&name), name }
     }
 
