@@ -18,7 +18,10 @@ import ed25519
 import run_format
 import sealtap_format as form
 
-COVERAGE = {"coverage-armed", "coverage-heartbeat", "coverage-closed"}
+COVERAGE = {"coverage-armed", "coverage-heartbeat", "coverage-closed", "coverage-canary"}
+WAYS = ["tcp4", "tcp6", "tcp_mapped", "fast_open", "multipath", "udp4_connected", "udp4", "udp6",
+        "udp_mapped", "raw4", "packet", "vsock"]
+BECAME = {"led", "denied", "passed", "unseen", "unavailable"}
 RUNS = {"run-opened", "run-closed", "run-record"}
 CHECKED = {"exchange", "refused", "interrupted", "opaque", "restart", "heartbeat", "gap", "adopted",
            "retention", "progress", "key-change", "connection", "bypass"} | RUNS | COVERAGE
@@ -231,6 +234,13 @@ class History:
         known = self.covered.get(own)
         require(known and known["boot"] == value["boot"] and not known["over"],
                 "a coverage that is not armed, or over")
+        if kind == "coverage-canary":
+            require([tried["way"] for tried in value["canary"]] == WAYS, "ways of a canary")
+            for tried in value["canary"]:
+                require(tried["outcome"] in BECAME
+                        and tried["control"] == (tried["outcome"] != "unavailable"),
+                        "what became of a canary")
+            return
         require(value["number"] == known["number"] + 1, "number of a statement")
         known["number"], known["over"] = value["number"], kind == "coverage-closed"
         counted, arrived = value["connections"], value["arrived"]

@@ -26,7 +26,7 @@ use sealtap_common::leaf::Policy;
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
-pub use self::checked::{CalledError, Checked, Told};
+pub use self::checked::{CalledError, Checked, Listeners, Told};
 use self::end::wait_for_the_end;
 pub use self::error::{ServeError, StartError};
 use self::found::{lock_directory, opened_store};
@@ -90,6 +90,8 @@ pub struct Gateway {
     timestamps: Option<Timestamps>,
     idle_runs: Duration,
     reloader: Option<Reloader>,
+    /// What is done once nobody is connected any more, before the last seal.
+    last: Option<Box<dyn FnOnce() + Send>>,
     /// Held until everything is sealed.
     writer: Writer,
 }
@@ -285,6 +287,7 @@ impl Gateway {
             report,
             idle_runs,
             reloader: Some(reloader),
+            last: None,
             witnesses,
             timestamps,
             writer,
@@ -338,6 +341,10 @@ impl Gateway {
             () = journey.end_idle_runs(idle_runs) => {}
         }
         observers.shutdown().await;
+        if let Some(last) = self.last {
+            // What it has to say, if it ends well, is sealed with the rest.
+            let _ = tokio::task::spawn_blocking(last).await;
+        }
         drop(journey);
         let closed = tokio::task::spawn_blocking(move || {
             let closed = journal.close();

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use sealtap::command::Parts;
+use sealtap::command::kernel::Inner;
 
 const PARTS: Parts = Parts {
     serve: sealtap::serve::run::run,
@@ -13,9 +14,15 @@ const PARTS: Parts = Parts {
     witness: sealtap::serve::witness::run,
     runs: sealtap::serve::runs::run,
     bundle: sealtap::serve::bundle::run,
-    loader: sealtap::kernel::run_loader,
-    kernel_status: sealtap::kernel::status,
-    kernel_detach: sealtap::kernel::detach,
+    kernel: Inner {
+        loader: sealtap::kernel::run_loader,
+        canary: sealtap::kernel::canary::run_canary,
+        probe: sealtap::kernel::canary::run_probe,
+        attempt: sealtap::kernel::run_tries,
+        status: sealtap::kernel::status,
+        detach: sealtap::kernel::detach,
+    },
+    doctor: sealtap::doctor::run,
 };
 
 fn main() -> ExitCode {

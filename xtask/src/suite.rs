@@ -11,7 +11,7 @@ pub(crate) fn one(root: &Path, name: &str) -> Vec<Step> {
 }
 
 /// The suites of the kernel's hooks, which are the whole machine's: only where that was asked for.
-pub(crate) const OF_THE_KERNEL: [&str; 3] = ["kernel", "enforce", "adversaries"];
+pub(crate) const OF_THE_KERNEL: [&str; 4] = ["kernel", "enforce", "scopes", "adversaries"];
 
 /// These.
 pub(crate) fn kernel(root: &Path) -> Vec<Step> {

@@ -3,6 +3,7 @@
 
 mod decode;
 
+use super::canary::Canary;
 use super::encode::{EncodeError, Writer};
 use super::words::{Channel, ChannelState, CoverageEnd, CoverageMode, KernelProgram};
 use super::{Extensions, Kind};
@@ -34,6 +35,8 @@ pub enum CoverageSaid {
     Heartbeat(Statement),
     /// It is over, and why; without numbers where they were lost.
     Closed(Option<Counts>, Arrived, u64, CoverageEnd),
+    /// A probe within it tried each way out.
+    Canary(Canary),
 }
 
 /// What a coverage rests on.
@@ -208,6 +211,7 @@ impl Coverage {
             CoverageSaid::Armed(_) => Kind::CoverageArmed,
             CoverageSaid::Heartbeat(_) => Kind::CoverageHeartbeat,
             CoverageSaid::Closed(..) => Kind::CoverageClosed,
+            CoverageSaid::Canary(_) => Kind::CoverageCanary,
         }
     }
 
@@ -258,6 +262,7 @@ impl Coverage {
                 self.counted(&mut w, arrived, counts.as_ref(), *number);
                 w.fixed(",\"reason\":").word(reason.as_str());
             }
+            CoverageSaid::Canary(canary) => canary.encode(self, &mut w),
         }
         w.fixed(",\"sealed\":").number(self.sealed).fixed(",\"v\":1}");
         w.finish()
@@ -282,6 +287,7 @@ impl Coverage {
     pub(super) fn decode(kind: Kind, m: Members<'_, '_>) -> Result<Self, FieldError> {
         match kind {
             Kind::CoverageArmed => decode::armed(m),
+            Kind::CoverageCanary => Canary::decode(m),
             kind => decode::counted(m, kind == Kind::CoverageClosed),
         }
     }

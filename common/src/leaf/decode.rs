@@ -53,9 +53,12 @@ impl Leaf {
             Some(Kind::RunOpened) => Self::RunOpened(run::opened(members)?),
             Some(Kind::RunClosed) => Self::RunClosed(Box::new(run::closed(members)?)),
             Some(Kind::RunRecord) => Self::RunRecord(run::record(members)?),
-            Some(kind @ (Kind::CoverageArmed | Kind::CoverageHeartbeat | Kind::CoverageClosed)) => {
-                Self::Coverage(Box::new(Coverage::decode(kind, members)?))
-            }
+            Some(
+                kind @ (Kind::CoverageArmed
+                | Kind::CoverageHeartbeat
+                | Kind::CoverageClosed
+                | Kind::CoverageCanary),
+            ) => Self::Coverage(Box::new(Coverage::decode(kind, members)?)),
             Some(Kind::Connection) => {
                 Self::Connection(Box::new(super::Connection::decode(members)?))
             }

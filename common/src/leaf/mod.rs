@@ -5,6 +5,7 @@
 //! registered words, times, random ids and salted commitments, so that it is safe to publish.
 
 mod bypass;
+mod canary;
 mod connection;
 mod coverage;
 mod decode;
@@ -22,6 +23,7 @@ mod tunnel;
 mod words;
 
 pub use bypass::Bypass;
+pub use canary::{Canary, CanaryOutcome, CanaryWay, Trial};
 pub use connection::{CONNECTION_EXTENSION, Connection, Passed, connection_tag};
 pub use coverage::{
     Armed, Arrived, At, Attached, Counts, Coverage, CoverageSaid, Foreign, Statement, Sums,

@@ -39,6 +39,8 @@ words! {
         CoverageHeartbeat = "coverage-heartbeat",
         /// The kernel watches no more.
         CoverageClosed = "coverage-closed",
+        /// A probe tried each way out.
+        CoverageCanary = "coverage-canary",
         /// A connection that the kernel led to the gateway, and what it carried.
         Connection = "connection",
         /// Something that went around the gateway.

@@ -84,6 +84,8 @@ struct OfCoverage {
     led_refused: BTreeMap<u64, u64>,
     /// Connections that wait for their first statement.
     early: Vec<(u64, u64, u64)>,
+    /// Connections of canaries that were led to these: as of the last statement, and since.
+    canary: (u64, u64),
     /// Leaves about ways around.
     told: u64,
     /// What these count, in connections and in packets.
@@ -131,6 +133,12 @@ impl Joins {
         report: &mut Report,
     ) -> Result<(), Broken> {
         let (counts, arrived, number) = match &leaf.said {
+            CoverageSaid::Canary(canary) => {
+                if let Some(of) = self.coverages.get_mut(&leaf.coverage) {
+                    of.canary.1 = of.canary.1.saturating_add(canary.led);
+                }
+                return Ok(());
+            }
             CoverageSaid::Armed(_) => {
                 self.covered = true;
                 self.coverages.insert(leaf.coverage, OfCoverage::new(leaf.coverage, leaf.boot));
@@ -293,6 +301,7 @@ impl OfCoverage {
             boot,
             stated: Vec::new(),
             via_gateway: 0,
+            canary: (0, 0),
             numbers: Numbers::default(),
             refused: Numbers::default(),
             led_refused: BTreeMap::new(),
@@ -332,6 +341,8 @@ impl OfCoverage {
         let Some(counts) = counts else { return Ok(()) };
         let connections = &counts.connections;
         self.via_gateway = connections.via_gateway;
+        let (counted, since) = self.canary;
+        self.canary = (counted.saturating_add(since), 0);
         let units = [
             (&mut self.connects, connections.events_read),
             (&mut self.packets, counts.packets.events_read),
@@ -429,7 +440,8 @@ impl OfCoverage {
     fn finish(mut self, known: u64) -> Joined {
         let led = self.led_refused.values().sum::<u64>();
         self.joined.open = known.saturating_sub(self.joined.carried);
-        self.joined.missed = self.via_gateway.saturating_sub(known.saturating_add(led));
+        let came = known.saturating_add(led);
+        self.joined.missed = self.via_gateway.saturating_sub(came.saturating_add(self.canary.0));
         self.joined
     }
 }

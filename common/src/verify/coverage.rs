@@ -12,8 +12,8 @@ use super::render::{number, object, plural, text, utc};
 use crate::encoding::Id;
 use crate::json::Value;
 use crate::leaf::{
-    Armed, Arrived, Channel, ChannelState, Counts, Coverage, CoverageEnd, CoverageMode,
-    CoverageSaid, Foreign, Sums,
+    Armed, Arrived, Canary, CanaryOutcome, CanaryWay, Channel, ChannelState, Counts, Coverage,
+    CoverageEnd, CoverageMode, CoverageSaid, Foreign, Sums,
 };
 
 /// One coverage, as far as the log tells of it.
@@ -41,6 +41,12 @@ pub struct Covered {
     pub packets: Option<Sums>,
     /// What came to the gateway by then.
     pub arrived: Arrived,
+    /// The last canary, and the leaf that tells of it.
+    pub canary: Option<((u64, u64), Canary)>,
+    /// How many there were.
+    pub canaries: u64,
+    /// The ways by which any of them went around.
+    pub passed: BTreeSet<CanaryWay>,
     /// Why it is over; none where nobody said that it is.
     pub end: Option<CoverageEnd>,
     /// Statements so far.
@@ -62,6 +68,15 @@ impl Coverages {
             CoverageSaid::Heartbeat(statement) => {
                 let counted = (Some(&statement.counts), &statement.arrived);
                 self.goes_on(leaf, counted, statement.number, at).map(drop)
+            }
+            CoverageSaid::Canary(canary) => {
+                let covered = self.open(leaf)?;
+                covered.to = at;
+                covered.canaries = covered.canaries.saturating_add(1);
+                covered.canary = Some((at, canary.clone()));
+                let around = canary.with(CanaryOutcome::Passed);
+                covered.passed.extend(around);
+                Ok(())
             }
             CoverageSaid::Closed(counts, arrived, number, reason) => {
                 let counted = (counts.as_ref(), arrived);
@@ -85,6 +100,9 @@ impl Coverages {
             connections: None,
             packets: None,
             arrived: Arrived::default(),
+            canary: None,
+            canaries: 0,
+            passed: BTreeSet::new(),
             end: None,
             stated: 0,
         };
@@ -94,13 +112,8 @@ impl Coverages {
         }
     }
 
-    fn goes_on(
-        &mut self,
-        leaf: &Coverage,
-        (counts, arrived): (Option<&Counts>, &Arrived),
-        number: u64,
-        at: (u64, u64),
-    ) -> Result<&mut Covered, Broken> {
+    /// The coverage that a leaf is about, which goes on.
+    fn open(&mut self, leaf: &Coverage) -> Result<&mut Covered, Broken> {
         let id = leaf.coverage;
         let Some(covered) = self.known.get_mut(&id) else {
             return broken(What::Coverage, format!("{id} was never armed"));
@@ -111,6 +124,18 @@ impl Coverages {
         if covered.end.is_some() {
             return broken(What::Coverage, format!("{id} was closed before"));
         }
+        Ok(covered)
+    }
+
+    fn goes_on(
+        &mut self,
+        leaf: &Coverage,
+        (counts, arrived): (Option<&Counts>, &Arrived),
+        number: u64,
+        at: (u64, u64),
+    ) -> Result<&mut Covered, Broken> {
+        let id = leaf.coverage;
+        let covered = self.open(leaf)?;
         if number != covered.stated.saturating_add(1) {
             let detail = format!("statement {number} of {id} follows statement {}", covered.stated);
             return broken(What::Coverage, detail);
@@ -199,6 +224,7 @@ impl Covered {
                 self.foreign.iter().map(|(beside, id)| format!("{beside} {id}")).collect();
             lines.push(format!("    programs of others on the same hooks: {}", named.join(", ")));
         }
+        lines.extend(self.canary_lines());
         for state in ChannelState::ALL {
             let listed = Channel::ALL.iter().zip(&self.channels);
             let of: Vec<&str> = listed
@@ -210,6 +236,46 @@ impl Covered {
             }
         }
         lines
+    }
+
+    /// What became of the ways out that a probe tried.
+    fn canary_lines(&self) -> Vec<String> {
+        let Some(((leaf, sealed), canary)) = &self.canary else { return Vec::new() };
+        let times = plural(self.canaries, "canary", "canaries");
+        let mut said = format!("    {times}, the last at {} (leaf {leaf})", utc(*sealed));
+        for outcome in CanaryOutcome::ALL {
+            let ways: Vec<&str> = canary.with(*outcome).iter().map(|way| way.as_str()).collect();
+            if !ways.is_empty() {
+                said.push_str(&format!("; {}: {}", outcome.as_str(), ways.join(" ")));
+            }
+        }
+        let mut lines = vec![said];
+        if !self.passed.is_empty() {
+            let ways: Vec<&str> = self.passed.iter().map(|way| way.as_str()).collect();
+            lines.push(format!("    a canary WENT AROUND by {}", ways.join(", ")));
+        }
+        lines
+    }
+
+    /// The last canary for programs; null where there was none.
+    fn canary_json(&self) -> Value<'static> {
+        let Some(((leaf, sealed), canary)) = &self.canary else { return Value::Null };
+        let ways = canary.ways().map(|(way, trial)| {
+            object([
+                ("control", Value::Bool(trial.control)),
+                ("outcome", text(trial.outcome.as_str())),
+                ("way", text(way.as_str())),
+            ])
+        });
+        let passed = self.passed.iter().map(|way| text(way.as_str())).collect();
+        object([
+            ("leaf", number(*leaf)),
+            ("led", number(canary.led)),
+            ("passed_ever", Value::Array(passed)),
+            ("sealed", number(*sealed)),
+            ("times", number(self.canaries)),
+            ("ways", Value::Array(ways.collect())),
+        ])
     }
 
     /// The same for programs.
@@ -234,6 +300,7 @@ impl Covered {
             .map(|(beside, id)| object([("beside", text(*beside)), ("id", number(*id))]));
         object([
             ("attributed", number(self.arrived.attributed)),
+            ("canary", self.canary_json()),
             ("channels", Value::Array(channels.collect())),
             ("connections", unit(self.connections)),
             ("coverage", text(self.coverage.to_string())),

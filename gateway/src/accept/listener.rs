@@ -1,7 +1,7 @@
 //! The listener: one task a connection, until it is told to stop.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,18 @@ impl Listener {
     pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
         let listener =
             TcpListener::bind(address).await.map_err(|source| ListenError { address, source })?;
+        Ok(Self { listener, redirected: None, first: None })
+    }
+
+    /// Takes a listener that was bound before; it does not block.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`].
+    pub fn bound(listener: std::net::TcpListener) -> Result<Self, ListenError> {
+        let listener = TcpListener::from_std(listener);
+        let listener = listener
+            .map_err(|source| ListenError { address: (Ipv4Addr::UNSPECIFIED, 0).into(), source })?;
         Ok(Self { listener, redirected: None, first: None })
     }
 

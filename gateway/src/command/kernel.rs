@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Outcome, Output, Parts};
+use super::{Outcome, Output};
 
 /// See what sealtap has attached to the kernel, and open what a dead gateway left closed.
 #[derive(Debug, Args)]
@@ -30,10 +30,36 @@ enum Part {
         #[arg(long, value_name = "BYTES", hide = true)]
         ring: Option<u32>,
     },
+    /// Hold a target and send probes to it, for the gateway at the other end of standard input
+    #[command(hide = true)]
+    Canary,
+    /// Try each way out to the target that standard input names
+    #[command(hide = true)]
+    Probe,
+    /// Load, attach and detach each program by itself, and say on standard output what came of it
+    #[command(hide = true)]
+    Try,
     /// List what is attached or pinned: programs, links, watched cgroups, and whose they are
     Status(Status),
     /// Take away what gateways that are gone left pinned; what they watched is free again
     Detach(Detach),
+}
+
+/// What the gateway starts for itself, and what is asked of the kernel by hand.
+#[derive(Clone, Copy)]
+pub struct Inner {
+    /// The loader.
+    pub loader: fn(Option<u32>) -> Outcome,
+    /// The canary.
+    pub canary: fn() -> Outcome,
+    /// Its probe.
+    pub probe: fn() -> Outcome,
+    /// One program after the other.
+    pub attempt: fn() -> Outcome,
+    /// Lists what is attached.
+    pub status: fn(&Status, &mut Output<'_>) -> Outcome,
+    /// Opens what was left closed.
+    pub detach: fn(&Detach, &mut Output<'_>) -> Outcome,
 }
 
 /// What to list.
@@ -58,10 +84,13 @@ pub struct Detach {
     pub json: bool,
 }
 
-pub(super) fn run(arguments: &Arguments, parts: &Parts, output: &mut Output<'_>) -> Outcome {
+pub(super) fn run(arguments: &Arguments, inner: &Inner, output: &mut Output<'_>) -> Outcome {
     match &arguments.part {
-        Part::Loader { ring } => (parts.loader)(*ring),
-        Part::Status(status) => (parts.kernel_status)(status, output),
-        Part::Detach(detach) => (parts.kernel_detach)(detach, output),
+        Part::Loader { ring } => (inner.loader)(*ring),
+        Part::Canary => (inner.canary)(),
+        Part::Probe => (inner.probe)(),
+        Part::Try => (inner.attempt)(),
+        Part::Status(status) => (inner.status)(status, output),
+        Part::Detach(detach) => (inner.detach)(detach, output),
     }
 }

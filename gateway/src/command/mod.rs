@@ -7,6 +7,7 @@
 pub mod bundle;
 pub mod ca;
 pub mod demo;
+pub mod doctor;
 mod exit;
 mod failure;
 pub mod kernel;
@@ -55,12 +56,10 @@ pub struct Parts {
     pub runs: fn(&runs::Arguments, &mut Output<'_>) -> Outcome,
     /// Writes one run into one file.
     pub bundle: fn(&bundle::Arguments, &mut Output<'_>) -> Outcome,
-    /// Serves a gateway with the kernel's programs.
-    pub loader: fn(Option<u32>) -> Outcome,
-    /// Lists what is attached to the kernel.
-    pub kernel_status: fn(&kernel::Status, &mut Output<'_>) -> Outcome,
-    /// Opens what was left closed.
-    pub kernel_detach: fn(&kernel::Detach, &mut Output<'_>) -> Outcome,
+    /// What the gateway starts for itself.
+    pub kernel: kernel::Inner,
+    /// Looks at what this machine allows.
+    pub doctor: fn(&doctor::Arguments, &mut Output<'_>) -> Outcome,
 }
 
 /// Records the exact bytes of model and tool traffic, seals them, and lets anyone check it.
@@ -77,6 +76,7 @@ pub struct Parts {
         "  sealtap serve                     listen on 127.0.0.1:4141 and record\n",
         "  sealtap ls                        what was recorded\n",
         "  sealtap bundle RUN -o run.tar     one run in one file, to hand on\n",
+        "  sealtap doctor                    what this machine allows, and what to do about the rest\n",
         "  sealtap keys > keys.txt           the public keys, to give to whoever checks\n",
         "  sealtap verify sealtap-data --key keys.txt\n\n",
         "Exit codes:\n",
@@ -105,6 +105,7 @@ enum Command {
     Ca(ca::Arguments),
     Verify(verify::Arguments),
     Witness(witness::Arguments),
+    Doctor(doctor::Arguments),
     Kernel(kernel::Arguments),
 }
 
@@ -156,7 +157,8 @@ impl Command {
             Self::Ca(arguments) => ca::run(&arguments, output),
             Self::Verify(arguments) => verify::run(&arguments, output),
             Self::Witness(arguments) => (parts.witness)(&arguments, output),
-            Self::Kernel(arguments) => kernel::run(&arguments, parts, output),
+            Self::Doctor(arguments) => (parts.doctor)(&arguments, output),
+            Self::Kernel(arguments) => kernel::run(&arguments, &parts.kernel, output),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::Failure;
+use super::{Exit, Failure};
 use crate::config::{Capture, Config, Flags, MessageForm};
 use crate::route::Table;
 
@@ -56,6 +56,9 @@ pub struct Arguments {
     /// Form of the messages on standard error; SEALTAP_LOG, RUST_LOG or the configuration says which ones [default: text]
     #[arg(long, value_enum)]
     log_format: Option<LogFormat>,
+    /// As root: open what takes privileges, start what the kernel needs, then run as this user for good
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Go on with a log whose lock is missing, for instance on a new machine; the log says so
     #[arg(long)]
     adopt: bool,
@@ -110,6 +113,11 @@ impl Arguments {
     /// otherwise, in clear, and with nothing of its own to be asked for. Its journal is small, since
     /// laying down files takes time.
     pub(super) fn private(self) -> Result<Start, Failure> {
+        if self.user.is_some() {
+            return Err(Failure::new("--user is for `sealtap serve`: COMMAND runs as who calls")
+                .fix("leave it out")
+                .exit_with(Exit::Usage));
+        }
         let listen = self.listen.is_some();
         let mut start = self.start()?;
         let config = &mut start.config;
@@ -117,6 +125,7 @@ impl Arguments {
             config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         }
         config.tls = None;
+        config.user = None;
         config.observe.enabled = false;
         config.journal.file_size = config.journal.file_size.min(PRIVATE_JOURNAL);
         Ok(start)
@@ -134,6 +143,7 @@ impl Arguments {
                 CaptureChoice::Known => Capture::Known,
                 CaptureChoice::All => Capture::All,
             }),
+            user: self.user,
             messages: self.log_format.map(|form| match form {
                 LogFormat::Text => MessageForm::Text,
                 LogFormat::Json => MessageForm::Json,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::upstream::{UpstreamConfig, Url, check_name};
-use super::{Capture, Config, ConfigError, MessageForm, values};
+use super::{Capture, Config, ConfigError, MessageForm, kernel, values};
 
 /// Flags as they were typed; what was not given leaves the file's word, or the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Flags {
     pub upstream_ca: Vec<PathBuf>,
     /// `--capture known|all`
     pub capture: Option<Capture>,
+    /// `--user NAME`
+    pub user: Option<String>,
     /// `--log-format text|json`
     pub messages: Option<MessageForm>,
 }
@@ -43,6 +45,10 @@ impl Flags {
         config.upstream_ca.extend(self.upstream_ca.iter().cloned());
         if let Some(capture) = self.capture {
             config.capture = capture;
+        }
+        if let Some(user) = &self.user {
+            let user = kernel::user(user).map_err(|why| flag("--user", user, why))?;
+            config.user = Some(user);
         }
         if let Some(messages) = self.messages {
             config.observe.messages = messages;

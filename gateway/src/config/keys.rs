@@ -36,6 +36,8 @@ pub const TOP: Keys = Keys {
         "timestamp",
         "runs",
         "proxy",
+        "kernel",
+        "serve",
     ],
 };
 
@@ -94,10 +96,19 @@ pub const WITNESS: Keys =
 /// `[timestamp]`
 pub const TIMESTAMP: Keys = Keys { section: "timestamp", keys: &["url", "ca", "interval"] };
 
+/// `[kernel]`
+pub const KERNEL: Keys = Keys {
+    section: "kernel",
+    keys: &["mode", "scopes", "loopback_allow", "resolver", "interval", "canary"],
+};
+
+/// `[serve]`
+pub const SERVE: Keys = Keys { section: "serve", keys: &["user"] };
+
 /// Every section.
 pub const KEYS: &[Keys] = &[
     TOP, TLS, CA, UPSTREAM, TIMEOUTS, LIMITS, SECRETS, FORWARDED, LOG, JOURNAL, OBSERVE, RETENTION,
-    WITNESS, TIMESTAMP, RUNS, PROXY,
+    WITNESS, TIMESTAMP, RUNS, PROXY, KERNEL, SERVE,
 ];
 
 impl Keys {

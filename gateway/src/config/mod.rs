@@ -10,6 +10,7 @@
 mod ca;
 mod error;
 mod flags;
+mod kernel;
 pub mod keys;
 mod messages;
 mod proxy;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use ca::{Ca, Network};
 pub use error::{ConfigError, Problem, ProblemKind};
 pub use flags::Flags;
+pub use kernel::{Kernel, KernelMode, Scope};
 pub use messages::{MessageForm, MessageLevel};
 pub use proxy::{AddressRange, Credentials, HostPattern, Other, Proxy};
 pub use upstream::{
@@ -82,6 +84,10 @@ pub struct Config {
     pub runs: Runs,
     /// The forward proxy.
     pub proxy: Proxy,
+    /// Whose traffic the kernel watches.
+    pub kernel: Kernel,
+    /// The user that a gateway that root started becomes.
+    pub user: Option<String>,
 }
 
 /// PEM files of the listener.
@@ -352,6 +358,8 @@ impl Default for Config {
             timestamp: None,
             runs: Runs::default(),
             proxy: Proxy::default(),
+            kernel: Kernel::default(),
+            user: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::upstream::{Protocol, Scheme, UpstreamConfig, Url, check_name};
 use super::values::{self, ADDRESS, DURATION, DURATION_OR_NONE, SIZE};
 use super::{
     Apps, Capture, Config, Durability, MessageForm, MessageLevel, OnConflict, Other, Timestamp,
-    Tls, Witness, ca, keys,
+    Tls, Witness, ca, kernel, keys,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -129,6 +129,12 @@ impl Reader<'_> {
                     values::size_or_none(text, &sizes)
                 })
                 .flatten();
+        }
+        if let Some(section) = top.section("kernel", &keys::KERNEL) {
+            kernel::read(&section, &mut config.kernel);
+        }
+        if let Some(section) = top.section("serve", &keys::SERVE) {
+            config.user = section.parsed("user", "a string", kernel::user);
         }
         config.witness =
             top.section("witness", &keys::WITNESS).and_then(|section| self.witness(&section));

@@ -13,8 +13,8 @@ use tokio::sync::watch::Receiver;
 use super::authority::Opening;
 use super::found::opened_store;
 use super::{Gateway, ServeError, StartError};
-use crate::accept::Listener;
 use crate::accept::authority::Authority;
+use crate::accept::{ListenError, Listener};
 use crate::config::Config;
 use crate::data::{DataDir, Writer};
 use crate::forward::Summary;
@@ -33,6 +33,38 @@ use crate::store::Store;
 
 /// What hears of every exchange that is over.
 pub type Told = Box<dyn Fn(Summary) + Send + Sync>;
+
+/// Connections that may wait to be taken.
+const WAITING: i32 = 1_024;
+
+/// Listeners that were bound before anything else, while ports below 1024 could be had.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    front: Option<std::net::TcpListener>,
+    observe: Option<std::net::TcpListener>,
+}
+
+impl Listeners {
+    /// Binds what the configuration names.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`].
+    pub fn bind(config: &Config) -> Result<Self, StartError> {
+        let observe = config.observe.listen.filter(|_| config.observe.enabled);
+        let observe = observe.map(|address| listen(address).map_err(StartError::Observe));
+        Ok(Self { front: Some(listen(config.listen)?), observe: observe.transpose()? })
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<std::net::TcpListener, ListenError> {
+    let bound = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        rustix::net::listen(&listener, WAITING)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| ListenError { address, source })
+}
 
 /// A gateway that could begin.
 pub struct Checked {
@@ -60,15 +92,33 @@ impl Checked {
     ///
     /// [`StartError`]; whatever was wrong is as it was.
     pub async fn new(config: &Config, table: Table, adopt: bool) -> Result<Self, StartError> {
+        Self::listening(config, table, adopt, Listeners::default()).await
+    }
+
+    /// The same with listeners that were bound before.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; whatever was wrong is as it was.
+    pub async fn listening(
+        config: &Config,
+        table: Table,
+        adopt: bool,
+        bound: Listeners,
+    ) -> Result<Self, StartError> {
         let settings = Settings::new(config, table)?;
         // The address first: a second gateway on it fails before it has touched anything.
-        let listener = Listener::bind(config.listen).await?;
+        let listener = match bound.front {
+            Some(front) => Listener::bound(front)?,
+            None => Listener::bind(config.listen).await?,
+        };
         let address = listener.address()?;
         let observing = &config.observe;
         let observe_listener = match observing.listen.filter(|_| observing.enabled) {
-            Some(address) => {
-                Some(ObserveListener::bind(address).await.map_err(StartError::Observe)?)
-            }
+            Some(address) => Some(match bound.observe {
+                Some(bound) => ObserveListener::bound(bound)?,
+                None => ObserveListener::bind(address).await.map_err(StartError::Observe)?,
+            }),
             None => None,
         };
         let data = DataDir::new(&config.data);

@@ -1,7 +1,7 @@
 //! The gateway and the kernel: a second listener, for what the kernel leads here, and the statements of
 //! what it saw.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{Coverage, CoverageSaid, Extensions};
@@ -15,24 +15,36 @@ use crate::kernel::Observer;
 use crate::serve::observe::Kernel;
 
 /// Has statements about one coverage sealed. It must be dropped before [`Gateway::serve`] can end.
+#[derive(Clone)]
 pub struct CoverageTeller {
     journey: Arc<Journey>,
     coverage: Id,
+    /// Whether it was said that the coverage is over: nothing may follow.
+    closed: Arc<Mutex<bool>>,
 }
 
 impl CoverageTeller {
     /// Says something of the coverage; whether it will be sealed.
     #[must_use]
     pub fn say(&self, said: CoverageSaid) -> bool {
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *closed {
+            return false;
+        }
+        let closes = matches!(said, CoverageSaid::Closed(..));
         // Boot and time are those of the leaf's sealing.
         let (boot, coverage, ext) = (Id([0; 16]), self.coverage, Extensions::new());
-        let is_over = matches!(said, CoverageSaid::Closed(..));
-        let leaf = Coverage { boot, coverage, ext, said, sealed: 0 };
-        let taken = self.journey.tap.coverage(&leaf);
+        let taken = self.journey.tap.coverage(&Coverage { boot, coverage, ext, said, sealed: 0 });
         if taken {
-            self.counts().armed(!is_over);
+            self.counts().armed(!closes);
         }
+        *closed = closes && taken;
         taken
+    }
+
+    /// Says where the gateway is asked how it is that the coverage ended before its time.
+    pub fn ended_early(&self, why: &str) {
+        self.journey.observe.coverage_ended(why);
     }
 
     /// The coverage.
@@ -61,7 +73,13 @@ impl Gateway {
     pub fn coverage(&self) -> CoverageTeller {
         let journey = Arc::clone(&self.journey);
         let coverage = self.coverage.unwrap_or_else(|| random_id(journey.random));
-        CoverageTeller { journey, coverage: Id(coverage) }
+        journey.observe.coverage_began();
+        CoverageTeller { journey, coverage: Id(coverage), closed: Arc::default() }
+    }
+
+    /// Has `last` done at the end, when nobody is connected any more and before the last seal.
+    pub fn at_the_end(&mut self, last: impl FnOnce() + Send + 'static) {
+        self.last = Some(Box::new(last));
     }
 
     /// Listens for what the kernel leads here as well; gives the port that it is to be led to, and what

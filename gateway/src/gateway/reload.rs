@@ -127,6 +127,8 @@ const FIXED: &[Part] = &[
     ("[witness]", |a, b| a.witness == b.witness),
     ("[timestamp]", |a, b| a.timestamp == b.timestamp),
     ("[runs]", |a, b| a.runs == b.runs),
+    ("[kernel]", |a, b| a.kernel == b.kernel),
+    ("[serve]", |a, b| a.user == b.user),
 ];
 
 /// What counts from the next exchange on, or the next connection.

@@ -217,6 +217,6 @@ fn depth(path: &Path, root: &Path) -> u32 {
     u32::try_from(below).unwrap_or(u32::MAX)
 }
 
-fn is_first_namespace() -> bool {
+pub(super) fn is_first_namespace() -> bool {
     fs::metadata("/proc/self/ns/cgroup").is_ok_and(|namespace| namespace.ino() == FIRST_NAMESPACE)
 }

@@ -10,11 +10,13 @@ use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use sealtap_common::kernel::{Endpoint, Flow, Watch, flag, mode};
 use sha2::{Digest as _, Sha256};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::around;
 use super::message::{Answer, Armed, Bypass, Question, Told, read, write};
@@ -52,6 +54,7 @@ pub fn run(ring: Option<u32>) -> Outcome {
             .fix("use `sealtap run` or `sealtap serve`")
             .exit_with(Exit::Usage));
     }
+    stay_with_the_gateway().map_err(|error| Failure::of(&error))?;
     let armed = arm(sizes);
     let (first, programs) = match armed {
         Ok((armed, programs)) => (Ok(armed), Some(programs)),
@@ -64,6 +67,16 @@ pub fn run(ring: Option<u32>) -> Outcome {
         let _ = serve(&mut socket, &mut programs);
     }
     Ok(Exit::Done)
+}
+
+/// Signals that are sent to all processes of a service are for the gateway, which has last numbers to
+/// ask for: whoever it starts ends when it does.
+pub(super) fn stay_with_the_gateway() -> io::Result<()> {
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        // Noted, and not looked at.
+        signal_hook::flag::register(signal, Arc::default())?;
+    }
+    Ok(())
 }
 
 fn arm(sizes: Sizes) -> Result<(Armed, Programs), String> {
@@ -83,7 +96,7 @@ fn arm(sizes: Sizes) -> Result<(Armed, Programs), String> {
 }
 
 /// Keeps what is needed, for good.
-fn drop_capabilities() -> rustix::io::Result<CapabilitySet> {
+pub(super) fn drop_capabilities() -> rustix::io::Result<CapabilitySet> {
     let kept = KEPT.into_iter().fold(CapabilitySet::empty(), |all, one| all | one);
     set_no_new_privs(true)?;
     let sets =
@@ -100,7 +113,7 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
                 PollFd::new(&*socket, PollFlags::IN),
                 PollFd::from_borrowed_fd(programs.events().as_fd(), PollFlags::IN),
             ];
-            poll(&mut ready, Some(&LOOK))?;
+            rustix::io::retry_on_intr(|| poll(&mut ready, Some(&LOOK)))?;
             let [asked, _] = ready;
             !asked.revents().is_empty()
         };
@@ -119,6 +132,7 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
                         resolver,
                     ))
                 }
+                Question::Unwatch { cgroup } => done(programs.unwatch(cgroup)),
                 Question::Pin { folder } => done(programs.pin(folder)),
                 Question::Unpin => done(programs.unpin()),
                 Question::LeaveAlone(places) => {
@@ -186,6 +200,7 @@ fn bypass(flow: &Flow, times: u64) -> Option<Bypass> {
         process: flow.process,
         executable: Processes::executable(flow.process, flow.connected),
         cookie: flow.cookie,
+        scope: flow.scope,
         way: around::way(flow).as_str().to_owned(),
         denied: around::is_denied(flow),
         packet: around::is_packet(flow),

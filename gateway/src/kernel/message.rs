@@ -30,6 +30,11 @@ pub(super) enum Question {
         /// Where names are asked for; other UDP goes around.
         resolver: Option<SocketAddr>,
     },
+    /// Watch a cgroup no more.
+    Unwatch {
+        /// Its id.
+        cgroup: u64,
+    },
     /// Leave these addresses on the machine alone, and no others; a port of zero for all of one.
     LeaveAlone(Vec<SocketAddr>),
     /// Pin all links in this folder, which is not there yet.
@@ -191,6 +196,8 @@ pub struct Bypass {
     pub executable: Option<String>,
     /// The socket's cookie.
     pub cookie: u64,
+    /// The watched cgroup that it belongs to.
+    pub scope: u64,
     /// By what way, by its registered word.
     pub way: String,
     /// Whether it was stopped.

@@ -19,6 +19,7 @@
 //! fence (`fence`), so that it cannot open it.
 
 mod around;
+pub mod canary;
 mod cgroup;
 mod counting;
 mod families;
@@ -32,8 +33,13 @@ mod pins;
 mod process;
 mod programs;
 mod raw;
+mod scope;
+mod scopes;
 mod standing;
+mod starting;
 mod statements;
+mod system;
+mod tried;
 mod uplinks;
 
 #[cfg(test)]
@@ -48,8 +54,13 @@ pub use self::message::{Armed, Bypass, Counted, Foreign, Process, ProgramAt, Sum
 pub use self::observer::{Observer, ObserverError};
 pub use self::pins::{Instance, PinsError, prepare as prepare_pins, remove as remove_pins};
 pub use self::raw::{Joining, bytes_of, flow_of};
+pub use self::scope::{Found, Hierarchy};
+pub use self::scopes::{Scopes, ScopesError};
 pub use self::standing::{detach, status};
+pub use self::starting::Loader;
 pub use self::statements::{Last, Statements, Terms};
+pub use self::system::{Clock, clock};
+pub use self::tried::{Attempt, attempts, run as run_tries};
 
 use std::net::{Ipv6Addr, SocketAddr};
 
@@ -63,4 +74,12 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/sealtap.bpf.o"
 pub fn address_of(endpoint: &Endpoint) -> Option<SocketAddr> {
     let port = u16::try_from(endpoint.port).ok()?;
     Some(SocketAddr::new(Ipv6Addr::from(endpoint.address).to_canonical(), port))
+}
+
+/// Where the machine asks for names: the first server of its resolver's configuration.
+#[must_use]
+pub fn system_resolver() -> Option<SocketAddr> {
+    let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
+    let server = text.lines().find_map(|line| line.trim().strip_prefix("nameserver"))?;
+    Some(SocketAddr::new(server.trim().parse().ok()?, 53))
 }

@@ -9,8 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -24,10 +23,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 
 use super::around::Around;
 use super::message::{Answer, Armed, Bypass, Counted, Process, Question, Told, read, write};
-use super::{Instance, OwnCgroup};
-
-/// How long the loader may take until it is armed.
-const ARMING: Duration = Duration::from_secs(20);
+use super::{Found, Instance, Loader, OwnCgroup};
 
 /// How long it may take to answer, and between two looks whether it has.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -61,11 +57,15 @@ pub enum ObserverError {
 /// Whoever waits for an answer, oldest first.
 type Waiting = Arc<Mutex<Asked>>;
 
+/// What hears of each way around as it is told.
+type Hears = Box<dyn Fn(&Bypass) + Send>;
+
 #[derive(Default)]
 struct Asked {
     waiting: VecDeque<oneshot::Sender<Answer>>,
     gone: bool,
     around: Vec<Bypass>,
+    told: Option<Hears>,
     /// What went around since the last answer with numbers, and what that answer counted.
     fresh: Around,
     counted: Around,
@@ -90,37 +90,29 @@ impl Observer {
     ///
     /// [`ObserverError`].
     pub fn start(ring: Option<u32>) -> Result<Self, ObserverError> {
-        let (own, other) = UnixStream::pair()?;
-        let mut command = Command::new("/proc/self/exe");
-        command.args(["kernel", "loader"]);
-        command.args(ring.map(|ring| format!("--ring={ring}")));
-        command.env_clear().current_dir("/");
-        command.stdin(OwnedFd::from(other)).stdout(Stdio::null()).stderr(Stdio::null());
-        // Ctrl-C is for the command; the loader ends when the gateway does.
-        command.process_group(0);
-        let process = command.spawn()?;
-        drop(command);
-        let mut observer = Self {
-            socket: Mutex::new(own.try_clone()?),
-            asked: Waiting::default(),
-            armed: Armed::default(),
-            descriptor: pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).ok(),
-            process,
-            reading: None,
-        };
-        let mut reader = own;
-        reader.set_read_timeout(Some(ARMING))?;
-        observer.armed = match read(&mut reader) {
-            Ok(Told::Armed(Ok(armed))) => armed,
-            Ok(Told::Armed(Err(why))) => return Err(ObserverError::Refused(why)),
-            Ok(_) => return Err(ObserverError::Gone),
-            Err(error) => return Err(error.into()),
-        };
-        reader.set_read_timeout(None)?;
-        let asked = Arc::clone(&observer.asked);
+        Self::of(Loader::start(ring)?)
+    }
+
+    /// Listens to a loader that is armed.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn of(loader: Loader) -> Result<Self, ObserverError> {
+        let Loader { socket, process, armed } = loader;
+        let mut reader = socket.try_clone()?;
+        let asked = Waiting::default();
+        let heard = Arc::clone(&asked);
         let reading = std::thread::Builder::new().name("loader".to_owned());
-        observer.reading = Some(reading.spawn(move || follow(&mut reader, &asked))?);
-        Ok(observer)
+        let reading = reading.spawn(move || follow(&mut reader, &heard))?;
+        let socket = Mutex::new(socket);
+        let descriptor = pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).ok();
+        Ok(Self { socket, asked, armed, process, descriptor, reading: Some(reading) })
+    }
+
+    /// Has `hears` told of each way around from now on; it must not wait for anything.
+    pub fn tell(&self, hears: impl Fn(&Bypass) + Send + 'static) {
+        lock(&self.asked).told = Some(Box::new(hears));
     }
 
     /// What is attached.
@@ -148,9 +140,34 @@ impl Observer {
         resolver: Option<SocketAddr>,
         mode: CoverageMode,
     ) -> Result<(), ObserverError> {
-        let (cgroup, levels) = (cgroup.id(), cgroup.levels());
+        let (id, levels, path) = (cgroup.id(), cgroup.levels(), String::new());
+        self.watch_cgroup(&Found { id, path, levels }, port, resolver, mode)
+    }
+
+    /// The same for a cgroup that somebody else made.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn watch_cgroup(
+        &self,
+        cgroup: &Found,
+        port: u16,
+        resolver: Option<SocketAddr>,
+        mode: CoverageMode,
+    ) -> Result<(), ObserverError> {
+        let Found { id: cgroup, levels, .. } = *cgroup;
         let deny = mode == CoverageMode::Enforce;
         self.done(&Question::Watch { cgroup, levels, port, deny, resolver })
+    }
+
+    /// Leaves a cgroup alone.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn unwatch(&self, cgroup: u64) -> Result<(), ObserverError> {
+        self.done(&Question::Unwatch { cgroup })
     }
 
     /// Has the programs stay when loader and gateway are gone, until the pins of `instance` are taken away.
@@ -306,6 +323,9 @@ fn follow(socket: &mut UnixStream, asked: &Waiting) {
                     let Bypass { destination, process, executable, way, denied, .. } = &bypass;
                     let message = "went around the gateway";
                     tracing::warn!(%destination, process, executable, way, denied, "{message}");
+                }
+                if let Some(hears) = &asked.told {
+                    hears(&bypass);
                 }
                 asked.fresh.add(bypass);
             }

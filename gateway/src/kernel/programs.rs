@@ -186,6 +186,16 @@ impl Programs {
         self.set()
     }
 
+    /// Leaves a cgroup alone that was watched.
+    pub(super) fn unwatch(&mut self, cgroup: u64) -> Result<(), ProgramsError> {
+        let watched = self.ebpf.map_mut("WATCHED").ok_or(ProgramsError::Lacks("WATCHED"))?;
+        let mut watched: HashMap<_, u64, Value<Watch>> = watched.try_into()?;
+        match watched.remove(&cgroup) {
+            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Leaves these places on the machine alone, and no others.
     pub(super) fn leave_alone(&mut self, places: &[Endpoint]) -> Result<(), ProgramsError> {
         let listed = self.ebpf.map_mut("LOOPBACK").ok_or(ProgramsError::Lacks("LOOPBACK"))?;

@@ -21,7 +21,7 @@ use crate::accept::Led;
 use crate::capture::connection::Notes;
 use crate::gateway::CoverageTeller;
 
-/// Between two statements.
+/// Between two statements, where nothing else is said.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Before the programs' names in the kernel.
@@ -51,6 +51,8 @@ pub struct Terms {
     pub mode: CoverageMode,
     /// Whether what is watched began behind a [`super::Fence`].
     pub launched: bool,
+    /// Between two statements.
+    pub interval: Duration,
     /// Called once where a program was detached or replaced, so that not all is closed any more.
     pub opened: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -59,7 +61,7 @@ impl Terms {
     /// Counted, told of and let go.
     #[must_use]
     pub fn observe() -> Self {
-        Self { mode: CoverageMode::Observe, launched: false, opened: None }
+        Self { mode: CoverageMode::Observe, launched: false, interval: INTERVAL, opened: None }
     }
 }
 
@@ -76,7 +78,7 @@ impl Statements {
         terms: Terms,
     ) -> Result<Self, String> {
         let armed = armed(&observer, &terms)?;
-        let opened = terms.opened;
+        let (opened, interval) = (terms.opened, terms.interval);
         // Nothing may be said of a coverage that the log never heard of.
         if !teller.say(CoverageSaid::Armed(armed)) {
             return Err("the journal takes nothing".to_owned());
@@ -88,7 +90,7 @@ impl Statements {
             let mut stating =
                 Stating { teller, observer, led, over: None, opened, notes, telling, unsaid: None };
             loop {
-                match stopped.recv_timeout(INTERVAL) {
+                match stopped.recv_timeout(interval) {
                     Err(RecvTimeoutError::Timeout) => drop(stating.state(false)),
                     _ => return stating.state(true),
                 }
@@ -158,6 +160,7 @@ impl Stating {
         self.say(number, said);
         if !held {
             let why = "a program of the kernel was detached or replaced".to_owned();
+            self.teller.ended_early(&why);
             tracing::error!(%why, "coverage is over");
             self.over = Some(why.clone());
             if let Some(opened) = self.opened.take() {
@@ -197,6 +200,7 @@ impl Stating {
         end: CoverageEnd,
         why: String,
     ) -> Result<Last, String> {
+        self.teller.ended_early(&why);
         tracing::error!(%why, "coverage is over");
         self.say(number, CoverageSaid::Closed(None, arrived, number, end));
         self.over = Some(why.clone());

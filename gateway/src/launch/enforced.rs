@@ -53,7 +53,12 @@ impl Enforced {
                 tracing::error!(%error, "the command cannot be ended");
             }
         };
-        Ok(Terms { mode: CoverageMode::Enforce, launched: true, opened: Some(Box::new(opened)) })
+        Ok(Terms {
+            mode: CoverageMode::Enforce,
+            launched: true,
+            opened: Some(Box::new(opened)),
+            ..Terms::observe()
+        })
     }
 
     /// Whether the command was ended because not all was closed any more.

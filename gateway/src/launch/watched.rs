@@ -4,7 +4,6 @@
 //! connections the kernel leads to the gateway, and at the end what went around. Where the kernel is
 //! not to be had, the reason; only where it was demanded is that a failure.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustix::thread::{CapabilitySet, capabilities};
@@ -17,7 +16,9 @@ use crate::command::run::{GATEWAY_FAILED, KernelChoice, Start};
 use crate::command::{Exit, Failure};
 use crate::gateway::Gateway;
 use crate::identify::Launch;
-use crate::kernel::{Bypass, Counted, Joining, Last, Observer, OwnCgroup, Statements, Terms, User};
+use crate::kernel::{
+    Bypass, Counted, Joining, Last, Observer, OwnCgroup, Statements, Terms, User, system_resolver,
+};
 
 /// Digits of the run's id in the cgroup's name.
 const DIGITS: usize = 16;
@@ -183,7 +184,7 @@ fn watch(
         None => Terms::observe(),
     };
     observer.leave_alone(start.loopback.clone()).map_err(|error| text(&error))?;
-    observer.watch(&cgroup, port, resolver(), terms.mode).map_err(|error| text(&error))?;
+    observer.watch(&cgroup, port, system_resolver(), terms.mode).map_err(|error| text(&error))?;
     let statements = Statements::begin(gateway.coverage(), Arc::clone(&observer), led, terms)?;
     Ok(Kernel { cgroup, observer, statements, enforced })
 }
@@ -192,11 +193,4 @@ fn watch(
 fn may() -> bool {
     let needed = CapabilitySet::BPF | CapabilitySet::NET_ADMIN | CapabilitySet::PERFMON;
     capabilities(None).is_ok_and(|sets| sets.effective.contains(needed))
-}
-
-/// Where the machine asks for names: the first server of its resolver's configuration.
-fn resolver() -> Option<SocketAddr> {
-    let text = std::fs::read_to_string("/etc/resolv.conf").ok()?;
-    let server = text.lines().find_map(|line| line.trim().strip_prefix("nameserver"))?;
-    Some(SocketAddr::new(server.trim().parse().ok()?, 53))
 }

@@ -162,6 +162,8 @@ impl Connections {
             CoverageSaid::Armed(_) => 1,
             CoverageSaid::Heartbeat(statement) => statement.number.saturating_add(1),
             CoverageSaid::Closed(_, _, number, _) => number.saturating_add(1),
+            // Not a statement: its connections are none of the gateway's.
+            CoverageSaid::Canary(_) => return Vec::new(),
         };
         self.armed.insert(said.coverage.0, next);
         let early = std::mem::take(&mut self.early);

@@ -90,10 +90,26 @@ pub struct Finished {
     pub tunnel: Option<Tunnel>,
 }
 
+/// Traffic of a watched scope that did not come to the gateway.
+#[derive(Clone, Debug)]
+pub struct Around {
+    /// When it was told, in microseconds since the Unix epoch.
+    pub at_us: u64,
+    /// Where to.
+    pub destination: SocketAddr,
+    /// The process.
+    pub process: u32,
+    /// Its executable, where it was still there.
+    pub executable: Option<String>,
+    /// Whether it was stopped.
+    pub denied: bool,
+}
+
 #[derive(Debug)]
 enum Line {
     Welcome(Box<Welcome>),
     Finished(Box<Finished>),
+    Around(Box<Around>),
 }
 
 /// How lines look.
@@ -114,6 +130,11 @@ impl Lines {
     /// Announces a finished exchange, or counts it as dropped when the printer is behind.
     pub fn show(&self, finished: Finished) {
         self.send(Line::Finished(Box::new(finished)));
+    }
+
+    /// Tells of traffic that went around.
+    pub fn around(&self, around: Around) {
+        self.send(Line::Around(Box::new(around)));
     }
 
     fn send(&self, line: Line) {
@@ -197,6 +218,8 @@ fn print(
             match (form, &line) {
                 (Form::Text, Line::Welcome(welcome)) => text::welcome(&mut text, welcome),
                 (Form::Text, Line::Finished(finished)) => text::finished(&mut text, finished),
+                (Form::Text, Line::Around(around)) => text::around(&mut text, around),
+                (Form::Json, Line::Around(around)) => json::around(&mut text, around),
                 (Form::Json, Line::Welcome(welcome)) => json::welcome(&mut text, welcome),
                 (Form::Json, Line::Finished(finished)) => json::finished(&mut text, finished),
             }

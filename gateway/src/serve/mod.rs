@@ -2,7 +2,9 @@
 
 pub mod browse;
 pub mod bundle;
+mod canaries;
 pub mod demo;
+mod kernel;
 pub mod live;
 pub(crate) mod messages;
 pub mod observe;

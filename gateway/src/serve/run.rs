@@ -7,12 +7,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::kernel::{Readied, Watching};
 use super::live::{Finished, Lines, Live, Welcome};
 use super::{messages, reload};
 use crate::command::serve::Start;
 use crate::command::{Exit, Failure, Outcome};
 use crate::forward::Summary;
-use crate::gateway::{Gateway, ServeError, StartError};
+use crate::gateway::{Checked, Gateway, ServeError, StartError};
 
 /// Runs the gateway until SIGTERM or Ctrl-C.
 ///
@@ -24,14 +25,15 @@ pub fn run(start: Start) -> Outcome {
     let observe = &start.config.observe;
     messages::to((observe.messages, observe.level), terminal, std::io::stderr);
     raise_descriptor_limit();
+    let readied = Readied::new(&start)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::of(&error))?;
-    runtime.block_on(serve(start))
+    runtime.block_on(serve(start, readied))
 }
 
-async fn serve(start: Start) -> Outcome {
+async fn serve(start: Start, readied: Readied) -> Outcome {
     let Start { config, table, adopt, source } = start;
     let lines: Arc<OnceLock<Lines>> = Arc::default();
     let told = {
@@ -43,7 +45,13 @@ async fn serve(start: Start) -> Outcome {
         })
     };
     let upstreams = table.names();
-    let mut gateway = Gateway::open(&config, table, adopt, told).await.map_err(failure)?;
+    let Readied { loader, pins, canary, listeners } = readied;
+    let checked = Checked::listening(&config, table, adopt, listeners).await.map_err(failure)?;
+    let mut gateway = Gateway::begin(checked, told, None).await.map_err(failure)?;
+    let watching = match loader {
+        Some(loader) => Some(Watching::begin((loader, pins, canary), &config, &mut gateway).await?),
+        None => None,
+    };
     let report = gateway.report().clone();
     if report.torn > 0 {
         tracing::warn!(
@@ -71,6 +79,10 @@ async fn serve(start: Start) -> Outcome {
     let hangups = reload::hangups().map_err(|error| Failure::of(&error))?;
     let live = Live::start(welcome).map_err(|error| Failure::of(&error))?;
     let _ = lines.set(live.lines());
+    if let Some(watching) = watching {
+        watching.tell(live.lines());
+        gateway.at_the_end(move || watching.end());
+    }
     let reloading = gateway.reloader().map(|reloader| {
         // It ends with the gateway, which waits for whoever may still change it.
         tokio::spawn(reload::follow(source, reloader, hangups))

@@ -69,6 +69,15 @@ pub(crate) fn closed(connections: Option<Sums>, number: u64, end: CoverageEnd) -
     coverage(CoverageSaid::Closed(counts, arrived, number, end))
 }
 
+pub(crate) fn canary(led: u64, of: impl Fn(CanaryWay) -> CanaryOutcome) -> Leaf {
+    let trial = |way: &CanaryWay| {
+        let outcome = of(*way);
+        Trial { control: outcome != CanaryOutcome::Unavailable, outcome }
+    };
+    let trials = CanaryWay::ALL.iter().map(trial).collect();
+    coverage(CoverageSaid::Canary(Canary { led, trials }))
+}
+
 pub(super) fn samples() -> Vec<Leaf> {
     vec![
         armed(),
@@ -79,6 +88,12 @@ pub(super) fn samples() -> Vec<Leaf> {
         refused(1, None),
         bypass(1, 1, 1),
         Leaf::Bypass(Box::new(Bypass { who: None, count: 70, ..bypass_leaf(2, 1, 1) })),
+        canary(0, |_| CanaryOutcome::Unavailable),
+        canary(5, |way| match way {
+            CanaryWay::Tcp4 => CanaryOutcome::Led,
+            CanaryWay::Raw4 => CanaryOutcome::Denied,
+            _ => CanaryOutcome::Passed,
+        }),
     ]
 }
 
@@ -213,4 +228,22 @@ fn what_a_connection_cannot_be_is_no_leaf() {
     let around = text(&bypass(1, 1, 1));
     assert!(no(around.replace("\"count\":1", "\"count\":2")).contains("who"));
     assert!(no(around.replace("\"udp\"", "\"smoke\"")).contains("way"));
+}
+
+/// A way that cannot be gone at all must not pass for one that is closed, nor the other way round.
+#[test]
+fn a_canary_says_nothing_without_its_control() {
+    let text = |leaf: &Leaf| String::from_utf8(leaf.encode().unwrap()).unwrap();
+    let good = text(&canary(1, |_| CanaryOutcome::Denied));
+    assert!(Leaf::decode(good.as_bytes()).is_ok());
+    let refused = |text: String| Leaf::decode(text.as_bytes()).unwrap_err().to_string();
+    let dead = refused(good.replacen(r#""control":true"#, r#""control":false"#, 1));
+    assert!(dead.contains("against its control"), "{dead}");
+    let alive = refused(good.replacen("denied", "unavailable", 1));
+    assert!(alive.contains("against its control"), "{alive}");
+    let swapped = refused(good.replacen("tcp6", "tcp4", 1));
+    assert!(swapped.contains("place of its way"), "{swapped}");
+    let first = r#"{"control":true,"outcome":"denied","way":"tcp4"},"#;
+    let fewer = refused(good.replacen(first, "", 1));
+    assert!(fewer.contains("every way"), "{fewer}");
 }

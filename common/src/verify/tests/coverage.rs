@@ -1,8 +1,10 @@
 //! Step 9.14, kept and broken.
 
 use super::log::{boot, chained, heartbeat as beat, key, log_of, restart};
-use crate::leaf::coverage_samples::{armed, closed, connections, heartbeat, heartbeat_of, packets};
-use crate::leaf::{CoverageEnd, Leaf, Sums};
+use crate::leaf::coverage_samples::{
+    armed, canary, closed, connections, heartbeat, heartbeat_of, packets,
+};
+use crate::leaf::{CanaryOutcome, CanaryWay, CoverageEnd, Leaf, Sums};
 use crate::verify::{Place, Report, Verdict, What, verify};
 
 fn report(leaves: &[Leaf]) -> Report {
@@ -99,4 +101,28 @@ fn a_coverage_is_its_boots_alone() {
     );
     let late = heartbeat(connections(), 1);
     assert_eq!(broken(&[armed(), next, late]), [(What::Boot, Place::Leaf(3))]);
+}
+
+/// The last canary is shown; a way around that any of them found is never forgotten.
+#[test]
+fn canaries_are_told_of() {
+    let found = canary(1, |way| match way {
+        CanaryWay::Udp4 => CanaryOutcome::Passed,
+        _ => CanaryOutcome::Led,
+    });
+    let closed_again = canary(2, |_| CanaryOutcome::Denied);
+    let report = report(&[armed(), found, closed_again]);
+    assert_eq!(report.verdict(), Verdict::Valid, "{:?}", report.findings);
+    let covered = &report.coverage[0];
+    assert_eq!((covered.canaries, covered.to.0), (2, 3));
+    let lines = report.lines().join("\n");
+    assert!(lines.contains("2 canaries, the last at"), "{lines}");
+    assert!(lines.contains("WENT AROUND by udp4"), "{lines}");
+    let json = report.to_json();
+    assert!(json.contains(r#""passed_ever":["udp4"]"#), "{json}");
+    assert!(json.contains(r#"{"control":true,"outcome":"denied","way":"raw4"}"#), "{json}");
+    let over = closed(None, 1, CoverageEnd::LoaderGone);
+    let late = canary(0, |_| CanaryOutcome::Led);
+    assert_eq!(broken(&[armed(), over, late.clone()]), [(What::Coverage, Place::Leaf(3))]);
+    assert_eq!(broken(&[late]), [(What::Coverage, Place::Leaf(1))], "never armed");
 }

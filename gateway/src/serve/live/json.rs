@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Finished, Welcome};
+use super::{Around, Finished, Welcome};
 use crate::serve::query::TunnelView;
 
 /// `{"event":"listening",...}`, always the first line.
@@ -78,6 +78,21 @@ pub(super) fn finished(text: &mut String, finished: &Finished) {
         tunnel: finished.tunnel.as_ref().map(TunnelView::new),
     };
     line(text, &exchange);
+}
+
+/// `{"event":"bypass",...}`: traffic of a watched scope that did not come to the gateway.
+pub(super) fn around(text: &mut String, around: &Around) {
+    line(
+        text,
+        &json!({
+            "event": "bypass",
+            "at": around.at_us,
+            "destination": around.destination.to_string(),
+            "process": around.process,
+            "executable": around.executable,
+            "denied": around.denied,
+        }),
+    );
 }
 
 /// `{"event":"dropped","lines":N}`: lines that nobody read in time; the record has them all.

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::{Finished, Welcome};
+use super::{Around, Finished, Welcome};
 use crate::serve::query::TunnelView;
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -41,6 +41,20 @@ pub(super) fn welcome(text: &mut String, welcome: &Welcome) {
         text.push_str(&line);
         text.push('\n');
     }
+}
+
+/// Something that did not come to the gateway.
+pub(super) fn around(text: &mut String, around: &Around) {
+    let became = if around.denied { "DENIED" } else { "AROUND" };
+    let executable = around.executable.as_deref().unwrap_or("a process that is gone");
+    let _ = writeln!(
+        text,
+        "{FAINT}{}{FAINT:#}  {BAD}{became}{BAD:#}  {} {FAINT}by{FAINT:#} {} {FAINT}({}){FAINT:#}",
+        time(around.at_us),
+        around.destination,
+        shown(executable),
+        around.process,
+    );
 }
 
 /// One exchange.

@@ -41,6 +41,12 @@ impl Check {
         Self { name, wrong, bearable: false }
     }
 
+    /// What the kernel watches, and why it does no more.
+    pub(super) fn coverage(wrong: Option<String>) -> Self {
+        let wrong = wrong.map(|why| format!("it ended: {why}; what goes around is not seen"));
+        Self { name: "coverage", wrong, bearable: true }
+    }
+
     /// Whether something is wrong that capture cannot go on with.
     #[must_use]
     pub fn stops_capture(&self) -> bool {

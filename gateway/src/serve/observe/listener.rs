@@ -44,6 +44,15 @@ impl ObserveListener {
         bound.map(Self).map_err(|source| ListenError { address, source })
     }
 
+    /// Takes a listener that was bound before; it does not block.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says.
+    pub fn bound(listener: std::net::TcpListener) -> std::io::Result<Self> {
+        Ok(Self(TcpListener::from_std(listener)?))
+    }
+
     /// The address bound.
     ///
     /// # Errors

@@ -67,6 +67,8 @@ pub struct Observe {
     disks: Mutex<Vec<Disk>>,
     bounds: Bounds,
     kernel: Kernel,
+    /// Why the kernel sees no more, where it did; none where nobody asked it to.
+    coverage: Mutex<Option<Option<String>>>,
     /// Whether the gateway's own listener answers for it.
     on_main: bool,
     started: SystemTime,
@@ -92,6 +94,7 @@ impl Observe {
             disks: Mutex::new(disks.into_iter().map(disk).collect()),
             bounds,
             kernel: Kernel::default(),
+            coverage: Mutex::default(),
             on_main,
             started: SystemTime::now(),
         };
@@ -142,7 +145,24 @@ impl Observe {
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
         let standing = self.progress.standing();
-        health::checks(&self.journal.stats(), &standing, &self.disks(), self.bounds)
+        let mut checks =
+            health::checks(&self.journal.stats(), &standing, &self.disks(), self.bounds);
+        checks.extend(self.coverage().clone().map(Check::coverage));
+        checks
+    }
+
+    /// From now on the kernel watches.
+    pub fn coverage_began(&self) {
+        *self.coverage() = Some(None);
+    }
+
+    /// It does no more, and nobody asked for that.
+    pub fn coverage_ended(&self, why: &str) {
+        *self.coverage() = Some(Some(why.to_owned()));
+    }
+
+    fn coverage(&self) -> std::sync::MutexGuard<'_, Option<Option<String>>> {
+        self.coverage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn disks(&self) -> Vec<Disk> {

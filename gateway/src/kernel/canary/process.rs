@@ -1,0 +1,181 @@
+//! The canary's process: a target that answers, a listener to be led to, a cgroup, and probes.
+//!
+//! In: a socket to the gateway as standard input. Out: what became of each way, as often as it is asked.
+//! It keeps the privileges that it was started with, parses nothing but its own probes' words, and ends
+//! when the gateway does, and its cgroup with it.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::super::cgroup::OwnCgroup;
+use super::super::loader::stay_with_the_gateway;
+use super::super::message::{read, write};
+use super::super::raw::{Joining, flow_of};
+use super::super::system::vsock_listener;
+use super::ways::{Answer, DIRECT, LED, Targets};
+use super::{Go, Says};
+use crate::command::{Exit, Failure, Outcome};
+
+/// How often a port is looked for that both families have free.
+const TRIES: u32 = 32;
+
+/// What there is to reach, and to be led to.
+struct Held {
+    targets: Targets,
+    port: u16,
+    led: Arc<AtomicU64>,
+}
+
+/// Serves the gateway at the other end of standard input until that is gone.
+///
+/// # Errors
+///
+/// Standard input is no socket: nobody but the gateway starts this.
+pub fn run() -> Outcome {
+    let input = rustix::io::dup(io::stdin()).map_err(|error| Failure::of(&error))?;
+    let mut socket = UnixStream::from(input);
+    if socket.peer_addr().is_err() {
+        return Err(Failure::new("the canary is started by the gateway, on a socket to it")
+            .fix("use `sealtap doctor --canary`")
+            .exit_with(Exit::Usage));
+    }
+    stay_with_the_gateway().map_err(|error| Failure::of(&error))?;
+    let name = format!("sealtap-canary-{}", std::process::id());
+    let ready = OwnCgroup::new(&name).map_err(|error| error.to_string());
+    let ready = ready.and_then(|cgroup| Ok((cgroup, hold().map_err(|error| error.to_string())?)));
+    let (cgroup, held) = match ready {
+        Ok(ready) => ready,
+        Err(why) => {
+            // However that ends, the gateway is gone.
+            let _ = write(&mut socket, &Says::Failed(why));
+            return Ok(Exit::Failed);
+        }
+    };
+    let (id, levels, port) = (cgroup.id(), cgroup.levels(), held.port);
+    let _ = write(&mut socket, &Says::Ready { id, levels, port })
+        .and_then(|()| serve(&mut socket, &cgroup, &held));
+    Ok(Exit::Done)
+}
+
+fn serve(socket: &mut UnixStream, cgroup: &OwnCgroup, held: &Held) -> io::Result<()> {
+    loop {
+        let Go = read(socket)?;
+        let before = held.led.load(Ordering::Acquire);
+        let control = probe(held, None);
+        let joining = cgroup.joining().map_err(io::Error::other)?;
+        let watched = probe(held, Some(joining));
+        let led = held.led.load(Ordering::Acquire).saturating_sub(before);
+        let says = match (control, watched) {
+            (Ok(control), Ok(watched)) => Says::Tried { control, watched, led },
+            (Err(error), _) | (_, Err(error)) => Says::Failed(error.to_string()),
+        };
+        write(socket, &says)?;
+    }
+}
+
+/// One process that tries every way.
+fn probe(held: &Held, joining: Option<Joining>) -> io::Result<Vec<Answer>> {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["kernel", "probe"]).env_clear().current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    if let Some(joining) = joining {
+        joining.before(&mut command);
+    }
+    let mut child = command.spawn()?;
+    let said = (|| {
+        let mut input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        write(&mut input, &held.targets)?;
+        read(child.stdout.as_mut().ok_or(io::ErrorKind::BrokenPipe)?)
+    })();
+    // It has said what it had to say, or never will.
+    let _ = child.kill();
+    child.wait()?;
+    said
+}
+
+/// Opens it all; whoever comes is answered for as long as the process lives.
+fn hold() -> io::Result<Held> {
+    let led = Arc::new(AtomicU64::new(0));
+    let target4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let target6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).ok();
+    let udp4 = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let udp6 = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).ok();
+    let (door4, door6) = door(target6.is_some())?;
+    // Most machines have none, and then there is no such way.
+    let vsock = vsock_listener().ok();
+    let v6 = |address: io::Result<SocketAddr>| address.map(|address| address.port());
+    let targets = Targets {
+        tcp4: target4.local_addr()?.port(),
+        tcp6: target6.as_ref().map(|socket| v6(socket.local_addr())).transpose()?,
+        udp4: udp4.local_addr()?.port(),
+        udp6: udp6.as_ref().map(|socket| v6(socket.local_addr())).transpose()?,
+        vsock: vsock.as_ref().map(|(_, port)| *port),
+    };
+    if let Some((listener, _)) = vsock {
+        spawn(move || {
+            while let Ok(stream) = rustix::net::accept(&listener) {
+                let _ = rustix::io::write(&stream, &[DIRECT]);
+            }
+        })?;
+    }
+    let port = door4.local_addr()?.port();
+    for listener in [Some(target4), target6].into_iter().flatten() {
+        spawn(move || answer(&listener, |_| DIRECT))?;
+    }
+    for listener in [Some(door4), door6].into_iter().flatten() {
+        let led = Arc::clone(&led);
+        spawn(move || {
+            answer(&listener, |stream| match flow_of(stream) {
+                Some(_) => {
+                    led.fetch_add(1, Ordering::AcqRel);
+                    LED
+                }
+                None => b'?',
+            });
+        })?;
+    }
+    for socket in [Some(udp4), udp6].into_iter().flatten() {
+        spawn(move || echo(&socket))?;
+    }
+    Ok(Held { targets, port, led })
+}
+
+/// A port that both families have free, or one of IPv4 where there is no other.
+fn door(has_v6: bool) -> io::Result<(TcpListener, Option<TcpListener>)> {
+    for _ in 0..TRIES {
+        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        if !has_v6 {
+            return Ok((v4, None));
+        }
+        if let Ok(v6) = TcpListener::bind((Ipv6Addr::LOCALHOST, v4.local_addr()?.port())) {
+            return Ok((v4, Some(v6)));
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
+fn spawn(task: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().spawn(task).map(drop)
+}
+
+/// Says one byte to whoever connects.
+fn answer(listener: &TcpListener, word: impl Fn(&TcpStream) -> u8) {
+    for mut stream in listener.incoming().flatten() {
+        let word = word(&stream);
+        // Who went away needs no answer.
+        let _ = io::Write::write_all(&mut stream, &[word]);
+    }
+}
+
+fn echo(socket: &UdpSocket) {
+    let mut byte = [0];
+    loop {
+        if let Ok((_, from)) = socket.recv_from(&mut byte) {
+            let _ = socket.send_to(&[DIRECT], from);
+        }
+    }
+}
