@@ -2,9 +2,12 @@
 //!
 //! Where it is missing, their tests are listed as ignored with the reason, and never count as passed.
 
+use std::fs;
 use std::panic::AssertUnwindSafe;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
+
+use rustix::thread::{CapabilitySet, capabilities};
 
 /// Runs the tests, speaking as libtest does; where something is missing, none.
 pub fn main<T: Fn()>(tests: &[(&str, T)], missing: Option<String>) -> ExitCode {
@@ -55,4 +58,26 @@ pub fn each_with_its_own<T: Fn()>(tests: &[(&str, Option<String>, T)]) -> ExitCo
         begun.elapsed().as_secs_f64()
     );
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(101) }
+}
+
+/// What the suites of the kernel's hooks lack on this machine, beside these programs. It asks the machine
+/// and not the product: one that is broken has to fail.
+pub fn without_the_kernel(programs: &[&str]) -> Option<String> {
+    if std::env::var_os("SEALTAP_KERNEL_SUITE").is_none() {
+        return Some("it attaches to the whole machine: run by `cargo xtask kernel`".to_owned());
+    }
+    let needed = CapabilitySet::BPF | CapabilitySet::NET_ADMIN | CapabilitySet::PERFMON;
+    if !capabilities(None).is_ok_and(|sets| sets.effective.contains(needed)) {
+        return Some("kernel programs take root".to_owned());
+    }
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    if !mounts.lines().any(|line| line.split(' ').nth(2) == Some("cgroup2")) {
+        return Some("no cgroup v2 is mounted".to_owned());
+    }
+    let has = |program: &str| {
+        let tried = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    };
+    let missing = programs.iter().find(|program| !has(program))?;
+    Some(format!("{missing} is not there"))
 }

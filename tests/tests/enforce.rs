@@ -579,27 +579,6 @@ fn what_cannot_be_enforced_is_not_started() {
     assert!(home.path().join("ran").exists());
 }
 
-/// Why none of this can be seen here.
-fn unavailable() -> Option<String> {
-    if std::env::var_os("SEALTAP_KERNEL_SUITE").is_none() {
-        return Some("it attaches to the whole machine: run by `cargo xtask kernel`".to_owned());
-    }
-    if !rustix::process::geteuid().is_root() {
-        return Some("kernel programs take root".to_owned());
-    }
-    let has = |program: &str| {
-        let tried = Command::new(program).arg("--version").stdout(Stdio::null()).status();
-        tried.is_ok_and(|status| status.success())
-    };
-    let missing = ["python3", "setpriv", "unshare", "nsenter"].into_iter().find(|name| !has(name));
-    if let Some(missing) = missing {
-        return Some(format!("{missing} is not there"));
-    }
-    let home = home();
-    let tried = Launch::new(&home, &ENFORCE[..1]).run(["true"]);
-    (tried.code() != Some(0)).then(|| tried.stderr().lines().collect::<Vec<_>>().join(" "))
-}
-
 fn main() -> ExitCode {
     macro_rules! tests {
         ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn())),*] };
@@ -621,5 +600,5 @@ fn main() -> ExitCode {
         the_terminal_and_signals_are_the_commands,
         what_cannot_be_enforced_is_not_started,
     ];
-    suite::main(&tests, unavailable())
+    suite::main(&tests, suite::without_the_kernel(&["python3", "setpriv", "unshare", "nsenter"]))
 }

@@ -702,27 +702,6 @@ fn nothing_stays_behind() {
     assert!(!PathBuf::from(format!("/proc/{}", loader.as_raw_nonzero())).exists());
 }
 
-/// Why none of this can be seen here.
-fn unavailable() -> Option<String> {
-    if std::env::var_os("SEALTAP_KERNEL_SUITE").is_none() {
-        return Some("it attaches to the whole machine: run by `cargo xtask kernel`".to_owned());
-    }
-    if !rustix::process::geteuid().is_root() {
-        return Some("kernel programs take root".to_owned());
-    }
-    let has = |program: &str| {
-        let tried = Command::new(program).arg("--version").stdout(Stdio::null()).status();
-        tried.is_ok_and(|status| status.success())
-    };
-    let missing = ["curl", "python3"].into_iter().find(|program| !has(program));
-    if let Some(missing) = missing {
-        return Some(format!("{missing} is not there"));
-    }
-    let home = home();
-    let tried = Launch::new(&home, &[REQUIRE]).run(["true"]);
-    (tried.code() != Some(0)).then(|| tried.stderr().lines().collect::<Vec<_>>().join(" "))
-}
-
 fn main() -> ExitCode {
     macro_rules! tests {
         ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn())),*] };
@@ -767,5 +746,5 @@ fn main() -> ExitCode {
             calls_to_the_front_are_carried_too,
         ]);
     }
-    suite::main(&tests, unavailable())
+    suite::main(&tests, suite::without_the_kernel(&["curl", "python3"]))
 }

@@ -545,32 +545,6 @@ fn nothing_stays_behind() {
     assert!(!Path::new(&place).exists(), "{place}");
 }
 
-/// Why none of this can be seen here.
-fn unavailable() -> Option<String> {
-    if std::env::var_os("SEALTAP_KERNEL_SUITE").is_none() {
-        return Some("it attaches to the whole machine: run by `cargo xtask kernel`".to_owned());
-    }
-    if !rustix::process::geteuid().is_root() {
-        return Some("kernel programs take root".to_owned());
-    }
-    let has = |program: &str| {
-        let tried = Command::new(program).arg("--version").stdout(Stdio::null()).status();
-        tried.is_ok_and(|status| status.success())
-    };
-    let missing = ["curl", "python3"].into_iter().find(|program| !has(program));
-    if let Some(missing) = missing {
-        return Some(format!("{missing} is not there"));
-    }
-    let cgroup = Cgroup::new();
-    match Options::default().config(config(&cgroup, "")).try_start_in(home()) {
-        Ok(gateway) => {
-            gateway.finish();
-            None
-        }
-        Err((_, said)) => Some(said.lines().collect::<Vec<_>>().join(" ")),
-    }
-}
-
 fn main() -> ExitCode {
     macro_rules! tests {
         ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn())),*] };
@@ -592,5 +566,5 @@ fn main() -> ExitCode {
         a_signal_to_all_processes_ends_coverage_in_order,
         nothing_stays_behind,
     ];
-    suite::main(&tests, unavailable())
+    suite::main(&tests, suite::without_the_kernel(&["curl", "python3"]))
 }

@@ -88,11 +88,13 @@ impl Step {
 struct Tally {
     passed: u64,
     failed: u64,
+    /// Tests that were not run, of which nothing is known.
+    skipped: u64,
 }
 
 impl Tally {
     fn of(good: bool) -> Self {
-        Self { passed: u64::from(good), failed: u64::from(!good) }
+        Self { passed: u64::from(good), failed: u64::from(!good), skipped: 0 }
     }
 
     /// Adds what a line of a test run reports, if it is the one that sums up.
@@ -104,13 +106,18 @@ impl Tally {
         };
         self.passed += number("passed").unwrap_or_default();
         self.failed += number("failed").unwrap_or_default();
+        self.skipped += number("ignored").unwrap_or_default();
     }
 
     /// What a program's end makes of its counted tests: without any it counts itself, and an end in
     /// failure that no counted test explains (a build error, a kill) is one failure more.
     fn ended(self, good: bool) -> Self {
         match (self, good) {
-            (Self { passed: 0, failed: 0 }, _) => Self::of(good),
+            // A run of which every test was skipped passes nothing.
+            (Self { passed: 0, failed: 0, skipped: 1.. }, true) => self,
+            (Self { passed: 0, failed: 0, .. }, _) => {
+                Self { skipped: self.skipped, ..Self::of(good) }
+            }
             (Self { failed: 0, .. }, false) => Self { failed: 1, ..self },
             _ => self,
         }
@@ -165,10 +172,11 @@ pub(crate) fn run(root: &Path, steps: Vec<Step>) -> ExitCode {
 
 /// A line of the table at the end.
 fn row(name: &str, tally: Tally, took: Duration) -> String {
-    let Tally { passed, failed } = tally;
+    let Tally { passed, failed, skipped } = tally;
     let word = if failed == 0 { "ok  " } else { "FAIL" };
     let took = took.as_secs_f32();
-    format!("{word} {name:<30} {passed:>5} passed {failed:>3} failed {took:>7.1} s")
+    let skipped = if skipped > 0 { format!(", {skipped} SKIPPED") } else { String::new() };
+    format!("{word} {name:<30} {passed:>5} passed {failed:>3} failed {took:>7.1} s{skipped}")
 }
 
 /// Runs programs, so many at a time, and tells of each when it has ended: its name, whether that was
@@ -255,17 +263,19 @@ mod tests {
         tally.count("test result: ok. 33 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out");
         tally.count("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured");
         tally.count("test some::name ... ok");
-        assert_eq!(tally, Tally { passed: 37, failed: 2 });
+        assert_eq!(tally, Tally { passed: 37, failed: 2, skipped: 1 });
         assert_eq!(tally.ended(false), tally);
     }
 
     #[test]
     fn a_failure_that_no_test_explains_counts() {
-        assert_eq!(Tally::default().ended(false), Tally { passed: 0, failed: 1 });
-        assert_eq!(Tally::default().ended(true), Tally { passed: 1, failed: 0 });
-        let tests = Tally { passed: 9, failed: 0 };
-        assert_eq!(tests.ended(false), Tally { passed: 9, failed: 1 });
-        assert_eq!(tests.ended(true), tests);
+        let tally = |passed, failed, skipped| Tally { passed, failed, skipped };
+        assert_eq!(Tally::default().ended(false), tally(0, 1, 0));
+        assert_eq!(Tally::default().ended(true), tally(1, 0, 0));
+        assert_eq!(tally(9, 0, 0).ended(false), tally(9, 1, 0));
+        assert_eq!(tally(0, 0, 3).ended(true), tally(0, 0, 3));
+        assert_eq!(tally(0, 0, 3).ended(false), tally(0, 1, 3));
+        assert_eq!(tally(9, 0, 0).ended(true), tally(9, 0, 0));
     }
 
     #[test]
@@ -295,11 +305,11 @@ mod tests {
         // Their results must not stand among those of the run that this test is part of.
         let quiet = |_: &str| ();
         let run = |script: &str| program_step(Command::new("sh").args(["-c", script]), quiet);
-        assert_eq!(run("true"), Tally { passed: 1, failed: 0 });
-        assert_eq!(run("exit 3"), Tally { passed: 0, failed: 1 });
+        assert_eq!(run("true"), Tally { passed: 1, failed: 0, skipped: 0 });
+        assert_eq!(run("exit 3"), Tally { passed: 0, failed: 1, skipped: 0 });
         let said = "echo 'test result: ok. 2 passed; 0 failed;'";
-        assert_eq!(run(said), Tally { passed: 2, failed: 0 });
-        assert_eq!(run(&format!("{said}; exit 1")), Tally { passed: 2, failed: 1 });
+        assert_eq!(run(said), Tally { passed: 2, failed: 0, skipped: 0 });
+        assert_eq!(run(&format!("{said}; exit 1")), Tally { passed: 2, failed: 1, skipped: 0 });
         assert_eq!(program_step(&mut Command::new("no-such-program"), quiet).failed, 1);
     }
 }

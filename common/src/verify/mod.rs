@@ -14,6 +14,7 @@ mod history;
 mod joined;
 mod names;
 mod numbers;
+mod of_coverage;
 mod render;
 mod report;
 mod runs;

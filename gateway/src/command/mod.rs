@@ -96,7 +96,7 @@ struct Cli {
 enum Command {
     Demo(demo::Arguments),
     Run(Box<run::Arguments>),
-    Serve(serve::Arguments),
+    Serve(serve::Alone),
     Ls(ls::Arguments),
     Show(show::Arguments),
     Runs(runs::Arguments),

@@ -5,32 +5,15 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Exit, Failure};
+use super::Failure;
 use crate::config::{Capture, Config, Flags, MessageForm};
 use crate::route::Table;
 
 /// Bytes in a journal file of a gateway that runs for one command, at most.
 const PRIVATE_JOURNAL: u64 = 4 << 20;
 
-/// Run the gateway: record, seal and forward until SIGTERM or Ctrl-C.
+/// What every gateway is told, whether it serves by itself or one command.
 #[derive(Debug, Args)]
-#[command(
-    override_usage = "sealtap serve [OPTIONS]",
-    after_help = "\
-Point a client at http://LISTEN/NAME and give it the path of the provider's own API:
-  sealtap serve &
-  export OPENAI_BASE_URL=http://127.0.0.1:4141/openai/v1
-  export ANTHROPIC_BASE_URL=http://127.0.0.1:4141/anthropic
-
-Your own model server, by a name of your choice:
-  sealtap serve --upstream local=http://127.0.0.1:8080
-  curl http://127.0.0.1:4141/local/v1/models
-
-One run of an agent under its own name:
-  export OPENAI_BASE_URL=http://127.0.0.1:4141/run/nightly-7/openai/v1
-
-Every key of the config file is in sealtap.example.toml. SIGTERM seals what is pending and exits 0."
-)]
 pub struct Arguments {
     /// Config file (TOML); flags win over it
     #[arg(long, value_name = "FILE")]
@@ -56,12 +39,43 @@ pub struct Arguments {
     /// Form of the messages on standard error; SEALTAP_LOG, RUST_LOG or the configuration says which ones [default: text]
     #[arg(long, value_enum)]
     log_format: Option<LogFormat>,
-    /// As root: open what takes privileges, start what the kernel needs, then run as this user for good
-    #[arg(long, value_name = "NAME")]
-    user: Option<String>,
     /// Go on with a log whose lock is missing, for instance on a new machine; the log says so
     #[arg(long)]
     adopt: bool,
+}
+
+/// Run the gateway: record, seal and forward until SIGTERM or Ctrl-C.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "sealtap serve [OPTIONS]",
+    after_help = "\
+Point a client at http://LISTEN/NAME and give it the path of the provider's own API:
+  sealtap serve &
+  export OPENAI_BASE_URL=http://127.0.0.1:4141/openai/v1
+  export ANTHROPIC_BASE_URL=http://127.0.0.1:4141/anthropic
+
+Your own model server, by a name of your choice:
+  sealtap serve --upstream local=http://127.0.0.1:8080
+  curl http://127.0.0.1:4141/local/v1/models
+
+One run of an agent under its own name:
+  export OPENAI_BASE_URL=http://127.0.0.1:4141/run/nightly-7/openai/v1
+
+Every key of the config file is in sealtap.example.toml. SIGTERM seals what is pending and exits 0."
+)]
+pub struct Alone {
+    #[command(flatten)]
+    gateway: Arguments,
+    /// As root: open what takes privileges, start what the kernel needs, then run as this user for good
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+}
+
+impl Alone {
+    /// Reads the configuration; nothing is opened but the config file.
+    pub(super) fn start(self) -> Result<Start, Failure> {
+        self.gateway.start_as(self.user)
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -113,13 +127,8 @@ impl Arguments {
     /// otherwise, in clear, and with nothing of its own to be asked for. Its journal is small, since
     /// laying down files takes time.
     pub(super) fn private(self) -> Result<Start, Failure> {
-        if self.user.is_some() {
-            return Err(Failure::new("--user is for `sealtap serve`: COMMAND runs as who calls")
-                .fix("leave it out")
-                .exit_with(Exit::Usage));
-        }
         let listen = self.listen.is_some();
-        let mut start = self.start()?;
+        let mut start = self.start_as(None)?;
         let config = &mut start.config;
         if !listen {
             config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -132,7 +141,7 @@ impl Arguments {
     }
 
     /// Reads the configuration; nothing is opened but the config file.
-    pub(super) fn start(self) -> Result<Start, Failure> {
+    fn start_as(self, user: Option<String>) -> Result<Start, Failure> {
         let flags = Flags {
             listen: self.listen,
             data: self.data,
@@ -143,7 +152,7 @@ impl Arguments {
                 CaptureChoice::Known => Capture::Known,
                 CaptureChoice::All => Capture::All,
             }),
-            user: self.user,
+            user,
             messages: self.log_format.map(|form| match form {
                 LogFormat::Text => MessageForm::Text,
                 LogFormat::Json => MessageForm::Json,

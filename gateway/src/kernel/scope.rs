@@ -195,7 +195,9 @@ mod tests {
         assert_eq!(paths(&hierarchy, "container:*").len(), 5);
         assert_eq!(paths(&hierarchy, "container:1111*"), [all[0].clone()]);
         assert_eq!(paths(&hierarchy, &format!("container:{}", id('2'))), [all[1].clone()]);
-        assert_eq!(paths(&hierarchy, "container:4444*"), [all[3].clone()]);
+        // What is below it belongs to it.
+        let podman = format!("/machine.slice/libpod-{}.scope", id('4'));
+        assert_eq!(paths(&hierarchy, "container:4444*"), [podman]);
         assert!(paths(&hierarchy, "container:1111").is_empty(), "a pattern says that it is one");
     }
 

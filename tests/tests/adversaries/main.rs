@@ -18,15 +18,8 @@ use crate::ways::{Mode, WAYS};
 
 type Test = Box<dyn Fn()>;
 
-fn unavailable() -> Option<String> {
-    if std::env::var_os("SEALTAP_KERNEL_SUITE").is_none() {
-        return Some("it attaches to the whole machine: run by `cargo xtask kernel`".to_owned());
-    }
-    (!rustix::process::geteuid().is_root()).then(|| "kernel programs take root".to_owned())
-}
-
 fn main() -> ExitCode {
-    let missing = unavailable();
+    let missing = sealtap_tests::suite::without_the_kernel(&["python3", "cc", "ip"]);
     let mut tests: Vec<(String, Option<String>, Test)> = Vec::new();
     for (mode, word) in [(Mode::Observe, "observed"), (Mode::Enforce, "enforced")] {
         for way in WAYS {
