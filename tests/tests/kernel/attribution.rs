@@ -260,6 +260,11 @@ pub(super) fn many_processes_are_told_apart() {
     assert_eq!(launched.account["makers"].as_array().map(Vec::len), Some(PROCESSES));
 }
 
+/// Packets that went around and were told of.
+fn packets(launched: &Launched) -> u64 {
+    launched.account["coverage"]["packets"]["events_read"].as_u64().expect("a number")
+}
+
 /// What was turned away has a leaf, and what went around has as many as were read.
 pub(super) fn what_was_refused_and_what_went_around_is_sealed() {
     let home = home();
@@ -275,7 +280,10 @@ pub(super) fn what_was_refused_and_what_went_around_is_sealed() {
     launched.captured(0);
     let joined = joined(&launched);
     assert_eq!((&joined["refused"], &joined["carried"]), (&json!(1), &json!(0)), "{joined}");
-    assert_eq!(joined["around"], connections(&launched, "events_read"), "{joined}");
+    // Each send is counted, and then each packet of it.
+    let (sends, packets) = (connections(&launched, "events_read"), packets(&launched));
+    assert_eq!((sends, packets), (300, 300), "{}", launched.account);
+    assert_eq!(joined["around"], sends + packets, "{joined}");
     let leaves = report(&launched)["leaves"]["bypass"].as_u64().expect("leaves about it");
     assert!((1..=66).contains(&leaves), "a flood is counted, not told one by one: {leaves}");
 }
