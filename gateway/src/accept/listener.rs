@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -33,6 +33,19 @@ pub struct ListenError {
     pub source: io::Error,
 }
 
+/// Connections that wait to be accepted; the system may allow fewer. Whoever of a burst finds no room
+/// tries again after a second.
+const WAITING: u32 = 4096;
+
+/// Listens at `address`, within a runtime.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // What is left of connections to a gateway before must not keep this one from beginning.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
+}
+
 /// A bound listener.
 pub struct Listener {
     listener: TcpListener,
@@ -47,9 +60,8 @@ impl Listener {
     /// # Errors
     ///
     /// [`ListenError`].
-    pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        let listener =
-            TcpListener::bind(address).await.map_err(|source| ListenError { address, source })?;
+    pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        let listener = listen(address).map_err(|source| ListenError { address, source })?;
         Ok(Self { listener, redirected: None, first: None })
     }
 

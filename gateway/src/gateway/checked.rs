@@ -110,7 +110,7 @@ impl Checked {
         // The address first: a second gateway on it fails before it has touched anything.
         let listener = match bound.front {
             Some(front) => Listener::bound(front)?,
-            None => Listener::bind(config.listen).await?,
+            None => Listener::bind(config.listen)?,
         };
         let address = listener.address()?;
         let observing = &config.observe;

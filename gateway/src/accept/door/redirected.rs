@@ -10,12 +10,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use sealtap_common::kernel::Flow;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::Tunnel;
 use super::carrier::{Carrier, Led};
 use crate::accept::accepted::{Client, Door};
+use crate::accept::listener::listen;
 use crate::journey::{Journey, Settings};
 use crate::kernel::{Observer, address_of, flow_of};
 use crate::wire::socket::Socket;
@@ -24,10 +25,6 @@ use crate::wire::watching::Watcher;
 
 /// How often a port is looked for that both families have free.
 const TRIES: u32 = 32;
-
-/// Connections that wait to be accepted; the system may allow fewer. All that a command opens at once
-/// comes here: whoever finds no room tries again after a second.
-const WAITING: u32 = 4096;
 
 /// Why there is no such listener.
 #[derive(Debug, thiserror::Error)]
@@ -68,13 +65,13 @@ impl Redirected {
         front: SocketAddr,
         coverage: [u8; 16],
     ) -> Result<Self, RedirectedError> {
-        let has_v6 = listen((Ipv6Addr::LOCALHOST, 0)).is_ok();
+        let has_v6 = listen((Ipv6Addr::LOCALHOST, 0).into()).is_ok();
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         for _ in 0..TRIES {
-            let v4 = listen((Ipv4Addr::LOCALHOST, 0))?;
+            let v4 = listen((Ipv4Addr::LOCALHOST, 0).into())?;
             let port = v4.local_addr()?.port();
             let v6 = match has_v6 {
-                true => match listen((Ipv6Addr::LOCALHOST, port)) {
+                true => match listen((Ipv6Addr::LOCALHOST, port).into()) {
                     Ok(v6) => Some(v6),
                     Err(error) => {
                         last = error;
@@ -118,13 +115,6 @@ impl Redirected {
             accepted = v6 => accepted,
         }
     }
-}
-
-fn listen(address: impl Into<SocketAddr>) -> io::Result<TcpListener> {
-    let address = address.into();
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(address)?;
-    socket.listen(WAITING)
 }
 
 impl LedHere {
