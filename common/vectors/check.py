@@ -25,7 +25,8 @@ BECAME = {"led", "denied", "passed", "unseen", "unavailable"}
 RUNS = {"run-opened", "run-closed", "run-record"}
 CHECKED = {"exchange", "refused", "interrupted", "opaque", "restart", "heartbeat", "gap", "adopted",
            "retention", "progress", "key-change", "connection", "bypass"} | RUNS | COVERAGE
-CHANNELS = ["tcp", "udp", "names", "raw", "packet", "vsock", "helper", "namespace", "older"]
+CHANNELS = ["tcp", "udp", "names", "raw", "packet", "vsock", "helper", "namespace", "older",
+            "moved"]
 STATES = {"closed_by_hook", "denied_by_launch_policy", "canary_tested", "observed_only", "not_covered"}
 COUNTED = ["allowed", "bypass_denied", "bypass_passed", "events_lost", "events_read", "loopback", "seen",
            "unparsable", "via_gateway"]

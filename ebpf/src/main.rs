@@ -2,10 +2,10 @@
 //!
 //! Attached at the root cgroup, they decide themselves what is in scope: what a watched cgroup's
 //! tasks do, and what is done with sockets that such tasks made. TCP goes to the gateway
-//! ([`connect`]), which reads where it was meant to go ([`flow`]); every packet that leaves is
-//! looked at once more ([`egress`]), and frames that no such look saw, on their way to the network
-//! ([`uplink`]), with what frames could use to pass that unseen ([`option`]). Each connection and packet in scope is counted as exactly one
-//! thing ([`count`]), and what goes around is reported.
+//! (`connect`), which reads where it was meant to go (`flow`); every packet that leaves is
+//! looked at once more (`egress`), and frames that no such look saw, on their way to the network
+//! (`uplink`), with what frames could use to pass that unseen (`option`). Each connection and packet in scope is counted as exactly one
+//! thing (`count`), and what goes around is reported.
 //!
 //! Only contexts that the kernel promises to keep are used, so that one object serves every kernel
 //! from 5.15 on, without type information of that kernel. Built by `cargo xtask ebpf`; for any

@@ -174,6 +174,13 @@ def moved(cgroup, _port, word, host, port):
         heard(stream, word)
 
 
+def left(cgroup, port, word, host, target):
+    """Leaves for another cgroup, makes a socket and connects from there."""
+    with open(os.path.join(cgroup, "cgroup.procs"), "w") as processes:
+        processes.write("0")
+    tcp(host, int(target), word)
+
+
 def fence(host, port, word):
     """A word of its own by each way of the target's."""
     udp(host, port, word + b"udp")

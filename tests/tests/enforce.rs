@@ -118,7 +118,7 @@ fn datagrams_are_denied_and_the_client_falls_back() {
         for channel in ["tcp", "udp", "namespace"] {
             assert_eq!(state(&covered, channel), "closed_by_hook", "{channel}");
         }
-        for channel in ["raw", "packet", "vsock", "older"] {
+        for channel in ["raw", "packet", "vsock", "older", "moved"] {
             assert_eq!(state(&covered, channel), "denied_by_launch_policy", "{channel}");
         }
         assert_eq!(state(&covered, "helper"), "not_covered");

@@ -69,6 +69,8 @@ words! {
         Namespace = "namespace",
         /// Connections that were made before the coverage began.
         Older = "older",
+        /// Sockets that a task makes once it has left what is watched.
+        Moved = "moved",
     }
 }
 

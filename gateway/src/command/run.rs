@@ -64,7 +64,7 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", env = "SEALTAP_KERNEL")]
     kernel: KernelChoice,
     /// An address on this machine that COMMAND reaches without the gateway: 127.0.0.1:5432, or
-    /// [::1]:0 for every port of it
+    /// `[::1]:0` for every port of it
     #[arg(long, value_name = "ADDRESS")]
     loopback_allow: Vec<SocketAddr>,
     /// Bytes for events of the kernel that wait to be read: a power of two, a page at least

@@ -1,7 +1,7 @@
 //! Doctor: what this machine allows, found out by trying it.
 //!
 //! In: a data directory, a configuration for its addresses, and this process's own rights. Out: a list of
-//! [`Finding`]s, each well, short or unknown, with what to do. It changes nothing that stays: programs are
+//! Findings, each well, short or unknown, with what to do. It changes nothing that stays: programs are
 //! detached, files removed, ports given back. What it has no right to try is unknown, never well.
 
 mod canary;

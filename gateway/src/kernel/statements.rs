@@ -255,7 +255,10 @@ fn state(channel: Channel, terms: &Terms, frames: bool) -> ChannelState {
         // The resolver may be asked, whatever the question says.
         Channel::Udp | Channel::Names => ChannelState::ObservedOnly,
         // No capability to make them, no family; and none was brought along.
-        Channel::Raw | Channel::Packet | Channel::Vsock | Channel::Older if terms.launched => {
+        // And it sees no other cgroup to go to.
+        Channel::Raw | Channel::Packet | Channel::Vsock | Channel::Older | Channel::Moved
+            if terms.launched =>
+        {
             ChannelState::DeniedByLaunchPolicy
         }
         // Redirected to a loopback of its own, where nobody of ours listens, and no way in from there.
@@ -267,9 +270,11 @@ fn state(channel: Channel, terms: &Terms, frames: bool) -> ChannelState {
         Channel::Older => ChannelState::NotCovered,
         // At devices that were there when the programs came.
         Channel::Packet if frames => ChannelState::ObservedOnly,
-        Channel::Packet | Channel::Vsock | Channel::Helper | Channel::Namespace => {
-            ChannelState::NotCovered
-        }
+        Channel::Packet
+        | Channel::Vsock
+        | Channel::Helper
+        | Channel::Namespace
+        | Channel::Moved => ChannelState::NotCovered,
     }
 }
 

@@ -31,8 +31,9 @@ const COVERAGE: &str = "observed only: a program can ignore proxy variables, and
                         notice";
 
 /// What no hook that is attached sees.
-const NOT_COVERED: &str = "not covered: raw and packet sockets, vsock, helpers over unix sockets, other \
-                           network namespaces, connections made before the command began";
+const NOT_COVERED: &str = "not covered: vsock, helpers over unix sockets, other network namespaces, \
+                           connections made before the command began, and what a task sends that has \
+                           moved itself to another cgroup";
 
 /// What nothing closes even where all else is denied.
 const NOT_ENFORCED: &str = "not covered: helpers over unix sockets (a Docker socket, a daemon that acts for \

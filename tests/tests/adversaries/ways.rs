@@ -10,7 +10,9 @@ use sealtap_tests::programs;
 use sealtap_tests::verify::text;
 use serde_json::Value;
 
-use crate::place::{HOST, HOST_ELSEWHERE, Namespace, PYTHON, Place, compiled, probe, script};
+use crate::place::{
+    HOST, HOST_ELSEWHERE, Namespace, PYTHON, Place, cgroups, compiled, probe, script,
+};
 
 use Outcome::{Counted, CountedAsPacket, Denied, Led, LedNowhere, Listed, NotStarted, Taken};
 
@@ -152,6 +154,10 @@ pub(crate) const WAYS: &[Way] = &[
     way("a_helper_over_af_unix", "helper", (Listed, Listed), |scene, word| {
         Line::of(probe("helper", &scene.helper().display().to_string(), 0, word))
     }),
+    way("a_task_that_leaves_its_cgroup", "moved", (Listed, Led), |scene, word| {
+        let line = probe("left", &cgroups().display().to_string(), 0, word);
+        Line::of(scene.and_target(line))
+    }),
     way("a_socket_between_machines", "vsock", (Listed, Taken), python!("between_machines")),
 ];
 
@@ -253,7 +259,12 @@ impl Held<'_> {
                 assert_eq!(self.connections("seen"), 1, "{told}");
                 assert_eq!((self.connections("via_gateway"), &covered["known"]), (1, &1.into()));
                 assert!(self.packets("via_gateway") > 0, "{told}");
-                assert_eq!(state, "closed_by_hook", "{told}");
+                // Behind the fence a task finds no cgroup but its own.
+                let closed = match way.channel {
+                    "moved" => "denied_by_launch_policy",
+                    _ => "closed_by_hook",
+                };
+                assert_eq!(state, closed, "{told}");
                 let exchange = launched.captured(1).remove(0);
                 assert_eq!(exchange.text("/ingress"), "transparent", "{}", exchange.json);
                 assert_eq!(exchange.text("/url"), format!("{HOST}:{}", place.port()));
