@@ -23,7 +23,7 @@ pub use sealtap_common::leaf::{End, ErrorCode, Outcome};
 use sealtap_common::unit::Ingress;
 
 use self::heads::Heads;
-use self::journal::{Down, Journal};
+use self::journal::{Down, Journal, Position};
 use self::record::{Came, ExchangeKeys, Opened, kind};
 pub use self::recorder::{Recorder, Tapped};
 use self::secrets::Secrets;
@@ -201,10 +201,14 @@ impl Tap {
         self.journal.note(kind::RUN_ENDED, &[&record::ending(&run, reason)]).is_ok()
     }
 
-    /// Records what the kernel said; whether the journal took it.
-    pub fn coverage(&self, said: &Coverage) -> bool {
-        let leaf = said.encode().ok();
-        leaf.is_some_and(|leaf| self.journal.note(kind::COVERAGE, &[&leaf]).is_ok())
+    /// Records what the kernel said; where it stands, if the journal took it.
+    pub fn coverage(&self, said: &Coverage) -> Option<Position> {
+        self.journal.note(kind::COVERAGE, &[&said.encode().ok()?]).ok()
+    }
+
+    /// Waits until what stands there is on disk; whether it is.
+    pub async fn kept(&self, position: Position) -> bool {
+        self.journal.durable(position).await.is_ok()
     }
 
     /// Records that a run took over the name of one that is over.

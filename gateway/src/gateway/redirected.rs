@@ -9,6 +9,7 @@ use sealtap_common::leaf::{Coverage, CoverageSaid, Extensions};
 use super::Gateway;
 use crate::accept::{Led, Redirected, RedirectedError};
 use crate::capture::connection::Notes;
+use crate::capture::journal::Position;
 use crate::capture::random_id;
 use crate::journey::Journey;
 use crate::kernel::Observer;
@@ -27,18 +28,35 @@ impl CoverageTeller {
     /// Says something of the coverage; whether it will be sealed.
     #[must_use]
     pub fn say(&self, said: CoverageSaid) -> bool {
+        self.note(said).is_some()
+    }
+
+    /// The same, and waits until it is on disk: what begins under a coverage must find it there, however
+    /// the gateway ends.
+    #[must_use]
+    pub fn say_for_good(&self, said: CoverageSaid) -> bool {
+        let Some(position) = self.note(said) else { return false };
+        // On a thread of its own, since whoever begins a coverage may be within a runtime.
+        let wait = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            runtime.is_ok_and(|runtime| runtime.block_on(self.journey.tap.kept(position)))
+        };
+        std::thread::scope(|scope| scope.spawn(wait).join().unwrap_or(false))
+    }
+
+    fn note(&self, said: CoverageSaid) -> Option<Position> {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if *closed {
-            return false;
+            return None;
         }
         let closes = matches!(said, CoverageSaid::Closed(..));
         // Boot and time are those of the leaf's sealing.
         let (boot, coverage, ext) = (Id([0; 16]), self.coverage, Extensions::new());
         let taken = self.journey.tap.coverage(&Coverage { boot, coverage, ext, said, sealed: 0 });
-        if taken {
+        if taken.is_some() {
             self.counts().armed(!closes);
         }
-        *closed = closes && taken;
+        *closed = closes && taken.is_some();
         taken
     }
 

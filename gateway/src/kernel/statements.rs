@@ -80,7 +80,7 @@ impl Statements {
         let armed = armed(&observer, &terms)?;
         let (opened, interval) = (terms.opened, terms.interval);
         // Nothing may be said of a coverage that the log never heard of.
-        if !teller.say(CoverageSaid::Armed(armed)) {
+        if !teller.say_for_good(CoverageSaid::Armed(armed)) {
             return Err("the journal takes nothing".to_owned());
         }
         let (stop, stopped) = channel::<()>();
