@@ -28,10 +28,13 @@ class Joins:
     def statement(self, kind, value):
         if kind == "coverage-armed":
             self.of[value["coverage"]] = {"boot": value["boot"], "known": [0], "refused": 0, "read": 0, "packets": 0, "denied": 0, "passed": 0,
-                                          "counted": 0, "told": 0, "numbers": {}, "turned": {},
+                                          "counted": 0, "told": 0, "over": False, "numbers": {}, "turned": {},
                                           "led": []}
             return
+        if kind == "coverage-canary":
+            return
         of, arrived = self.of[value["coverage"]], value["arrived"]
+        of["over"] = kind == "coverage-closed"
         self.require(arrived["known"] >= of["known"][-1] and arrived["refused"] >= of["refused"],
                      "fewer connections than before")
         of["known"].append(arrived["known"])
@@ -114,6 +117,7 @@ class Joins:
                 and value["way"] in ("tcp", "udp", "raw", "frame", "unknown"), "words of a bypass")
         require(value["who"] is None or value["count"] == 1, "who went around")
         require(of and of["boot"] == value["boot"], "the coverage of a bypass")
+        require(not of["over"], "a bypass behind the end of its coverage")
         require(value["number"] == of["told"] + 1, "the number of a bypass")
         require(value["statement"] == len(of["known"]), "the statement of a bypass")
         of["told"] += 1

@@ -53,7 +53,8 @@ fn connecting<const FAMILY: u32>(context: &SockAddrContext) -> i32 {
     };
     let is_tcp = protocol == TCP && kind == STREAM;
     let process = (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32;
-    if settings.gateway != 0 && process == settings.gateway {
+    // It is in no scope: where it is gone, another process may have its number, and be in one.
+    if settings.gateway != 0 && process == settings.gateway && scope::of_task(&settings).is_none() {
         if is_tcp {
             // What answers it may be in scope, and answers the gateway.
             keep(context, &Flow { flags: flag::GATEWAY, ..Flow::default() }, true);

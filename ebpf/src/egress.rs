@@ -60,9 +60,16 @@ fn leaving(context: &SkBuffContext) -> i32 {
     let mut scope = None;
     if !kept.is_null() {
         // SAFETY: not null; the socket's own.
-        let (gateway, id) = unsafe { ((*kept).gateway, (*kept).scope) };
-        // Where a connected socket sends to changes by `connect` alone.
-        if gateway != 0 && is_to(&packet, gateway) {
+        let (gateway, id, cookie, peer) =
+            unsafe { ((*kept).gateway, (*kept).scope, (*kept).cookie, (*kept).destination) };
+        // Where a connected socket sends to changes by `connect` alone, but for a route that its options
+        // name: what was led to the gateway goes to this machine, and what answers it, where it did.
+        let there = if cookie == 0 {
+            packet.destination == peer
+        } else {
+            scope::is_this_machine(&packet.destination)
+        };
+        if gateway != 0 && there && is_to(&packet, gateway) {
             count::one(&settings, Unit::Packet, Became::ViaGateway);
             return GO_ON;
         }
@@ -160,8 +167,8 @@ fn is_to_gateway(packet: &Packet, scope: &Scope, socket: *mut bpf_sock) -> bool 
     unsafe {
         let whole = bpf_sk_fullsock(socket);
         if !whole.is_null() && read_volatile(addr_of!((*whole).state)) != LISTENS {
-            let mut known =
-                Flow { scope: scope.id, gateway: packet.destination.port, ..Flow::default() };
+            let (gateway, destination) = (packet.destination.port, packet.destination);
+            let mut known = Flow { scope: scope.id, gateway, destination, ..Flow::default() };
             let map = (&raw const SOCKETS).cast_mut().cast();
             let first = (&raw mut known).cast();
             // Without memory it is found again by its next packet.

@@ -116,6 +116,7 @@ impl Joins {
             }
         };
         let Some(of) = self.coverages.get_mut(&leaf.coverage) else { return Ok(()) };
+        of.closed = matches!(leaf.said, CoverageSaid::Closed(..));
         of.statement(counts, arrived, number, (index, report))
     }
 

@@ -27,6 +27,8 @@ pub(super) struct OfCoverage {
     early: Vec<(u64, u64, u64)>,
     /// Connections of canaries that were led to these: as of the last statement, and since.
     pub(super) canary: (u64, u64),
+    /// Whether it was said that it is over.
+    pub(super) closed: bool,
     /// Leaves about ways around.
     told: u64,
     /// What these count, in connections and in packets.
@@ -54,6 +56,7 @@ impl OfCoverage {
             stated: Vec::new(),
             via_gateway: 0,
             canary: (0, 0),
+            closed: false,
             numbers: Numbers::default(),
             refused: Numbers::default(),
             led_refused: BTreeMap::new(),
@@ -178,6 +181,9 @@ impl OfCoverage {
             self.joined.denied = self.joined.denied.saturating_add(leaf.count);
         }
         self.joined.around = self.joined.around.saturating_add(leaf.count);
+        if self.closed {
+            return broken(What::Coverage, "stands behind the end of its coverage".to_owned());
+        }
         if leaf.number != told {
             let detail = format!("way around {} follows {}", leaf.number, told.saturating_sub(1));
             return broken(What::Coverage, detail);

@@ -44,6 +44,10 @@ pub(super) fn filters() -> Result<Vec<BpfProgram>, BackendError> {
     let mut denied = every(&[libc::SYS_socket], &protocols);
     // A pin is opened by its path, and a link that is open can be detached.
     denied.extend(every(&[libc::SYS_bpf], &[]));
+    // By these the sockets of the same user's processes outside could be had, or be made to send.
+    let others = [libc::SYS_pidfd_getfd, libc::SYS_ptrace, libc::SYS_process_vm_readv];
+    denied.extend(every(&others, &[]));
+    denied.extend(every(&[libc::SYS_process_vm_writev], &[]));
     // It makes sockets and connects them by calls that no filter sees. Programs that are told that there
     // is no such call do without.
     let rings = [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];

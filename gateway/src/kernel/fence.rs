@@ -114,8 +114,9 @@ impl Fence {
     /// Goes behind it, for good. Only system calls.
     pub(super) fn enter(&self) -> io::Result<()> {
         at(0, leave_namespaces())?;
-        let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-        at(0, mount_change(c"/", slave))?;
+        // Nothing that is mounted outside later comes in.
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        at(0, mount_change(c"/", private))?;
         let plain = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let (flags, empty) = (plain | MountFlags::RDONLY, Some(c"size=4k,mode=0555"));
         for place in &self.cgroups {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -24,6 +25,9 @@ use super::process::Processes;
 use super::programs::{Programs, Sizes};
 use super::{OBJECT, address_of};
 use crate::command::{Exit, Failure, Outcome};
+
+/// The first namespace of processes (`PROC_PID_INIT_INO` of the kernel's `proc_ns.h`).
+const FIRST_PROCESSES: u64 = 0xEFFF_FFFC;
 
 /// What the loader needs: programs and maps, hooks at cgroups, packets by their pointers, and the
 /// `/proc` of other users' processes.
@@ -84,6 +88,15 @@ fn arm(sizes: Sizes) -> Result<(Armed, Programs), String> {
     let capabilities = drop_capabilities().map_err(|error| {
         format!("the loader lacks capabilities that it needs ({error}): run sealtap as root")
     })?;
+    // Flows name processes as the first namespace counts them; another one's numbers are others.
+    let own = std::fs::metadata("/proc/self/ns/pid").map(|namespace| namespace.ino());
+    if !own.is_ok_and(|own| own == FIRST_PROCESSES) {
+        return Err(
+            "sealtap is in a namespace of processes of its own, where the kernel's numbers \
+                    of processes stand for others: run it outside"
+                .to_owned(),
+        );
+    }
     let programs = Programs::attach(OBJECT, sizes).map_err(|error| error.to_string())?;
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let armed = Armed {

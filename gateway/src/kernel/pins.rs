@@ -122,6 +122,12 @@ fn is_mounted() -> bool {
 
 /// Pins links, by their descriptors and names, in an instance's folder; all or none.
 pub(super) fn pin(folder: &Path, links: &[(RawFd, String)]) -> Result<(), PinsError> {
+    // The gateway may not be root: it gives a name, and no place.
+    let name = folder.file_name().and_then(|name| name.to_str()).and_then(Instance::parse);
+    let ours = Path::new(FILE_SYSTEM).join(FOLDER);
+    if name.is_none() || folder.parent() != Some(&ours) || !is_mounted() {
+        return Err(at(folder)(io::ErrorKind::InvalidInput.into()));
+    }
     fs::DirBuilder::new().mode(0o700).create(folder).map_err(at(folder))?;
     for (descriptor, name) in links {
         let path = folder.join(name);

@@ -20,6 +20,9 @@ const TICK: u64 = 10_000_000;
 /// The longest command line that is kept, in bytes.
 const COMMAND: usize = 4096;
 
+/// The longest executable whose digest is taken, in bytes.
+const LARGEST: u64 = 1 << 30;
+
 /// Executables whose digests are remembered.
 const REMEMBERED: usize = 1024;
 
@@ -67,6 +70,10 @@ impl Processes {
     fn digest(&mut self, path: &Path) -> io::Result<[u8; 32]> {
         let mut file = File::open(path)?;
         let meta = file.metadata()?;
+        // Whoever waits for the loader does not wait for what somebody made large.
+        if meta.len() > LARGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let version = (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec());
         if let Some(digest) = self.digests.get(&version) {
             return Ok(*digest);

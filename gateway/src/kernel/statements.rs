@@ -121,8 +121,10 @@ struct Stating {
 
 impl Stating {
     fn state(&mut self, last: bool) -> Result<Last, String> {
-        if let Some(why) = &self.over {
-            return Err(why.clone());
+        if let Some(why) = self.over.clone() {
+            // The journal may not have taken that it is over.
+            let _ = self.is_all_said();
+            return Err(why);
         }
         if !self.is_all_said() {
             return self

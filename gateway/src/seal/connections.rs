@@ -179,6 +179,13 @@ impl Connections {
         done.into_iter().filter_map(|(_, open)| self.ready(open.finish())).collect()
     }
 
+    /// No leaf may name a coverage that was never armed, and this boot arms none any more.
+    pub(super) fn forget_unheard(&mut self) {
+        self.early.clear();
+        let armed = &self.armed;
+        self.open.retain(|_, open| armed.contains_key(&open.leaf.coverage.0));
+    }
+
     /// The boot is over: everything that is left, cut off where it is not over.
     pub(super) fn all(&mut self) -> Vec<DigestedConnection> {
         let mut all = std::mem::take(&mut self.early);

@@ -171,6 +171,12 @@ impl Digest {
         self.bytes
     }
 
+    /// The boot that is sealed says its last word: what came to a listener whose coverage never began
+    /// has no place in the log.
+    pub fn forget_unheard(&mut self) {
+        self.connections.forget_unheard();
+    }
+
     /// Ends everything that is under way: those whose messages are both complete as complete, the
     /// rest as interrupted.
     pub fn interrupt(&mut self, mut emit: impl FnMut(Event)) {

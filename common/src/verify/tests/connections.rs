@@ -6,8 +6,8 @@ use crate::leaf::coverage_samples::{
     armed, bypass, bypass_leaf, connection, connection_leaf, connections, coverage, refused,
 };
 use crate::leaf::{
-    Arrived, BypassUnit, BypassVerdict, CONNECTION_EXTENSION, Connection, Counts, CoverageSaid,
-    Leaf, Outcome, Statement, Sums, connection_tag,
+    Arrived, BypassUnit, BypassVerdict, CONNECTION_EXTENSION, Connection, Counts, CoverageEnd,
+    CoverageSaid, Leaf, Outcome, Statement, Sums, connection_tag,
 };
 use crate::verify::{Place, Report, Verdict, What, verify};
 
@@ -203,4 +203,18 @@ fn nothing_is_left_out_of_a_boot_that_is_over() {
     let report = report(&leaves);
     assert!(report.findings.is_empty(), "{:?}", report.findings);
     assert_eq!(report.joined[0].open, 1, "it may still be open");
+}
+
+/// Nothing would count it.
+#[test]
+fn nothing_goes_around_behind_the_end_of_a_coverage() {
+    let mut leaves = good();
+    let Leaf::Coverage(last) = leaves[12].clone() else { panic!("a statement") };
+    let CoverageSaid::Heartbeat(said) = last.said.clone() else { panic!("a statement") };
+    let end =
+        CoverageSaid::Closed(Some(said.counts), said.arrived, said.number, CoverageEnd::Ended);
+    leaves[12] = coverage(end);
+    assert!(broken(&leaves).is_empty(), "{:?}", report(&leaves).findings);
+    leaves.insert(13, bypass(3, 3, 1));
+    assert_eq!(broken(&leaves)[0], at(14)[0]);
 }

@@ -194,6 +194,7 @@ impl Digesting {
     /// What is still open is over, and so is the boot.
     fn say_goodbye(&mut self) -> Result<(), Gone> {
         let mut events = Vec::new();
+        self.digest.forget_unheard();
         self.digest.interrupt(|event| events.push(event));
         self.tell(events)?;
         self.last_word.take();
