@@ -199,7 +199,13 @@ fn signals_reach_the_command_once() {
     let script = "n=0; for s in HUP INT QUIT USR1 USR2; do trap \"n=\\$((n+1)); echo $s\" $s; done; \
                   trap 'echo TERM after $n; exit 3' TERM; echo ready; \
                   while :; do sleep 60 & wait $!; kill $! 2>/dev/null; done";
-    let (mut child, mut stdout) = start(Launch::new(&home, &[]).command(["sh", "-c", script]));
+    // Whoever runs the tests may ignore one (`nohup` does), and then it stays ignored.
+    let inner = Launch::new(&home, &[]).command(["sh", "-c", script]);
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(inner.get_program()).args(inner.get_args());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(inner.get_current_dir().unwrap_or_else(|| home.path()));
+    let (mut child, mut stdout) = start(command);
     let signals = [
         (Signal::HUP, "HUP"),
         (Signal::INT, "INT"),
