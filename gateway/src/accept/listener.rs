@@ -149,7 +149,9 @@ impl Listener {
                     connections.spawn(async move {
                         let socket = match redirected {
                             Some(door) => {
-                                let led = door.enter(stream, address, &journey, &stop).await;
+                                // By itself on the heap, or each connection would be as large.
+                                let led = Box::pin(door.enter(stream, address, &journey, &stop));
+                                let led = led.await;
                                 led.map(|(socket, carrier)| (socket, Some(carrier)))
                             }
                             None => Some((Socket::new(stream), None)),
