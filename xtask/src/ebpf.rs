@@ -38,7 +38,7 @@ pub(crate) fn steps(root: &Path, write: bool) -> Vec<Step> {
         steps.push(install(&tools));
     }
     let place = root.join("target/ebpf");
-    steps.push(build(root, &place, &linker, sources.as_deref()));
+    steps.push(build(&place, &linker, sources.as_deref()));
     let (built, stripped) =
         (place.join(TARGET).join("release/sealtap-ebpf"), place.join("sealtap.bpf.o"));
     // What is left has the types of maps and programs, by which the kernel names things.
@@ -60,19 +60,20 @@ fn install(tools: &Path) -> Step {
         .with("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
 }
 
-fn build(root: &Path, place: &Path, linker: &Path, sources: Option<&Path>) -> Step {
+fn build(place: &Path, linker: &Path, sources: Option<&Path>) -> Step {
     let place = place.display().to_string();
     let package = ["build", "--package", "sealtap-ebpf", "--release", "--locked"];
     let target = ["--target", TARGET, "-Z", "build-std=core", "--target-dir", &place];
     let arguments: Vec<&str> = package.into_iter().chain(target).collect();
     let mut flags = vec![
-        format!("-Clinker={}", linker.display()),
         "-Clink-arg=--btf".to_owned(),
         "-Cdebuginfo=2".to_owned(),
+        // Not by its path: cargo's flags go into the names of symbols, and these into their order.
+        "-Zremap-cwd-prefix=/sealtap".to_owned(),
         "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
     ];
     let registry = home().map(|home| home.join("registry/src"));
-    let known = [(Some(root), "/sealtap"), (registry.as_deref(), "/registry"), (sources, "/rust")];
+    let known = [(registry.as_deref(), "/registry"), (sources, "/rust")];
     for (path, name) in known {
         flags.extend(path.map(|path| format!("--remap-path-prefix={}={name}", path.display())));
     }
@@ -82,6 +83,7 @@ fn build(root: &Path, place: &Path, linker: &Path, sources: Option<&Path>) -> St
         // Units are put together in an order that differs from folder to folder, and with it the
         // numbers of types.
         .with("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        .with("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
         .with("RUSTC_BOOTSTRAP", "1")
 }
 
