@@ -21,9 +21,9 @@ use sealtap_tests::gate::{PATIENCE, poll};
 use sealtap_tests::gateway::Home;
 use sealtap_tests::http1::head;
 use sealtap_tests::launch::{Launch, Launched};
+use sealtap_tests::suite;
 use sealtap_tests::tls::Authority;
 use sealtap_tests::upstream_http1::Upstream;
-use sealtap_tests::{programs, suite};
 use serde_json::{Value, json};
 
 /// Takes away what a command could learn of the gateway.
@@ -96,14 +96,7 @@ fn connections(launched: &Launched, name: &str) -> u64 {
 
 /// The one coverage that the log tells of, as the verifier has it.
 fn covered(launched: &Launched) -> Value {
-    let output = Command::new(programs::sealtap())
-        .args(["verify", "--json", "--key"])
-        .arg(launched.home.keys())
-        .arg(launched.home.log())
-        .output()
-        .expect("sealtap can be run");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
-    assert_eq!(report["verdict"], "valid", "{report}");
+    let report = attribution::report(launched);
     let all = report["coverage"].as_array().expect("a list");
     assert_eq!(all.len(), 1, "{report}");
     all[0].clone()
