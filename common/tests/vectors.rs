@@ -20,7 +20,8 @@ use sealtap_common::policy::Policy as TrustPolicy;
 use sealtap_common::tile::{Level, TilePath, entries, push_entry, tiles};
 use sealtap_common::tree::{Frontier, Hash, leaf_hash, verify_consistency, verify_inclusion};
 use sealtap_common::unit::{
-    Context, Ingress, Interim, Maker, RequestHead, ResponseHead, RunNamedBy, Trailers, Version,
+    Context, Ingress, Interim, Maker, Questions, RequestHead, ResponseHead, RunNamedBy, Trailers,
+    Version,
 };
 use sealtap_common::verify::check_prefix;
 use sealtap_common::websocket::{EXTENSION, Indexer, MessageIndex};
@@ -141,7 +142,7 @@ fn units() {
     let vectors = vectors("commitments.json");
     let key = BodyKey::new(hash(&vectors["key"]));
     let units = list(&vectors["units"]);
-    assert_eq!(units.len(), 8);
+    assert_eq!(units.len(), 9);
     for vector in units {
         let kind = UnitKind::from_number(u16::try_from(number(&vector["kind"])).unwrap()).unwrap();
         let bytes = text(&vector["bytes"]).as_bytes();
@@ -155,6 +156,7 @@ fn units() {
             UnitKind::Interim => Interim::decode(bytes).unwrap().encode(),
             UnitKind::Context => Context::decode(bytes).unwrap().encode(),
             UnitKind::Maker => Maker::decode(bytes).unwrap().encode(),
+            UnitKind::Questions => Questions::decode(bytes).unwrap().encode(),
             UnitKind::Messages => MessageIndex::decode(bytes).unwrap().encode(),
             other => panic!("{other:?} is no unit"),
         };

@@ -1,7 +1,14 @@
 """Connections and ways around: the second implementation of rules 9.15 to 9.17, and samples."""
 
-import sealtap_format as form
+import heapq
 
+import sealtap_format as form
+from number_set import Numbers, are_ranges
+
+# What a way around is counted in, and what a statement calls that.
+UNITS = {"connect": "connections", "packet": "packets"}
+# How many of a canary's ways, the first ones, make a connection of TCP.
+TCP = 5
 ATTRIBUTIONS = ("kernel_task", "kernel_creator", "unknown")
 ENDS = ("closed", "interrupted", "refused")
 CONNECTION = {"attribution", "began", "boot", "bytes", "connection", "cookie", "coverage", "end", "ended",
@@ -19,54 +26,65 @@ def tag(connection):
 class Joins:
     """What connections and ways around say, held against the statements of their coverage."""
 
-    def __init__(self, require):
-        self.require, self.of, self.waiting, self.over, self.parts = require, {}, {}, set(), None
+    def __init__(self, require, require_of):
+        """`require_of` says which leaf it is about, where that is not the one at hand, `index`."""
+        self.require, self.require_of, self.index = require, require_of, 0
+        self.of, self.waiting, self.over, self.parts = {}, {}, set(), None
 
     def between(self, kind):
         self.require(self.parts is None or kind == "connection", "a connection's part is missing")
 
     def statement(self, kind, value):
         if kind == "coverage-armed":
-            self.of[value["coverage"]] = {"boot": value["boot"], "known": [0], "refused": 0, "read": 0, "packets": 0, "denied": 0, "passed": 0,
-                                          "counted": 0, "told": 0, "over": False, "numbers": {}, "turned": {},
-                                          "led": []}
+            self.of[value["coverage"]] = {
+                "boot": value["boot"], "known": [0], "refused": 0, "refused_led": 0, "over": False,
+                "told": 0,
+                "numbers": Numbers(), "turned": Numbers(), "early": [], "led": 0, "later": [], "canary": 0,
+                **{unit: {"read": 0, "counted": 0, "denied": 0, "passed": 0} for unit in UNITS}}
             return
+        of = self.of[value["coverage"]]
         if kind == "coverage-canary":
+            stayed = [tried["outcome"] in ("led", "unseen", "unavailable") for tried in value["canary"][:TCP]]
+            self.require(0 <= value["led"] <= sum(stayed), "more of a canary was led here than it made")
+            of["canary"] += value["led"]
             return
-        of, arrived = self.of[value["coverage"]], value["arrived"]
+        arrived = value["arrived"]
         of["over"] = kind == "coverage-closed"
-        self.require(arrived["known"] >= of["known"][-1] and arrived["refused"] >= of["refused"],
-                     "fewer connections than before")
+        self.require(arrived["known"] >= of["known"][-1] and arrived["refused"] >= of["refused"]
+                     and arrived["refused_led"] >= of["refused_led"], "fewer connections than before")
         of["known"].append(arrived["known"])
-        of["refused"] = arrived["refused"]
-        for number, first in of["numbers"].items():
-            self.counted(of, number, first)
-        counted = value["connections"]
-        if counted is None:
+        of["refused"], of["refused_led"] = arrived["refused"], arrived["refused_led"]
+        while of["early"] and of["early"][0][0] <= value["number"]:
+            first, number, index = heapq.heappop(of["early"])
+            self.counted(of, number, first, index)
+        while of["later"] and of["later"][0] <= value["number"]:
+            heapq.heappop(of["later"])
+            of["led"] += 1
+        self.require(of["led"] <= arrived["refused_led"], "more were refused than its numbers say")
+        if value["connections"] is None:
             return
-        self.require(counted["events_read"] == of["read"] + of["counted"],
-                     "ways around that are told of")
-        of["read"], of["counted"] = counted["events_read"], 0
-        self.require(of["denied"] <= counted["bypass_denied"]
-                     and of["passed"] <= counted["bypass_passed"], "verdicts on ways around")
-        packets = value["packets"]
-        self.require(packets["events_read"] == of["packets"], "packets around that are told of")
-        led = sum(first <= value["number"] for first in of["led"])
-        self.require(arrived["known"] + led <= counted["via_gateway"], "more came than were led")
+        for unit, sums in UNITS.items():
+            told, counted = of[unit], value[sums]
+            self.require(counted["events_read"] == told["read"] + told["counted"],
+                         f"ways around that are told of, in {sums}")
+            told["read"], told["counted"] = counted["events_read"], 0
+            self.require(told["denied"] <= counted["bypass_denied"]
+                         and told["passed"] <= counted["bypass_passed"], f"verdicts, in {sums}")
+        came = arrived["known"] + arrived["refused_led"] + of["canary"]
+        self.require(came <= value["connections"]["via_gateway"], "more came than were led")
 
-    def counted(self, of, number, first):
+    def counted(self, of, number, first, index):
         """A connection is among those that its first statement is the first to count."""
-        if first < len(of["known"]):
-            self.require(of["known"][first - 1] < number <= of["known"][first],
-                         "the first statement of a connection")
+        self.require_of(index, of["known"][first - 1] < number <= of["known"][first],
+                        "the first statement of a connection")
 
     def exchange(self, value):
         own = value["ext"].get("connection")
         if own:
             self.require(own not in self.over, "an exchange over a connection that had ended")
-            boot, numbers = self.waiting.setdefault(own, (value["boot"], set()))
+            boot, waiting = self.waiting.setdefault(own, (value["boot"], Numbers()))
             self.require(boot == value["boot"], "an exchange over a connection of another boot")
-            numbers.add(value["number"])
+            waiting.add(value["number"])
 
     def connection(self, value):
         require, own = self.require, tag(value["connection"])
@@ -87,28 +105,31 @@ class Joins:
             require(own not in self.over, "a connection has two leaves")
             self.over.add(own)
             numbers = of["turned"] if refused else of["numbers"]
-            require(value["number"] not in numbers, "the number of a connection")
-            numbers[value["number"]] = value["first"]
-            if refused:
-                of["led"] += [value["first"]] if value["cookie"] is not None else []
-            else:
-                self.counted(of, value["number"], value["first"])
+            require(numbers.add(value["number"]), "the number of a connection")
+            stated = value["first"] < len(of["known"])
+            if not refused and stated:
+                self.counted(of, value["number"], value["first"], self.index)
+            elif not refused:
+                heapq.heappush(of["early"], (value["first"], value["number"], self.index))
+            elif value["cookie"] is not None and stated:
+                of["led"] += 1
+                require(of["led"] <= of["refused_led"], "more were refused than its numbers say")
+            elif value["cookie"] is not None:
+                heapq.heappush(of["later"], value["first"])
         else:
             part, before, highest = self.parts
             require(before == same and value["part"] == part + 1, "part of a connection")
-            require(value["exchanges"][0][0] > highest, "ranges of a connection's parts")
-        free = 1
+            require(value["exchanges"][0][0] > highest + 1, "ranges of a connection's parts")
+        require(are_ranges(value["exchanges"]), "ranges of a connection")
         for first, last in value["exchanges"]:
-            require(free <= first <= last, "ranges of a connection")
-            free = last + 2
-            _, waiting = self.waiting.get(own, (None, set()))
-            carried = {number for number in waiting if first <= number <= last}
-            require(len(carried) == last - first + 1, "an exchange that did not come over it")
-            waiting -= carried
+            _, waiting = self.waiting.get(own, (None, Numbers()))
+            require(waiting.covers(first, last), "an exchange that did not come over it")
+            waiting.remove(first, last)
         highest = value["exchanges"][-1][1] if value["exchanges"] else 0
         self.parts = (value["part"], same, highest) if value["part"] < value["parts"] else None
         if self.parts is None:
-            require(not self.waiting.pop(own, (None, set()))[1], "an exchange that it does not name")
+            _, waiting = self.waiting.pop(own, (None, Numbers()))
+            require(waiting.highest() == 0, "an exchange that it does not name")
 
     def bypass(self, value):
         require, of = self.require, self.of.get(value["coverage"])
@@ -121,18 +142,16 @@ class Joins:
         require(value["number"] == of["told"] + 1, "the number of a bypass")
         require(value["statement"] == len(of["known"]), "the statement of a bypass")
         of["told"] += 1
-        if value["unit"] == "connect":
-            of["counted"] += value["count"]
-            of[value["verdict"]] += value["count"]
-        else:
-            of["packets"] += value["count"]
+        of[value["unit"]]["counted"] += value["count"]
+        of[value["unit"]][value["verdict"]] += value["count"]
 
     def finish(self, over):
         self.require(self.parts is None, "the log ends inside a connection")
-        for boot, numbers in self.waiting.values():
-            self.require(not (over(boot) and numbers), "an exchange over a connection without a leaf")
+        for boot, waiting in self.waiting.values():
+            self.require(not (over(boot) and waiting.highest()),
+                         "an exchange over a connection without a leaf")
         for of in self.of.values():
-            missing = set(range(1, of["known"][-1] + 1)) - set(of["numbers"])
+            missing = of["numbers"].first_missing(of["known"][-1])
             self.require(not (over(of["boot"]) and missing), "a connection without a leaf")
 
 

@@ -3,20 +3,29 @@
 
     python3 check.py DIRECTORY VKEY [COSIGNED WITNESS-VKEY]
     python3 check.py BUNDLE VKEY RUN-RECORD-VKEY [WITNESS-VKEY]
+    python3 check.py LOGS.json
 
 COSIGNED is a cosigned checkpoint, which the log must have grown out of. A witness whose key is given
-must have cosigned all of a bundle's leaves.
+must have cosigned all of a bundle's leaves. LOGS.json has leaves that agree with each other, and edits
+after which they do not: coverage.json, by FORMAT.md.
 
 Exit 0 when everything holds, 1 when something does not. The steps are those of FORMAT.md.
 """
 
+import json
 import pathlib
+import re
 import sys
 
+import broken_bundles
+import bundled
 import carried
+import covered_log
 import ed25519
+import queries
 import run_format
 import sealtap_format as form
+from number_set import Numbers, are_ranges
 
 COVERAGE = {"coverage-armed", "coverage-heartbeat", "coverage-closed", "coverage-canary"}
 WAYS = ["tcp4", "tcp6", "tcp_mapped", "fast_open", "multipath", "udp4_connected", "udp4", "udp6",
@@ -24,15 +33,24 @@ WAYS = ["tcp4", "tcp6", "tcp_mapped", "fast_open", "multipath", "udp4_connected"
 BECAME = {"led", "denied", "passed", "unseen", "unavailable"}
 RUNS = {"run-opened", "run-closed", "run-record"}
 CHECKED = {"exchange", "refused", "interrupted", "opaque", "restart", "heartbeat", "gap", "adopted",
-           "retention", "progress", "key-change", "connection", "bypass"} | RUNS | COVERAGE
+           "retention", "progress", "key-change", "connection", "bypass",
+           "dns-queries"} | RUNS | COVERAGE
 CHANNELS = ["tcp", "udp", "names", "raw", "packet", "vsock", "helper", "namespace", "older",
             "moved"]
-STATES = {"closed_by_hook", "denied_by_launch_policy", "canary_tested", "observed_only", "not_covered"}
+STATES = {"closed_by_hook", "denied_by_launch_policy", "observed_only", "not_covered"}
+LISTED = 256
 COUNTED = ["allowed", "bypass_denied", "bypass_passed", "events_lost", "events_read", "loopback", "seen",
            "unparsable", "via_gateway"]
 UNITS = ("connections", "packets")
+SAID = {"boot", "coverage", "ext", "kind", "sealed", "v"}
+STATED = SAID | {"arrived", "connections", "foreign", "foreign_more", "late", "number", "older", "packets"}
+# The members of each kind of leaf about a coverage: these lists are closed.
+MEMBERS = {"coverage-armed": SAID | {"channels", "foreign", "foreign_more", "machine", "mode", "object", "older",
+                                     "programs", "programs_more"},
+           "coverage-canary": SAID | {"canary", "led"}, "coverage-heartbeat": STATED,
+           "coverage-closed": STATED | {"reason"}}
 PROGRAMS = {"connect4", "connect6", "sendmsg4", "sendmsg6", "socket", "asked", "option", "packets",
-            "uplink"}
+            "uplink", "exec"}
 EXCHANGES = ("exchange", "refused", "interrupted", "opaque")
 KNOWN_EXTENSIONS = {kind: {"connection"} for kind in ("refused", "opaque")}
 KNOWN_EXTENSIONS |= {kind: {"connection", "websocket-messages"} for kind in ("exchange", "interrupted")}
@@ -42,9 +60,22 @@ class Invalid(Exception):
     """What does not hold."""
 
 
+class Broken(Invalid):
+    """The leaf that does not hold."""
+
+    def __init__(self, index, problem):
+        super().__init__(f"leaf {index}: {problem}")
+        self.index = index
+
+
 def require(condition, what):
     if not condition:
         raise Invalid(what)
+
+
+def require_of(index, condition, what):
+    if not condition:
+        raise Broken(index, what)
 
 
 def read_checkpoint(data, key):
@@ -107,10 +138,6 @@ def read_tree(files, size, root_hash):
     return entries
 
 
-def covered(highest, ranges):
-    return {n for first, last in ranges for n in range(first, last + 1) if 1 <= n <= highest}
-
-
 def begins(prefix, later):
     """A prefix, and the prefix or the body that it grew into."""
     if prefix is None:
@@ -133,6 +160,7 @@ def closing_holds(own, closed):
     says = {"count": len(own), "first": own[0][0], "root": form.b64(form.root(hashes)),
             "last": {"hash": form.b64(hashes[-1]), "index": own[-1][0]},
             "output": {"index": answered[-1][0], "root": answered[-1][1]} if answered else None,
+            "inside": sum("connection" in leaf["ext"] for _, leaf, _ in own),
             "policy": "relaxed" if relaxed else "strict",
             "started": min(leaf["started"] for _, leaf, _ in own),
             "ended": max(leaf["ended"] for _, leaf, _ in own)}
@@ -149,7 +177,7 @@ def record_holds(origin, index, closed, record):
 def tunnel_holds(value):
     tunnel = value["tunnel"]
     require(set(tunnel) == {"alert", "from_client", "reason", "to_client"}, "members of a tunnel")
-    require(tunnel["reason"] in ("not_listed", "not_http", "client_rejected"), "reason of a tunnel")
+    require(tunnel["reason"] in ("not_listed", "not_http", "undecided", "client_rejected"), "reason of a tunnel")
     require(tunnel["alert"] is None or tunnel["reason"] == "client_rejected", "alert of a tunnel")
     bodies = [value[way]["body"]["length"] for way in ("request", "response") if value[way]]
     require(not any(bodies) and value["outcome"] != "refused", "a tunnel with bodies, or refused")
@@ -164,7 +192,8 @@ class History:
         self.parts, self.origin, self.covered = [], origin, {}
         # The leaves of each run; the hash of each closing leaf; what the leaf in front demands.
         self.own, self.closed, self.opened, self.before = {}, {}, None, None
-        self.joins = carried.Joins(require)
+        self.joins = carried.Joins(require, require_of)
+        self.queries = queries.Queries(require)
 
     def leaf(self, index, entry):
         value = form.parse(entry)
@@ -175,6 +204,7 @@ class History:
         require(value["sealed"] >= self.sealed, "sealed runs backwards")
         self.sealed = value["sealed"]
         require(not self.parts or kind == "heartbeat", "a heartbeat's part is missing")
+        self.joins.index = index
         self.joins.between(kind)
         if self.opened:
             require(value.get("run") == {"id": self.opened, "position": 1, "previous": None},
@@ -211,25 +241,34 @@ class History:
             elif kind in COVERAGE:
                 self.coverage(kind, value)
                 self.joins.statement(kind, value)
+                self.queries.statement(kind, value)
             elif kind == "bypass":
                 self.joins.bypass(value)
+            elif kind == "dns-queries":
+                self.queries.leaf(value)
             else:
                 require(value["size"] <= index, "adopted more than there was")
 
     def coverage(self, kind, value):
         """Step 9.14."""
         own = value["coverage"]
+        require(set(value) == MEMBERS[kind], "members of a coverage")
         if kind == "coverage-armed":
             require(own not in self.covered, "a coverage is armed twice")
             require([listed["channel"] for listed in value["channels"]] == CHANNELS
-                    and all(listed["state"] in STATES for listed in value["channels"]),
+                    and all(listed["state"] in STATES and set(listed) == {"channel", "state"}
+                            for listed in value["channels"]),
                     "channels of a coverage")
-            require(value["mode"] in ("observe", "enforce") and value["programs"],
+            require(value["mode"] in ("observe", "enforce") and value["programs"] and value["older"] >= 0,
                     "mode or programs of a coverage")
-            require(all((at["cgroup"] is None) != (at["device"] is None) for at in value["programs"]),
-                    "a program is at a cgroup or at a device")
-            self.foreign(value["foreign"])
+            require(len(form.unb64(value["object"])) == 32 and len(bytes.fromhex(value["machine"])) == 16,
+                    "object or machine of a coverage")
+            for at in value["programs"]:
+                self.program(at)
+            self.foreign(value)
+            self.more(value["programs"], value["programs_more"])
             self.covered[own] = {"boot": value["boot"], "number": 0, "over": False,
+                                 "late": 0, "older": value["older"],
                                  "before": {unit: dict.fromkeys(COUNTED, 0) for unit in UNITS}}
             return
         known = self.covered.get(own)
@@ -238,40 +277,66 @@ class History:
         if kind == "coverage-canary":
             require([tried["way"] for tried in value["canary"]] == WAYS, "ways of a canary")
             for tried in value["canary"]:
-                require(tried["outcome"] in BECAME
+                require(set(tried) == {"control", "outcome", "way"} and tried["outcome"] in BECAME
                         and tried["control"] == (tried["outcome"] != "unavailable"),
                         "what became of a canary")
             return
         require(value["number"] == known["number"] + 1, "number of a statement")
         known["number"], known["over"] = value["number"], kind == "coverage-closed"
         counted, arrived = value["connections"], value["arrived"]
-        require(all((value[name] is None) == (counted is None) for name in ("packets", "foreign")),
-                "numbers of a coverage")
+        require(all((value[name] is None) == (counted is None)
+                    for name in ("packets", "foreign", "late", "older")), "numbers of a coverage")
+        require(value["foreign_more"] is None or counted is not None, "numbers of a coverage")
         if known["over"]:
             require(value["reason"] in ("ended", "links_changed") if counted is not None
-                    else value["reason"] in ("loader_gone", "numbers_wrong"), "why a coverage is over")
-            if counted is None:
-                return
-        require(set(arrived) == {"attributed", "known", "refused"}, "numbers of a coverage")
+                    else value["reason"] in ("loader_gone", "numbers_wrong", "unwatched"), "why a coverage is over")
+        require(set(arrived) == {"attributed", "known", "refused", "refused_led"} and min(arrived.values()) >= 0,
+                "numbers of a coverage")
+        require(arrived["attributed"] <= arrived["known"] and arrived["refused_led"] <= arrived["refused"],
+                "more have a process than came, or were refused")
+        if counted is None:
+            require(known["over"], "numbers of a coverage")
+            return
         for unit in UNITS:
             self.sums(value[unit], known["before"][unit])
             known["before"][unit] = value[unit]
-        require(arrived["attributed"] <= arrived["known"] <= counted["via_gateway"],
+        require(arrived["known"] + arrived["refused_led"] <= counted["via_gateway"],
                 "more came than were led to the gateway")
-        self.foreign(value["foreign"])
+        for name in ("late", "older"):
+            require(value[name] >= known[name], "fewer came late than before")
+            known[name] = value[name]
+        self.foreign(value)
+
+    def program(self, at):
+        require(set(at) == {"cgroup", "device", "id", "link", "program", "tag"}, "members of a program")
+        places = sum(at[name] is not None for name in ("cgroup", "device"))
+        require(places == (at["program"] != "exec"), "a program is at a cgroup, at a device, or at the machine")
+        ids = [at[name] for name in ("cgroup", "device", "link") if at[name] is not None] + [at["id"]]
+        require(min(ids) >= 1 and at["program"] in PROGRAMS, "ids or name of a program")
+        require(re.fullmatch("[0-9a-f]{16}", at["tag"]), "tag of a program")
 
     def sums(self, counted, before):
         """The numbers of one unit, in one statement."""
-        require(sorted(counted) == COUNTED, "numbers of a coverage")
+        require(sorted(counted) == COUNTED and min(counted.values()) >= 0, "numbers of a coverage")
         around = counted["bypass_denied"] + counted["bypass_passed"]
         parts = sum(counted[name] for name in ("via_gateway", "loopback", "allowed", "unparsable"))
         require(counted["seen"] == parts + around, "connections or packets do not add up")
         require(around == counted["events_read"] + counted["events_lost"], "events do not add up")
         require(all(counted[name] >= before[name] for name in COUNTED), "a number became smaller")
 
-    def foreign(self, others):
+    def more(self, listed, more):
+        """What stands for the rest of a list that is too long."""
+        require(len(listed) <= LISTED and (more is None or len(listed) == LISTED
+                and set(more) == {"count", "digest"} and more["count"] > 0
+                and len(form.unb64(more["digest"])) == 32), "a list in a coverage")
+
+    def foreign(self, value):
         """Programs of others: each once, in order."""
+        others = value["foreign"]
+        self.more(others, value["foreign_more"])
         named = [(other["beside"], other["id"]) for other in others]
+        require(all(set(other) == {"beside", "id"} and other["id"] >= 1 for other in others),
+                "members of a program of others")
         require(named == sorted(set(named)) and all(beside in PROGRAMS for beside, _ in named),
                 "programs of others")
 
@@ -308,10 +373,10 @@ class History:
             boot = self.boots[self.current]
             boot["ended"] = previous
             require(previous["clean"] == boot["closed"], "clean")
-            require(previous["highest"] >= max(boot["sealed"], default=0), "highest")
+            require(previous["highest"] >= boot["sealed"].highest(), "highest")
         self.current = value["boot"]
-        self.boots[self.current] = {"sealed": set(), "closed": False, "ended": None,
-                                    "progress": {}}
+        self.boots[self.current] = {"sealed": Numbers(), "closed": False, "ended": None,
+                                    "progress": {}, "told": Numbers()}
 
     def key_change(self, index, value):
         require(value["size"] == index, "a key change in another place")
@@ -330,16 +395,16 @@ class History:
             tunnel_holds(value)
         require(value["started"] <= value["ended"] <= value["sealed"], "times")
         boot, number = self.boots[value["boot"]], value["number"]
-        require(number not in boot["sealed"] and not boot["closed"], "number or closed boot")
-        boot["sealed"].add(number)
+        require(boot["sealed"].add(number) and not boot["closed"], "number or closed boot")
         earlier = boot["progress"].pop(number, None)
         if earlier:
+            boot["told"].remove(number, number)
             require(earlier["exchange"] == value["exchange"], "another exchange than in progress")
             for way in ("request", "response"):
                 begins(earlier[way], value[way] and value[way]["body"])
         if boot["ended"]:
             require(number <= boot["ended"]["highest"], "number above the highest")
-            if number in covered(number, boot["ended"]["open"]):
+            if any(first <= number <= last for first, last in boot["ended"]["open"]):
                 require(value["outcome"] == "interrupted", "open at a crash, so interrupted")
         run = value["run"]
         require(run["id"] not in self.closed, "the run was closed")
@@ -350,7 +415,7 @@ class History:
     def progress(self, value, boot):
         told = boot["progress"]
         for first, last in value["unchanged"]:
-            require(all(number in told for number in range(first, last + 1)), "unchanged of nothing")
+            require(boot["told"].covers(first, last), "unchanged of nothing")
         for entry in value["entries"]:
             number, earlier = entry["number"], told.get(entry["number"])
             require(number not in boot["sealed"], "progress of what has a leaf")
@@ -359,16 +424,17 @@ class History:
                 for way in ("request", "response"):
                     begins(earlier[way], entry[way])
             told[number] = entry
+            boot["told"].add(number)
 
     def heartbeat(self, value, boot):
         require(value["part"] == len(self.parts) + 1, "part")
         self.parts.append(value["open"])
         if value["part"] < value["parts"]:
             return
-        open_numbers = covered(value["highest"], sum(self.parts, []))
-        self.parts = []
-        require(boot["sealed"] | open_numbers >= set(range(1, value["highest"] + 1)), "a number")
-        require(value["highest"] >= max(boot["sealed"], default=0), "highest")
+        ranges, self.parts = [pair for part in self.parts for pair in part], []
+        require(are_ranges(ranges, value["highest"]), "ranges of a heartbeat")
+        require(not boot["sealed"].first_missing(value["highest"], ranges), "a number")
+        require(value["highest"] >= boot["sealed"].highest(), "highest")
         boot["closed"] = value["closing"]
 
     def finish(self):
@@ -376,7 +442,7 @@ class History:
         self.joins.finish(lambda boot: self.boots[boot]["closed"] or self.boots[boot]["ended"])
         for boot in self.boots.values():
             if boot["ended"]:
-                require(boot["sealed"] == set(range(1, boot["ended"]["highest"] + 1)), "a number")
+                require(not boot["sealed"].first_missing(boot["ended"]["highest"]), "a number")
 
 
 def check(directory, key, cosigned=None, witness=None):
@@ -391,13 +457,55 @@ def check(directory, key, cosigned=None, witness=None):
         require(seen <= size, "cosigned: the log was rolled back")
         hashes = [form.leaf_hash(entry) for entry in entries[:seen]]
         require(form.root(hashes) == seen_root, "cosigned: another tree")
+    check_leaves(history, entries)
+    return size
+
+
+def check_leaves(history, entries):
+    """Step 9."""
     for index, entry in enumerate(entries):
         try:
             history.leaf(index, entry)
+        except Broken:
+            raise
         except (Invalid, ValueError, KeyError, TypeError) as problem:
-            raise Invalid(f"leaf {index}: {problem}") from problem
+            raise Broken(index, problem) from problem
     history.finish()
-    return size
+
+
+def check_logs(vectors):
+    """The leaves agree, and after each of the edits they do not, where it says so."""
+    entries = [leaf.encode() for leaf in vectors["leaves"]]
+    check_leaves(History(vectors["origin"]), entries)
+    for one in vectors["broken"]:
+        try:
+            check_leaves(History(vectors["origin"]), covered_log.apply(entries, one["edit"]))
+        except Broken as problem:
+            require(problem.index == one["leaf"], f"{one['name']}: found elsewhere: {problem}")
+        except Invalid as problem:
+            require(one["leaf"] is None, f"{one['name']}: found at the end alone: {problem}")
+        else:
+            raise Invalid(f"{one['name']}: not found")
+    return 1 + len(vectors["broken"])
+
+
+def check_bundles(vectors, folder):
+    """Each bundle holds as it is, and after each of the edits it does not, where it says so."""
+    record_key = json.loads((folder / "record.json").read_bytes())["vkey"]
+    good = {name: (folder / name).read_bytes() for name in {one["bundle"] for one in vectors["bundles"]}}
+    for data in good.values():
+        check_bundle(broken_bundles.apply(data, []), vectors["vkey"], record_key)
+    for one in vectors["bundles"]:
+        data = good[one["bundle"]]
+        try:
+            check_bundle(broken_bundles.apply(data, one["edits"]), vectors["vkey"], record_key)
+        except Broken as problem:
+            require(problem.index == one["leaf"], f"{one['name']}: found elsewhere: {problem}")
+        except Invalid as problem:
+            require(one["leaf"] is None, f"{one['name']}: found at the end alone: {problem}")
+        else:
+            raise Invalid(f"{one['name']}: not found")
+    return len(vectors["bundles"])
 
 
 def key_changes(leaves, origin):
@@ -500,11 +608,12 @@ def check_bundle(data, key, record_key, witness=None):
     keys = linked(key, changed["log"], back=False)
     size, root_hash = read_checkpoint(files["checkpoint"], keys[-1])
     keys = linked(key, changed["log"], back=True)
-    wanted = 1 + max(index for index, leaf in every if leaf["kind"] != "key-change")
+    others = bundled.KINDS | {"key-change"}
+    wanted = 1 + max(index for index, leaf in every if leaf["kind"] not in others)
     beside = check_beside(files, keys, witness, wanted, size, root_hash)
     expected = ["VERIFY", "checkpoint", *beside]
     expected += ["record.dsse.json"] * ("record.dsse.json" in files)
-    leaves, own = {}, []
+    leaves, own, covering = {}, [], []
     for index in indices:
         folder = f"leaves/{index:012}"
         expected += [f"{folder}/leaf", f"{folder}/proof"]
@@ -519,10 +628,23 @@ def check_bundle(data, key, record_key, witness=None):
             for part, bound in parts_of(leaf):
                 expected += check_part(files, f"{folder}/{part}", *bound)
             check_session(files, folder, leaf)
+        elif leaf["kind"] in bundled.KINDS:
+            covering.append((index, leaf))
+            unit = leaf["who"] if leaf["kind"] == "bypass" else leaf.get("part") == 1 and leaf["maker"]
+            if unit and f"{folder}/maker.tuples" in files:
+                expected += check_part(files, f"{folder}/maker", unit, 8)
         else:
             leaves.setdefault(leaf["kind"], []).append((index, leaf))
     require(names == expected, "entries out of place")
     chain(own)
+    named = [(index, leaf["number"], leaf["ext"].get("connection")) for index, leaf, _ in own]
+    coverage = bundled.Bundled(require, own[0][1]["boot"], named, MEMBERS)
+    for index, leaf in covering:
+        try:
+            coverage.leaf(index, leaf)
+        except Invalid as problem:
+            raise Broken(index, problem) from problem
+    coverage.finish()
     if "run-closed" in leaves:
         (index, closed), = leaves["run-closed"]
         require(closed["run"] == own[0][1]["run"]["id"], "another run's closing")
@@ -547,7 +669,7 @@ def parts_of(leaf):
     # Of an index the leaf has the root alone; its length is in the tuple.
     named["websocket-messages"] = (index and {"root": index, "length": None}, 7)
     return [(part, named[part]) for part in run_format.PARTS
-            if named[part][0] and named[part][0]["length"] != 0]
+            if part in named and named[part][0] and named[part][0]["length"] != 0]
 
 
 def check_part(files, name, bound, kind):
@@ -609,12 +731,15 @@ def check_envelope(data, key, record_key, index, closed):
 
 
 def main():
-    if len(sys.argv) not in (3, 4, 5):
+    if len(sys.argv) not in (2, 3, 4, 5):
         print(__doc__.strip(), file=sys.stderr)
         return 2
     path = pathlib.Path(sys.argv[1])
     try:
-        if path.is_file():
+        if not sys.argv[2:]:
+            vectors = json.loads(path.read_bytes())
+            said = f"{check_logs(vectors)} logs, {check_bundles(vectors, path.parent)} bundles"
+        elif path.is_file():
             said = f"{check_bundle(path.read_bytes(), *sys.argv[2:5])} exchanges"
         else:
             cosigned = pathlib.Path(sys.argv[3]) if sys.argv[3:] else None

@@ -10,7 +10,10 @@ import pathlib
 import sys
 
 import carried
+import broken_bundles
+import covered_log
 import ed25519
+import queries
 import run_format
 import sample_log
 import sealtap_format as form
@@ -63,7 +66,8 @@ def websocket():
 def sample_units():
     return [(1, sample_log.head(7)), (2, sample_log.response_head()), (3, sample_log.trailers()),
             (4, sample_log.interim()), (5, sample_log.context(7)),
-            (7, sample_log.messages()), (8, carried.maker()), (8, carried.unknown())]
+            (7, sample_log.messages()), (8, carried.maker()), (8, carried.unknown()),
+            (9, queries.questions())]
 
 
 def tree():
@@ -161,14 +165,16 @@ def opaque_leaves():
 
 def leaves():
     """One leaf of each shape, and edits of them that are no leaves."""
-    entries = sample_log.entries() + [retention()] + opaque_leaves() + carried.leaves()
+    entries = sample_log.entries() + [retention()] + opaque_leaves() + carried.leaves() + queries.leaves()
+    entries += covered_log.log().entries
     kept, seen = [], set()
     for entry in entries:
         value = form.parse(entry)
         headless = (value.get("response") or {"head": 0})["head"] is None
         shape = (value["kind"], value.get("outcome"), value.get("action"), value.get("closing"),
                  headless, value.get("reason"), str(value.get("tunnel")), value.get("attribution"),
-                 value.get("end"), value.get("verdict"), *value["ext"])
+                 value.get("end"), value.get("verdict"), "names" in value and value["names"] is None,
+                 *value["ext"])
         if shape not in seen:
             seen.add(shape)
             kept.append({"kind": value["kind"], "leaf": entry.decode(),
@@ -199,7 +205,7 @@ def leaves():
                  {"tunnel": {**tunnel["tunnel"], "reason": "other"}},
                  {"tunnel": {**tunnel["tunnel"], "from_client": -1}}]:
         refused.append(form.canonical({**tunnel, **more}).decode())
-    refused += carried.refused()
+    refused += carried.refused() + queries.refused()
     rejected = form.parse(opaque("client_rejected", 48))
     refused.append(form.canonical({**rejected, "tunnel": {**rejected["tunnel"], "alert": 256}}).decode())
     return {"leaves": kept, "refused": refused}
@@ -238,9 +244,11 @@ def record():
 def outputs():
     texts = {"commitments.json": commitments(), "tree.json": tree(), "tiles.json": tiles(),
              "note.json": note(), "leaves.json": leaves(), "witness.json": witness(),
-             "record.json": record()}
+             "record.json": record(), "coverage.json": {**covered_log.vectors(), "bundles": broken_bundles.vectors()}}
     files = {name: (json.dumps(value, indent=1) + "\n").encode() for name, value in texts.items()}
     files["bundle.tar"] = sample_log.sample_bundle()[3]
+    files["covered.tar"] = covered_log.bundle(covered_log.RUN)
+    files["later.tar"] = covered_log.bundle(covered_log.LATER)
     files["witnessed.tar"] = sample_log.witnessed_bundle()
     files.update({f"log/{path}": data for path, data in sample_log.files().items()})
     return files

@@ -10,7 +10,8 @@ NOT_ASSERTED = ["that an answer is true", "that no traffic went around the gatew
                 "that the gateway's clock was right", "that what left the gateway arrived",
                 "that the run's name means what it says"]
 PARTS = ["context", "request-head", "request-body", "request-trailers", "interim",
-         "response-head", "response-body", "response-trailers", "websocket-messages"]
+         "response-head", "response-body", "response-trailers", "websocket-messages",
+         "maker"]
 
 
 def verify_text():
@@ -27,7 +28,8 @@ def payload(origin, index, closed):
         digest = form.unb64(closed["output"]["root"]).hex()
         subject.append({"name": f"{run}/output", "digest": {"sealtapBodyRoot": digest}})
     predicate = {
-        "boot": closed["boot"], "coverage": "none", "isolation": closed["isolation"],
+        "boot": closed["boot"], "isolation": closed["isolation"],
+        "coverage": {"inside": closed["inside"], "outside": closed["count"] - closed["inside"]},
         "exchanges": {"count": closed["count"], "first": closed["first"],
                       "last": closed["last"]["index"], "root": closed["root"]},
         "leaves": {"first": closed["first"], "last": index}, "log": origin,

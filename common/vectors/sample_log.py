@@ -127,8 +127,9 @@ class Log:
         return random_bytes(f"run {'' if name == 'one' else name}{number % 3}", 16).hex()
 
     def exchange(self, number, boot=None, outcome="complete", websocket=False, run=None,
-                 talk=None):
-        """One exchange; its outcome decides which parts it has. `talk` are its raw bodies."""
+                 talk=None, connection=None):
+        """One exchange; its outcome decides which parts it has. `talk` are its raw bodies, `connection`
+        the id of the one that it came over, where the kernel led that here."""
         boot = boot or self.id
         key = random_bytes(f"key {boot} {number}", 32)
         run = run or self.run(number, boot)
@@ -155,6 +156,9 @@ class Log:
                         "source": "upstream", "trailers": None}
         error = {"refused": "unknown_upstream", "upstream_failed": "upstream_closed"}.get(outcome)
         ext = {"websocket-messages": form.unit(key, 7, messages())["root"]} if websocket else {}
+        if connection:
+            tag = form.sha256(b"sealtap/v1/connection\0" + bytes.fromhex(connection))
+            ext["connection"] = form.b64(tag)
         self.add(kind, boot=boot, ext=ext, context=form.unit(key, 5, context(number)), ended=self.now,
                  error=error, exchange=random_bytes(f"exchange {boot} {number}", 16).hex(),
                  number=number, outcome=outcome, policy="strict",
@@ -168,6 +172,7 @@ class Log:
             "context": (key, [context(number)], 5), "request-head": (key, [head(number)], 1),
             "request-body": (key, question, 0), "response-head": (key, [response_head()], 2),
             "response-body": (key, answer, cut[0]),
+            **({"interim": (key, [interim()], 4)} if number % 5 == 0 else {}),
             **({"response-trailers": (key, [trailers()], 3)} if number % 2 else {}),
             **({"websocket-messages": (key, [messages()], 7)} if websocket else {})}
 
@@ -180,6 +185,7 @@ class Log:
                     if leaf["response"] and leaf["response"]["source"] == "upstream"]
         self.add("run-closed", boot=self.id, by="path", count=len(own),
                  ended=max(leaf["ended"] for _, leaf in own), first=own[0][0],
+                 inside=sum("connection" in leaf["ext"] for _, leaf in own),
                  isolation={"basis": "assumed", "level": "same_user"},
                  last={"hash": form.b64(hashes[-1]), "index": own[-1][0]},
                  output={"index": answered[-1][0], "root": answered[-1][1]} if answered else None,

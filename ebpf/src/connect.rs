@@ -1,5 +1,6 @@
 //! Connect: TCP in scope goes to the gateway, other ways out are counted and, where so set, denied.
 
+use core::mem::MaybeUninit;
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::EbpfContext as _;
@@ -13,7 +14,7 @@ use sealtap_common::kernel::{Endpoint, Flow, Settings, family, flag, mode, way};
 
 use crate::count::{self, Became, Unit};
 use crate::maps::SOCKETS;
-use crate::packet::{STREAM, TCP, UDP};
+use crate::packet::{MAPPED_WORD, STREAM, TCP, UDP, bytes};
 use crate::scope::{self, Scope};
 
 /// The verdicts of a connect hook: EPERM, or go on.
@@ -52,63 +53,108 @@ fn connecting<const FAMILY: u32>(context: &SockAddrContext) -> i32 {
         (read_volatile(addr_of!((*address).protocol)), read_volatile(addr_of!((*address).type_)))
     };
     let is_tcp = protocol == TCP && kind == STREAM;
-    let process = (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32;
+    let of_task = scope::of_task(settings);
     // It is in no scope: where it is gone, another process may have its number, and be in one.
-    if settings.gateway != 0 && process == settings.gateway && scope::of_task(&settings).is_none() {
+    if of_task.is_none() && is_gateway(settings) {
         if is_tcp {
             // What answers it may be in scope, and answers the gateway.
-            keep(context, &Flow { flags: flag::GATEWAY, ..Flow::default() }, true);
+            // SAFETY: helpers that take the context and give numbers.
+            let (cookie, namespace) = unsafe {
+                (bpf_get_socket_cookie(context.as_ptr()), bpf_get_netns_cookie(context.as_ptr()))
+            };
+            let mut room = MaybeUninit::uninit();
+            let own = nothing(&mut room);
+            (own.flags, own.cookie, own.namespace) = (flag::GATEWAY, cookie, namespace);
+            keep(context, own, true);
         }
         return GO_ON;
     }
-    let Some((scope, flags)) = scope(context, &settings) else { return GO_ON };
+    let Some((scope, flags)) = scope(context, settings, of_task) else { return GO_ON };
     let mut flow = flow::<FAMILY>(context, &scope, flags);
     flow.protocol = protocol as u16;
+    flow.flags |= alone(settings, &flow);
     if !is_tcp {
-        keep(context, &flow, true);
-        return other(&settings, &scope, &flow, way::CONNECT);
+        keep(context, &mut flow, true);
+        return other(settings, &scope, &flow, way::CONNECT);
     }
-    if scope::is_left_alone(&settings, &flow.destination) {
-        keep(context, &flow, true);
-        count::one(&settings, Unit::Connection, Became::Loopback);
+    if flow.flags & flag::LEFT_ALONE != 0 {
+        keep(context, &mut flow, true);
+        count::one(settings, Unit::Connection, Became::Loopback);
         return GO_ON;
     }
     flow.gateway = scope.watch.port;
-    if !keep(context, &flow, true) {
+    if !keep(context, &mut flow, true) {
         // Out of memory: nobody would know where it was meant to go.
-        count::one(&settings, Unit::Connection, Became::Unparsable);
+        count::one(settings, Unit::Connection, Became::Unparsable);
         return DENY;
     }
     redirect::<FAMILY>(context, &scope);
-    count::one(&settings, Unit::Connection, Became::ViaGateway);
+    count::one(settings, Unit::Connection, Became::ViaGateway);
     GO_ON
 }
 
 #[inline(always)]
 fn sending<const FAMILY: u32>(context: &SockAddrContext) -> i32 {
     let Some(settings) = scope::settings() else { return GO_ON };
-    let Some((scope, flags)) = scope(context, &settings) else { return GO_ON };
+    let of_task = scope::of_task(settings);
+    let Some((scope, flags)) = scope(context, settings, of_task) else { return GO_ON };
     let mut flow = flow::<FAMILY>(context, &scope, flags);
     flow.protocol = UDP as u16;
-    keep(context, &flow, false);
-    other(&settings, &scope, &flow, way::SEND)
+    flow.flags |= alone(settings, &flow);
+    keep(context, &mut flow, false);
+    other(settings, &scope, &flow, way::SEND)
+}
+
+/// The flag of what goes to a place that is left alone, so that its packets need not be looked up.
+#[inline(always)]
+fn alone(settings: &Settings, flow: &Flow) -> u32 {
+    if scope::is_left_alone(settings, &flow.destination) { flag::LEFT_ALONE } else { 0 }
 }
 
 /// Notes at the socket what is known of it; where it was noted before, `anew` or not at all.
 #[inline(always)]
-fn keep(context: &SockAddrContext, flow: &Flow, anew: bool) -> bool {
-    let mut first = *flow;
+fn keep(context: &SockAddrContext, flow: &mut Flow, anew: bool) -> bool {
     // SAFETY: the context has the socket that is connecting.
-    let stored = unsafe { SOCKETS.get_or_insert_ptr_mut(context, Some(&mut first)) };
+    let stored = unsafe { SOCKETS.get_or_insert_ptr_mut(context, Some(flow)) };
     if stored.is_null() {
         return false;
     }
     if anew {
         // SAFETY: what the map gives is the socket's own until the socket is gone. It may be an
         // older attempt of the same socket.
-        unsafe { *stored = *flow };
+        unsafe { put(stored, flow) };
     }
     true
+}
+
+/// The words of what is known of a connection. What the compiler does of itself with all of it may go byte
+/// by byte.
+const WORDS: usize = size_of::<Flow>() / size_of::<u64>();
+
+/// Replaces one by another.
+///
+/// # Safety
+///
+/// It is there.
+#[inline(always)]
+unsafe fn put(place: *mut Flow, flow: &Flow) {
+    let (to, from) = (place.cast::<u64>(), (&raw const *flow).cast::<u64>());
+    for word in 0..WORDS {
+        // SAFETY: the caller says so; as many words are in both, which are aligned for them.
+        unsafe { write_volatile(to.add(word), read_volatile(from.add(word))) };
+    }
+}
+
+/// Nothing is known.
+#[inline(always)]
+fn nothing(room: &mut MaybeUninit<Flow>) -> &mut Flow {
+    let to = room.as_mut_ptr().cast::<u64>();
+    for word in 0..WORDS {
+        // SAFETY: as above.
+        unsafe { write_volatile(to.add(word), 0) };
+    }
+    // SAFETY: all of it was written, and zero is a number.
+    unsafe { room.assume_init_mut() }
 }
 
 /// Everything that cannot be sent to the gateway.
@@ -117,7 +163,7 @@ fn other(settings: &Settings, scope: &Scope, flow: &Flow, way: u16) -> i32 {
         count::one(settings, Unit::Connection, Became::Allowed);
         return GO_ON;
     }
-    if scope::is_left_alone(settings, &flow.destination) {
+    if flow.flags & flag::LEFT_ALONE != 0 {
         count::one(settings, Unit::Connection, Became::Loopback);
         return GO_ON;
     }
@@ -126,9 +172,21 @@ fn other(settings: &Settings, scope: &Scope, flow: &Flow, way: u16) -> i32 {
     if enforce { DENY } else { GO_ON }
 }
 
+/// Whether the task is of the gateway's process.
+#[inline(always)]
+fn is_gateway(settings: &Settings) -> bool {
+    let process = (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32;
+    settings.gateway != 0 && process == settings.gateway
+}
+
 /// The scope that a connection belongs to: that of the task, else that of the socket's maker.
-fn scope(context: &SockAddrContext, settings: &Settings) -> Option<(Scope, u32)> {
-    if let Some(scope) = scope::of_task(settings) {
+#[inline(always)]
+fn scope(
+    context: &SockAddrContext,
+    settings: &Settings,
+    of_task: Option<Scope>,
+) -> Option<(Scope, u32)> {
+    if let Some(scope) = of_task {
         return Some((scope, flag::IN_TASK));
     }
     // SAFETY: the context has the socket; what the map gives, if anything, is the socket's own.
@@ -138,7 +196,7 @@ fn scope(context: &SockAddrContext, settings: &Settings) -> Option<(Scope, u32)>
     }
     // SAFETY: not null, see above.
     let id = unsafe { (*made).scope };
-    Some((scope::watched(id)?, flag::IN_TASK | flag::BY_CREATOR))
+    Some((scope::watched(settings, id)?, flag::IN_TASK | flag::BY_CREATOR))
 }
 
 #[inline(always)]
@@ -177,14 +235,11 @@ fn destination<const FAMILY: u32>(address: *mut bpf_sock_addr) -> Endpoint {
         endpoint.port =
             u32::from(u16::from_be(read_volatile(addr_of!((*address).user_port)) as u16));
         if FAMILY == family::INET {
-            let ip = read_volatile(addr_of!((*address).user_ip4)).to_ne_bytes();
-            endpoint.address[..12].copy_from_slice(&MAPPED);
-            endpoint.address[12..].copy_from_slice(&ip);
+            let ip = read_volatile(addr_of!((*address).user_ip4));
+            endpoint.address = bytes([0, 0, MAPPED_WORD, ip]);
         } else {
-            for part in 0..4 {
-                let ip = read_volatile(addr_of!((*address).user_ip6[part])).to_ne_bytes();
-                endpoint.address[part * 4..part * 4 + 4].copy_from_slice(&ip);
-            }
+            let part = |part: usize| read_volatile(addr_of!((*address).user_ip6[part]));
+            endpoint.address = bytes([part(0), part(1), part(2), part(3)]);
         }
     }
     endpoint

@@ -3,15 +3,15 @@
 //! Two programs may count on one processor at once: a packet leaves in an interrupt while a task
 //! connects, and a task may have to wait in the middle. So additions are atomic.
 
-use aya_ebpf::bindings::{
-    BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE,
-};
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::bpf_ringbuf_query;
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::ptr::read_volatile;
 
 use sealtap_common::kernel::{Bank, Counters, Flow, Settings, flag};
 
-use crate::maps::{COUNTED, EVENTS};
+use crate::maps::{COUNTED, EVENTS, RING_BYTES};
+use crate::scope;
 
 use Reader::{Sleeps, Wakes, WhenItWaits};
 
@@ -37,10 +37,11 @@ pub(crate) enum Unit {
     Packet,
 }
 
-/// Counts one of them.
+/// Counts one of them; gives the bank that it was counted in.
 #[inline(always)]
-pub(crate) fn one(settings: &Settings, unit: Unit, became: Became) {
-    let Some(counters) = counters(settings, unit) else { return };
+pub(crate) fn one(settings: &Settings, unit: Unit, became: Became) -> u32 {
+    let bank = scope::bank(settings);
+    let Some(counters) = counters(bank, unit) else { return bank };
     // SAFETY: the slot is there as long as the map, and its fields are counted in by nothing but
     // these additions.
     unsafe {
@@ -52,12 +53,14 @@ pub(crate) fn one(settings: &Settings, unit: Unit, became: Became) {
             Became::Unparsable => &raw mut (*counters).unparsable,
         });
     }
+    bank
 }
 
 /// Counts something that goes around, and tells of it, or counts that there was no room to.
 #[inline(always)]
 pub(crate) fn around(settings: &Settings, unit: Unit, denied: bool, event: impl FnOnce() -> Flow) {
-    let Some(counters) = counters(settings, unit) else { return };
+    let bank = scope::bank(settings);
+    let Some(counters) = counters(bank, unit) else { return };
     // SAFETY: as above.
     unsafe {
         add(&raw mut (*counters).seen);
@@ -80,7 +83,7 @@ pub(crate) fn around(settings: &Settings, unit: Unit, denied: bool, event: impl 
         return;
     };
     let mut event = event();
-    if settings.bank & 1 == 1 {
+    if bank == 1 {
         event.flags |= flag::ODD_BANK;
     }
     if denied {
@@ -120,9 +123,10 @@ impl Reader {
 #[inline(always)]
 fn reader() -> Option<Reader> {
     let map = (&raw const EVENTS).cast_mut().cast();
-    // SAFETY: the map, and words for what is asked of it; the helper gives numbers.
+    // SAFETY: the map, and a word for what is asked of it; the helper gives a number. The loader sets the
+    // other before the kernel sees it, which has no part in this program's compilation.
     let (taken, half) = unsafe {
-        let half = bpf_ringbuf_query(map, BPF_RB_RING_SIZE.into()) / 2;
+        let half = u64::from(read_volatile(&raw const RING_BYTES)) / 2;
         (bpf_ringbuf_query(map, BPF_RB_AVAIL_DATA.into()), half)
     };
     if taken >= half + half / 2 {
@@ -138,8 +142,8 @@ fn reader() -> Option<Reader> {
 const ABOUT: u64 = 8 * (size_of::<Flow>() as u64 + 8);
 
 #[inline(always)]
-fn counters(settings: &Settings, unit: Unit) -> Option<*mut Counters> {
-    let bank: *mut Bank = COUNTED.get_ptr_mut(settings.bank & 1)?;
+fn counters(bank: u32, unit: Unit) -> Option<*mut Counters> {
+    let bank: *mut Bank = COUNTED.get_ptr_mut(bank)?;
     // SAFETY: a field of what is there.
     Some(unsafe {
         match unit {
@@ -150,7 +154,7 @@ fn counters(settings: &Settings, unit: Unit) -> Option<*mut Counters> {
 }
 
 #[inline(always)]
-unsafe fn add(number: *mut u64) {
+pub(crate) unsafe fn add(number: *mut u64) {
     // SAFETY: the caller has a number there.
     let _ = unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(number, 1) };
 }

@@ -17,6 +17,7 @@ use sealtap_common::kernel::{Flow, FlowKey, Settings, flag, mode, way};
 use crate::count::{self, Became, Unit};
 use crate::flow::ANY;
 use crate::maps::{CONNECTIONS, SOCKETS};
+use crate::names;
 use crate::packet::{self, Packet, STREAM, TCP, UDP};
 use crate::scope::{self, Scope};
 
@@ -52,31 +53,55 @@ fn leaving(context: &SkBuffContext) -> i32 {
         let map = (&raw const SOCKETS).cast_mut().cast();
         bpf_sk_storage_get(map, socket.cast(), null_mut(), 0).cast::<Flow>()
     };
-    // SAFETY: checked against null; the socket's own.
-    if !kept.is_null() && unsafe { (*kept).flags } & flag::GATEWAY != 0 {
+    if kept.is_null() {
+        // Most of a machine's packets end here, unread.
+        let Some(scope) = scope::of_packet(settings, buffer) else { return GO_ON };
+        return other(context, settings, &scope, packet::parse(buffer), (socket, kept));
+    }
+    // SAFETY: not null; the socket's own.
+    let flow = unsafe { &*kept };
+    if flow.flags & flag::GATEWAY != 0 {
         return GO_ON;
     }
     let packet = packet::parse(buffer);
-    let mut scope = None;
-    if !kept.is_null() {
-        // SAFETY: not null; the socket's own.
-        let (gateway, id, cookie, peer) =
-            unsafe { ((*kept).gateway, (*kept).scope, (*kept).cookie, (*kept).destination) };
-        // Where a connected socket sends to changes by `connect` alone, but for a route that its options
-        // name: what was led to the gateway goes to this machine, and what answers it, where it did.
-        let there = if cookie == 0 {
-            packet.destination == peer
-        } else {
-            scope::is_this_machine(&packet.destination)
-        };
-        if gateway != 0 && there && is_to(&packet, gateway) {
-            count::one(&settings, Unit::Packet, Became::ViaGateway);
-            return GO_ON;
-        }
-        scope = scope::watched(id);
+    if let Some(became) = as_connected(flow, &packet) {
+        count::one(settings, Unit::Packet, became);
+        return GO_ON;
     }
-    let Some(scope) = scope.or_else(|| scope::of_packet(&settings, buffer)) else { return GO_ON };
-    other(context, &settings, &scope, packet, (socket, kept))
+    let scope = scope::watched(settings, flow.scope).or_else(|| scope::of_packet(settings, buffer));
+    let Some(scope) = scope else { return GO_ON };
+    other(context, settings, &scope, packet, (socket, kept))
+}
+
+/// What was decided for a socket as it connected, where this packet goes to where it is connected to: nothing
+/// has to be looked up for it.
+///
+/// Where a connected socket sends to changes by `connect` alone, but for a route that its options name: what
+/// was led to the gateway goes to this machine, and what answers it, where it did.
+#[inline(always)]
+fn as_connected(flow: &Flow, packet: &Packet) -> Option<Became> {
+    if flow.flags & flag::LEFT_ALONE != 0 {
+        // The flag and the place are read one after the other, and another task may connect in between:
+        // what leaves this machine was never left alone.
+        let there = is_as_noted(flow, packet) && scope::is_this_machine(&packet.destination);
+        return there.then_some(Became::Loopback);
+    }
+    if flow.gateway == 0 || !is_to(packet, flow.gateway) {
+        return None;
+    }
+    let there = if flow.cookie == 0 {
+        scope::is_same(&packet.destination, &flow.destination)
+    } else {
+        scope::is_this_machine(&packet.destination)
+    };
+    there.then_some(Became::ViaGateway)
+}
+
+/// Whether it goes to the place that was noted for its socket: that of its `connect`, or of the first send without.
+#[inline(always)]
+fn is_as_noted(flow: &Flow, packet: &Packet) -> bool {
+    packet.protocol == u32::from(flow.protocol)
+        && scope::is_same(&packet.destination, &flow.destination)
 }
 
 /// What is in scope, by a socket that is not known to be the gateway's other end.
@@ -94,10 +119,15 @@ fn other(
         return if enforce { DENY } else { GO_ON };
     }
     if packet.protocol == UDP && scope::is_resolver(settings, &packet.destination) {
-        count::one(settings, Unit::Packet, Became::Allowed);
+        let bank = count::one(settings, Unit::Packet, Became::Allowed);
+        names::asked(context.skb.skb, bank, kept);
         return GO_ON;
     }
-    if scope::is_left_alone(settings, &packet.destination) {
+    // SAFETY: checked against null; the socket's own.
+    let noted = unsafe { kept.as_ref() };
+    // What was noted for that place would say so.
+    let looked_up = noted.is_some_and(|flow| flow.cookie != 0 && is_as_noted(flow, &packet));
+    if !looked_up && scope::is_left_alone(settings, &packet.destination) {
         count::one(settings, Unit::Packet, Became::Loopback);
         return GO_ON;
     }
@@ -111,17 +141,19 @@ fn other(
             RAW => way::RAW,
             _ => way::DATAGRAM,
         };
-        let mut event = event(context.skb.skb, scope, way);
-        event.destination = packet.destination;
-        event.family = packet.family;
-        event.protocol = packet.protocol as u16;
-        if !kept.is_null() {
-            // SAFETY: not null; the socket's own.
-            let kept = unsafe { &*kept };
-            (event.process, event.thread) = (kept.process, kept.thread);
-            (event.namespace, event.connected) = (kept.namespace, kept.connected);
+        let (destination, family) = (packet.destination, packet.family);
+        let protocol = packet.protocol as u16;
+        match noted {
+            // Whoever connected or sent first; a flood is told of at little cost.
+            Some(noted) if noted.cookie != 0 => {
+                let (scope, flags, gateway) = (scope.id, 0, 0);
+                Flow { way, scope, flags, gateway, destination, family, protocol, ..*noted }
+            }
+            _ => {
+                let event = event(context.skb.skb, scope, way);
+                Flow { destination, family, protocol, ..event }
+            }
         }
-        event
     });
     if enforce { DENY } else { GO_ON }
 }

@@ -1,5 +1,6 @@
 //! Flow: what was known at `connect` is there for the gateway when it accepts.
 
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
 use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::EbpfContext as _;
@@ -12,7 +13,8 @@ use aya_ebpf::macros::{cgroup_sockopt, sock_ops};
 use aya_ebpf::programs::{SockOpsContext, SockoptContext};
 use sealtap_common::kernel::{Endpoint, FLOW_OPTION, Flow, FlowKey, family, flag};
 
-use crate::maps::{CONNECTIONS, SOCKETS};
+use crate::maps::{CONNECTIONS, NOTED, SOCKETS};
+use crate::packet::{MAPPED_WORD, bytes};
 
 const CLOSED: u32 = 7;
 /// The namespace of what the gateway opened itself: no packet names its own, and nobody asks for it.
@@ -26,43 +28,104 @@ const SO_ORIGINAL_DST: i32 = 80;
 fn sealtap_socket(context: SockOpsContext) -> u32 {
     match context.op() {
         BPF_SOCK_OPS_TCP_CONNECT_CB => established(&context),
-        BPF_SOCK_OPS_STATE_CB if context.arg(1) == CLOSED => {
-            // Not there where it was no connection of ours.
-            let key = key(&context);
-            if CONNECTIONS.remove(key).is_err() {
-                let _ = CONNECTIONS.remove(FlowKey { namespace: ANY, ..key });
-            }
-        }
+        BPF_SOCK_OPS_STATE_CB if context.arg(1) == CLOSED => closed(&context),
         _ => {}
     }
     0
 }
 
 fn established(context: &SockOpsContext) {
-    // SAFETY: the context's socket, which is a full one here; the helper admits null.
-    let stored = unsafe {
-        let socket = read_volatile(addr_of!((*context.ops).__bindgen_anon_2.sk));
-        if socket.is_null() {
-            return;
-        }
-        let map = (&raw const SOCKETS).cast_mut().cast();
-        bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0)
+    let flow = kept(context);
+    // SAFETY: not null where it is read; the socket's own.
+    let flow = unsafe { flow.as_ref() };
+    let own = flow.is_some_and(|flow| flow.flags & flag::GATEWAY != 0);
+    let Some(flow) = flow.filter(|flow| own || flow.gateway != 0) else {
+        return unnamed(context);
     };
-    let flow = stored.cast::<Flow>();
-    if flow.is_null() {
-        return;
-    }
-    // SAFETY: not null; the socket's own.
-    let flow = unsafe { *flow };
     let mut key = key(context);
-    if flow.flags & flag::GATEWAY != 0 {
+    if own {
         key.namespace = ANY;
-    } else if flow.gateway == 0 {
-        return;
     }
     // Where there is no room the gateway finds no flow, refuses the connection and counts it.
     if CONNECTIONS.insert(key, flow, 0).is_ok() {
-        let _ = context.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32);
+        count(key.client.port, 1);
+        // Others may have asked for other calls, and still want them.
+        let asked = context.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG;
+        let _ = context.set_cb_flags(asked as i32);
+    }
+}
+
+/// What the context's socket has of ours, or null.
+#[inline(always)]
+fn kept(context: &SockOpsContext) -> *const Flow {
+    // SAFETY: the context's socket, which is a full one here, checked against null.
+    unsafe {
+        let socket = read_volatile(addr_of!((*context.ops).__bindgen_anon_2.sk));
+        if socket.is_null() {
+            return core::ptr::null();
+        }
+        let map = (&raw const SOCKETS).cast_mut().cast();
+        bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0).cast()
+    }
+}
+
+/// A connection that is over takes its own note along, and not that of another one that has its name by now: the
+/// gateway's own have none but their own end's address and the other's port.
+fn closed(context: &SockOpsContext) {
+    // SAFETY: not null where it is read; the socket's own.
+    let Some(flow) = (unsafe { kept(context).as_ref() }) else { return };
+    let mut key = key(context);
+    if flow.flags & flag::GATEWAY != 0 {
+        key.namespace = ANY;
+    }
+    // SAFETY: programs replace entries whole; a cookie that is read while that happens is either one.
+    let noted = unsafe { CONNECTIONS.get(key) };
+    if noted.is_some_and(|noted| noted.cookie == flow.cookie) {
+        remove(key);
+    }
+}
+
+/// Takes a note away; its port has one less where this did so, and nobody else.
+fn remove(key: FlowKey) {
+    if CONNECTIONS.remove(key).is_ok() {
+        count(key.client.port, LESS);
+    }
+}
+
+/// One less, in an addition of words.
+const LESS: u32 = u32::MAX;
+
+#[inline(always)]
+fn count(port: u32, more: u32) {
+    if let Some(noted) = NOTED.get_ptr_mut(port) {
+        // SAFETY: the slot is there as long as the map, and changed by nothing but these additions.
+        let _ = unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(noted, more) };
+    }
+}
+
+/// A connection that nobody led anywhere has this name now: whatever is noted under it is of one that is over and was not
+/// seen to end, since somebody else turned those calls off.
+///
+/// Most connections of a machine come here, and the large map is far away: so it is asked only where something is noted
+/// of any that came from this port. Every note is counted for its port, once it is there, and taken off where its removal
+/// took one away, so that a count is never below what is noted: one that replaces another is counted twice, which costs
+/// all that come from there later a look and nothing else. What is over was counted long before its port is used again.
+fn unnamed(context: &SockOpsContext) {
+    let ops: *mut bpf_sock_ops = context.ops;
+    // SAFETY: the context's field, and a word of a map, each read by itself.
+    unsafe {
+        let port = read_volatile(addr_of!((*ops).local_port));
+        if NOTED.get_ptr(port).is_none_or(|noted| read_volatile(noted) == 0) {
+            return;
+        }
+    }
+    let key = key(context);
+    remove(key);
+    let own = FlowKey { namespace: ANY, ..key };
+    // SAFETY: as above.
+    let noted = unsafe { CONNECTIONS.get(own) };
+    if noted.is_some_and(|noted| noted.namespace == key.namespace) {
+        remove(own);
     }
 }
 
@@ -75,10 +138,8 @@ fn key(context: &SockOpsContext) -> FlowKey {
         // Both are read before one is chosen, or LLVM chooses between addresses of the context,
         // which the verifier refuses.
         let v4 = read_volatile(addr_of!((*ops).local_ip4));
-        for part in 0..4 {
-            let ip = read_volatile(addr_of!((*ops).local_ip6[part])).to_ne_bytes();
-            client.address[part * 4..part * 4 + 4].copy_from_slice(&ip);
-        }
+        let part = |part: usize| read_volatile(addr_of!((*ops).local_ip6[part]));
+        client.address = bytes([part(0), part(1), part(2), part(3)]);
         if read_volatile(addr_of!((*ops).family)) == family::INET {
             client.address = mapped(v4);
         }
@@ -87,12 +148,9 @@ fn key(context: &SockOpsContext) -> FlowKey {
     }
 }
 
+#[inline(always)]
 fn mapped(ip: u32) -> [u8; 16] {
-    let mut address = [0; 16];
-    address[10] = 0xff;
-    address[11] = 0xff;
-    address[12..].copy_from_slice(&ip.to_ne_bytes());
-    address
+    bytes([0, 0, MAPPED_WORD, ip])
 }
 
 /// The gateway asks where a connection was meant to go.
@@ -192,10 +250,8 @@ fn accepted(asked: *mut bpf_sockopt, context: &SockoptContext) -> Option<FlowKey
         }
         client.port = u32::from(u16::from_be(read_volatile(addr_of!((*socket).dst_port))));
         let v4 = read_volatile(addr_of!((*socket).dst_ip4));
-        for part in 0..4 {
-            let ip = read_volatile(addr_of!((*socket).dst_ip6[part])).to_ne_bytes();
-            client.address[part * 4..part * 4 + 4].copy_from_slice(&ip);
-        }
+        let part = |part: usize| read_volatile(addr_of!((*socket).dst_ip6[part]));
+        client.address = bytes([part(0), part(1), part(2), part(3)]);
         if read_volatile(addr_of!((*socket).family)) == family::INET {
             client.address = mapped(v4);
         }

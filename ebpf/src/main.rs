@@ -4,7 +4,8 @@
 //! tasks do, and what is done with sockets that such tasks made. TCP goes to the gateway
 //! (`connect`), which reads where it was meant to go (`flow`); every packet that leaves is
 //! looked at once more (`egress`), and frames that no such look saw, on their way to the network
-//! (`uplink`), with what frames could use to pass that unseen (`option`). Each connection and packet in scope is counted as exactly one
+//! (`uplink`), with what frames could use to pass that unseen (`option`). When a process becomes another program
+//! is noted for whoever looks at it afterwards (`exec`). Each connection and packet in scope is counted as exactly one
 //! thing (`count`), and what goes around is reported.
 //!
 //! Only contexts that the kernel promises to keep are used, so that one object serves every kernel
@@ -27,9 +28,13 @@ mod count;
 #[cfg(target_arch = "bpf")]
 mod egress;
 #[cfg(target_arch = "bpf")]
+mod exec;
+#[cfg(target_arch = "bpf")]
 mod flow;
 #[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod names;
 #[cfg(target_arch = "bpf")]
 mod option;
 #[cfg(target_arch = "bpf")]

@@ -40,9 +40,9 @@ fn sealtap_option(context: SockoptContext) -> i32 {
         return GO_ON;
     }
     let Some(settings) = scope::settings() else { return GO_ON };
-    let Some(scope) = scope::of_task(&settings) else { return GO_ON };
+    let Some(scope) = scope::of_task(settings) else { return GO_ON };
     let enforce = scope.watch.mode == mode::ENFORCE;
-    count::around(&settings, Unit::Connection, enforce, || {
+    count::around(settings, Unit::Connection, enforce, || {
         // SAFETY: helpers that take nothing and give numbers.
         let (cgroup, connected) = unsafe { (bpf_get_current_cgroup_id(), bpf_ktime_get_boot_ns()) };
         let ids = aya_ebpf::helpers::bpf_get_current_pid_tgid();

@@ -5,8 +5,6 @@ use core::ptr::{addr_of, read_volatile};
 use aya_ebpf::bindings::__sk_buff;
 use sealtap_common::kernel::{Endpoint, family};
 
-use crate::connect::MAPPED;
-
 /// The number of TCP within IP.
 pub(crate) const TCP: u32 = 6;
 /// The number of UDP within IP.
@@ -33,7 +31,7 @@ pub(crate) struct Packet {
     pub(crate) protocol: u32,
 }
 
-/// Reads the headers of a packet that begins with IP.
+/// Reads the headers of a packet that begins with IP, by words and halves of them, as the kernel itself does.
 #[inline(always)]
 pub(crate) fn parse(buffer: *mut __sk_buff) -> Packet {
     let mut packet = Packet::default();
@@ -45,15 +43,14 @@ pub(crate) fn parse(buffer: *mut __sk_buff) -> Packet {
         if start.add(HEADER_4) > end {
             return packet;
         }
-        let address = &mut packet.destination.address;
         let first = *start;
         let behind = match first >> 4 {
             4 => {
                 packet.family = family::INET;
                 packet.protocol = u32::from(*start.add(9));
-                address[..12].copy_from_slice(&MAPPED);
-                address[12..].copy_from_slice(&*start.add(16).cast::<[u8; 4]>());
-                if u16::from_be_bytes([*start.add(6), *start.add(7)]) & OFFSET != 0 {
+                let address = [0, 0, MAPPED_WORD, word(start, 16)];
+                packet.destination.address = bytes(address);
+                if u16::from_be(half(start, 6)) & OFFSET != 0 {
                     return packet;
                 }
                 start.add(usize::from(first & 15) * 4)
@@ -64,17 +61,49 @@ pub(crate) fn parse(buffer: *mut __sk_buff) -> Packet {
                 }
                 packet.family = family::INET6;
                 packet.protocol = u32::from(*start.add(6));
-                address.copy_from_slice(&*start.add(24).cast::<[u8; 16]>());
+                let address = [word(start, 24), word(start, 28), word(start, 32), word(start, 36)];
+                packet.destination.address = bytes(address);
                 start.add(HEADER_6)
             }
             _ => return packet,
         };
         // A protocol without ports, or behind other headers, goes to no port.
         if (packet.protocol == TCP || packet.protocol == UDP) && behind.add(4) <= end {
-            packet.source = u32::from(u16::from_be_bytes([*behind, *behind.add(1)]));
-            let port = [*behind.add(2), *behind.add(3)];
-            packet.destination.port = u32::from(u16::from_be_bytes(port));
+            packet.source = u32::from(u16::from_be(half(behind, 0)));
+            packet.destination.port = u32::from(u16::from_be(half(behind, 2)));
         }
         packet
     }
+}
+
+/// The third word of an IPv4 address within IPv6.
+pub(crate) const MAPPED_WORD: u32 = 0xffff_u32.to_be();
+
+/// An address of words that are in network byte order.
+#[inline(always)]
+pub(crate) fn bytes(words: [u32; 4]) -> [u8; 16] {
+    // SAFETY: sixteen bytes each, and any are both.
+    unsafe { core::mem::transmute(words) }
+}
+
+/// The word there, as it lies.
+///
+/// # Safety
+///
+/// It is there. It need not be aligned: the kernel's programs may read any word of a packet.
+#[inline(always)]
+unsafe fn word(start: *const u8, at: usize) -> u32 {
+    // SAFETY: the caller says so.
+    unsafe { read_volatile(start.add(at).cast()) }
+}
+
+/// Half a word there, as it lies.
+///
+/// # Safety
+///
+/// As above.
+#[inline(always)]
+unsafe fn half(start: *const u8, at: usize) -> u16 {
+    // SAFETY: the caller says so.
+    unsafe { read_volatile(start.add(at).cast()) }
 }

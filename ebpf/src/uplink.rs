@@ -43,9 +43,9 @@ fn frame(context: &TcContext) -> i32 {
         return NEXT;
     }
     let Some(settings) = scope::settings() else { return NEXT };
-    let Some(scope) = scope::of_packet(&settings, buffer) else { return NEXT };
+    let Some(scope) = scope::of_packet(settings, buffer) else { return NEXT };
     let enforce = scope.watch.mode == mode::ENFORCE;
-    count::around(&settings, Unit::Packet, enforce, || {
+    count::around(settings, Unit::Packet, enforce, || {
         let mut event = event(buffer, &scope, way::FRAME);
         // SAFETY: the context's field, read by itself.
         let kind = unsafe { read_volatile(addr_of!((*buffer).protocol)) };

@@ -123,6 +123,13 @@ impl DataDir {
         self.root.join("lock-path")
     }
 
+    /// Where the lock is, once the log was opened: that has written it down.
+    #[must_use]
+    pub fn lock_directory(&self) -> PathBuf {
+        let noted = fs::read_to_string(self.lock_path()).unwrap_or_default();
+        self.root.join(noted.trim_end_matches('\n'))
+    }
+
     /// Becomes the one writer of this directory, which is made, for the owner alone, if missing.
     ///
     /// # Errors

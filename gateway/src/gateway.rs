@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 pub use self::checked::{CalledError, Checked, Listeners, Told};
 use self::end::wait_for_the_end;
 pub use self::error::{ServeError, StartError};
-use self::found::{lock_directory, opened_store};
+use self::found::opened_store;
 pub use self::redirected::CoverageTeller;
 pub use self::reload::{ReloadError, Reloaded, Reloader};
 use crate::accept::authority::Authority;
@@ -245,7 +245,7 @@ impl Gateway {
             &settings.table.names(),
             journal.clone(),
             (progress, vouching),
-            vec![("data", data.root().to_owned()), ("lock", lock_directory(&data))],
+            vec![("data", data.root().to_owned()), ("lock", data.lock_directory())],
             Bounds { log_late: observing.log_late, disk_left: observing.disk_left },
             observing.enabled && observe_listener.is_none(),
         );

@@ -12,6 +12,7 @@ const PARTS: Parts = Parts {
     ls: sealtap::serve::browse::list,
     show: sealtap::serve::browse::show,
     witness: sealtap::serve::witness::run,
+    names: sealtap::serve::names::run,
     runs: sealtap::serve::runs::run,
     bundle: sealtap::serve::bundle::run,
     kernel: Inner {

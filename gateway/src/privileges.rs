@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
-    set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
+    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
 /// The machine's own lists of users and groups.
@@ -142,7 +142,6 @@ impl User {
     ///
     /// [`PrivilegeError`]; the process must not go on then.
     pub fn become_for_good(&self) -> Result<(), PrivilegeError> {
-        let step = |step| move |source: Errno| PrivilegeError::Step { step, source: source.into() };
         if threads().map_err(|error| step("count threads")(error))? != 1 {
             return Err(PrivilegeError::Left("other threads would keep what this one gives up"));
         }
@@ -154,19 +153,12 @@ impl User {
             let groups: Vec<Gid> = self.groups.iter().map(|group| Gid::from_raw(*group)).collect();
             set_thread_groups(&groups).map_err(step("leave root's groups"))?;
             // While it is root: nothing else may change this set.
-            for one in all_capabilities() {
-                remove_capability_from_bounding_set(one)
-                    .map_err(step("lower the capability bounding set"))?;
-            }
+            lower_bounds(CapabilitySet::empty())?;
             let (gid, uid) = (Gid::from_raw(self.gid), Uid::from_raw(self.uid));
             set_thread_res_gid(gid, gid, gid).map_err(step("change the group"))?;
             set_thread_res_uid(uid, uid, uid).map_err(step("change the user"))?;
         }
-        clear_ambient_capability_set().map_err(step("clear ambient capabilities"))?;
-        let none = CapabilitySet::empty();
-        let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
-        set_capabilities(None, sets).map_err(step("give up capabilities"))?;
-        set_no_new_privs(true).map_err(step("refuse new privileges"))?;
+        keep(CapabilitySet::empty())?;
         self.check(root)
     }
 
@@ -205,6 +197,41 @@ impl User {
         ];
         checks.into_iter().find(|(held, _)| !held).map(|(_, what)| what)
     }
+}
+
+/// Has this thread keep these capabilities at most, and whatever it starts none beyond: no other in any set,
+/// and nothing that is executed later gets more. Other threads keep what they have.
+///
+/// # Errors
+///
+/// [`PrivilegeError::Step`]; the thread must not go on then.
+pub fn keep_only(kept: CapabilitySet) -> Result<(), PrivilegeError> {
+    let has = capabilities(None).map_err(step("read capabilities"))?;
+    // Who cannot lower the bounds has no root to get anything from.
+    if has.effective.contains(CapabilitySet::SETPCAP) {
+        lower_bounds(kept)?;
+    }
+    keep(kept & has.permitted)
+}
+
+fn lower_bounds(kept: CapabilitySet) -> Result<(), PrivilegeError> {
+    for one in all_capabilities().filter(|one| !kept.contains(*one)) {
+        remove_capability_from_bounding_set(one)
+            .map_err(step("lower the capability bounding set"))?;
+    }
+    Ok(())
+}
+
+fn keep(kept: CapabilitySet) -> Result<(), PrivilegeError> {
+    clear_ambient_capability_set().map_err(step("clear ambient capabilities"))?;
+    let inheritable = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable };
+    set_capabilities(None, sets).map_err(step("give up capabilities"))?;
+    set_no_new_privs(true).map_err(step("refuse new privileges"))
+}
+
+fn step(step: &'static str) -> impl Fn(Errno) -> PrivilegeError {
+    move |source| PrivilegeError::Step { step, source: source.into() }
 }
 
 /// Every capability that this kernel knows and that is still in the bounding set.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::gate::poll;
 use crate::gateway::Home;
 use crate::programs;
-use crate::verify::text;
+use crate::verify::{self, text};
 
 /// What `runs --json` prints, oldest first.
 pub fn runs(home: &Home) -> Vec<Value> {
@@ -63,15 +63,7 @@ pub fn bundle(home: &Home, run: &str, disclose: &[&str]) -> PathBuf {
 
 /// What `sealtap verify --json` says of a bundle under the gateway's keys.
 pub fn report(home: &Home, bundle: &Path) -> Value {
-    let output = Command::new(programs::sealtap())
-        .args(["verify", "--json"])
-        .arg(bundle)
-        .arg("--key")
-        .arg(home.keys())
-        .output()
-        .expect("sealtap can be run");
-    serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("verify --json: {error}: {}", text(&output)))
+    verify::report(bundle, &home.keys())
 }
 
 /// Unpacks a bundle, and pastes every indented block of its VERIFY text behind `tar xf` into a shell.

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::gate::{PATIENCE, poll};
 use crate::records::{self, Exchange};
+use crate::tls::Authority;
 use crate::verify::{self, Verdict};
 use crate::{content, programs};
 
@@ -45,6 +46,20 @@ impl Options {
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
         self
+    }
+
+    /// Trusts upstreams of this authority, by a file in the home that it will start in.
+    #[must_use]
+    pub fn trusting(self, authority: &Authority, home: &Home) -> Self {
+        let file = home.path().join("upstream-ca.pem");
+        authority.write(&file);
+        self.argument("--upstream-ca").argument(file)
+    }
+
+    /// Captures every host.
+    #[must_use]
+    pub fn capturing_all(self) -> Self {
+        self.argument("--capture").argument("all")
     }
 
     /// Listens on this address instead of a free port of loopback.

@@ -28,6 +28,19 @@ const OF_THE_CALLER: [&str; 12] = [
     "XDG_STATE_HOME",
 ];
 
+/// Takes away what a command could learn of the gateway: in front of its line, only the kernel leads there.
+pub const CLEARED: [&str; 9] = [
+    "env",
+    "--unset=HTTP_PROXY",
+    "--unset=http_proxy",
+    "--unset=HTTPS_PROXY",
+    "--unset=https_proxy",
+    "--unset=ALL_PROXY",
+    "--unset=all_proxy",
+    "--unset=SEALTAP_URL",
+    "--unset=SEALTAP_RUN",
+];
+
 /// One `sealtap run` to be.
 pub struct Launch {
     home: Arc<Home>,

@@ -117,13 +117,21 @@ pub fn list(home: &Arc<Home>) -> Vec<Exchange> {
 
 /// What `ls --json` prints of a data directory, oldest first.
 pub fn rows(data: &Path) -> Vec<Value> {
-    let output = output(&["ls", "--json"], data);
-    let text = String::from_utf8(output).expect("ls --json prints UTF-8");
-    let row = |line: &str| {
+    lines(&["ls", "--json"], data)
+}
+
+/// What `names --json` prints of a gateway's home, oldest first.
+pub fn names(home: &Home) -> Vec<Value> {
+    lines(&["names", "--json"], &home.data())
+}
+
+fn lines(arguments: &[&str], data: &Path) -> Vec<Value> {
+    let text = String::from_utf8(output(arguments, data)).expect("JSON is UTF-8");
+    let line = |line: &str| {
         serde_json::from_str(line)
-            .unwrap_or_else(|error| panic!("ls --json printed {line:?}: {error}"))
+            .unwrap_or_else(|error| panic!("{arguments:?} printed {line:?}: {error}"))
     };
-    text.lines().map(row).collect()
+    text.lines().map(line).collect()
 }
 
 fn output(arguments: &[&str], data: &Path) -> Vec<u8> {

@@ -1,166 +1,31 @@
-//! Standing: a `sealtap run` that waits to be told to go on, and what it has attached to the kernel.
+//! Standing: what gateways have attached to the kernel, and whether it is gone.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::gate::{PATIENCE, poll};
-use crate::gateway::Home;
-use crate::launch::{Launch, Launched};
+use crate::gate::poll;
 use crate::programs;
+pub use crate::running::Running;
 
-/// A running `sealtap run` whose command waits for a line.
-pub struct Running {
-    child: Child,
-    home: Arc<Home>,
-    ended: bool,
-}
-
-impl Running {
-    /// One whose command says that it is there, waits for a line, and then does what `then` says.
-    ///
-    /// # Panics
-    /// If it does not start.
-    pub fn start(home: &Arc<Home>, flags: &[&str], then: &str) -> Self {
-        let script = format!("echo there; read line; {then}");
-        Self::of(home, Launch::new(home, flags).command(["sh", "-c", &script]))
-    }
-
-    /// One by its command line, whose command says the same and waits.
-    ///
-    /// # Panics
-    /// If it does not start.
-    pub fn of(home: &Arc<Home>, mut command: Command) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("spawned");
-        let mut line = String::new();
-        // One byte at a time, so that what comes later is not taken.
-        let mut output = BufReader::with_capacity(1, child.stdout.as_mut().expect("piped"));
-        output.read_line(&mut line).expect("read");
-        if line != "there\n" {
-            let output = child.wait_with_output().expect("it ends");
-            panic!("{}", String::from_utf8_lossy(&output.stderr));
-        }
-        Self { child, home: Arc::clone(home), ended: false }
-    }
-
-    /// The gateway's process.
-    pub fn gateway(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// The loader's process.
-    ///
-    /// # Panics
-    /// If there is none.
-    pub fn loader(&self) -> u32 {
-        let path = format!("/proc/{0}/task/{0}/children", self.child.id());
-        let children = fs::read_to_string(path).expect("its children");
-        let is_loader = |child: &&str| {
-            let line = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
-            line.contains("kernel\0loader")
-        };
-        let loader = children.split_ascii_whitespace().find(is_loader);
-        loader.expect("a loader").parse().expect("a number")
-    }
-
-    /// What it has attached, as `sealtap kernel status` says.
-    ///
-    /// # Panics
-    /// If that says nothing of it.
-    pub fn standing(&self) -> Value {
-        let own = of_gateway(self.gateway());
-        own.expect("it is listed")
-    }
-
-    /// Tells the command to go on.
-    ///
-    /// # Panics
-    /// If it is gone.
-    pub fn tell(&mut self) {
-        self.child.stdin.as_mut().expect("piped").write_all(b"\n").expect("told");
-    }
-
-    /// Kills the gateway, and waits until its loader is gone, too. What the command has of standard input
-    /// stays open until this is dropped.
-    ///
-    /// # Panics
-    /// If it cannot be killed.
-    pub fn kill_gateway(&mut self) {
-        let loader = self.loader();
-        self.child.kill().expect("killed");
-        self.child.wait().expect("waited for");
-        gone(loader);
-    }
-
-    /// Tells the command to go on and waits for the end.
-    ///
-    /// # Panics
-    /// If it cannot be waited for.
-    pub fn go_on(mut self) -> Launched {
-        self.tell();
-        self.end()
-    }
-
-    /// Waits for the end.
-    ///
-    /// # Panics
-    /// If it cannot be waited for.
-    pub fn end(mut self) -> Launched {
-        drop(self.child.stdin.take());
-        self.output()
-    }
-
-    /// Waits for an end that the command does not come to by itself: its standard input stays open.
-    ///
-    /// # Panics
-    /// If it cannot be waited for.
-    pub fn wait(mut self) -> Launched {
-        self.output()
-    }
-
-    fn output(&mut self) -> Launched {
-        // Waiting would close it.
-        let input = self.child.stdin.take();
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        // What is said on standard error is short: no pipe fills.
-        self.child.stdout.take().expect("piped").read_to_end(&mut stdout).expect("read");
-        self.child.stderr.take().expect("piped").read_to_end(&mut stderr).expect("read");
-        let status = self.child.wait().expect("it ends");
-        drop(input);
-        self.ended = true;
-        Launched::new(Arc::clone(&self.home), Output { status, stdout, stderr })
-    }
-}
-
-/// A case that failed leaves nothing on this machine.
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.ended {
-            return;
-        }
-        drop(self.child.stdin.take());
-        let left = of_gateway(self.child.id()).unwrap_or_default();
-        for watched in left["watched"].as_array().into_iter().flatten() {
-            let path = watched["path"].as_str().unwrap_or_default();
-            let _ = fs::write(Path::new(path).join("cgroup.kill"), "1");
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if let Some(name) = left["instance"].as_str() {
-            let _ = kernel(&["detach", "--instance", name]);
-        }
-    }
+/// The loader that a gateway started, by whichever of its threads.
+///
+/// # Panics
+/// If there is none.
+pub fn loader_of(gateway: u32) -> u32 {
+    let threads = fs::read_dir(format!("/proc/{gateway}/task")).expect("its threads").flatten();
+    let children: String = threads
+        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
+        .collect();
+    let is_loader = |child: &&str| {
+        let line = fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        line.contains("kernel\0loader")
+    };
+    let loader = children.split_ascii_whitespace().find(is_loader);
+    loader.expect("a loader").parse().expect("a number")
 }
 
 /// Sends a signal to one process.
@@ -181,6 +46,15 @@ pub fn gone(process: u32) {
     poll("the process is gone", || {
         fs::read_dir(&path).map_or(true, |mut all| all.next().is_none()).then_some(())
     });
+}
+
+/// Ends a process for good, and waits until it holds nothing any more.
+///
+/// # Panics
+/// If it is not there, or does not end.
+pub fn kill(process: u32) {
+    signal(process, Signal::KILL);
+    gone(process);
 }
 
 /// `sealtap kernel` with these arguments.

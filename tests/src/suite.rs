@@ -5,18 +5,22 @@
 use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Instant;
 
 use rustix::thread::{CapabilitySet, capabilities};
 
 /// Runs the tests, speaking as libtest does; where something is missing, none.
-pub fn main<T: Fn()>(tests: &[(&str, T)], missing: Option<String>) -> ExitCode {
+pub fn main<T: Fn() + Sync>(tests: &[(&str, T)], missing: Option<String>) -> ExitCode {
     let each = tests.iter().map(|(name, test)| (*name, missing.clone(), test));
     each_with_its_own(&each.collect::<Vec<_>>())
 }
 
-/// Runs the tests, each unless something is missing that it needs.
-pub fn each_with_its_own<T: Fn()>(tests: &[(&str, Option<String>, T)]) -> ExitCode {
+/// Runs the tests, each unless something is missing that it needs: one after the other, or as many at a
+/// time as `--test-threads` says.
+pub fn each_with_its_own<T: Fn() + Sync>(tests: &[(&str, Option<String>, T)]) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let exact = has("--exact");
@@ -35,21 +39,34 @@ pub fn each_with_its_own<T: Fn()>(tests: &[(&str, Option<String>, T)]) -> ExitCo
         return ExitCode::SUCCESS;
     }
     println!("\nrunning {} tests", chosen.len());
-    let mut failed = Vec::new();
     let begun = Instant::now();
-    let mut ignored = 0;
-    for (name, missing, test) in &chosen {
-        if let Some(reason) = missing {
-            println!("test {name} ... ignored, SKIPPED: {reason}");
-            ignored += 1;
-            continue;
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let ignored = chosen.iter().filter(|(_, missing, _)| missing.is_some()).count();
+    let work = || {
+        while let Some((name, missing, test)) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Some(reason) = missing {
+                println!("test {name} ... ignored, SKIPPED: {reason}");
+                continue;
+            }
+            let began = Instant::now();
+            let passed = std::panic::catch_unwind(AssertUnwindSafe(test)).is_ok();
+            let (word, took) =
+                (if passed { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
+            println!("test {name} ... {word} <{took:.1}s>");
+            if !passed {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+            }
         }
-        let passed = std::panic::catch_unwind(AssertUnwindSafe(test)).is_ok();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        if !passed {
-            failed.push(name);
+    };
+    let at_a_time =
+        arguments.iter().find_map(|one| one.strip_prefix("--test-threads=")?.parse().ok());
+    thread::scope(|scope| {
+        for _ in 1..at_a_time.unwrap_or(1) {
+            scope.spawn(work);
         }
-    }
+        work();
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!(
         "\ntest result: {}. {} passed; {} failed; {ignored} ignored; finished in {:.2}s\n",
         if failed.is_empty() { "ok" } else { "FAILED" },
@@ -66,6 +83,11 @@ pub fn without_the_kernel(programs: &[&str]) -> Option<String> {
     if std::env::var_os("SEALTAP_KERNEL_SUITE").is_none() {
         return Some("it attaches to the whole machine: run by `cargo xtask kernel`".to_owned());
     }
+    kernel_lacks(programs)
+}
+
+/// What whoever attaches kernel programs lacks on this machine, beside these programs.
+pub fn kernel_lacks(programs: &[&str]) -> Option<String> {
     let needed = CapabilitySet::BPF | CapabilitySet::NET_ADMIN | CapabilitySet::PERFMON;
     if !capabilities(None).is_ok_and(|sets| sets.effective.contains(needed)) {
         return Some("kernel programs take root".to_owned());

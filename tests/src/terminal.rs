@@ -80,8 +80,12 @@ print(seen.decode(errors="replace"))
 pub fn at_terminal(play: &str, flags: &[&str], script: &str) -> (Arc<Home>, String) {
     let home = Arc::new(Home::new());
     let line = Launch::new(&home, flags).command(["sh", "-c", script]);
-    let mut person = Command::new("python3");
-    person.args(["-c", TERMINAL, play]).arg(line.get_program()).args(line.get_args());
+    // Whoever runs the tests may ignore a signal (a job in the background does), and then it stays ignored.
+    let mut person = Command::new("env");
+    person
+        .args(["--default-signal", "python3", "-c", TERMINAL, play])
+        .arg(line.get_program())
+        .args(line.get_args());
     person.current_dir(home.path()).env("HOME", home.path()).stdin(Stdio::null());
     let mut person = person.stdout(Stdio::piped()).spawn().expect("Python 3 is needed");
     let mut said = String::new();

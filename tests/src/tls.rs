@@ -9,6 +9,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::gateway::Home;
 
+/// The configuration of a gateway whose listener speaks TLS, by what [`Authority::write_identity`] left in
+/// its home.
+pub const LISTENER: &str = "[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n";
+
 /// A certificate authority that exists for one test.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -54,6 +58,13 @@ impl Authority {
     /// Writes the authority's certificate as PEM.
     pub fn write(&self, path: &Path) {
         std::fs::write(path, self.issuer.pem()).expect("a certificate can be written");
+    }
+
+    /// Writes such a certificate and its key into a folder, where [`LISTENER`] finds them.
+    pub fn write_identity(&self, folder: &Path) {
+        let Identity { certificate, key, .. } = self.identity();
+        std::fs::write(folder.join("cert.pem"), certificate).expect("it can be written");
+        std::fs::write(folder.join("key.pem"), key).expect("it can be written");
     }
 
     /// A certificate for `localhost` and 127.0.0.1.

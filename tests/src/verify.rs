@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde_json::Value;
+
+use crate::gateway::Home;
 use crate::programs;
 
 /// What a verifier concluded, by its exit code.
@@ -59,6 +62,27 @@ pub fn verify_product(path: &Path, keys: &Path) -> (Verdict, String) {
     let mut product = Command::new(programs::sealtap());
     let output = run(product.arg("verify").arg(path).arg("--key").arg(keys));
     (verdict(&output), text(&output))
+}
+
+/// What `sealtap verify --json` says of a log, a data directory or a bundle under these keys.
+///
+/// # Panics
+/// If that is no JSON.
+pub fn report(path: &Path, keys: &Path) -> Value {
+    let mut product = Command::new(programs::sealtap());
+    let output = run(product.args(["verify", "--json", "--key"]).arg(keys).arg(path));
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("verify --json: {error}: {}", text(&output)))
+}
+
+/// The same of all that a gateway keeps, its log and store, under its keys, which must be valid.
+///
+/// # Panics
+/// If it is not.
+pub fn valid(home: &Home) -> Value {
+    let report = report(&home.data(), &home.keys());
+    assert_eq!(report["verdict"], "valid", "{report}");
+    report
 }
 
 fn verdict(output: &Output) -> Verdict {

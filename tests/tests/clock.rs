@@ -10,10 +10,9 @@ use std::sync::Arc;
 use sealtap_tests::bench::NAME;
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::head;
-use sealtap_tests::records;
-use sealtap_tests::suite;
 use sealtap_tests::upstream_http1::Upstream;
 use sealtap_tests::wire::Wire;
+use sealtap_tests::{leaves, records, suite};
 
 /// The library, where Debian puts it.
 fn library() -> Option<PathBuf> {
@@ -57,26 +56,8 @@ fn call(gateway: &Gateway) {
 
 /// The wall clock's readings in the heartbeats and restarts of a log, in seconds.
 fn readings(log: &Path) -> Vec<u64> {
-    let mut bytes = Vec::new();
-    for entry in std::fs::read_dir(log.join("tile/entries")).expect("it can be listed") {
-        let path = entry.expect("an entry").path();
-        let files: Vec<PathBuf> = match path.is_dir() {
-            true => std::fs::read_dir(&path)
-                .expect("listed")
-                .map(|it| it.expect("an entry").path())
-                .collect(),
-            false => vec![path],
-        };
-        for file in files {
-            bytes.extend(std::fs::read(file).expect("read"));
-        }
-    }
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
-    text.split("\"wall\":")
-        .skip(1)
-        .map(|it| digits(it).parse::<u64>().expect("a number") / 1_000_000)
-        .collect()
+    let leaves = leaves::all(log).into_iter();
+    leaves.filter_map(|leaf| leaf["clock"]["wall"].as_u64()).map(|wall| wall / 1_000_000).collect()
 }
 
 /// Set back by an hour and forward by a day while it serves, and set back further between two boots.

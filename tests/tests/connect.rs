@@ -17,15 +17,7 @@ use sealtap_tests::wire::Wire;
 /// A gateway that trusts the authority's upstreams and captures every host.
 fn gateway(authority: &Authority, config: &str) -> Gateway {
     let home = Arc::new(Home::new());
-    let ca = home.path().join("upstream-ca.pem");
-    authority.write(&ca);
-    Options::default()
-        .argument("--upstream-ca")
-        .argument(ca)
-        .argument("--capture")
-        .argument("all")
-        .config(config)
-        .start_in(home)
+    Options::default().trusting(authority, &home).capturing_all().config(config).start_in(home)
 }
 
 fn answering(session: &mut Session, request: &Message) {
@@ -200,11 +192,8 @@ fn a_listed_name_in_tls_is_captured_whatever_the_tunnel_leads_to() {
     let authority = Authority::new();
     let upstream = Upstream::answering_tls(authority.server(&[]), answering);
     let home = Arc::new(Home::new());
-    let ca = home.path().join("upstream-ca.pem");
-    authority.write(&ca);
     let gateway = Options::default()
-        .argument("--upstream-ca")
-        .argument(ca)
+        .trusting(&authority, &home)
         .config("[proxy]\ncapture = [\"localhost\"]\n")
         .start_in(home);
     let host = upstream.address().to_string();

@@ -18,7 +18,7 @@ use sealtap_tests::records;
 use sealtap_tests::upstream_http1::Upstream;
 use sealtap_tests::volume::Volume;
 use sealtap_tests::wire::Wire;
-use sealtap_tests::{suite, trace, volume};
+use sealtap_tests::{leaves, suite, trace, volume};
 
 /// Small files, so that a small volume holds several; and a log that is written often.
 const CONFIG: &str = "[journal]\nfile_size = \"1MiB\"\n\n[log]\ncheckpoint = \"200ms\"\n";
@@ -29,25 +29,12 @@ fn options(seen: &Seen) -> (Upstream, Options) {
     (upstream, options)
 }
 
-/// What gap leaves say: how many there are, and that each is for want of room.
+/// How many gap leaves there are, each for want of room.
 fn gaps(home: &Home) -> usize {
-    let mut found = 0;
-    let mut places = vec![home.log().join("tile/entries")];
-    while let Some(place) = places.pop() {
-        for entry in std::fs::read_dir(place).expect("a log can be listed") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                places.push(path);
-            } else {
-                let text =
-                    String::from_utf8_lossy(&std::fs::read(&path).expect("read")).into_owned();
-                let gaps = text.matches("\"kind\":\"gap\"").count();
-                assert_eq!(text.matches("\"reason\":\"disk_full\"").count(), gaps, "{text}");
-                found += gaps;
-            }
-        }
-    }
-    found
+    let mut leaves = leaves::all(&home.log());
+    leaves.retain(|leaf| leaf["kind"] == "gap");
+    assert!(leaves.iter().all(|gap| gap["reason"] == "disk_full"), "{leaves:?}");
+    leaves.len()
 }
 
 /// Stops the gateway and holds the record against what clients and upstream saw.

@@ -2,17 +2,15 @@
 //! journal or its memory grow without bound, and in the end everything is sealed as it was.
 
 use std::fs;
-use std::process::Command;
 use std::sync::Arc;
 
 use sealtap_tests::gate::{Gate, poll};
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::head;
-use sealtap_tests::programs;
 use sealtap_tests::records::{Direction, Exchange};
 use sealtap_tests::upstream_http1::Upstream;
+use sealtap_tests::verify;
 use sealtap_tests::wire::Wire;
-use serde_json::Value;
 
 const LARGE: usize = 1 << 20;
 
@@ -55,14 +53,7 @@ fn journal_files(gateway: &Gateway) -> usize {
 
 /// How many leaves of a kind the log has.
 fn leaves(home: &Home, kind: &str) -> u64 {
-    let output = Command::new(programs::sealtap())
-        .arg("verify")
-        .arg(home.data())
-        .args(["--json", "--key"])
-        .arg(home.keys())
-        .output()
-        .expect("sealtap can be run");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("a report in JSON");
+    let report = verify::report(&home.data(), &home.keys());
     assert_eq!(report["verdict"], "valid", "{report}");
     report["leaves"][kind].as_u64().unwrap_or(0)
 }

@@ -131,14 +131,7 @@ fn a_server_that_speaks_first_is_heard_inside_of_tls() {
 
 fn capturing(authority: &Authority) -> Gateway {
     let home = Arc::new(Home::new());
-    let ca = home.path().join("upstream-ca.pem");
-    authority.write(&ca);
-    Options::default()
-        .argument("--upstream-ca")
-        .argument(ca)
-        .argument("--capture")
-        .argument("all")
-        .start_in(home)
+    Options::default().trusting(authority, &home).capturing_all().start_in(home)
 }
 
 #[test]

@@ -8,7 +8,7 @@ use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{self, End, head};
 use sealtap_tests::http2;
 use sealtap_tests::records::Direction;
-use sealtap_tests::tls::Authority;
+use sealtap_tests::tls::{Authority, LISTENER};
 use sealtap_tests::upstream_http1::{self, Session};
 use sealtap_tests::upstream_http2::{self, Exchange};
 use sealtap_tests::wire::Wire;
@@ -133,15 +133,10 @@ fn seen_http2((head, body): (http::request::Parts, http2::Body)) -> Seen {
 /// A gateway that listens in clear text or with TLS.
 fn gateway(client: Kind, upstream: &Upstream, authority: &Authority) -> Gateway {
     let home = Arc::new(Home::new());
-    let ca = home.path().join("ca.pem");
-    authority.write(&ca);
-    let mut options =
-        Options::default().upstream("up", upstream.url()).argument("--upstream-ca").argument(&ca);
+    let mut options = Options::default().upstream("up", upstream.url()).trusting(authority, &home);
     if matches!(client, Kind::Http1Tls | Kind::Http2Tls) {
-        let identity = authority.identity();
-        std::fs::write(home.path().join("cert.pem"), identity.certificate).expect("written");
-        std::fs::write(home.path().join("key.pem"), identity.key).expect("written");
-        options = options.config("[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n");
+        authority.write_identity(home.path());
+        options = options.config(LISTENER);
     }
     options.start_in(home)
 }

@@ -111,10 +111,7 @@ fn half_a_method_is_waited_for_and_then_refused() {
 /// A gateway that captures every host and trusts upstreams of `authority`.
 fn capturing_all(authority: &Authority) -> Gateway {
     let home = Arc::new(Home::new());
-    let ca = home.path().join("upstream-ca.pem");
-    authority.write(&ca);
-    let options = Options::default().argument("--upstream-ca").argument(ca);
-    options.argument("--capture").argument("all").start_in(home)
+    Options::default().trusting(authority, &home).capturing_all().start_in(home)
 }
 
 /// Web servers there are that choose `http/1.0` where a client offers nothing else, and then speak
@@ -203,6 +200,44 @@ fn a_hello_that_is_never_complete_does_not_pass() {
         let exchanges = gateway.finish();
         assert_rejected(&exchanges[0], reason);
         assert_eq!(served.join().expect("the server is content"), b"", "{reason}");
+    }
+}
+
+/// What could have been anything when its client fell silent, and went on as that, ends where it becomes HTTP
+/// or TLS after all.
+#[test]
+fn what_becomes_http_only_later_does_not_pass() {
+    for (first, rest) in
+        [(b"PURGE".as_slice(), b" /x HTTP/1.1\r\n".as_slice()), (b"\x80\x2e", b"\x01\x03")]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let host = listener.local_addr().expect("an address").to_string();
+        let (told, passed) = std::sync::mpsc::channel();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("reads can time out");
+            let mut seen = vec![0; first.len()];
+            stream.read_exact(&mut seen).expect("it goes on");
+            told.send(()).expect("the test listens");
+            let _ = stream.read_to_end(&mut seen);
+            seen
+        });
+        let gateway = gateway("");
+        let mut client = Wire::tunnel(gateway.address(), &host);
+        client.send(first);
+        passed.recv_timeout(PATIENCE).expect("it went on");
+        client.send(rest);
+        let (answer, _) = client.read_to_end();
+        assert_eq!(answer.length(), 0);
+        drop(client);
+        assert_eq!(served.join().expect("the server is content"), first);
+        let exchange = gateway.finish().remove(0);
+        assert_eq!(exchange.text("/outcome"), "client_cancelled", "{}", exchange.json);
+        assert_eq!(exchange.text("/tunnel/reason"), "undecided", "{}", exchange.json);
+        assert_eq!(
+            exchange.number("/tunnel/from_client"),
+            u64::try_from(first.len()).expect("few")
+        );
     }
 }
 

@@ -11,7 +11,7 @@ use sealtap_tests::gate::{Gate, poll};
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{Message, head};
 use sealtap_tests::programs;
-use sealtap_tests::tls::Authority;
+use sealtap_tests::tls::{Authority, LISTENER};
 use sealtap_tests::upstream_http1::Upstream;
 use sealtap_tests::verify::text;
 use sealtap_tests::wire::Wire;
@@ -244,15 +244,10 @@ fn a_new_certificate_is_shown_to_new_connections() {
     let upstream = called("up");
     let (before, after) = (Authority::new(), Authority::new());
     let home = Arc::new(Home::new());
-    let write = |authority: &Authority| {
-        let identity = authority.identity();
-        // Whoever looks between the two finds a pair that does not fit, and looks again.
-        fs::write(home.path().join("cert.pem"), identity.certificate).expect("written");
-        fs::write(home.path().join("key.pem"), identity.key).expect("written");
-    };
+    // Whoever looks between certificate and key finds a pair that does not fit, and looks again.
+    let write = |authority: &Authority| authority.write_identity(home.path());
     write(&before);
-    let tls = "[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n";
-    let config = format!("{tls}{}", upstreams(&[("up", &upstream)]));
+    let config = format!("{LISTENER}{}", upstreams(&[("up", &upstream)]));
     let gateway = Options::default().config(config).start_in(Arc::clone(&home));
     let mut old = Wire::connect_tls(gateway.address(), before.client(&["http/1.1"]));
     assert_eq!(ask(&mut old, "/up/x").bytes(), b"up");

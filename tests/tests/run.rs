@@ -38,6 +38,18 @@ fn up(upstream: &Upstream) -> String {
     format!("--upstream=up={}", upstream.url())
 }
 
+/// The same where no signal is ignored: whoever runs the tests may ignore one (`nohup` does, and a job in the
+/// background), and then it stays ignored.
+fn with_every_signal(inner: &Command) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(inner.get_program()).args(inner.get_args());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = inner.get_current_dir() {
+        command.current_dir(folder);
+    }
+    command
+}
+
 /// Starts a command that says on its first line that it is ready.
 fn start(mut command: Command) -> (Child, BufReader<std::process::ChildStdout>) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawned");
@@ -66,7 +78,8 @@ fn the_exit_code_is_the_commands_own() {
     std::fs::write(home.path().join("plain"), "#!/bin/sh\n").expect("written");
     assert_eq!(Launch::new(&home, &[]).run(["./plain"]).code(), Some(126));
     for number in [15, 9, 2, 6] {
-        let launched = Launch::new(&home, &[]).shell(&format!("kill -{number} $$"));
+        let script = format!("exec env --default-signal sh -c 'kill -{number} $$'");
+        let launched = Launch::new(&home, &[]).shell(&script);
         assert_eq!(launched.output.status.signal(), Some(number), "{}", launched.stderr());
         assert!(launched.account["exit"]["signal"].is_string(), "{}", launched.account);
     }
@@ -199,13 +212,8 @@ fn signals_reach_the_command_once() {
     let script = "n=0; for s in HUP INT QUIT USR1 USR2; do trap \"n=\\$((n+1)); echo $s\" $s; done; \
                   trap 'echo TERM after $n; exit 3' TERM; echo ready; \
                   while :; do sleep 60 & wait $!; kill $! 2>/dev/null; done";
-    // Whoever runs the tests may ignore one (`nohup` does), and then it stays ignored.
-    let inner = Launch::new(&home, &[]).command(["sh", "-c", script]);
-    let mut command = Command::new("env");
-    command.arg("--default-signal").arg(inner.get_program()).args(inner.get_args());
-    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.current_dir(inner.get_current_dir().unwrap_or_else(|| home.path()));
-    let (mut child, mut stdout) = start(command);
+    let command = Launch::new(&home, &[]).command(["sh", "-c", script]);
+    let (mut child, mut stdout) = start(with_every_signal(&command));
     let signals = [
         (Signal::HUP, "HUP"),
         (Signal::INT, "INT"),
@@ -288,7 +296,7 @@ fn a_signal_ends_the_wait_for_what_is_left() {
     let home = home();
     let script = "sleep 60 >/dev/null 2>&1 & echo ready";
     let command = Launch::new(&home, &["--linger", "3600"]).command(["sh", "-c", script]);
-    let (mut child, _stdout) = start(command);
+    let (mut child, _stdout) = start(with_every_signal(&command));
     let mut said = String::new();
     let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
     stderr.read_line(&mut said).expect("read");

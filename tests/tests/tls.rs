@@ -6,23 +6,18 @@ use sealtap_tests::gate::Gate;
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{End, Framing, Message, head};
 use sealtap_tests::records::Exchange;
-use sealtap_tests::tls::Authority;
+use sealtap_tests::tls::{Authority, LISTENER};
 use sealtap_tests::upstream_http1::{Session, Upstream};
 use sealtap_tests::wire::Wire;
 
 /// A gateway with TLS on its listener that trusts the authority's upstreams.
 fn gateway(authority: &Authority, upstream: &Upstream) -> Gateway {
     let home = Arc::new(Home::new());
-    let ca = home.path().join("ca.pem");
-    authority.write(&ca);
-    let identity = authority.identity();
-    std::fs::write(home.path().join("cert.pem"), identity.certificate).expect("written");
-    std::fs::write(home.path().join("key.pem"), identity.key).expect("written");
+    authority.write_identity(home.path());
     Options::default()
         .upstream("up", upstream.url())
-        .argument("--upstream-ca")
-        .argument(ca)
-        .config("[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n")
+        .trusting(authority, &home)
+        .config(LISTENER)
         .start_in(home)
 }
 

@@ -9,21 +9,15 @@ use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{Message, head};
 use sealtap_tests::http2;
 use sealtap_tests::records::{Direction, Exchange};
-use sealtap_tests::tls::{Authority, trusting};
+use sealtap_tests::tls::{Authority, LISTENER, trusting};
 use sealtap_tests::upstream_http1::{Session, Upstream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-const TLS: &str = "[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n";
 
 /// A gateway with TLS on its listener that trusts the authority's upstreams.
 fn gateway(authority: &Authority, config: &str, arguments: &[&str]) -> Gateway {
     let home = Arc::new(Home::new());
-    let ca = home.path().join("upstream-ca.pem");
-    authority.write(&ca);
-    let identity = authority.identity();
-    std::fs::write(home.path().join("cert.pem"), identity.certificate).expect("written");
-    std::fs::write(home.path().join("key.pem"), identity.key).expect("written");
-    let mut options = Options::default().argument("--upstream-ca").argument(ca).config(config);
+    authority.write_identity(home.path());
+    let mut options = Options::default().trusting(authority, &home).config(config);
     for argument in arguments {
         options = options.argument(argument);
     }
@@ -66,7 +60,7 @@ fn a_proxy_that_speaks_tls_opens_tunnels() {
     let authority = Authority::new();
     let secure = Upstream::answering_tls(authority.server(&["http/1.1"]), answering);
     let plain = Upstream::answering(answering);
-    let gateway = gateway(&authority, TLS, &["--capture", "all"]);
+    let gateway = gateway(&authority, LISTENER, &["--capture", "all"]);
     let ca = gateway.home().data().join("keys/ca.pem");
     let ca = ca.to_str().expect("text");
     let inside = format!("https://localhost:{}/in/tls", secure.address().port());
@@ -88,7 +82,7 @@ fn a_proxy_that_speaks_tls_opens_tunnels() {
 fn a_proxy_that_speaks_tls_passes_other_hosts_on_unread() {
     let authority = Authority::new();
     let upstream = Upstream::answering_tls(authority.server(&["http/1.1"]), answering);
-    let gateway = gateway(&authority, TLS, &[]);
+    let gateway = gateway(&authority, LISTENER, &[]);
     let url = format!("https://localhost:{}/secret", upstream.address().port());
     // The host's own certificate is seen.
     assert_eq!(said(&curl(&gateway, "upstream-ca.pem", &url, "x")), "okx");
@@ -103,7 +97,7 @@ fn a_proxy_that_speaks_tls_passes_other_hosts_on_unread() {
 /// Over TLS, and with prior knowledge: two tunnels and a request of its own in one connection.
 #[test]
 fn streams_of_http2_are_tunnels() {
-    for config in ["", TLS] {
+    for config in ["", LISTENER] {
         let authority = Authority::new();
         let secure = Upstream::answering_tls(authority.server(&["http/1.1"]), answering);
         let plain = Upstream::answering(answering);
@@ -167,7 +161,7 @@ fn streams_of_http2_are_tunnels() {
 fn a_stream_that_passes_unread_counts_and_one_that_is_refused_is_answered() {
     let authority = Authority::new();
     let upstream = Upstream::answering_tls(authority.server(&["http/1.1"]), answering);
-    let gateway = gateway(&authority, TLS, &[]);
+    let gateway = gateway(&authority, LISTENER, &[]);
     let host = format!("localhost:{}", upstream.address().port());
     http2::run(async {
         let settings = authority.client(&["h2"]);

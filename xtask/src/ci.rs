@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::step::Step;
-use crate::{clients, deny, ebpf, foreign, rules, suite};
+use crate::{clients, deny, ebpf, foreign, rules, suite, vm};
 
 /// All of it, the quickest first.
 pub(crate) fn all(root: &Path) -> Vec<Step> {
@@ -14,7 +14,8 @@ pub(crate) fn all(root: &Path) -> Vec<Step> {
     // Here the kernel's hooks may be tried, where there is root.
     steps.extend(tests().into_iter().map(suite::with_the_kernel));
     steps.extend(foreign::steps(root, None, None));
-    steps.extend(clients::steps(root, &[]));
+    steps.extend(clients::steps(root, &[]).into_iter().map(suite::with_the_kernel));
+    steps.extend(vm::in_ci(root));
     steps.extend(deny::steps(root, true));
     steps
 }

@@ -92,11 +92,18 @@ enum Chore {
     },
     /// Redirection and counting by the kernel, and each known way around it, for real: programs at this
     /// machine's root cgroup (needs root)
-    Kernel,
+    Kernel {
+        /// Instead of that, a hundred thousand redirected connections at once: minutes, and gigabytes
+        #[arg(long)]
+        many: bool,
+    },
     /// The same on Debian 12's kernel 6.1, in a machine that QEMU emulates (installs it)
     Vm {
         /// Only tests whose names hold one of these, such as udp
         names: Vec<String>,
+        /// Only these suites
+        #[arg(long)]
+        suite: Vec<String>,
     },
     /// Full and slow disks, for real: small file systems that are filled under load (needs root)
     Disk,
@@ -134,8 +141,9 @@ fn main() -> ExitCode {
         Chore::Bench { rounds, rows, quick } => bench::steps(&root, rounds, &rows, quick),
         Chore::Suite { names, release } => suite::steps(&root, &names, release),
         Chore::Ebpf { write } => ebpf::steps(&root, write),
-        Chore::Kernel => suite::kernel(&root),
-        Chore::Vm { names } => vm::steps(&root, &names),
+        Chore::Kernel { many: false } => suite::kernel(&root),
+        Chore::Kernel { many: true } => suite::hundred_thousand(&root),
+        Chore::Vm { names, suite } => vm::steps(&root, &names, &suite),
         Chore::Disk => suite::one(&root, "disk"),
         Chore::BesideNginx { cases } => suite::beside_nginx(&root, cases),
         Chore::Fuzz { targets, seconds, jobs } => fuzz::steps(&root, &targets, seconds, jobs),

@@ -11,12 +11,18 @@ pub(crate) fn one(root: &Path, name: &str) -> Vec<Step> {
 }
 
 /// The suites of the kernel's hooks, which are the whole machine's: only where that was asked for.
-pub(crate) const OF_THE_KERNEL: [&str; 4] = ["kernel", "enforce", "scopes", "adversaries"];
+pub(crate) const OF_THE_KERNEL: [&str; 5] = ["kernel", "enforce", "scopes", "names", "adversaries"];
 
 /// These.
 pub(crate) fn kernel(root: &Path) -> Vec<Step> {
     let names = OF_THE_KERNEL.map(str::to_owned);
     steps(root, &names, false).into_iter().map(with_the_kernel).collect()
+}
+
+/// As many connections at once as no process may have open files for: as many gateways as that takes.
+pub(crate) fn hundred_thousand(root: &Path) -> Vec<Step> {
+    let steps = steps(root, &["hundred_thousand".to_owned()], true);
+    steps.into_iter().map(|step| with_the_kernel(step).with("SEALTAP_GATEWAYS", "13")).collect()
 }
 
 /// A step in which that suite may run.

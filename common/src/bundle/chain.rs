@@ -8,7 +8,7 @@ use crate::note::PublicKey;
 use crate::record::{Tally, record_hash, statement};
 use crate::tree::Hash;
 use crate::unit::RunNamedBy;
-use crate::verify::as_its_leaves_say;
+use crate::verify::{Followed, as_its_leaves_say};
 
 /// What the leaves of a bundle say.
 #[derive(Default)]
@@ -175,14 +175,18 @@ impl KeyChain {
     /// What does not hold of them by themselves: rule 9.13, as far as it asks for one key role.
     pub(super) fn wrong(&self, origin: &str) -> Vec<(u64, String)> {
         let mut wrong = Vec::new();
-        for (at, (index, leaf)) in self.0.iter().enumerate() {
-            let mut before = self.0.iter().take(at).rev();
-            let before = before.find(|(_, before)| before.role == leaf.role);
+        let (mut log, mut run_record) = (None, None);
+        for (index, leaf) in &self.0 {
+            let newest = match leaf.role {
+                KeyRole::Log => &mut log,
+                KeyRole::RunRecord => &mut run_record,
+            };
+            let before = newest.replace(leaf.new);
             if let Err(error) = leaf.verify(origin) {
                 wrong.push((*index, error.to_string()));
             } else if leaf.size != *index {
                 wrong.push((*index, format!("was signed as leaf {}", leaf.size)));
-            } else if before.is_some_and(|(_, before)| before.new != leaf.old) {
+            } else if before.is_some_and(|before| before != leaf.old) {
                 wrong.push((*index, "replaces a key that had been replaced".to_owned()));
             }
         }
@@ -199,19 +203,11 @@ impl KeyChain {
     /// The keys that may have signed run records: those given, and those that changes lead to from
     /// them, in either direction, since both keys sign a change.
     pub(super) fn run_record(&self, origin: &str, given: Vec<PublicKey>) -> Vec<PublicKey> {
-        let mut keys = given;
-        let changes = || self.0.iter().filter(|(_, leaf)| leaf.role == KeyRole::RunRecord);
-        let ends = |leaf: &KeyChange| leaf.verify(origin).ok();
-        for (_, leaf) in changes() {
-            if let Some((_, new)) = ends(leaf).filter(|(old, _)| keys.contains(old)) {
-                keys.push(new);
-            }
-        }
-        for (_, leaf) in changes().rev() {
-            if let Some((old, _)) = ends(leaf).filter(|(_, new)| keys.contains(new)) {
-                keys.push(old);
-            }
-        }
-        keys
+        let changes = self.0.iter().filter(|(_, leaf)| leaf.role == KeyRole::RunRecord);
+        let changes: Vec<_> = changes.filter_map(|(_, leaf)| leaf.verify(origin).ok()).collect();
+        let mut keys = Followed::from(given);
+        changes.iter().for_each(|(old, new)| keys.forward(old, new));
+        changes.iter().rev().for_each(|(old, new)| keys.back(old, new));
+        keys.into_keys()
     }
 }

@@ -7,6 +7,7 @@ use super::archive::{ArchiveError, Reader};
 use super::beside::{Beside, Under};
 use super::chain::{KeyChain, Run};
 use super::content::{Refused, Shown, is_next, read};
+use super::covered::Coverings;
 use super::part::Part;
 use super::proof::TlogProof;
 use super::report::{BundleReport, RunState};
@@ -19,7 +20,7 @@ use crate::policy::Policy;
 use crate::record::{Envelope, key_name, statement};
 use crate::tile::MAX_ENTRY;
 use crate::tree::{Hash, leaf_hash, verify_inclusion};
-use crate::unit::Context;
+use crate::unit::{Context, Maker};
 use crate::verify::{Check, Signed, Trust, What, ask_for_quorum, signed};
 
 /// The longest text that is read: a checkpoint, a proof, an envelope.
@@ -53,6 +54,7 @@ pub fn verify_under(
         report: &mut report,
         run: Run::default(),
         chain: KeyChain::default(),
+        coverings: Coverings::default(),
         beside: Beside::default(),
         record: None,
     };
@@ -88,6 +90,7 @@ struct Walk<'a, R> {
     report: &'a mut BundleReport,
     run: Run,
     chain: KeyChain,
+    coverings: Coverings,
     beside: Beside,
     record: Option<Envelope>,
 }
@@ -194,6 +197,9 @@ impl<R: Read> Walk<'_, R> {
                         return Ok(());
                     }
                     Leaf::Exchange(leaf) => self.exchange(index, &folder, &leaf, hash)?,
+                    Leaf::Coverage(_) | Leaf::Connection(_) | Leaf::Bypass(_) => {
+                        return self.covering(index, &folder, &leaf);
+                    }
                     other => self.context(index, &folder, other),
                 }
             }
@@ -213,21 +219,48 @@ impl<R: Read> Walk<'_, R> {
         if let Some(detail) = self.run.push(leaf, hash, index) {
             self.report.find(What::Run, folder, detail);
         }
+        if let Some(detail) = self.coverings.exchange(leaf) {
+            self.report.find(What::Coverage, folder, detail);
+        }
         let mut session = Session::of(leaf);
         for part in Part::ALL {
             let Some(bound) = part.bound_by(leaf) else { continue };
             let mut follow = |bytes: &[u8]| session.push(*part, bytes);
-            let shown = match read(&mut self.reader, folder, *part, &bound, &mut follow) {
-                Ok(shown) => shown,
-                Err(Refused::Archive(error)) => return Err(error.into()),
-                Err(Refused::Wrong(name, detail)) => {
-                    self.report.find(What::Content, &name, detail);
-                    return Err(Stop::Entry(folder.to_owned(), "ends the check".to_owned()));
-                }
-            };
+            let shown = read(&mut self.reader, folder, *part, &bound, &mut follow);
+            let shown = shown.map_err(|refused| self.refused(folder, refused))?;
             session.ended(*part, shown.disclosed == shown.segments);
             self.look(index, folder, *part, &shown, &session);
             self.report.disclosed(*part, shown.segments, shown.disclosed);
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, folder: &str, refused: Refused) -> Stop {
+        match refused {
+            Refused::Archive(error) => error.into(),
+            Refused::Wrong(name, detail) => {
+                self.report.find(What::Content, &name, detail);
+                Stop::Entry(folder.to_owned(), "ends the check".to_owned())
+            }
+        }
+    }
+
+    /// A leaf about a coverage, and who it is about: that may have been destroyed by now.
+    fn covering(&mut self, index: u64, folder: &str, leaf: &Leaf) -> Result<(), Stop> {
+        if let Some(Err(detail)) = self.coverings.take(index, leaf) {
+            self.report.find(What::Coverage, folder, detail);
+        }
+        let Some(bound) = Part::maker_bound_by(leaf) else { return Ok(()) };
+        let part = Part::Maker;
+        if !is_next(&mut self.reader, &format!("{folder}/{part}.tuples"))? {
+            self.report.disclosed(part, 1, 0);
+            return Ok(());
+        }
+        let shown = read(&mut self.reader, folder, part, &bound, &mut |_: &[u8]| {});
+        let shown = shown.map_err(|refused| self.refused(folder, refused))?;
+        self.report.disclosed(part, shown.segments, shown.disclosed);
+        if let Some(Err(error)) = shown.unit.as_deref().map(Maker::decode) {
+            self.report.find(What::Content, folder, error.to_string());
         }
         Ok(())
     }
@@ -269,6 +302,12 @@ impl<R: Read> Walk<'_, R> {
         for (place, detail) in self.run.wrong(&last, &tree.origin) {
             self.report.find(What::Run, &place, detail);
         }
+        for detail in self.coverings.wrong(last.boot) {
+            self.report.find(What::Coverage, "the bundle", detail);
+        }
+        let (reached, covered) = std::mem::take(&mut self.coverings).finish();
+        (self.report.reached, self.report.log.coverage) = (reached, covered);
+        self.report.log.reach = vec![reached.of(last.run)];
         self.report.missing.clone_from(&self.run.missing);
         self.report.opened = self.run.opened.as_ref().map(|(_, leaf)| leaf.previous.run);
         self.report.state = match (&self.run.closed, &self.run.next_boot) {

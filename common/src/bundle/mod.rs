@@ -10,13 +10,16 @@ mod beside;
 mod chain;
 mod check;
 mod content;
+mod covered;
 mod part;
 mod proof;
 mod report;
 mod session;
+mod window;
 
 pub use archive::{ArchiveError, Entry, Reader, Writer};
 pub use check::{TrustedKeys, verify, verify_under};
+pub use covered::Reached;
 pub use part::Part;
 pub use proof::{ProofTextError, TlogProof, consistency_text};
 pub use report::{BundleReport, Disclosed, RunState};

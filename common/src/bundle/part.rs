@@ -2,7 +2,7 @@
 //! under a root that the leaf binds.
 
 use crate::commit::{Body, Dialect, Unit, UnitKind};
-use crate::leaf::Exchange;
+use crate::leaf::{Exchange, Leaf};
 use crate::tree::Hash;
 use crate::websocket::EXTENSION;
 use crate::words::words;
@@ -28,6 +28,8 @@ words! {
         ResponseTrailers = "response-trailers",
         /// The index of a WebSocket session's messages.
         Messages = "websocket-messages",
+        /// Who made a connection, or went around: of a leaf that is none of an exchange.
+        Maker = "maker",
     }
 }
 
@@ -94,7 +96,18 @@ impl Part {
             Self::Messages => {
                 leaf.ext.get(EXTENSION).map(|root| Bound::Root(*root, UnitKind::Messages))
             }
+            Self::Maker => None,
         };
         bound.filter(|bound| bound.segments() > 0)
+    }
+    /// What a leaf about a coverage binds of who it is about: of several parts of a connection, the
+    /// first.
+    pub(super) fn maker_bound_by(leaf: &Leaf) -> Option<Bound> {
+        let unit = match leaf {
+            Leaf::Connection(leaf) if leaf.part == 1 => Some(leaf.maker),
+            Leaf::Bypass(leaf) => leaf.who,
+            _ => None,
+        };
+        unit.map(|unit| Bound::Unit(unit, UnitKind::Maker))
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::covered::Reached;
 use super::part::Part;
 use crate::encoding::Id;
 use crate::json::Value;
 use crate::leaf::{IsolationLevel, RunClosed};
 use crate::verify::{
-    Check, Finding, Place, Report, Verdict, What, object, plural, text, utc, witness_lines,
-    witnesses_json,
+    Check, Covered, Finding, Place, Report, Verdict, What, object, plural, text, utc,
+    witness_lines, witnesses_json,
 };
 
 /// How a run stands, as far as a bundle shows.
@@ -62,6 +63,8 @@ pub struct BundleReport {
     pub missing: Vec<(u64, u64)>,
     /// Exchanges of the same boot that are known and lie outside the bundle.
     pub outside: u64,
+    /// Its exchanges that came over connections of a coverage, and those connections.
+    pub reached: Reached,
     /// What is disclosed, by part.
     pub parts: BTreeMap<Part, Disclosed>,
     /// Leaves up to the last one that says something of the run: what witnesses should have seen.
@@ -122,14 +125,39 @@ impl BundleReport {
         }
         lines.push(format!("  withheld: {}", plural(self.withheld(), "segment", "segments")));
         lines.push(format!(
-            "  outside: {} of the same boot are known and not in this bundle",
+            "  outside: {} of the same boot known, and not in this bundle",
             plural(self.outside, "exchange", "exchanges")
         ));
         lines.extend(self.isolation().map(|line| format!("  {line}")));
-        lines.push("  coverage: none; nothing here says that no traffic went around".to_owned());
+        lines.extend(self.coverage_lines());
         lines.extend(log.key_change_lines());
         lines.extend(witness_lines(log.witnessed.as_ref(), self.leaves));
         lines.extend(log.timestamp_line());
+        lines
+    }
+
+    /// What was covered while the run's exchanges were under way, and what is not said.
+    fn coverage_lines(&self) -> Vec<String> {
+        let reached = self.reached;
+        if reached.inside == 0 && self.log.coverage.is_empty() {
+            let none = "  coverage: none; nothing here says that no traffic went around";
+            return vec![none.to_owned()];
+        }
+        let mut lines = vec![format!(
+            "  coverage: {} inside, {} outside; {} shown, {} of them of an unknown maker",
+            plural(reached.inside, "exchange", "exchanges"),
+            reached.outside,
+            plural(reached.connections, "connection", "connections"),
+            reached.unknown
+        )];
+        let unshown = reached.inside.saturating_sub(reached.shown);
+        if unshown > 0 {
+            lines.push(format!(
+                "    of {} inside the connection is not here: what was covered then is not shown",
+                plural(unshown, "exchange", "exchanges")
+            ));
+        }
+        lines.extend(self.log.coverage.iter().flat_map(Covered::lines));
         lines
     }
 
@@ -221,7 +249,7 @@ impl BundleReport {
         let missing = missing.map(|(a, b)| Value::Array(vec![number(*a), number(*b)]));
         let report = object([
             ("checks", Value::Array(self.log.checks.iter().map(|c| text(c.as_str())).collect())),
-            ("coverage", text("none")),
+            ("coverage", Value::Array(self.log.coverage.iter().map(Covered::to_json).collect())),
             ("derived", number(self.derived)),
             ("exchanges", number(self.exchanges)),
             ("findings", Value::Array(findings.collect())),
@@ -233,6 +261,16 @@ impl BundleReport {
             ("origin", self.log.origin.as_deref().map_or(Value::Null, text)),
             ("outside", number(self.outside)),
             ("parts", Value::Object(parts.collect())),
+            (
+                "reach",
+                object([
+                    ("connections", number(self.reached.connections)),
+                    ("inside", number(self.reached.inside)),
+                    ("outside", number(self.reached.outside)),
+                    ("shown", number(self.reached.shown)),
+                    ("unknown", number(self.reached.unknown)),
+                ]),
+            ),
             ("run", self.run.map_or(Value::Null, |run| text(run.to_string()))),
             ("size", number(self.log.size)),
             ("state", text(state)),

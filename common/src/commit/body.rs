@@ -25,11 +25,13 @@ pub enum UnitKind {
     Messages,
     /// Who made a connection, or went around.
     Maker,
+    /// Names that were asked for.
+    Questions,
 }
 
 impl UnitKind {
     /// Every kind of this version, in order of its number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Bytes,
         Self::RequestHead,
         Self::ResponseHead,
@@ -39,6 +41,7 @@ impl UnitKind {
         Self::EventGroup,
         Self::Messages,
         Self::Maker,
+        Self::Questions,
     ];
 
     /// The registered number.
@@ -54,6 +57,7 @@ impl UnitKind {
             Self::EventGroup => 6,
             Self::Messages => 7,
             Self::Maker => 8,
+            Self::Questions => 9,
         }
     }
 

@@ -104,7 +104,7 @@ fn unit_kinds_have_the_numbers_of_the_registry() {
     for kind in UnitKind::ALL {
         assert_eq!(UnitKind::from_number(kind.number()), Some(kind));
     }
-    assert_eq!(UnitKind::from_number(9), None);
+    assert_eq!(UnitKind::from_number(10), None);
 }
 
 #[test]

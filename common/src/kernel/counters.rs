@@ -40,22 +40,6 @@ pub struct Bank {
     pub packets: Counters,
 }
 
-impl Counters {
-    /// Whether each thing seen is exactly one of the others.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        let parts = [
-            self.via_gateway,
-            self.loopback,
-            self.allowed,
-            self.bypass_denied,
-            self.bypass_passed,
-            self.unparsable,
-        ];
-        parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part)) == Some(self.seen)
-    }
-}
-
 const _: () = {
     assert!(size_of::<Counters>() == 64);
     assert!(size_of::<Bank>() == 128);

@@ -73,6 +73,8 @@ pub mod flag {
     pub const DENIED: u32 = 16;
     /// Of a socket: the gateway itself opened it.
     pub const GATEWAY: u32 = 32;
+    /// Of a socket: it is connected to a place on the machine that is left alone.
+    pub const LEFT_ALONE: u32 = 64;
 }
 
 /// Values of [`Flow::way`].
@@ -108,6 +110,14 @@ pub mod mode {
     pub const ENFORCE: u32 = 2;
 }
 
+/// Bits of [`Settings::left_alone`].
+pub mod alone {
+    /// Addresses with a port.
+    pub const PORTS: u32 = 1;
+    /// Addresses with all of their ports.
+    pub const ADDRESSES: u32 = 2;
+}
+
 /// A watched cgroup.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,10 +138,27 @@ pub struct Settings {
     pub bank: u32,
     /// Where queries for names may go; a zero port for nowhere.
     pub resolver: Endpoint,
-    /// Addresses on the machine that are left alone; 0 for none, so that nobody looks for one.
+    /// Which kinds of places on the machine are left alone, by the bits of [`alone`]; 0 for none, so that
+    /// nobody looks for one.
     pub left_alone: u32,
     /// The gateway's process, as the first namespace counts; 0 for none.
     pub gateway: u32,
+    /// 1 where the two below say which cgroup is watched, and no other is; 0 where they say nothing.
+    pub single: u32,
+    /// What is to be done with it.
+    pub single_watch: Watch,
+    /// Its id.
+    pub single_id: u64,
+    /// Of the ports of single places that are left alone: bit n for any that is n more than a multiple of 64.
+    pub ports: u64,
+}
+
+impl Settings {
+    /// The bit in [`Settings::ports`] of a port.
+    #[must_use]
+    pub const fn port_bit(port: u32) -> u64 {
+        1 << (port & 63)
+    }
 }
 
 const _: () = {
@@ -139,7 +166,7 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 32);
     assert!(size_of::<Flow>() == 88);
     assert!(size_of::<Watch>() == 8);
-    assert!(size_of::<Settings>() == 36);
+    assert!(size_of::<Settings>() == 64);
     assert!(core::mem::offset_of!(Flow, process) == 40);
     assert!(core::mem::offset_of!(Flow, destination) == 56);
     assert!(core::mem::offset_of!(Flow, family) == 76);

@@ -3,6 +3,7 @@
 use super::coverage::{Coverage, CoverageSaid};
 use super::decode::{extensions, id, version, word};
 use super::encode::Writer;
+use super::words::Channel;
 use crate::json::{FieldError, Members, Problem, Refusal, Value};
 use crate::words::words;
 
@@ -52,6 +53,28 @@ words! {
     }
 }
 
+impl CanaryWay {
+    /// The channel that it is a way of.
+    #[must_use]
+    pub const fn channel(self) -> Channel {
+        match self {
+            Self::Tcp4 | Self::Tcp6 | Self::TcpMapped | Self::FastOpen | Self::Multipath => {
+                Channel::Tcp
+            }
+            Self::Udp4Connected | Self::Udp4 | Self::Udp6 | Self::UdpMapped => Channel::Udp,
+            Self::Raw4 => Channel::Raw,
+            Self::Packet => Channel::Packet,
+            Self::Vsock => Channel::Vsock,
+        }
+    }
+
+    /// Whether it is one that makes a connection of TCP.
+    #[must_use]
+    pub const fn is_tcp(self) -> bool {
+        matches!(self.channel(), Channel::Tcp)
+    }
+}
+
 /// What became of every registered way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Canary {
@@ -83,6 +106,15 @@ impl Canary {
     /// Each way with what became of it.
     pub fn ways(&self) -> impl Iterator<Item = (CanaryWay, Trial)> {
         CanaryWay::ALL.iter().copied().zip(self.trials.iter().copied())
+    }
+
+    /// How many of its connections can have been led to it: one by each way of TCP that was neither
+    /// stopped nor went around.
+    #[must_use]
+    pub fn most_led(&self) -> u64 {
+        let stayed = |outcome| !matches!(outcome, CanaryOutcome::Denied | CanaryOutcome::Passed);
+        let led = self.ways().filter(|(way, trial)| way.is_tcp() && stayed(trial.outcome));
+        u64::try_from(led.count()).unwrap_or(u64::MAX)
     }
 
     /// The ways with this outcome.

@@ -5,6 +5,7 @@ mod decode;
 
 use super::canary::Canary;
 use super::encode::{EncodeError, Writer};
+use super::listed::{Entry, Listed};
 use super::words::{Channel, ChannelState, CoverageEnd, CoverageMode, KernelProgram};
 use super::{Extensions, Kind};
 use crate::encoding::Id;
@@ -44,8 +45,8 @@ pub enum CoverageSaid {
 pub struct Armed {
     /// The state of every registered channel, in their order.
     pub channels: Vec<ChannelState>,
-    /// Programs of others on the same hooks.
-    pub foreign: Vec<Foreign>,
+    /// Programs of others on the same hooks, in ascending order.
+    pub foreign: Listed<Foreign>,
     /// The machine's boot, as its kernel names it.
     pub machine: Id,
     /// What is done with what cannot be redirected.
@@ -55,7 +56,7 @@ pub struct Armed {
     /// Connected sockets that watched processes had before.
     pub older: u64,
     /// The programs that are attached.
-    pub programs: Vec<Attached>,
+    pub programs: Listed<Attached>,
 }
 
 /// A program and where it is attached, as the kernel says.
@@ -80,6 +81,8 @@ pub enum At {
     Cgroup(u64),
     /// A network device, by its index.
     Device(u64),
+    /// The machine as a whole: [`KernelProgram::Exec`] alone, and always.
+    Machine,
 }
 
 /// A program of somebody else at the hook of one of these.
@@ -109,8 +112,11 @@ pub struct Arrived {
     pub attributed: u64,
     /// Those of which the kernel had noted where they were meant to go.
     pub known: u64,
-    /// Those that were turned away: nobody had led them there, or they were meant for that listener.
+    /// Those that were turned away: nobody had led them there, they were meant for that listener, or the
+    /// journal took nothing.
     pub refused: u64,
+    /// Those among `refused` that the kernel had led there.
+    pub refused_led: u64,
 }
 
 /// What the kernel counted, and who else was on its hooks.
@@ -118,8 +124,12 @@ pub struct Arrived {
 pub struct Counts {
     /// Connections, and sends without one.
     pub connections: Sums,
-    /// Programs of others on the same hooks.
-    pub foreign: Vec<Foreign>,
+    /// Programs of others on the same hooks, in ascending order.
+    pub foreign: Listed<Foreign>,
+    /// Cgroups that began to be watched since the coverage was armed: what ran there before was not seen.
+    pub late: u64,
+    /// Connected sockets that processes held when their cgroup began to be watched.
+    pub older: u64,
     /// Packets as they left sockets, and frames that were none.
     pub packets: Sums,
 }
@@ -148,6 +158,33 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// These numbers, in the order of [`Self::all`].
+    #[must_use]
+    pub const fn of(numbers: [u64; 9]) -> Self {
+        let [
+            allowed,
+            bypass_denied,
+            bypass_passed,
+            events_lost,
+            events_read,
+            loopback,
+            seen,
+            unparsable,
+            via_gateway,
+        ] = numbers;
+        Self {
+            allowed,
+            bypass_denied,
+            bypass_passed,
+            events_lost,
+            events_read,
+            loopback,
+            seen,
+            unparsable,
+            via_gateway,
+        }
+    }
+
     /// The numbers in the order of their names.
     #[must_use]
     pub const fn all(&self) -> [(&'static str, u64); 9] {
@@ -180,6 +217,22 @@ impl Sums {
             && sum(&[self.events_read, self.events_lost]) == Some(self.around())
     }
 
+    /// By how much each number grew since `earlier`.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            allowed: self.allowed.saturating_sub(earlier.allowed),
+            bypass_denied: self.bypass_denied.saturating_sub(earlier.bypass_denied),
+            bypass_passed: self.bypass_passed.saturating_sub(earlier.bypass_passed),
+            events_lost: self.events_lost.saturating_sub(earlier.events_lost),
+            events_read: self.events_read.saturating_sub(earlier.events_read),
+            loopback: self.loopback.saturating_sub(earlier.loopback),
+            seen: self.seen.saturating_sub(earlier.seen),
+            unparsable: self.unparsable.saturating_sub(earlier.unparsable),
+            via_gateway: self.via_gateway.saturating_sub(earlier.via_gateway),
+        }
+    }
+
     /// Whether no number is smaller than in `earlier`.
     #[must_use]
     pub fn goes_on_from(&self, earlier: &Self) -> bool {
@@ -188,18 +241,36 @@ impl Sums {
 }
 
 impl Arrived {
+    /// Those that the kernel had led there, taken or turned away.
+    #[must_use]
+    pub const fn led(&self) -> u64 {
+        self.known.saturating_add(self.refused_led)
+    }
+
+    /// Whether each part is no more than what it is among.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        self.attributed <= self.known && self.refused_led <= self.refused
+    }
+
     /// Whether the numbers can be, beside what the kernel counted.
     #[must_use]
     pub const fn fits(&self, connections: &Sums) -> bool {
-        self.attributed <= self.known && self.known <= connections.via_gateway
+        self.holds() && self.led() <= connections.via_gateway
     }
-}
 
-impl CoverageEnd {
-    /// Whether the last numbers are stated.
+    /// Whether no connection is missing that had come by `earlier`.
     #[must_use]
-    pub const fn has_numbers(self) -> bool {
-        matches!(self, Self::Ended | Self::LinksChanged)
+    pub const fn goes_on_from(&self, earlier: &Self) -> bool {
+        self.known >= earlier.known
+            && self.refused >= earlier.refused
+            && self.refused_led >= earlier.refused_led
+    }
+
+    /// Whether the connection with this number came after `earlier`, and by now.
+    #[must_use]
+    pub const fn is_first_to_count(&self, number: u64, earlier: &Self) -> bool {
+        number > earlier.known && number <= self.known
     }
 }
 
@@ -233,26 +304,13 @@ impl Coverage {
                     w.fixed(",\"state\":").word(state.as_str()).fixed("}");
                 }
                 w.fixed("],\"coverage\":").id(&self.coverage).fixed(",\"ext\":").ext(&self.ext);
-                foreign(&mut w, &armed.foreign);
+                armed.foreign.write(&mut w, ",\"foreign\":", ",\"foreign_more\":");
                 w.fixed(",\"kind\":").word(self.kind().as_str());
                 w.fixed(",\"machine\":").id(&armed.machine);
                 w.fixed(",\"mode\":").word(armed.mode.as_str());
                 w.fixed(",\"object\":").hash(&armed.object);
-                w.fixed(",\"older\":").number(armed.older).fixed(",\"programs\":[");
-                for (place, at) in armed.programs.iter().enumerate() {
-                    w.fixed(if place == 0 { "" } else { "," });
-                    let (cgroup, device) = match at.at {
-                        At::Cgroup(id) => (Some(id), None),
-                        At::Device(index) => (None, Some(index)),
-                    };
-                    w.fixed("{\"cgroup\":").optional(cgroup.as_ref(), number);
-                    w.fixed(",\"device\":").optional(device.as_ref(), number);
-                    w.fixed(",\"id\":").number(at.id);
-                    w.fixed(",\"link\":").optional(at.link.as_ref(), number);
-                    w.fixed(",\"program\":").word(at.program.as_str());
-                    w.fixed(",\"tag\":").word(&format!("{:016x}", at.tag)).fixed("}");
-                }
-                w.fixed("]");
+                w.fixed(",\"older\":").number(armed.older);
+                armed.programs.write(&mut w, ",\"programs\":", ",\"programs_more\":");
             }
             CoverageSaid::Heartbeat(statement) => {
                 let Statement { arrived, counts, number } = statement;
@@ -272,15 +330,18 @@ impl Coverage {
         w.fixed("\"arrived\":{\"attributed\":").number(arrived.attributed);
         w.fixed(",\"known\":").number(arrived.known);
         w.fixed(",\"refused\":").number(arrived.refused);
+        w.fixed(",\"refused_led\":").number(arrived.refused_led);
         w.fixed("},\"boot\":").id(&self.boot).fixed(",\"connections\":");
         w.optional(counts.map(|counts| &counts.connections), sums);
         w.fixed(",\"coverage\":").id(&self.coverage).fixed(",\"ext\":").ext(&self.ext);
         match counts {
-            Some(counts) => foreign(w, &counts.foreign),
-            None => drop(w.fixed(",\"foreign\":null")),
+            Some(counts) => counts.foreign.write(w, ",\"foreign\":", ",\"foreign_more\":"),
+            None => drop(w.fixed(",\"foreign\":null,\"foreign_more\":null")),
         }
-        w.fixed(",\"kind\":").word(self.kind().as_str());
-        w.fixed(",\"number\":").number(stated).fixed(",\"packets\":");
+        w.fixed(",\"kind\":").word(self.kind().as_str()).fixed(",\"late\":");
+        w.optional(counts.map(|counts| &counts.late), number);
+        w.fixed(",\"number\":").number(stated).fixed(",\"older\":");
+        w.optional(counts.map(|counts| &counts.older), number).fixed(",\"packets\":");
         w.optional(counts.map(|counts| &counts.packets), sums);
     }
 
@@ -305,11 +366,25 @@ fn sums(w: &mut Writer, sums: &Sums) {
     w.fixed("}");
 }
 
-fn foreign(w: &mut Writer, foreign: &[Foreign]) {
-    w.fixed(",\"foreign\":[");
-    for (place, other) in foreign.iter().enumerate() {
-        w.fixed(if place == 0 { "{\"beside\":" } else { ",{\"beside\":" });
-        w.word(other.beside.as_str()).fixed(",\"id\":").number(other.id).fixed("}");
+impl Entry for Foreign {
+    fn write(&self, w: &mut Writer) {
+        w.fixed("{\"beside\":").word(self.beside.as_str());
+        w.fixed(",\"id\":").number(self.id).fixed("}");
     }
-    w.fixed("]");
+}
+
+impl Entry for Attached {
+    fn write(&self, w: &mut Writer) {
+        let (cgroup, device) = match self.at {
+            At::Cgroup(id) => (Some(id), None),
+            At::Device(index) => (None, Some(index)),
+            At::Machine => (None, None),
+        };
+        w.fixed("{\"cgroup\":").optional(cgroup.as_ref(), number);
+        w.fixed(",\"device\":").optional(device.as_ref(), number);
+        w.fixed(",\"id\":").number(self.id);
+        w.fixed(",\"link\":").optional(self.link.as_ref(), number);
+        w.fixed(",\"program\":").word(self.program.as_str());
+        w.fixed(",\"tag\":").word(&format!("{:016x}", self.tag)).fixed("}");
+    }
 }

@@ -63,6 +63,9 @@ impl Leaf {
                 Self::Connection(Box::new(super::Connection::decode(members)?))
             }
             Some(Kind::Bypass) => Self::Bypass(Box::new(super::Bypass::decode(members)?)),
+            Some(Kind::DnsQueries) => {
+                Self::DnsQueries(Box::new(super::DnsQueries::decode(members)?))
+            }
             None => {
                 json::same(&value.encode(), bytes)?;
                 Self::Unchecked(unchecked(name, &members, bytes)?)

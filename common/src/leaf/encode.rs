@@ -41,6 +41,7 @@ impl Leaf {
             Self::Coverage(leaf) => leaf.encode(),
             Self::Connection(leaf) => leaf.encode(),
             Self::Bypass(leaf) => leaf.encode(),
+            Self::DnsQueries(leaf) => leaf.encode(),
             Self::Unchecked(leaf) => Ok(leaf.bytes.clone()),
         }
     }

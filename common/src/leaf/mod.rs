@@ -9,8 +9,10 @@ mod canary;
 mod connection;
 mod coverage;
 mod decode;
+mod dns_queries;
 mod encode;
 pub mod key_change;
+mod listed;
 mod progress;
 mod ranges;
 mod retention;
@@ -29,8 +31,10 @@ pub use coverage::{
     Armed, Arrived, At, Attached, Counts, Coverage, CoverageSaid, Foreign, Statement, Sums,
 };
 pub use decode::DecodeError;
+pub use dns_queries::DnsQueries;
 pub use encode::EncodeError;
 pub use key_change::{KeyChange, KeyChangeError};
+pub use listed::{LISTED, Listed, More};
 pub use progress::{Prefix, Progress, ProgressEntry};
 pub use ranges::{Ranges, RangesError};
 pub use retention::{Limit, Retention};
@@ -83,6 +87,8 @@ pub enum Leaf {
     Connection(Box<Connection>),
     /// Something that went around the gateway.
     Bypass(Box<Bypass>),
+    /// Queries at the resolver.
+    DnsQueries(Box<DnsQueries>),
     /// A reserved or unknown kind: its place in the log is checked, its content is not.
     Unchecked(Unchecked),
 }
@@ -307,6 +313,7 @@ impl Leaf {
             Self::Coverage(leaf) => leaf.sealed,
             Self::Connection(leaf) => leaf.sealed,
             Self::Bypass(leaf) => leaf.sealed,
+            Self::DnsQueries(leaf) => leaf.sealed,
             Self::Unchecked(leaf) => leaf.sealed,
         }
     }
@@ -329,6 +336,7 @@ impl Leaf {
             Self::Coverage(leaf) => leaf.kind().as_str(),
             Self::Connection(_) => Kind::Connection.as_str(),
             Self::Bypass(_) => Kind::Bypass.as_str(),
+            Self::DnsQueries(_) => Kind::DnsQueries.as_str(),
             Self::Unchecked(leaf) => &leaf.kind,
         }
     }
@@ -363,6 +371,7 @@ impl Leaf {
             Self::Coverage(leaf) => Some(&leaf.ext),
             Self::Connection(leaf) => Some(&leaf.ext),
             Self::Bypass(leaf) => Some(&leaf.ext),
+            Self::DnsQueries(leaf) => Some(&leaf.ext),
             Self::Unchecked(_) => None,
         }
     }

@@ -7,7 +7,7 @@ use super::decode::{extensions, hash, id, positive, version, word};
 use super::encode::{EncodeError, Writer};
 use super::{ClosedReason, Extensions, IsolationBasis, IsolationLevel, Kind, Policy};
 use crate::encoding::Id;
-use crate::json::{FieldError, Members, Refusal, Value};
+use crate::json::{FieldError, Members, Problem, Refusal, Value};
 use crate::tree::Hash;
 use crate::unit::RunNamedBy;
 
@@ -50,6 +50,8 @@ pub struct RunClosed {
     pub ext: Extensions,
     /// The index of its first exchange's leaf.
     pub first: u64,
+    /// How many of its exchanges came over connections that the kernel led to the gateway.
+    pub inside: u64,
     /// How far the gateway's keys are from the app.
     pub isolation: Isolation,
     /// Its last exchange's leaf.
@@ -138,6 +140,7 @@ impl RunClosed {
         w.fixed("{\"boot\":").id(&self.boot).fixed(",\"by\":").word(self.by.as_str());
         w.fixed(",\"count\":").number(self.count).fixed(",\"ended\":").number(self.ended);
         w.fixed(",\"ext\":").ext(&self.ext).fixed(",\"first\":").number(self.first);
+        w.fixed(",\"inside\":").number(self.inside);
         w.fixed(",\"isolation\":{\"basis\":").word(self.isolation.basis.as_str());
         w.fixed(",\"level\":").word(self.isolation.level.as_str());
         w.fixed("},\"kind\":").word(Kind::RunClosed.as_str());
@@ -189,6 +192,10 @@ pub(super) fn closed(mut m: Members<'_, '_>) -> Result<RunClosed, FieldError> {
     let ended = m.take("ended", Value::unsigned)?;
     let ext = m.take("ext", extensions)?;
     let first = m.take("first", Value::unsigned)?;
+    let inside = m.take("inside", |v| match v.unsigned()? {
+        inside if inside > count => Err(Problem::Value("is above its count".into()).into()),
+        inside => Ok::<_, Refusal>(inside),
+    })?;
     let isolation = m.take("isolation", isolation)?;
     m.take("kind", Value::text)?;
     let last = m.take("last", last)?;
@@ -207,6 +214,7 @@ pub(super) fn closed(mut m: Members<'_, '_>) -> Result<RunClosed, FieldError> {
         ended,
         ext,
         first,
+        inside,
         isolation,
         last,
         output,

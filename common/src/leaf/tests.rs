@@ -68,6 +68,7 @@ fn closed(output: Option<Output>) -> RunClosed {
         ended: 3,
         ext: Extensions::new(),
         first: 4,
+        inside: 1,
         isolation: Isolation { basis: IsolationBasis::Declared, level: IsolationLevel::OtherUser },
         last: LastLeaf { hash: [5; 32], index: 6 },
         output,

@@ -45,6 +45,8 @@ words! {
         Connection = "connection",
         /// Something that went around the gateway.
         Bypass = "bypass",
+        /// Names that were asked for at the configured resolver.
+        DnsQueries = "dns-queries",
     }
 }
 
@@ -121,6 +123,8 @@ words! {
         Packets = "packets",
         /// Frames that leave by a device.
         Uplink = "uplink",
+        /// That a process becomes another program.
+        Exec = "exec",
     }
 }
 
@@ -135,6 +139,8 @@ words! {
         LoaderGone = "loader_gone",
         /// The numbers did not add up, and are not stated.
         NumbersWrong = "numbers_wrong",
+        /// Something that should be watched is not, so the numbers would not be all, and are not stated.
+        Unwatched = "unwatched",
     }
 }
 
@@ -213,6 +219,9 @@ words! {
         NotListed = "not_listed",
         /// What passed was not recognised as HTTP in time.
         NotHttp = "not_http",
+        /// It could still have become HTTP, or been meant for a host that is captured, when the wait for it
+        /// ended.
+        Undecided = "undecided",
         /// The client would not take the gateway's certificate; nothing was passed on.
         ClientRejected = "client_rejected",
     }

@@ -27,7 +27,7 @@ pub enum KeyError {
 }
 
 /// A named Ed25519 public key. Only a key that strict verification can use becomes one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PublicKey {
     name: String,
     key: VerifyingKey,

@@ -33,7 +33,13 @@ pub fn statement(origin: &str, index: u64, closed: &RunClosed) -> Vec<u8> {
     }
     let predicate = object([
         ("boot", text(closed.boot.to_string())),
-        ("coverage", text("none")),
+        (
+            "coverage",
+            object([
+                ("inside", number(closed.inside)),
+                ("outside", number(closed.count.saturating_sub(closed.inside))),
+            ]),
+        ),
         (
             "exchanges",
             object([

@@ -2,8 +2,8 @@
 
 use crate::encoding::Id;
 use crate::leaf::{
-    ClosedReason, Exchange, Extensions, Isolation, LastLeaf, Output, Policy, RunClosed, RunLink,
-    Source,
+    CONNECTION_EXTENSION, ClosedReason, Exchange, Extensions, Isolation, LastLeaf, Output, Policy,
+    RunClosed, RunLink, Source,
 };
 use crate::tree::{Frontier, Hash};
 use crate::unit::RunNamedBy;
@@ -20,6 +20,8 @@ pub struct Tally {
     ended: u64,
     policy: Policy,
     output: Option<Output>,
+    /// Exchanges that came over connections which the kernel led to the gateway.
+    inside: u64,
     /// Whether every exchange is of the first one's boot.
     one_boot: bool,
 }
@@ -51,6 +53,7 @@ impl Tally {
             ended: leaf.ended,
             policy: leaf.policy,
             output: None,
+            inside: 0,
             one_boot: true,
         };
         tally.push(leaf, hash, index);
@@ -67,6 +70,8 @@ impl Tally {
         if leaf.policy == Policy::Relaxed {
             self.policy = Policy::Relaxed;
         }
+        let is_inside = leaf.ext.contains_key(CONNECTION_EXTENSION);
+        self.inside = self.inside.saturating_add(u64::from(is_inside));
         let answer = leaf.response.as_ref().filter(|answer| answer.source == Source::Upstream);
         if let Some(answer) = answer {
             self.output = Some(Output { index, root: answer.body.root });
@@ -120,6 +125,7 @@ impl Tally {
             ended: self.ended,
             ext: Extensions::new(),
             first: self.first,
+            inside: self.inside,
             isolation: closing.isolation,
             last: self.last,
             output: self.output,

@@ -22,6 +22,7 @@ pub(crate) fn closed() -> RunClosed {
         ended: 20,
         ext: Extensions::new(),
         first: 3,
+        inside: 1,
         isolation: Isolation { basis: IsolationBasis::Assumed, level: IsolationLevel::SameUser },
         last: LastLeaf { hash: [5; 32], index: 9 },
         output: Some(Output { index: 9, root: [6; 32] }),

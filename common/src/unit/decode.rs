@@ -201,7 +201,10 @@ fn word<T>(value: &Value, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Pr
 }
 
 /// An array, each item read by `read`; errors name the item.
-fn list<T>(value: &Value, read: impl Fn(&Value) -> Result<T, Refusal>) -> Result<Vec<T>, Refusal> {
+pub(super) fn list<T>(
+    value: &Value,
+    read: impl Fn(&Value) -> Result<T, Refusal>,
+) -> Result<Vec<T>, Refusal> {
     let at = |(n, item): (usize, &Value)| {
         read(item).map_err(|refusal| match refusal {
             Refusal::Here(problem) => FieldError::new(format!("[{n}]"), problem),

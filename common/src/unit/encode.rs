@@ -24,7 +24,7 @@ impl Writer {
         self
     }
 
-    fn octets(&mut self, octets: &[u8]) -> &mut Self {
+    pub(super) fn octets(&mut self, octets: &[u8]) -> &mut Self {
         write_octets(&mut self.0, octets);
         self
     }
@@ -41,7 +41,11 @@ impl Writer {
         self
     }
 
-    fn list<T>(&mut self, items: &[T], mut write: impl FnMut(&mut Self, &T)) -> &mut Self {
+    pub(super) fn list<T>(
+        &mut self,
+        items: &[T],
+        mut write: impl FnMut(&mut Self, &T),
+    ) -> &mut Self {
         self.fixed("[");
         for (n, item) in items.iter().enumerate() {
             if n > 0 {

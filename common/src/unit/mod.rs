@@ -7,12 +7,14 @@
 mod decode;
 mod encode;
 mod maker;
+mod questions;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use decode::UnitError;
 pub use maker::{Maker, NotedBy, ProcessSeen};
+pub use questions::{Asker, Questions};
 pub use words::{Ingress, RunNamedBy, Version};
 
 use std::borrow::Cow;

@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::history::{Broken, broken};
 use super::numbers::Numbers;
 use super::of_coverage::OfCoverage;
+use super::queries::Queries;
 use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
-    Bypass, CONNECTION_EXTENSION, Connection, Coverage, CoverageSaid, Exchange, Ranges,
+    Bypass, CONNECTION_EXTENSION, Connection, Coverage, CoverageSaid, DnsQueries, Exchange, Ranges,
     connection_tag,
 };
 use crate::tree::Hash;
@@ -58,6 +59,8 @@ pub struct Reach {
 #[derive(Debug, Default)]
 pub(super) struct Joins {
     coverages: BTreeMap<Id, OfCoverage>,
+    /// What was asked of the resolver.
+    queries: Queries,
     /// Exchanges that no connection has named yet, by what their leaves say of it.
     waiting: HashMap<Hash, (Id, Numbers)>,
     /// What leaves of exchanges say of connections that have their leaf.
@@ -100,15 +103,13 @@ impl Joins {
     ) -> Result<(), Broken> {
         let (counts, arrived, number) = match &leaf.said {
             CoverageSaid::Canary(canary) => {
-                if let Some(of) = self.coverages.get_mut(&leaf.coverage) {
-                    of.canary.1 = of.canary.1.saturating_add(canary.led);
-                }
-                return Ok(());
+                let Some(of) = self.coverages.get_mut(&leaf.coverage) else { return Ok(()) };
+                return of.canary(canary);
             }
             CoverageSaid::Armed(_) => {
                 self.covered = true;
                 self.coverages.insert(leaf.coverage, OfCoverage::new(leaf.coverage, leaf.boot));
-                return Ok(());
+                return self.queries.coverage(leaf);
             }
             CoverageSaid::Heartbeat(said) => (Some(&said.counts), said.arrived, said.number),
             CoverageSaid::Closed(counts, arrived, number, _) => {
@@ -117,7 +118,8 @@ impl Joins {
         };
         let Some(of) = self.coverages.get_mut(&leaf.coverage) else { return Ok(()) };
         of.closed = matches!(leaf.said, CoverageSaid::Closed(..));
-        of.statement(counts, arrived, number, (index, report))
+        of.statement(counts, arrived, number, (index, report))?;
+        self.queries.coverage(leaf)
     }
 
     /// Takes the next exchange.
@@ -186,6 +188,11 @@ impl Joins {
         }
     }
 
+    /// Takes the next leaf about queries.
+    pub(super) fn asked(&mut self, leaf: &DnsQueries, index: u64) -> Result<(), Broken> {
+        self.queries.leaf(leaf, index)
+    }
+
     /// Takes the next way around.
     pub(super) fn bypass(&mut self, leaf: &Bypass) -> Result<(), Broken> {
         let id = leaf.coverage;
@@ -197,7 +204,7 @@ impl Joins {
     }
 
     /// Step 9.17, after the last leaf: nothing is left out of a boot that is over.
-    pub(super) fn finish(self, is_over: impl Fn(&Id) -> bool, report: &mut Report) {
+    pub(super) fn finish(mut self, is_over: impl Fn(&Id) -> bool, report: &mut Report) {
         if self.split.is_some() {
             let detail = "the log ends before the last part of a connection";
             report.find(What::Coverage, Place::Log, detail);
@@ -223,6 +230,7 @@ impl Joins {
             }
             report.joined.push(of.finish(known));
         }
+        report.queries = self.queries.all();
         for run in &self.order {
             report.reach.extend(self.runs.get(run).copied());
         }
@@ -249,7 +257,7 @@ fn carried(
 }
 
 /// Whether `next` is the next part of the same connection.
-fn goes_on(split: &Connection, next: &Connection) -> bool {
+pub(crate) fn goes_on(split: &Connection, next: &Connection) -> bool {
     let rest = Connection {
         exchanges: next.exchanges.clone(),
         ext: next.ext.clone(),
@@ -257,7 +265,7 @@ fn goes_on(split: &Connection, next: &Connection) -> bool {
         sealed: next.sealed,
         ..split.clone()
     };
-    let behind =
-        split.exchanges.highest() < next.exchanges.as_slice().first().map(|(first, _)| *first);
+    let last = split.exchanges.highest().map(|last| last.saturating_add(1));
+    let behind = last < next.exchanges.as_slice().first().map(|(first, _)| *first);
     behind && rest == *next
 }

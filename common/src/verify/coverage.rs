@@ -13,7 +13,7 @@ use crate::encoding::Id;
 use crate::json::Value;
 use crate::leaf::{
     Armed, Arrived, Canary, CanaryOutcome, CanaryWay, Channel, ChannelState, Counts, Coverage,
-    CoverageEnd, CoverageMode, CoverageSaid, Foreign, Sums,
+    CoverageEnd, CoverageMode, CoverageSaid, Foreign, Listed, Sums,
 };
 
 /// One coverage, as far as the log tells of it.
@@ -27,14 +27,18 @@ pub struct Covered {
     pub from: (u64, u64),
     /// The last leaf about it, and when that was sealed.
     pub to: (u64, u64),
-    /// The state of every channel.
+    /// The state of every channel, as it was armed.
     pub channels: Vec<ChannelState>,
     /// What was done with what could not be redirected.
     pub mode: CoverageMode,
-    /// Connected sockets that watched processes had before it.
+    /// Connected sockets that watched processes had when they began to be watched.
     pub older: u64,
+    /// Cgroups that began to be watched when it was armed already.
+    pub late: u64,
     /// Programs of others that were on the same hooks when it was armed, or at any statement.
     pub foreign: BTreeSet<(&'static str, u64)>,
+    /// The most of those at any time that no leaf lists one by one.
+    pub foreign_unlisted: u64,
     /// The numbers that were stated last; none where none were.
     pub connections: Option<Sums>,
     /// The same in packets.
@@ -50,7 +54,9 @@ pub struct Covered {
     /// Why it is over; none where nobody said that it is.
     pub end: Option<CoverageEnd>,
     /// Statements so far.
-    stated: u64,
+    pub stated: u64,
+    /// Whether all leaves about it are here, and not a stretch of them that somebody chose.
+    pub whole: bool,
 }
 
 /// All coverages of a log.
@@ -72,10 +78,7 @@ impl Coverages {
             CoverageSaid::Canary(canary) => {
                 let covered = self.open(leaf)?;
                 covered.to = at;
-                covered.canaries = covered.canaries.saturating_add(1);
-                covered.canary = Some((at, canary.clone()));
-                let around = canary.with(CanaryOutcome::Passed);
-                covered.passed.extend(around);
+                covered.tried(canary, at);
                 Ok(())
             }
             CoverageSaid::Closed(counts, arrived, number, reason) => {
@@ -88,24 +91,7 @@ impl Coverages {
     }
 
     fn armed(&mut self, leaf: &Coverage, armed: &Armed, at: (u64, u64)) -> Result<(), Broken> {
-        let covered = Covered {
-            coverage: leaf.coverage,
-            boot: leaf.boot,
-            from: at,
-            to: at,
-            channels: armed.channels.clone(),
-            mode: armed.mode,
-            older: armed.older,
-            foreign: names(&armed.foreign),
-            connections: None,
-            packets: None,
-            arrived: Arrived::default(),
-            canary: None,
-            canaries: 0,
-            passed: BTreeSet::new(),
-            end: None,
-            stated: 0,
-        };
+        let covered = Covered::begun(leaf.coverage, leaf.boot, armed, at);
         match self.known.insert(leaf.coverage, covered) {
             None => Ok(()),
             Some(_) => broken(What::Coverage, format!("{} is armed twice", leaf.coverage)),
@@ -140,6 +126,12 @@ impl Coverages {
             let detail = format!("statement {number} of {id} follows statement {}", covered.stated);
             return broken(What::Coverage, detail);
         }
+        if !arrived.holds() {
+            let detail = format!(
+                "more connections of {id} have a process than came, or were led and refused than refused"
+            );
+            return broken(What::Coverage, detail);
+        }
         if let Some(counts) = counts {
             let units = [
                 ("connections", &counts.connections, &mut covered.connections),
@@ -161,7 +153,10 @@ impl Coverages {
                 let detail = format!("more connections of {id} came than were led to the gateway");
                 return broken(What::Coverage, detail);
             }
-            covered.foreign.extend(names(&counts.foreign));
+            if !covered.goes_on_beside(counts) {
+                let detail = format!("fewer sockets or cgroups of {id} came late than before");
+                return broken(What::Coverage, detail);
+            }
         }
         (covered.stated, covered.arrived, covered.to) = (number, *arrived, at);
         Ok(covered)
@@ -176,22 +171,56 @@ impl Coverages {
 }
 
 impl Covered {
+    /// One that was armed, by the leaf at this index and of this time.
+    pub(crate) fn begun(coverage: Id, boot: Id, armed: &Armed, at: (u64, u64)) -> Self {
+        Self {
+            coverage,
+            boot,
+            from: at,
+            to: at,
+            channels: armed.channels.clone(),
+            mode: armed.mode,
+            older: armed.older,
+            late: 0,
+            foreign: foreign_names(&armed.foreign),
+            foreign_unlisted: unlisted(&armed.foreign),
+            connections: None,
+            packets: None,
+            arrived: Arrived::default(),
+            canary: None,
+            canaries: 0,
+            passed: BTreeSet::new(),
+            end: None,
+            stated: 0,
+            whole: true,
+        }
+    }
+
+    /// Takes the next canary.
+    pub(crate) fn tried(&mut self, canary: &Canary, at: (u64, u64)) {
+        self.canaries = self.canaries.saturating_add(1);
+        self.passed.extend(canary.with(CanaryOutcome::Passed));
+        self.canary = Some((at, canary.clone()));
+    }
+
+    /// Takes what came late, and who else was on the hooks; false, and nothing taken, where less came late
+    /// than before.
+    pub(crate) fn goes_on_beside(&mut self, counts: &Counts) -> bool {
+        if counts.older < self.older || counts.late < self.late {
+            return false;
+        }
+        (self.older, self.late) = (counts.older, counts.late);
+        self.foreign.extend(foreign_names(&counts.foreign));
+        self.foreign_unlisted = self.foreign_unlisted.max(unlisted(&counts.foreign));
+        true
+    }
+
     /// What it says, in lines for people.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let (from, to) = (utc(self.from.1), utc(self.to.1));
         let until = match self.end {
             Some(CoverageEnd::Ended) => format!("to {to} (leaf {})", self.to.0),
-            Some(CoverageEnd::LinksChanged) => format!(
-                "ENDED by {to} (leaf {}): a program of the kernel was detached or replaced",
-                self.to.0
-            ),
-            Some(CoverageEnd::LoaderGone) => format!(
-                "ENDED by {to} (leaf {}): what held the programs is gone, with its last numbers",
-                self.to.0
-            ),
-            Some(CoverageEnd::NumbersWrong) => {
-                format!("ENDED by {to} (leaf {}): the kernel's numbers did not add up", self.to.0)
-            }
+            Some(end) => format!("ENDED by {to} (leaf {}): {}", self.to.0, end.why()),
             None => format!("open as of leaf {} ({to}); nothing is said of later", self.to.0),
         };
         let mut lines = vec![format!("  coverage: from {from} (leaf {}) {until}", self.from.0)];
@@ -219,16 +248,27 @@ impl Covered {
             let older = plural(self.older, "socket was", "sockets were");
             lines.push(format!("    {older} connected before"));
         }
+        if self.late > 0 {
+            let late = plural(self.late, "cgroup was", "cgroups were");
+            lines.push(format!(
+                "    {late} watched from after its making: what it sent before was not seen"
+            ));
+        }
         if !self.foreign.is_empty() {
             let named: Vec<_> =
                 self.foreign.iter().map(|(beside, id)| format!("{beside} {id}")).collect();
-            lines.push(format!("    programs of others on the same hooks: {}", named.join(", ")));
+            let more = match self.foreign_unlisted {
+                0 => String::new(),
+                more => format!(", and {more} more"),
+            };
+            let named = named.join(", ");
+            lines.push(format!("    programs of others on the same hooks: {named}{more}"));
         }
         lines.extend(self.canary_lines());
         for state in ChannelState::ALL {
-            let listed = Channel::ALL.iter().zip(&self.channels);
-            let of: Vec<&str> = listed
-                .filter(|(_, found)| *found == state)
+            let of: Vec<&str> = self
+                .states()
+                .filter(|(_, found)| found == state)
                 .map(|(channel, _)| channel.as_str())
                 .collect();
             if !of.is_empty() {
@@ -238,11 +278,37 @@ impl Covered {
         lines
     }
 
+    /// Every channel with its state: one that was closed, and that the last canary found closed by each
+    /// way that can be gone, none ever having passed, is *canary tested*; of a stretch nobody knows.
+    pub fn states(&self) -> impl Iterator<Item = (Channel, ChannelState)> {
+        Channel::ALL.iter().zip(&self.channels).map(|(channel, state)| match state {
+            ChannelState::ClosedByHook if self.whole && self.is_tested(*channel) => {
+                (*channel, ChannelState::CanaryTested)
+            }
+            state => (*channel, *state),
+        })
+    }
+
+    fn is_tested(&self, channel: Channel) -> bool {
+        let Some((_, canary)) = &self.canary else { return false };
+        let mut found = false;
+        for (way, trial) in canary.ways().filter(|(way, _)| way.channel() == channel) {
+            match trial.outcome {
+                _ if self.passed.contains(&way) => return false,
+                CanaryOutcome::Led | CanaryOutcome::Denied => found = true,
+                CanaryOutcome::Unavailable => {}
+                CanaryOutcome::Passed | CanaryOutcome::Unseen => return false,
+            }
+        }
+        found
+    }
+
     /// What became of the ways out that a probe tried.
     fn canary_lines(&self) -> Vec<String> {
         let Some(((leaf, sealed), canary)) = &self.canary else { return Vec::new() };
         let times = plural(self.canaries, "canary", "canaries");
-        let mut said = format!("    {times}, the last at {} (leaf {leaf})", utc(*sealed));
+        let shown = if self.whole { "" } else { " shown here" };
+        let mut said = format!("    {times}{shown}, the last at {} (leaf {leaf})", utc(*sealed));
         for outcome in CanaryOutcome::ALL {
             let ways: Vec<&str> = canary.with(*outcome).iter().map(|way| way.as_str()).collect();
             if !ways.is_empty() {
@@ -279,11 +345,11 @@ impl Covered {
     }
 
     /// The same for programs.
-    pub(super) fn to_json(&self) -> Value<'static> {
+    pub(crate) fn to_json(&self) -> Value<'static> {
         let place = |(leaf, sealed): (u64, u64)| {
             object([("leaf", number(leaf)), ("sealed", number(sealed))])
         };
-        let channels = Channel::ALL.iter().zip(&self.channels).map(|(channel, state)| {
+        let channels = self.states().map(|(channel, state)| {
             object([("channel", text(channel.as_str())), ("state", text(state.as_str()))])
         });
         let unit = |sums: Option<Sums>| {
@@ -306,18 +372,27 @@ impl Covered {
             ("coverage", text(self.coverage.to_string())),
             ("end", self.end.map_or(Value::Null, |end| text(end.as_str()))),
             ("foreign", Value::Array(foreign.collect())),
+            ("foreign_unlisted", number(self.foreign_unlisted)),
             ("from", place(self.from)),
             ("known", number(self.arrived.known)),
+            ("late", number(self.late)),
             ("mode", text(self.mode.as_str())),
             ("older", number(self.older)),
             ("packets", unit(self.packets)),
             ("refused", number(self.arrived.refused)),
+            ("refused_led", number(self.arrived.refused_led)),
             ("statements", number(self.stated)),
             ("to", place(self.to)),
         ])
     }
 }
 
-fn names(foreign: &[Foreign]) -> BTreeSet<(&'static str, u64)> {
-    foreign.iter().map(|other| (other.beside.as_str(), other.id)).collect()
+/// Programs of others, by their names.
+fn foreign_names(foreign: &Listed<Foreign>) -> BTreeSet<(&'static str, u64)> {
+    foreign.each().iter().map(|other| (other.beside.as_str(), other.id)).collect()
+}
+
+/// How many there are that are not listed.
+fn unlisted(foreign: &Listed<Foreign>) -> u64 {
+    foreign.more().map_or(0, |more| more.count)
 }

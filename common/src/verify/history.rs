@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::connections::Joins;
 use super::coverage::Coverages;
+use super::grown::{begins_with, continues};
 use super::numbers::Numbers;
 use super::runs::Runs;
 use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
-    Adopted, Body, Exchange, Gap, Heartbeat, KeyChange, KeyRole, Leaf, Outcome, Prefix, Previous,
-    Progress, ProgressEntry, Ranges, Restart, Retention,
+    Adopted, Exchange, Gap, Heartbeat, KeyChange, KeyRole, Leaf, Outcome, Previous, Progress,
+    ProgressEntry, Ranges, Restart, Retention,
 };
 use crate::tree::Hash;
 
@@ -22,6 +23,8 @@ pub(super) struct History {
     origin: String,
     /// Key changes whose signatures hold, with their indices.
     pub(super) key_changes: Vec<(u64, KeyChange)>,
+    /// The newest key of the log, and of run records, that a change put in place.
+    newest: (Option<[u8; 32]>, Option<[u8; 32]>),
     sealed: u64,
     boots: HashMap<Id, Boot>,
     /// The boot of the latest restart leaf.
@@ -101,6 +104,9 @@ impl History {
             Leaf::Bypass(leaf) => {
                 self.speaker(leaf.boot).map(drop).and_then(|()| self.joins.bypass(leaf))
             }
+            Leaf::DnsQueries(leaf) => {
+                self.speaker(leaf.boot).map(drop).and_then(|()| self.joins.asked(leaf, index))
+            }
             Leaf::Unchecked(_) => Ok(()),
         });
         if let Err((what, detail)) = result {
@@ -108,7 +114,7 @@ impl History {
         }
     }
 
-    /// Step 9.9, after the last leaf.
+    /// Steps 9.17 and 9.18, after the last leaf.
     pub(super) fn finish(&mut self, report: &mut Report) {
         report.counts.boots = to_u64(self.boots.len());
         report.counts.runs = to_u64(self.runs.count());
@@ -298,7 +304,7 @@ impl History {
         }
     }
 
-    /// Step 9.10: what is said of an open exchange only grows.
+    /// Step 9.12: what is said of an open exchange only grows.
     fn progress(&mut self, leaf: &Progress) -> Result<(), Broken> {
         let boot = self.speaker(leaf.boot)?;
         for (first, last) in leaf.unchanged.as_slice() {
@@ -324,18 +330,20 @@ impl History {
         Ok(())
     }
 
-    /// Step 9.11: both keys signed it, at this place, and it goes on from the change before.
+    /// Step 9.13: both keys signed it, at this place, and it goes on from the change before.
     fn key_change(&mut self, leaf: &KeyChange, index: u64) -> Result<(), Broken> {
         if leaf.size != index {
             return broken(What::Key, format!("made to be leaf {}, not this one", leaf.size));
         }
         leaf.verify(&self.origin).map_err(|error| (What::Key, error.to_string()))?;
-        let last = |role: KeyRole| {
-            self.key_changes.iter().rev().map(|(_, change)| change).find(|c| c.role == role)
+        let last = match leaf.role {
+            KeyRole::Log => &mut self.newest.0,
+            KeyRole::RunRecord => &mut self.newest.1,
         };
-        if last(leaf.role).is_some_and(|last| last.new != leaf.old) {
+        if last.is_some_and(|newest| newest != leaf.old) {
             return broken(What::Key, "the key it replaces had been replaced before".to_owned());
         }
+        *last = Some(leaf.new);
         self.key_changes.push((index, leaf.clone()));
         Ok(())
     }
@@ -358,30 +366,6 @@ impl History {
             _ => broken(What::Boot, format!("boot {id} is not the one that runs")),
         }
     }
-}
-
-fn continues(entry: &ProgressEntry, earlier: &ProgressEntry) -> bool {
-    let response = match (&entry.response, &earlier.response) {
-        (_, None) => true,
-        (Some(now), Some(before)) => now.continues(before),
-        (None, Some(_)) => false,
-    };
-    response && entry.exchange == earlier.exchange && entry.request.continues(&earlier.request)
-}
-
-/// Step 9.10, when the exchange has its leaf.
-fn begins_with(leaf: &Exchange, earlier: &ProgressEntry) -> Result<(), Broken> {
-    let begins =
-        |prefix: &Prefix, body: Option<&Body>| body.is_some_and(|body| prefix.begins(body));
-    let response = leaf.response.as_ref().map(|response| &response.body);
-    let fits = leaf.exchange == earlier.exchange
-        && begins(&earlier.request, Some(&leaf.request.body))
-        && earlier.response.as_ref().is_none_or(|prefix| begins(prefix, response));
-    if fits {
-        return Ok(());
-    }
-    let detail = format!("exchange {} does not begin as a progress leaf says", leaf.number);
-    broken(What::Progress, detail)
 }
 
 pub(super) fn broken<T>(what: What, detail: String) -> Result<T, Broken> {

@@ -5,16 +5,20 @@
 //! they cannot say. Never reads a clock, a socket or randomness, never trusts a key that it found
 //! inside what it verifies. The steps are those of FORMAT.md, section "Verifying", by number.
 
+mod around;
 mod connections;
 mod content;
 mod coverage;
 mod dated;
 mod files;
+mod followed;
+mod grown;
 mod history;
 mod joined;
 mod names;
 mod numbers;
 mod of_coverage;
+mod queries;
 mod render;
 mod report;
 mod runs;
@@ -24,7 +28,10 @@ mod tests;
 mod walk;
 mod witnessed;
 
+pub(crate) use around::{Around, MORE_THAN_COUNTED};
+pub(crate) use connections::goes_on;
 pub(crate) use content::cut_as_said;
+pub(crate) use of_coverage::{canary_led, next_up_to};
 pub(crate) use runs::as_its_leaves_say;
 
 pub use connections::{Joined, Reach};
@@ -32,6 +39,8 @@ pub use content::{ContentError, check_body, check_prefix, check_unit};
 pub use coverage::Covered;
 pub use dated::{Dated, DatedError, Timestamp};
 pub use files::{FileError, LogFiles};
+pub(crate) use followed::Followed;
+pub use queries::Queried;
 pub(crate) use render::{object, plural, text, utc, witness_lines, witnesses_json};
 pub use report::{Bodies, Check, Counts, Finding, Place, Report, Verdict, What};
 pub(crate) use signatures::{Signed, ask_for_quorum};

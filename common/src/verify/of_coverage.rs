@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::around::{Around, MORE_THAN_COUNTED};
 use super::connections::Joined;
 use super::history::{Broken, broken};
 use super::numbers::Numbers;
 use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
-    Arrived, Attribution, Bypass, BypassUnit, BypassVerdict, Connection, ConnectionEnd, Counts,
+    Arrived, Attribution, Bypass, BypassVerdict, Canary, Connection, ConnectionEnd, Counts,
 };
 
 /// What there is of one coverage so far.
@@ -21,32 +22,23 @@ pub(super) struct OfCoverage {
     /// Numbers of connections that have a leaf, and of those refused.
     pub(super) numbers: Numbers,
     refused: Numbers,
-    /// Refused ones that the kernel had led here, by their first statement.
-    led_refused: BTreeMap<u64, u64>,
-    /// Connections that wait for their first statement.
-    early: Vec<(u64, u64, u64)>,
+    /// Refused ones that the kernel had led here: by the last statement, and by the first one that is to
+    /// count them.
+    led_refused: u64,
+    led_later: BTreeMap<u64, u64>,
+    /// Connections that wait for their first statement: leaf and number of each, by that statement.
+    early: BTreeMap<u64, Vec<(u64, u64)>>,
     /// Connections of canaries that were led to these: as of the last statement, and since.
-    pub(super) canary: (u64, u64),
+    canary: (u64, u64),
     /// Whether it was said that it is over.
     pub(super) closed: bool,
     /// Leaves about ways around.
     told: u64,
-    /// What these count, in connections and in packets.
-    connects: Told,
-    packets: Told,
+    /// What these count.
+    around: Around,
+    /// Events that were read by the last statement: of connections, and of packets.
+    read: (u64, u64),
     pub(super) joined: Joined,
-}
-
-/// Ways around of one unit.
-#[derive(Clone, Copy, Debug, Default)]
-struct Told {
-    /// Read by the last statement.
-    before: u64,
-    /// Told of since.
-    since: u64,
-    /// Told of as stopped, and as let go.
-    denied: u64,
-    passed: u64,
 }
 
 impl OfCoverage {
@@ -59,11 +51,12 @@ impl OfCoverage {
             closed: false,
             numbers: Numbers::default(),
             refused: Numbers::default(),
-            led_refused: BTreeMap::new(),
-            early: Vec::new(),
+            led_refused: 0,
+            led_later: BTreeMap::new(),
+            early: BTreeMap::new(),
             told: 0,
-            connects: Told::default(),
-            packets: Told::default(),
+            around: Around::default(),
+            read: (0, 0),
             joined: Joined { coverage, ..Joined::default() },
         }
     }
@@ -83,32 +76,35 @@ impl OfCoverage {
     ) -> Result<(), Broken> {
         let before = self.stated.last().copied().unwrap_or_default();
         self.stated.push(arrived);
-        for (at, first, own) in std::mem::take(&mut self.early) {
-            if first > number {
-                self.early.push((at, first, own));
-            } else if own <= before.known || own > arrived.known {
-                report.find(What::Coverage, Place::Leaf(at), elsewhere(own, first));
+        // Each waits once, however many statements come before its own.
+        while let Some((first, waiting)) = next_up_to(&mut self.early, number) {
+            for (at, own) in waiting {
+                if !arrived.is_first_to_count(own, &before) {
+                    report.find(What::Coverage, Place::Leaf(at), elsewhere(own, first));
+                }
             }
         }
-        if arrived.known < before.known || arrived.refused < before.refused {
+        while let Some((_, led)) = next_up_to(&mut self.led_later, number) {
+            self.led_refused = self.led_refused.saturating_add(led);
+        }
+        if !arrived.goes_on_from(&before) {
             return broken(What::Coverage, "fewer connections had come than before".to_owned());
         }
-        let Some(counts) = counts else { return Ok(()) };
+        let Some(counts) = counts else { return self.refusals() };
         let connections = &counts.connections;
         self.via_gateway = connections.via_gateway;
         let (counted, since) = self.canary;
         self.canary = (counted.saturating_add(since), 0);
+        let (connects_read, packets_read) = &mut self.read;
         let units = [
-            (&mut self.connects, connections.events_read),
-            (&mut self.packets, counts.packets.events_read),
+            (&mut self.around.connects, connects_read, connections.events_read),
+            (&mut self.around.packets, packets_read, counts.packets.events_read),
         ];
+        // Each is settled, whatever is wrong with the one before it.
         let mut untold = None;
-        for (told, read) in units {
-            let since = read.saturating_sub(told.before);
-            if since != told.since {
-                untold = untold.or(Some((since, told.since)));
-            }
-            *told = Told { before: read, since: 0, ..*told };
+        for (told, before, now) in units {
+            let read = now.saturating_sub(std::mem::replace(before, now));
+            untold = untold.or(told.settle(read).map(|told| (read, told)));
         }
         if let Some((read, told)) = untold {
             let detail = format!(
@@ -116,19 +112,32 @@ impl OfCoverage {
             );
             return broken(What::Coverage, detail);
         }
-        for (told, sums) in [(&self.connects, connections), (&self.packets, &counts.packets)] {
-            if told.denied > sums.bypass_denied || told.passed > sums.bypass_passed {
-                let detail =
-                    "more was stopped, or let go, by its leaves than by the kernel's numbers";
-                return broken(What::Coverage, detail.to_owned());
-            }
+        let Around { connects, packets } = &self.around;
+        if connects.is_more_than(connections) || packets.is_more_than(&counts.packets) {
+            return broken(What::Coverage, MORE_THAN_COUNTED.to_owned());
         }
-        let led = self.led_refused.range(..=number).map(|(_, count)| *count).sum::<u64>();
-        if arrived.known.saturating_add(led) > connections.via_gateway {
-            let detail = "more connections came, or were refused, than were led to the gateway";
+        self.refusals()?;
+        if arrived.led().saturating_add(self.canary.0) > connections.via_gateway {
+            let detail = "more connections came, were refused, or were a canary's, than were led to \
+                          the gateway";
             return broken(What::Coverage, detail.to_owned());
         }
         Ok(())
+    }
+
+    /// Holds the refused connections that were led here against the last statement.
+    fn refusals(&self) -> Result<(), Broken> {
+        let counted = self.stated.last().map_or(0, |arrived| arrived.refused_led);
+        if self.led_refused > counted {
+            let detail = "more connections that were led here were refused than its numbers say";
+            return broken(What::Coverage, detail.to_owned());
+        }
+        Ok(())
+    }
+
+    /// A canary's connections are the coverage's, and are led to the canary itself.
+    pub(super) fn canary(&mut self, canary: &Canary) -> Result<(), Broken> {
+        canary_led(canary, &mut self.canary.1).or_else(|detail| broken(What::Coverage, detail))
     }
 
     pub(super) fn connection(&mut self, leaf: &Connection, index: u64) -> Result<(), Broken> {
@@ -149,16 +158,25 @@ impl OfCoverage {
         count(&mut self.joined.interrupted, leaf.end == ConnectionEnd::Interrupted);
         if is_refused {
             if leaf.cookie.is_some() {
-                count(self.led_refused.entry(first).or_default(), true);
+                let is_stated = u64::try_from(self.stated.len()).is_ok_and(|now| first <= now);
+                let led = match is_stated {
+                    true => &mut self.led_refused,
+                    false => self.led_later.entry(first).or_default(),
+                };
+                count(led, true);
+                if is_stated {
+                    // No statement that counts it may follow.
+                    return self.refusals();
+                }
             }
             return Ok(());
         }
         let stated = usize::try_from(first.saturating_sub(1)).ok();
         match stated.and_then(|at| self.stated.get(at)) {
-            None => self.early.push((index, first, number)),
+            None => self.early.entry(first).or_default().push((index, number)),
             Some(by_then) => {
                 let before = self.before(first).unwrap_or_default();
-                if number <= before.known || number > by_then.known {
+                if !by_then.is_first_to_count(number, &before) {
                     return broken(What::Coverage, elsewhere(number, first));
                 }
             }
@@ -169,15 +187,8 @@ impl OfCoverage {
     pub(super) fn bypass(&mut self, leaf: &Bypass) -> Result<(), Broken> {
         let (told, next) = (self.told.saturating_add(1), self.stated.len().saturating_add(1));
         self.told = leaf.number;
-        let is_denied = leaf.verdict == BypassVerdict::Denied;
-        let of = match leaf.unit {
-            BypassUnit::Connect => &mut self.connects,
-            BypassUnit::Packet => &mut self.packets,
-        };
-        of.since = of.since.saturating_add(leaf.count);
-        let of_a_kind = if is_denied { &mut of.denied } else { &mut of.passed };
-        *of_a_kind = of_a_kind.saturating_add(leaf.count);
-        if is_denied {
+        self.around.take(leaf);
+        if leaf.verdict == BypassVerdict::Denied {
             self.joined.denied = self.joined.denied.saturating_add(leaf.count);
         }
         self.joined.around = self.joined.around.saturating_add(leaf.count);
@@ -196,14 +207,32 @@ impl OfCoverage {
     }
 
     pub(super) fn finish(mut self, known: u64) -> Joined {
-        let led = self.led_refused.values().sum::<u64>();
+        let refused = self.stated.last().map_or(0, |arrived| arrived.refused_led);
         self.joined.open = known.saturating_sub(self.joined.carried);
-        let came = known.saturating_add(led);
+        let came = known.saturating_add(refused);
         self.joined.missed = self.via_gateway.saturating_sub(came.saturating_add(self.canary.0));
         self.joined
     }
 }
 
+/// Takes out what belongs to the first statement of those up to this one.
+pub(crate) fn next_up_to<T>(by_statement: &mut BTreeMap<u64, T>, number: u64) -> Option<(u64, T)> {
+    let first = by_statement.first_entry().filter(|first| *first.key() <= number)?;
+    Some(first.remove_entry())
+}
+
+/// Adds what a canary says was led to it, as far as it made that many: what it could not make hides
+/// nothing.
+pub(crate) fn canary_led(canary: &Canary, led: &mut u64) -> Result<(), String> {
+    let (said, most) = (canary.led, canary.most_led());
+    *led = led.saturating_add(said.min(most));
+    match said <= most {
+        true => Ok(()),
+        false => Err(format!("{said} connections of a canary were led here, it made {most}")),
+    }
+}
+
+/// What is wrong with a connection that another statement is the first to count.
 fn elsewhere(number: u64, first: u64) -> String {
     format!("connection {number} is not among those that statement {first} is the first to count")
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::connections::{Joined, Reach};
 use super::coverage::Covered;
 use super::joined::reach_lines;
+use super::queries::Queried;
 use super::{Bodies, Dated, Report, Verdict, Witnessed};
 use crate::encoding::base64;
 use crate::json::Value;
@@ -61,6 +62,8 @@ impl Report {
             lines.extend(covered.lines());
             let joined = self.joined.iter().find(|joined| joined.coverage == covered.coverage);
             lines.extend(joined.into_iter().flat_map(Joined::lines));
+            let queried = self.queries.iter().find(|queried| queried.coverage == covered.coverage);
+            lines.extend(queried.into_iter().flat_map(Queried::lines));
         }
         if further > 0 {
             lines.insert(0, format!("  coverage: {further} earlier ones, in --json"));
@@ -138,10 +141,16 @@ impl Report {
             Bodies::Differ => {
                 "bodies: held against the log; the findings say which are not as sealed".to_owned()
             }
-            Bodies::Checked { opened, bytes, pruned, waiting } => {
+            Bodies::Checked { opened, bytes, pruned, waiting, units } => {
                 let mut held = format!(
                     "bodies: those of {opened} stored exchanges, {bytes} bytes, and every head opened and found as sealed"
                 );
+                if units > 0 {
+                    let units = plural(units, "unit", "units");
+                    held.push_str(&format!(
+                        "; so were {units} on who made connections, who went around and which names were asked for"
+                    ));
+                }
                 if waiting > 0 {
                     let more = plural(waiting, "exchange", "exchanges");
                     held.push_str(&format!("; those of {more} in the journal, as sealed"));
@@ -170,16 +179,17 @@ impl Report {
         let leaves =
             self.counts.leaves.iter().map(|(kind, count)| (Cow::from(kind), number(*count)));
         let bodies = match self.bodies {
-            Bodies::Checked { opened, bytes, pruned, waiting } => {
-                [opened, bytes, pruned, waiting].map(number)
+            Bodies::Checked { opened, bytes, pruned, waiting, units } => {
+                [opened, bytes, pruned, waiting, units].map(number)
             }
-            Bodies::Absent | Bodies::NotChecked | Bodies::Differ => [const { Value::Null }; 4],
+            Bodies::Absent | Bodies::NotChecked | Bodies::Differ => [const { Value::Null }; 5],
         };
-        let [opened, opened_bytes, pruned, waiting] = bodies;
+        let [opened, opened_bytes, pruned, waiting, units] = bodies;
         let bodies = object([
             ("bytes", opened_bytes),
             ("opened", opened),
             ("pruned", pruned),
+            ("units", units),
             ("waiting", waiting),
         ]);
         let span = self.span.map_or(Value::Null, |(first, last)| {
@@ -198,6 +208,7 @@ impl Report {
             ("key_changes", Value::Array(self.key_changes_json())),
             ("leaves", Value::Object(leaves.collect())),
             ("origin", self.origin.as_deref().map_or(Value::Null, text)),
+            ("queries", Value::Array(self.queries.iter().map(Queried::to_json).collect())),
             ("reach", Value::Array(self.reach.iter().copied().map(Reach::to_json).collect())),
             ("root", self.root.map_or(Value::Null, |root| text(base64(&root)))),
             ("runs", number(self.counts.runs)),

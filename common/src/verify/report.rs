@@ -6,6 +6,7 @@ use std::fmt;
 use super::connections::{Joined, Reach};
 use super::coverage::Covered;
 use super::dated::Dated;
+use super::queries::Queried;
 use super::witnessed::Witnessed;
 use crate::leaf::{KeyChange, Leaf};
 use crate::tree::Hash;
@@ -178,6 +179,9 @@ pub enum Bodies {
         pruned: u64,
         /// Exchanges that are not in the store yet, and in the journal as they were sealed.
         waiting: u64,
+        /// Units of other leaves that were opened, or found in the journal as they were sealed: who
+        /// made connections, who went around, which names were asked for.
+        units: u64,
     },
 }
 
@@ -233,6 +237,8 @@ pub struct Report {
     pub coverage: Vec<Covered>,
     /// What connections and ways around say of each coverage, by its id.
     pub joined: Vec<Joined>,
+    /// What leaves say of queries at the resolver, for each coverage with any.
+    pub queries: Vec<Queried>,
     /// Of each run since the first coverage, how much of it came over its connections.
     pub reach: Vec<Reach>,
 }

@@ -2,6 +2,7 @@
 //! one that key changes in the log itself lead to from a given one.
 
 use super::dated::{Dated, DatedError};
+use super::followed::Followed;
 use super::walk::Marks;
 use super::witnessed::Witnessed;
 use super::{Check, Place, Report, Trust, What, WitnessedError};
@@ -87,20 +88,12 @@ impl Signed {
         }
         // Forward along the chain from every key that was given: each new key was put in place by
         // one that is trusted.
-        let mut trusted: Vec<(PublicKey, String)> =
-            given.iter().map(|key| (key.clone(), key.vkey())).collect();
-        for (_, old, new) in &chain {
-            let from = trusted.iter().find(|(key, _)| key == old).map(|(_, from)| from.clone());
-            if let Some(from) = from
-                && !trusted.iter().any(|(key, _)| key == new)
-            {
-                trusted.push((new.clone(), from));
-            }
-        }
-        match trusted.iter().find(|(key, _)| key.made(line)) {
+        let mut trusted = Followed::from(given.iter().cloned());
+        chain.iter().for_each(|(_, old, new)| trusted.forward(old, new));
+        match trusted.keys().iter().find(|(key, _)| key.made(line)) {
             Some((key, from)) => match self.note.verify(key) {
                 Ok(()) => {
-                    report.key = Some(from.clone());
+                    report.key = given.get(*from).map(PublicKey::vkey);
                     report.ran(Check::Signature);
                 }
                 Err(error) => report.find(What::Signature, place(), error.to_string()),
@@ -113,13 +106,8 @@ impl Signed {
             }
         }
         // Cosigned checkpoints may be older: every key of the chain once signed for this log.
-        let mut keys: Vec<PublicKey> = trusted.into_iter().map(|(key, _)| key).collect();
-        for (_, old, new) in chain.into_iter().rev() {
-            if keys.contains(&new) && !keys.contains(&old) {
-                keys.push(old);
-            }
-        }
-        keys
+        chain.iter().rev().for_each(|(_, old, new)| trusted.back(old, new));
+        trusted.into_keys()
     }
 
     /// The cosignatures: those on the published checkpoint, else those on the note given beside it.

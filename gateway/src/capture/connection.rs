@@ -4,19 +4,20 @@
 //! which a crash may cut after any of them. Never touches the disk on the caller's thread.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 
 use rustls::crypto::SecureRandom;
 use serde::{Deserialize, Serialize};
 
-use super::journal::Journal;
+use super::journal::{Journal, RecordRef};
 use super::record::kind;
 use super::{Tap, fill, random_id};
 use crate::clock::Timeline;
 use crate::kernel::Process;
 
 /// A connection came.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Began<'a> {
     /// Its random id.
     pub id: [u8; 16],
@@ -38,6 +39,15 @@ pub struct Began<'a> {
     /// What the kernel noted of it.
     #[serde(borrow)]
     pub noted: Option<Noted<'a>>,
+}
+
+// Its key opens a commitment, so it reaches no log.
+impl fmt::Debug for Began<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Began");
+        shown.field("number", &self.number).field("statement", &self.statement);
+        shown.field("refused", &self.refused).finish_non_exhaustive()
+    }
 }
 
 /// What the kernel noted of a connection.
@@ -82,8 +92,33 @@ pub struct Over {
     pub kernel: Option<(u64, u64)>,
 }
 
+/// The connection that a record is about, if it is about one.
+#[must_use]
+pub fn connection_of(record: &RecordRef<'_>) -> Option<[u8; 16]> {
+    match record.kind {
+        // Each of them begins with the id, which takes its own length there.
+        kind::CONNECTION_BEGAN | kind::CONNECTION_LEARNED | kind::CONNECTION_OVER => {
+            record.payload.first_chunk().copied()
+        }
+        _ => None,
+    }
+}
+
+/// The way around, or the names, that a record is about: its kind, its coverage, and its number there.
+#[must_use]
+pub fn aside_of(record: &RecordRef<'_>) -> Option<(u8, [u8; 16], u64)> {
+    match record.kind {
+        // Both begin so.
+        kind::WENT_AROUND | kind::NAMES_ASKED => {
+            let ((coverage, number), _) = postcard::take_from_bytes(record.payload).ok()?;
+            Some((record.kind, coverage, number))
+        }
+        _ => None,
+    }
+}
+
 /// Something went around the gateway, or several things of a kind did.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct WentAround<'a> {
     /// The coverage that saw it.
     pub coverage: [u8; 16],
@@ -104,6 +139,51 @@ pub struct WentAround<'a> {
     pub way: Cow<'a, str>,
     /// Who went where, where that is told, and the key of the unit that says so.
     pub who: Option<([u8; 32], WhoWent)>,
+}
+
+// Like the others that hold a key.
+impl fmt::Debug for WentAround<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("WentAround");
+        shown.field("number", &self.number).field("statement", &self.statement);
+        shown.field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+/// Names were asked for, between two statements.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct NamesAsked {
+    /// The coverage that saw it.
+    pub coverage: [u8; 16],
+    /// Which leaf of its kind this is in the coverage, from 1.
+    pub number: u64,
+    /// The statement that counts it.
+    pub statement: u64,
+    /// Packets to the resolver.
+    pub seen: u64,
+    /// Those whose questions were all read.
+    pub parsed: u64,
+    /// Those of which not all could be.
+    pub unparsable: u64,
+    /// Those that found no room.
+    pub lost: u64,
+    /// Those of which only the beginning was there.
+    pub cut: u64,
+    /// Questions that were read.
+    pub questions: u64,
+    /// Those that the unit does not list.
+    pub omitted: u64,
+    /// The key of the unit that lists them, and its bytes.
+    pub names: Option<([u8; 32], Vec<u8>)>,
+}
+
+// Nor do the names.
+impl fmt::Debug for NamesAsked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("NamesAsked");
+        shown.field("number", &self.number).field("statement", &self.statement);
+        shown.field("seen", &self.seen).finish_non_exhaustive()
+    }
 }
 
 /// Who went where.
@@ -159,6 +239,18 @@ impl Notes {
         self.note(kind::WENT_AROUND, around)
     }
 
+    /// Names were asked for; whether the journal took it.
+    #[must_use]
+    pub fn names_asked(&self, asked: &NamesAsked) -> bool {
+        self.note(kind::NAMES_ASKED, asked)
+    }
+
+    /// Bytes that what is noted at once may have.
+    #[must_use]
+    pub fn record_limit(&self) -> usize {
+        self.journal.record_limit()
+    }
+
     /// A new random id.
     #[must_use]
     pub fn id(&self) -> [u8; 16] {
@@ -185,8 +277,8 @@ impl Notes {
     }
 }
 
-impl std::fmt::Debug for Notes {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Notes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Notes").finish_non_exhaustive()
     }
 }

@@ -52,6 +52,8 @@ pub mod kind {
     pub const CONNECTION_OVER: u8 = 24;
     /// Something went around: [`super::super::connection::WentAround`].
     pub const WENT_AROUND: u8 = 25;
+    /// Names were asked for: [`super::super::connection::NamesAsked`].
+    pub const NAMES_ASKED: u8 = 26;
 }
 
 /// The direction of a body.

@@ -11,12 +11,15 @@ use crate::config::DEFAULT_DATA;
 #[command(after_help = "\
 What is disclosed, by --disclose; the rest is there as commitments only:
   none                     nothing of any exchange
-  all                      every part of every exchange, with its key
-  EXCHANGE                 every part of one exchange: its position in the run, from 1, or *
+  all                      every part of every exchange but makers, with its key
+  EXCHANGE                 the same of one exchange: its position in the run, from 1, or *
   EXCHANGE/PART            one part: context, request-head, request-body, request-trailers,
                            interim, response-head, response-body, response-trailers,
-                           websocket-messages, or request, response for all of one side
+                           websocket-messages, maker (who made its connection, where the kernel
+                           led that here), or request, response for all of one side
   EXCHANGE/PART/SEGMENTS   single segments, counted from 0: 3, or 0-3
+  EXCHANGE/maker           only so: a command line may hold keys
+  */maker                  also who went around meanwhile, which nothing else discloses
 
   sealtap bundle nightly-7 -o nightly-7.tar
   sealtap bundle nightly-7 -o nightly-7.tar --disclose all

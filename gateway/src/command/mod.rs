@@ -13,6 +13,7 @@ mod failure;
 pub mod kernel;
 pub mod keys;
 pub mod ls;
+pub mod names;
 mod output;
 pub mod run;
 pub mod runs;
@@ -52,6 +53,8 @@ pub struct Parts {
     pub show: fn(&show::Arguments, &mut Output<'_>) -> Outcome,
     /// Runs a witness until it is told to stop.
     pub witness: fn(&witness::Arguments, &mut Output<'_>) -> Outcome,
+    /// Lists names that were asked for.
+    pub names: fn(&names::Arguments, &mut Output<'_>) -> Outcome,
     /// Lists runs.
     pub runs: fn(&runs::Arguments, &mut Output<'_>) -> Outcome,
     /// Writes one run into one file.
@@ -100,6 +103,7 @@ enum Command {
     Ls(ls::Arguments),
     Show(show::Arguments),
     Runs(runs::Arguments),
+    Names(names::Arguments),
     Bundle(bundle::Arguments),
     Keys(keys::Arguments),
     Ca(ca::Arguments),
@@ -152,6 +156,7 @@ impl Command {
             Self::Ls(arguments) => (parts.ls)(&arguments, output),
             Self::Show(arguments) => (parts.show)(&arguments, output),
             Self::Runs(arguments) => (parts.runs)(&arguments, output),
+            Self::Names(arguments) => (parts.names)(&arguments, output),
             Self::Bundle(arguments) => (parts.bundle)(&arguments, output),
             Self::Keys(arguments) => keys::run(&arguments, output),
             Self::Ca(arguments) => ca::run(&arguments, output),

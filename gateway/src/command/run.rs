@@ -27,11 +27,13 @@ records is one run, sealed when COMMAND ends, and written into a bundle. A short
 error at the end; messages of the gateway go to messages.log in the data directory.
 
 As root, where the kernel allows it, COMMAND runs in a cgroup of its own: its TCP connections are led to
-the gateway even if it ignores the variables, and what else it sends is counted and named at the end.
+the gateway even if it ignores the variables, and what else it sends is counted, said in a line
+on standard error (--quiet: not) and named at the end.
 With --enforce what cannot be led there is denied, and COMMAND gives up every capability, may make sockets
-of IP, unix and netlink alone, and is ended with all it started when it ends. If sealtap is killed, what is
-left of COMMAND stays cut off until `sealtap kernel detach`. Root owns files by which other programs can be
-made to act: with --user COMMAND runs as somebody else. What it is to write must be that user's.
+of IP, unix and netlink alone, does not see the data directory and the lock, and is ended with all it started
+when it ends. If sealtap is killed, what is left of COMMAND stays cut off until `sealtap kernel detach`. Root
+owns files by which other programs can be made to act, so the log says less of a COMMAND of root: with --user
+it runs as somebody else. What it is to write must be that user's.
 Otherwise coverage is observed only: a program can ignore proxy variables, and nothing would notice.
 NO_PROXY is left as it is; with --capture all it is taken away. Proxies that the caller's environment
 names are not used: the gateway connects by itself.
@@ -76,6 +78,9 @@ pub struct Arguments {
     /// With --enforce: COMMAND runs as this user and group, by number [default: who runs sealtap]
     #[arg(long, value_name = "UID[:GID]", value_parser = user, requires = "enforce")]
     user: Option<(u32, u32)>,
+    /// Say nothing on standard error before the closing account
+    #[arg(long)]
+    quiet: bool,
     #[command(flatten)]
     serve: serve::Arguments,
     /// The command and its arguments
@@ -123,6 +128,8 @@ pub struct Start {
     pub linger: Duration,
     /// How the closing account is given.
     pub account: Account,
+    /// Whether what goes around is said only at the end.
+    pub quiet: bool,
     /// The gateway. Its address is free of any that the configuration names for `serve`.
     pub gateway: serve::Start,
 }
@@ -168,6 +175,7 @@ impl Arguments {
                 Some(None) => Account::Json,
                 Some(Some(file)) => Account::JsonFile(file),
             },
+            quiet: self.quiet,
             gateway: self.serve.private()?,
         })
     }

@@ -114,8 +114,8 @@ fn only_the_commands_that_exist_are_offered() {
     let mut names: Vec<&str> = cli.get_subcommands().map(|command| command.get_name()).collect();
     names.sort_unstable();
     let all = [
-        "bundle", "ca", "demo", "doctor", "kernel", "keys", "ls", "run", "runs", "serve", "show",
-        "verify", "witness",
+        "bundle", "ca", "demo", "doctor", "kernel", "keys", "ls", "names", "run", "runs", "serve",
+        "show", "verify", "witness",
     ];
     assert_eq!(names, all);
     // What the gateway starts for itself is there, and offered to nobody.

@@ -38,7 +38,7 @@ use self::connect::{ConnectError, Connection, Dialled, Place, dial, secure};
 pub use self::exchange::forward;
 use self::learned::Learned;
 pub use self::learned::{Alpn, Probed};
-pub use self::opaque::{Opaque, Side, opaque};
+pub use self::opaque::{Look, Opaque, Saw, Side, opaque};
 pub use self::own::own;
 use self::pool::{Facts, Idle, Lease, Pool, Shared};
 pub use self::refuse::{refuse, refuse_malformed, refuse_unseen, turn_away};

@@ -1,10 +1,11 @@
 //! Tunnels whose content is not captured: what passes is counted, and nothing of it is kept.
 //!
 //! In: a record that has the tunnel's number, and the two connections with what was read of them.
-//! Out: a summary. The number is on disk before the first byte goes on.
+//! Out: a summary. The number is on disk before the first byte goes on. Whoever decided that it passes may
+//! go on to look, and end it where what comes is captured after all.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use sealtap_common::leaf::{End, ErrorCode, Outcome, Tunnel, TunnelReason};
@@ -27,11 +28,30 @@ pub struct Side {
     pub seen: Vec<u8>,
 }
 
+/// Looks at what a client sends before it goes on.
+pub trait Look: Send {
+    /// What these bytes show, with those before.
+    fn look(&mut self, bytes: &[u8]) -> Saw;
+}
+
+/// What was seen in what a client sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Saw {
+    /// Nothing that matters.
+    Nothing,
+    /// From here on it cannot be told what it is.
+    Undecided,
+    /// What is captured, and does not go on unread.
+    Captured,
+}
+
 /// A tunnel that is not captured, under its number.
 #[derive(Debug)]
 pub struct Opaque {
     recorder: Option<Recorder>,
     reason: TunnelReason,
+    /// Whether what came later made it [`TunnelReason::Undecided`].
+    undecided: AtomicBool,
     alert: Option<u8>,
     from_client: AtomicU64,
     to_client: AtomicU64,
@@ -46,6 +66,8 @@ enum Ending {
     Broken,
     /// Its receiver took no more.
     Refused,
+    /// It would have gone on unread, and is captured.
+    Captured,
 }
 
 impl Opaque {
@@ -71,14 +93,18 @@ impl Opaque {
         let head = established(version);
         let begun = recorder.answered(&head, &head, None)?;
         let (from_client, to_client) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { recorder: Some(recorder), reason, alert, from_client, to_client, begun })
+        let (recorder, undecided) = (Some(recorder), AtomicBool::new(false));
+        Ok(Self { recorder, reason, undecided, alert, from_client, to_client, begun })
     }
 
     fn tunnel(&self) -> Tunnel {
         Tunnel {
             alert: self.alert,
             from_client: self.from_client.load(Ordering::Relaxed),
-            reason: self.reason,
+            reason: match self.undecided.load(Ordering::Relaxed) {
+                true => TunnelReason::Undecided,
+                false => self.reason,
+            },
             to_client: self.to_client.load(Ordering::Relaxed),
         }
     }
@@ -127,8 +153,15 @@ pub(crate) fn established(version: Version) -> ResponseHead {
     ResponseHead { status: 200, reason, version, fields: Fields::default() }
 }
 
-/// Passes on what comes from either side until both have ended, or one has failed.
-pub async fn opaque(opaque: Opaque, client: Side, upstream: Side, summary: Summary) -> Summary {
+/// Passes on what comes from either side until both have ended, or one has failed, or `look` has seen
+/// what does not pass.
+pub async fn opaque(
+    opaque: Opaque,
+    client: Side,
+    upstream: Side,
+    mut look: Option<Box<dyn Look>>,
+    summary: Summary,
+) -> Summary {
     if let Some(recorder) = &opaque.recorder
         && recorder.durable(opaque.begun).await.is_err()
     {
@@ -138,8 +171,17 @@ pub async fn opaque(opaque: Opaque, client: Side, upstream: Side, summary: Summa
     let Side { reader: mut from_upstream, writer: mut to_upstream, seen: from_upstream_seen } =
         upstream;
     let asked_by = to_client.ground();
-    let up = pass(&mut from_client, &mut to_upstream, from_client_seen, &opaque.from_client);
-    let down = pass(&mut from_upstream, &mut to_client, from_upstream_seen, &opaque.to_client);
+    let may_pass = |bytes: &[u8]| {
+        let saw = look.as_mut().map_or(Saw::Nothing, |look| look.look(bytes));
+        opaque.undecided.fetch_or(saw > Saw::Nothing, Ordering::Relaxed);
+        if saw == Saw::Captured {
+            tracing::warn!("cut off: what was to pass unread is captured");
+        }
+        saw < Saw::Captured
+    };
+    let (sent, answered) = (&opaque.from_client, &opaque.to_client);
+    let up = pass(&mut from_client, &mut to_upstream, from_client_seen, sent, may_pass);
+    let down = pass(&mut from_upstream, &mut to_client, from_upstream_seen, answered, |_| true);
     let mut ended = (None, None);
     {
         let (mut up, mut down) = (pin!(up), pin!(down));
@@ -158,6 +200,10 @@ pub async fn opaque(opaque: Opaque, client: Side, upstream: Side, summary: Summa
     }
     let (outcome, error) = match ended {
         (Some(Ending::Finished), Some(Ending::Finished)) => (Outcome::Complete, None),
+        // Not its client's doing but for what it named.
+        (Some(Ending::Captured), _) => {
+            (Outcome::ClientCancelled, Some(ErrorCode::DestinationRefused))
+        }
         (Some(Ending::Broken), _) | (_, Some(Ending::Refused)) => (Outcome::ClientCancelled, None),
         _ => (Outcome::UpstreamFailed, Some(ErrorCode::UpstreamClosed)),
     };
@@ -169,12 +215,21 @@ pub async fn opaque(opaque: Opaque, client: Side, upstream: Side, summary: Summa
     opaque.close(outcome, error, summary)
 }
 
-/// Passes one direction on, `seen` first.
-async fn pass(from: &mut Reader, to: &mut Writer, seen: Vec<u8>, count: &AtomicU64) -> Ending {
+/// Passes one direction on, `seen` first, as long as it may.
+async fn pass(
+    from: &mut Reader,
+    to: &mut Writer,
+    seen: Vec<u8>,
+    count: &AtomicU64,
+    mut may_pass: impl FnMut(&[u8]) -> bool,
+) -> Ending {
     let add = |bytes: usize| {
         count.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     };
     if !seen.is_empty() {
+        if !may_pass(&seen) {
+            return Ending::Captured;
+        }
         if to.write_all([&seen, b"", b"", b""]).await.is_err() {
             return Ending::Refused;
         }
@@ -189,10 +244,17 @@ async fn pass(from: &mut Reader, to: &mut Writer, seen: Vec<u8>, count: &AtomicU
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
             Err(_) => return Ending::Broken,
         };
+        if !may_pass(&chunk) {
+            return Ending::Captured;
+        }
         if to.write_all([&*chunk, b"", b"", b""]).await.is_err() {
             return Ending::Refused;
         }
         add(chunk.len());
+    }
+    // Its end ends a line as well.
+    if !may_pass(b"\n") {
+        return Ending::Captured;
     }
     match to.finish().await {
         Ok(()) => Ending::Finished,

@@ -1,9 +1,7 @@
 //! What a start finds in the data directory and must take over.
 //!
-//! In: the log, the data directory. Out: the store told what the log states; where the lock is. Never
+//! In: the log, the data directory. Out: the store told what the log states. Never
 //! writes to the log.
-
-use std::path::PathBuf;
 
 use super::StartError;
 use crate::data::DataDir;
@@ -32,10 +30,4 @@ pub(super) fn opened_store(data: &DataDir, keys: &Keys, log: &Log) -> Result<Sto
     let mut store = Store::open(&data.store(), keys.store())?;
     recall(log, &mut store)?;
     Ok(store)
-}
-
-/// Where the lock is: opening the log has written it down.
-pub(super) fn lock_directory(data: &DataDir) -> PathBuf {
-    let noted = std::fs::read_to_string(data.lock_path()).unwrap_or_default();
-    data.root().join(noted.trim_end_matches('\n'))
 }

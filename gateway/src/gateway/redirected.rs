@@ -1,10 +1,11 @@
 //! The gateway and the kernel: a second listener, for what the kernel leads here, and the statements of
 //! what it saw.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sealtap_common::encoding::Id;
-use sealtap_common::leaf::{Coverage, CoverageSaid, Extensions};
+use sealtap_common::leaf::{Canary, Coverage, CoverageSaid, Extensions};
 
 use super::Gateway;
 use crate::accept::{Led, Redirected, RedirectedError};
@@ -22,7 +23,12 @@ pub struct CoverageTeller {
     coverage: Id,
     /// Whether it was said that the coverage is over: nothing may follow.
     closed: Arc<Mutex<bool>>,
+    /// What canaries found, until the next statement is made.
+    tried: Arc<Mutex<VecDeque<Canary>>>,
 }
+
+/// Canaries that may wait: more come back only while the journal takes nothing.
+const TRIED: usize = 16;
 
 impl CoverageTeller {
     /// Says something of the coverage; whether it will be sealed.
@@ -31,7 +37,31 @@ impl CoverageTeller {
         self.note(said).is_some()
     }
 
-    /// The same, and waits until it is on disk: what begins under a coverage must find it there, however
+    /// Says it before the next statement is counted: what a canary sent is in the numbers of every
+    /// statement behind it, and of none that was read before and is still to be said.
+    pub fn tried(&self, canary: Canary) {
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        if tried.len() < TRIED {
+            tried.push_back(canary);
+        } else {
+            tracing::warn!("the journal takes nothing: what a canary found is not sealed");
+        }
+    }
+
+    /// Says what canaries found by now; whether all of it will be sealed.
+    #[must_use]
+    pub fn say_tried(&self) -> bool {
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(canary) = tried.front() {
+            if !self.say(CoverageSaid::Canary(canary.clone())) {
+                return false;
+            }
+            tried.pop_front();
+        }
+        true
+    }
+
+    /// The same as [`Self::say`], and waits until it is on disk: what begins under a coverage must find it there, however
     /// the gateway ends.
     #[must_use]
     pub fn say_for_good(&self, said: CoverageSaid) -> bool {
@@ -92,7 +122,8 @@ impl Gateway {
         let journey = Arc::clone(&self.journey);
         let coverage = self.coverage.unwrap_or_else(|| random_id(journey.random));
         journey.observe.coverage_began();
-        CoverageTeller { journey, coverage: Id(coverage), closed: Arc::default() }
+        let (closed, tried) = (Arc::default(), Arc::default());
+        CoverageTeller { journey, coverage: Id(coverage), closed, tried }
     }
 
     /// Has `last` done at the end, when nobody is connected any more and before the last seal.

@@ -15,7 +15,7 @@ use super::{Journey, Settings, routeless};
 use crate::accept::{Accepted, BodyLength, Client, Reply};
 use crate::forward::answer::Answer;
 use crate::forward::connect::{ConnectError, Dialled};
-use crate::forward::{Opaque, Rest, Side, Summary, opaque};
+use crate::forward::{Look, Opaque, Rest, Side, Summary, opaque};
 use crate::identify::{self, By, Held, Identified, Identity, RunName};
 use crate::route::{Destination, Fate, Protocol, RouteError, Scheme, Upstream};
 use crate::wire::message::{Fields, RequestHead, Version};
@@ -126,7 +126,8 @@ impl Journey {
             ingress: Ingress::Transparent,
         };
         let found = match asked.fate {
-            Fate::Refuse => Err(ErrorCode::DestinationRefused),
+            // The address says little: a name may follow that is captured, and nothing goes there before.
+            Fate::Refuse => Ok(None),
             fate => match reach(&asked.settings, &asked.destination, fate, &asked.upstream).await {
                 Ok(dialled) => Ok(dialled),
                 Err(error) => Err(Answer::unreachable(&error).code),
@@ -170,8 +171,8 @@ impl Journey {
         asked: &Asked,
         reason: TunnelReason,
         leads_to: (String, Option<String>),
-        client: Side,
-        server: Side,
+        (client, server): (Side, Side),
+        look: Option<Box<dyn Look>>,
     ) {
         let _open = self.observe.traffic().begin();
         let held = self.held(asked);
@@ -183,7 +184,7 @@ impl Journey {
         });
         match begun {
             Ok(begun) => {
-                let summary = opaque(begun, client, server, self.summary(asked)).await;
+                let summary = opaque(begun, client, server, look, self.summary(asked)).await;
                 self.tell(summary);
             }
             // Nothing goes on that cannot be recorded; the journal has counted it.

@@ -1,12 +1,14 @@
 //! A cgroup of one's own, for one command.
 //!
-//! In: a name. Out: a cgroup below this process's own, which the command's processes are born into.
+//! In: a name. Out: a cgroup below this process's own, which the command's processes are born into. The folder
+//! of the hierarchy's root is nobody's to write to: what is made right in it only a capability takes away
+//! again. So there a cgroup called `sealtap` is made first, which stays, empty, and is root's own.
 //! Fails where there is no cgroup v2 or it cannot be written. On drop it is taken away again; what
 //! still runs in it goes back to where this process is, or is ended where it is confined.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sealtap_common::kernel::LEVELS;
@@ -15,6 +17,10 @@ use super::raw::Joining;
 
 /// The initial namespace of cgroups (`PROC_CGROUP_INIT_INO` of the kernel's `proc_ns.h`).
 const FIRST_NAMESPACE: u64 = 0xEFFF_FFFB;
+
+/// What is made where nobody may write, and the right to that its owner has elsewhere.
+const SHARED: &str = "sealtap";
+const WRITE: u32 = 0o200;
 
 /// The list of a cgroup's processes.
 const PROCESSES: &str = "cgroup.procs";
@@ -74,7 +80,7 @@ impl OwnCgroup {
         let listed = fs::read_to_string(&own).map_err(at(&own))?;
         let own = of_process(&listed).ok_or(CgroupError::Missing)?;
         let parent = root.join(own.trim_start_matches('/'));
-        let path = parent.join(name);
+        let path = place(&parent)?.join(name);
         let level = depth(&path, &root);
         fs::create_dir(&path).map_err(at(&path))?;
         let mut made = Self { path, parent, id: 0, levels: 0, confined: false };
@@ -188,6 +194,18 @@ impl Drop for OwnCgroup {
     }
 }
 
+/// Where one can be made that can be taken away without a capability.
+fn place(parent: &Path) -> Result<PathBuf, CgroupError> {
+    if fs::metadata(parent).map_err(at(parent))?.permissions().mode() & WRITE != 0 {
+        return Ok(parent.to_owned());
+    }
+    let shared = parent.join(SHARED);
+    match fs::create_dir(&shared) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(at(&shared)(error)),
+        _ => Ok(shared),
+    }
+}
+
 /// Where cgroups of the second version are mounted.
 pub(super) fn root() -> Result<PathBuf, CgroupError> {
     let mounts = PathBuf::from("/proc/self/mounts");
@@ -198,6 +216,25 @@ pub(super) fn root() -> Result<PathBuf, CgroupError> {
         (kind == "cgroup2").then(|| PathBuf::from(place))
     });
     root.ok_or(CgroupError::Missing)
+}
+
+/// The folder of a cgroup by its number, at `root` or below it; none where there is none.
+pub(super) fn folder_of(root: &Path, id: u64) -> Option<PathBuf> {
+    let mut left = vec![root.to_owned()];
+    while let Some(folder) = left.pop() {
+        if fs::metadata(&folder).is_ok_and(|meta| meta.ino() == id) {
+            return Some(folder);
+        }
+        left.extend(below(&folder));
+    }
+    None
+}
+
+/// The folders right below one.
+pub(super) fn below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.map(|entry| entry.path()).collect()
 }
 
 /// The root's folder, to attach to.

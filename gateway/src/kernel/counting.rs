@@ -4,113 +4,93 @@
 //! with the events that were read of each. A bank that is closed no longer moves, so that its events
 //! can be waited for; a flood that goes on meanwhile goes into the other and is not waited for.
 
-use std::time::{Duration, Instant};
+use std::ops::AddAssign;
 
 use aya::Ebpf;
 use aya::maps::{MapData, PerCpuArray, RingBuf};
 use sealtap_common::kernel::{Bank, Counters, Flow, flag};
+use sealtap_common::leaf::Sums;
 
-use super::message::Sums;
+use super::banks::{Record, Ring};
 use super::programs::ProgramsError;
 use super::raw::{Value, flow_in};
 
-/// Events that are read before somebody else has a turn.
-const AT_ONCE: usize = 4096;
-
-/// How long an event may be on its way that was counted as told of, and between two looks for it.
-const ON_ITS_WAY: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_micros(200);
-
 /// Events that were read, of one bank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Read {
+pub(super) struct Read {
     connections: u64,
     packets: u64,
 }
 
+impl AddAssign for Read {
+    fn add_assign(&mut self, more: Self) {
+        self.connections = self.connections.saturating_add(more.connections);
+        self.packets = self.packets.saturating_add(more.packets);
+    }
+}
+
+impl Record for Flow {
+    type Read = Read;
+
+    const AT_ONCE: usize = 4096;
+
+    fn within(bytes: &[u8]) -> Option<Self> {
+        flow_in(bytes)
+    }
+
+    fn flags(&self) -> u32 {
+        self.flags
+    }
+
+    fn counted(&self) -> Read {
+        match self.flags & flag::PACKET {
+            0 => Read { connections: 1, packets: 0 },
+            _ => Read { connections: 0, packets: 1 },
+        }
+    }
+}
+
 /// The events, and how many were read.
 pub(super) struct Counting {
-    ring: RingBuf<MapData>,
-    /// By the bank that they were counted in: of number 0, and of number 1.
-    read: (Read, Read),
-    /// The same when that bank was closed last.
-    closed: (Read, Read),
+    events: Ring<Flow>,
 }
 
 impl Counting {
     /// With nothing read so far.
     pub(super) fn new(ring: RingBuf<MapData>) -> Self {
-        Self { ring, read: Default::default(), closed: Default::default() }
+        Self { events: Ring::new(ring) }
     }
 
     /// What becomes readable when something went around.
     pub(super) fn ring(&self) -> &RingBuf<MapData> {
-        &self.ring
+        self.events.readable()
     }
 
     /// Hands on what went around since the last look, as much as is read at once.
     pub(super) fn read(&mut self, told: &mut impl FnMut(&Flow)) {
-        for _ in 0..AT_ONCE {
-            if !self.next(told) {
-                return;
-            }
-        }
-    }
-
-    fn next(&mut self, told: &mut impl FnMut(&Flow)) -> bool {
-        let Some(event) = self.ring.next() else { return false };
-        let Some(flow) = flow_in(&event) else { return true };
-        let (even, odd) = &mut self.read;
-        let read = if bank_of(&flow) == 0 { even } else { odd };
-        let unit = match flow.flags & flag::PACKET {
-            0 => &mut read.connections,
-            _ => &mut read.packets,
-        };
-        *unit = unit.saturating_add(1);
-        told(&flow);
-        true
+        self.events.read(told);
     }
 
     /// Reads every event of a bank that is closed; what it counted says how many there are.
     pub(super) fn settle(&mut self, bank: u32, counted: &Bank, told: &mut impl FnMut(&Flow)) {
         let (connections, packets) = (due(&counted.connections), due(&counted.packets));
-        let deadline = Instant::now() + ON_ITS_WAY;
-        loop {
-            let (even, odd) = self.read;
-            let read = if bank == 0 { even } else { odd };
-            if read.connections >= connections && read.packets >= packets {
-                break;
-            }
-            // A record in front of it may still be on its way, of the bank that counts now.
-            if !self.next(told) {
-                if Instant::now() >= deadline {
-                    break;
-                }
-                std::thread::sleep(PAUSE);
-            }
-        }
-        // What was read already of the bank that counts now is for the next statement.
-        match bank {
-            0 => self.closed.0 = self.read.0,
-            _ => self.closed.1 = self.read.1,
-        }
+        let all = |read: Read| read.connections >= connections && read.packets >= packets;
+        self.events.settle(bank, all, told);
     }
 
     /// The numbers of both banks together, the one in which nothing is counted yet and the closed one.
     pub(super) fn together(&self, before: &Bank, closed: &Bank) -> (Sums, Sums) {
-        let (even, odd) = self.closed;
-        let connections = even.connections.saturating_add(odd.connections);
-        let packets = even.packets.saturating_add(odd.packets);
+        let read = self.events.together();
         (
-            sums(&before.connections, &closed.connections, connections),
-            sums(&before.packets, &closed.packets, packets),
+            sums(&before.connections, &closed.connections, read.connections),
+            sums(&before.packets, &closed.packets, read.packets),
         )
     }
 }
 
 /// The bank that an event was counted in.
 pub(super) fn bank_of(event: &Flow) -> u32 {
-    u32::from(event.flags & flag::ODD_BANK != 0)
+    event.bank()
 }
 
 /// A bank's numbers, all processors together.

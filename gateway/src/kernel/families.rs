@@ -22,37 +22,47 @@ const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6
 /// has none.
 const PROTOCOLS: [libc::c_int; 4] = [0, libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_MPTCP];
 
-/// The type by which a packet socket can be had from family `AF_INET`, and the bits of a type
-/// (`SOCK_PACKET` and `SOCK_TYPE_MASK` of `linux/net.h`).
-const PACKET: u64 = 10;
+/// The bits of a type, beside which are flags (`SOCK_TYPE_MASK` of `linux/net.h`). Of IP, streams and datagrams
+/// are TCP, MPTCP and UDP; by another type a family gives raw and packet sockets, or SCTP without naming it.
 const TYPE: u64 = 0xf;
+const TYPES: [libc::c_int; 2] = [libc::SOCK_STREAM, libc::SOCK_DGRAM];
+
+/// Into a terminal's input as if it were typed there, for whoever reads from it next (`ioctl_tty(2)`).
+const TYPING: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
 /// What keeps a command to its families.
 pub(super) fn filters() -> Result<Vec<BpfProgram>, BackendError> {
     let made = [libc::SYS_socket, libc::SYS_socketpair];
     let other = rule(FAMILIES.map(|family| condition(0, Ne, family)))?;
-    let packet = SeccompRule::new(vec![
-        condition(0, Eq, libc::AF_INET)?,
-        SeccompCondition::new(1, Dword, MaskedEq(TYPE), PACKET)?,
-    ])?;
-    let families = vec![other, packet];
-    let mut protocols = Vec::new();
+    let mut sockets = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         let among = PROTOCOLS.map(|protocol| condition(2, Ne, protocol));
-        protocols.push(rule([condition(0, Eq, family)].into_iter().chain(among))?);
+        sockets.push(rule([condition(0, Eq, family)].into_iter().chain(among))?);
+        let carried = TYPES.map(|kind| u64::from(kind.unsigned_abs()));
+        for kind in (0..=TYPE).filter(|kind| !carried.contains(kind)) {
+            let kind = SeccompCondition::new(1, Dword, MaskedEq(TYPE), kind);
+            sockets.push(rule([condition(0, Eq, family), kind])?);
+        }
     }
-    let mut denied = every(&[libc::SYS_socket], &protocols);
+    let mut denied = every(&[libc::SYS_socket], &sockets);
+    let typing = TYPING.map(|request| rule([SeccompCondition::new(1, Dword, Eq, request)]));
+    let typing = typing.into_iter().collect::<Result<Vec<_>, _>>()?;
+    denied.extend(every(&[libc::SYS_ioctl], &typing));
     // A pin is opened by its path, and a link that is open can be detached.
     denied.extend(every(&[libc::SYS_bpf], &[]));
     // By these the sockets of the same user's processes outside could be had, or be made to send.
     let others = [libc::SYS_pidfd_getfd, libc::SYS_ptrace, libc::SYS_process_vm_readv];
     denied.extend(every(&others, &[]));
     denied.extend(every(&[libc::SYS_process_vm_writev], &[]));
+    // By a key that is asked for, the kernel has a program outside look names up, for one; and keys are left
+    // for others to use.
+    let keys = [libc::SYS_add_key, libc::SYS_request_key, libc::SYS_keyctl];
+    denied.extend(every(&keys, &[]));
     // It makes sockets and connects them by calls that no filter sees. Programs that are told that there
     // is no such call do without.
     let rings = [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
     Ok(vec![
-        compiled(every(&made, &families), libc::EAFNOSUPPORT)?,
+        compiled(every(&made, &[other]), libc::EAFNOSUPPORT)?,
         compiled(denied, libc::EPERM)?,
         compiled(every(&rings, &[]), libc::ENOSYS)?,
     ])
@@ -63,10 +73,21 @@ type Refused = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn every(calls: &[i64], rules: &[SeccompRule]) -> Refused {
     let numbered = |call: &i64| match cfg!(target_arch = "x86_64") {
-        true => vec![*call, *call | X32],
+        true => vec![*call, *call | X32, by_x32(*call) | X32],
         false => vec![*call],
     };
     calls.iter().flat_map(numbered).map(|call| (call, rules.to_vec())).collect()
+}
+
+/// What x32 calls a call: the same, but for those that it has of its own (`asm/unistd_x32.h`).
+fn by_x32(call: i64) -> i64 {
+    match call {
+        libc::SYS_ioctl => 514,
+        libc::SYS_ptrace => 521,
+        libc::SYS_process_vm_readv => 539,
+        libc::SYS_process_vm_writev => 540,
+        other => other,
+    }
 }
 
 fn compiled(refused: Refused, errno: libc::c_int) -> Result<BpfProgram, BackendError> {

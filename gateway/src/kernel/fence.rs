@@ -9,17 +9,20 @@
 //! CAP_DAC_READ_SEARCH or CAP_SYS_MODULE it would reach those who may; the rest are of no use to a program
 //! that calls models, and each is a way to one of these. A user 0 without any of them still owns the files
 //! by which cgroups are left and pins are removed; so these are out of sight, in a namespace of mounts whose
-//! upper layer only CAP_SYS_ADMIN takes away. A namespace of users gives none of this back: what is mounted
-//! before it is locked in it.
+//! upper layer only CAP_SYS_ADMIN takes away; so is the record, and so are the switches and devices by which it
+//! could have others act (`hidden`). A namespace of users gives none of this back: what is mounted before it
+//! is locked in it. Processes of the same user outside are out of reach by a domain of its own (`domain`),
+//! where the kernel has such.
 
 use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use rustix::process::{Gid, Uid, chdir};
+use rustix::process::{Gid, Uid, chdir, getuid};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
@@ -27,7 +30,9 @@ use rustix::thread::{
 };
 use seccompiler::{BpfProgram, apply_filter};
 
+use super::domain::Domain;
 use super::families::filters;
+use super::hidden::{Hidden, unescaped};
 use super::raw::leave_namespaces;
 
 /// Why there is no fence.
@@ -36,6 +41,12 @@ pub enum FenceError {
     /// The list of mounts, or where this process is.
     #[error("the machine's mounts and this folder cannot be read: {0}")]
     Mounts(#[from] io::Error),
+    /// What is to be hidden.
+    #[error("what the command is not to see cannot be hidden: {0}")]
+    Hidden(io::Error),
+    /// The domain.
+    #[error("no Landlock domain can be made: {0}")]
+    Domain(io::Error),
     /// The filters of calls.
     #[error("no filter of system calls can be made for this architecture: {0}")]
     Filters(#[from] seccompiler::BackendError),
@@ -69,15 +80,17 @@ pub struct Fence {
     cgroups: Vec<CString>,
     /// Where pinned objects are.
     pins: Vec<CString>,
+    hidden: Hidden,
     /// Where it begins: found anew, since what is mounted over a folder does not cover who is in it.
     folder: CString,
     user: Option<User>,
+    domain: Option<Domain>,
     filters: Vec<BpfProgram>,
 }
 
 /// The steps, in their order. An error is told across fork as one number: the step's times [`STEP`], and
 /// what the system said.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 10] = [
     "no namespaces of mounts and cgroups of its own",
     "its cgroup alone cannot be mounted",
     "pinned objects cannot be hidden",
@@ -85,6 +98,9 @@ const STEPS: [&str; 7] = [
     "`no_new_privs` cannot be set",
     "the filter of system calls is not taken",
     "the user cannot be taken on",
+    "the record, the kernel's switches or devices cannot be hidden",
+    "its Landlock domain cannot be entered",
+    "the folder that it begins in is not to be had behind it",
 ];
 
 /// More than any number of an error.
@@ -94,21 +110,31 @@ const STEP: i32 = 0x1000;
 const CAPABILITIES: u32 = 63;
 
 impl Fence {
-    /// Prepares one, so that the child has nothing left to do but system calls.
+    /// Prepares one, so that the child has nothing left to do but system calls. The folders of the
+    /// record are hidden.
     ///
     /// # Errors
     ///
     /// [`FenceError`].
-    pub fn new(user: Option<User>) -> Result<Self, FenceError> {
+    pub fn new(user: Option<User>, record: &[PathBuf]) -> Result<Self, FenceError> {
         let mounts = fs::read_to_string("/proc/self/mounts")?;
+        let folder = std::env::current_dir()?;
+        let root = user.map_or_else(|| getuid().is_root(), |user| user.is_root());
         Ok(Self {
             cgroups: mounted(&mounts, "cgroup2"),
             pins: mounted(&mounts, "bpf"),
-            folder: CString::new(std::env::current_dir()?.into_os_string().into_vec())
-                .map_err(io::Error::other)?,
+            hidden: Hidden::new(record, &folder, root).map_err(FenceError::Hidden)?,
+            folder: CString::new(folder.into_os_string().into_vec()).map_err(io::Error::other)?,
             user,
+            domain: Domain::new().map_err(FenceError::Domain)?,
             filters: filters()?,
         })
+    }
+
+    /// Whether processes of the same user outside are out of a command's reach on this kernel.
+    #[must_use]
+    pub fn keeps_processes_apart() -> bool {
+        Domain::is_there()
     }
 
     /// Goes behind it, for good. Only system calls.
@@ -127,7 +153,8 @@ impl Fence {
         for place in &self.pins {
             at(2, mount(c"none", place.as_c_str(), c"tmpfs", flags, empty))?;
         }
-        at(2, chdir(self.folder.as_c_str()))?;
+        at(7, self.hidden.enter())?;
+        at(9, chdir(self.folder.as_c_str()))?;
         at(3, clear_ambient_capability_set())?;
         for number in 0..=CAPABILITIES {
             let one = CapabilitySet::from_bits_retain(1 << number);
@@ -147,6 +174,9 @@ impl Fence {
         let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
         at(3, set_capabilities(None, sets))?;
         at(4, set_no_new_privs(true))?;
+        if let Some(domain) = &self.domain {
+            at(8, domain.enter())?;
+        }
         for filter in &self.filters {
             let taken = apply_filter(filter);
             at(5, taken.map_err(|_| Errno::INVAL))?;
@@ -185,27 +215,6 @@ fn mounted(mounts: &str, kind: &str) -> Vec<CString> {
     places
 }
 
-/// A path as the kernel lists it: blanks and the like as a backslash and three octal digits.
-fn unescaped(path: &str) -> Vec<u8> {
-    let mut plain = Vec::new();
-    let mut rest = path.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let octal = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match (first, octal) {
-            (b'\\', Some(byte)) => {
-                plain.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            _ => {
-                plain.push(*first);
-                rest = after;
-            }
-        }
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +239,5 @@ mod tests {
         let places = mounted(mounts, "cgroup2");
         assert_eq!(places, [c"/sys/fs/cgroup".to_owned(), c"/a b\\c".to_owned()]);
         assert_eq!(mounted(mounts, "bpf"), [c"/sys/fs/bpf".to_owned()]);
-        assert_eq!(unescaped("a\\09"), b"a\\09");
     }
 }

@@ -12,6 +12,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
@@ -20,9 +21,13 @@ use sha2::{Digest as _, Sha256};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::around;
-use super::message::{Answer, Armed, Bypass, Question, Told, read, write};
-use super::process::Processes;
+use super::held::Held;
+use super::looking::Looking;
+use super::message::{Answer, Armed, Bypass, Packet, Question, Told, read, write};
+use super::names::{Copies, together};
+use super::pins;
 use super::programs::{Programs, Sizes};
+use super::readings::Readings;
 use super::{OBJECT, address_of};
 use crate::command::{Exit, Failure, Outcome};
 
@@ -42,6 +47,15 @@ const KEPT: [CapabilitySet; 5] = [
 /// Between two looks for events: packets wake nobody.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
+/// The same, and for what processes do, where that is waited for.
+const SOON: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+
+/// Looks at processes that are begun before events have a turn: connections wait for these.
+const LOOKS: usize = 1024;
+
+/// The same, in time: a look at a process with many threads is long.
+const LOOKING: Duration = Duration::from_millis(20);
+
 /// Serves the gateway at the other end of standard input until that is gone.
 ///
 /// # Errors
@@ -50,7 +64,7 @@ const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 pub fn run(ring: Option<u32>) -> Outcome {
     // Whatever the gateway's caller left open is none of the loader's.
     super::raw::close_inherited().map_err(|error| Failure::of(&error))?;
-    let sizes = ring.map_or_else(Sizes::default, |ring| Sizes { ring });
+    let sizes = ring.map_or_else(Sizes::default, |ring| Sizes { ring, queries: ring });
     let input = rustix::io::dup(io::stdin()).map_err(|error| Failure::of(&error))?;
     let mut socket = UnixStream::from(input);
     if socket.peer_addr().is_err() {
@@ -119,61 +133,131 @@ pub(super) fn drop_capabilities() -> rustix::io::Result<CapabilitySet> {
 }
 
 fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
-    let mut processes = Processes::default();
+    let mut looking = Looking::begin()?;
+    let execs = programs.take_execs().ok_or_else(|| io::Error::other("they were taken before"))?;
+    let mut readings = Readings::new(Box::new(execs));
+    // What waits for the executable of who did it.
+    let (mut bypasses, mut packets) = (Held::default(), Held::default());
     loop {
-        let asked = {
+        let waits = !bypasses.is_empty() || !packets.is_empty() || looking.is_unsettled();
+        {
             let mut ready = [
                 PollFd::new(&*socket, PollFlags::IN),
                 PollFd::from_borrowed_fd(programs.events().as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(programs.queries().as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(looking.waker(), PollFlags::IN),
             ];
-            rustix::io::retry_on_intr(|| poll(&mut ready, Some(&LOOK)))?;
-            let [asked, _] = ready;
-            !asked.revents().is_empty()
-        };
+            let pause = if waits { SOON } else { LOOK };
+            rustix::io::retry_on_intr(|| poll(&mut ready, Some(&pause)))?;
+        }
         // What the answer counts is told of before it, what the next one will behind it.
         let (mut around, mut later) = (Around::default(), Around::default());
         programs.read_events(|flow| around.add(flow));
-        let answer = match asked {
-            true => Some(match read(socket)? {
-                Question::Watch { cgroup, levels, port, deny, resolver } => {
-                    let resolver = resolver.map(|address| endpoint(&address));
-                    let mode = if deny { mode::ENFORCE } else { mode::OBSERVE };
-                    done(programs.watch(
-                        cgroup,
-                        levels,
-                        Watch { mode, port: port.into() },
-                        resolver,
-                    ))
+        let (mut names, mut later_names) = (Copies::default(), Copies::default());
+        programs.read_queries(|query| names.add(query));
+        let mut looked = looking.told(&mut readings);
+        let mut other = None;
+        let began = Instant::now();
+        for _ in 0..LOOKS {
+            if began.elapsed() >= LOOKING || !is_asked(socket)? {
+                break;
+            }
+            match read(socket)? {
+                Question::Look { number, process, connected } => {
+                    looked.extend(looking.look((number, process, connected), &mut readings));
                 }
-                Question::Unwatch { cgroup } => done(programs.unwatch(cgroup)),
-                Question::Pin { folder } => done(programs.pin(folder)),
-                Question::Unpin => done(programs.unpin()),
-                Question::LeaveAlone(places) => {
-                    let places: Vec<Endpoint> = places.iter().map(endpoint).collect();
-                    done(programs.leave_alone(&places))
+                question => {
+                    other = Some(question);
+                    break;
                 }
-                Question::Count => match programs.count(|flow, closed| match closed {
-                    true => around.add(flow),
-                    false => later.add(flow),
-                }) {
-                    Ok(counted) => Answer::Counted(Box::new(counted)),
-                    Err(error) => Answer::Failed(error.to_string()),
-                },
-                Question::Look { process, connected } => {
-                    Answer::Process(Box::new(processes.look(process, connected)))
-                }
-            }),
-            false => None,
-        };
-        for bypass in around.told() {
-            write(socket, &Told::Bypass(bypass))?;
+            }
+        }
+        let answer = other.map(|question| {
+            let (now, later) = ((&mut around, &mut names), (&mut later, &mut later_names));
+            answer(question, programs, now, later)
+        });
+        hold((&mut bypasses, &mut packets), around, names);
+        for looked in looked {
+            write(socket, &looked)?;
+        }
+        // What is counted now was told of before.
+        let all = matches!(answer, Some(Answer::Counted(_)));
+        for ((flow, times), executable) in bypasses.release(&mut readings, all) {
+            if let Some(bypass) = bypass(&flow, executable, times) {
+                write(socket, &Told::Bypass(bypass))?;
+            }
+        }
+        let known = packets.release(&mut readings, all);
+        let named = |(packet, executable): (Packet, _)| Packet { executable, ..packet };
+        for packets in together(known.into_iter().map(named).collect()) {
+            write(socket, &Told::Asked(packets))?;
         }
         if let Some(answer) = answer {
             write(socket, &Told::Answer(answer))?;
         }
-        for bypass in later.told() {
-            write(socket, &Told::Bypass(bypass))?;
+        hold((&mut bypasses, &mut packets), later, later_names);
+    }
+}
+
+/// Has what was read wait.
+fn hold(
+    (bypasses, packets): (&mut Held<(Flow, u64)>, &mut Held<Packet>),
+    around: Around,
+    names: Copies,
+) {
+    for (flow, times) in around.order {
+        bypasses.push((flow, times), flow.process, flow.connected);
+    }
+    for copied in names.all() {
+        let process = copied.packet.process;
+        packets.push(copied.packet, process, copied.connected);
+    }
+}
+
+/// Whether a question is there, or nobody to ask any.
+fn is_asked(socket: &UnixStream) -> io::Result<bool> {
+    let mut ready = [PollFd::new(socket, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut ready, Some(&Timespec::default())))?;
+    let [asked] = ready;
+    Ok(!asked.revents().is_empty())
+}
+
+/// Does what is asked; what is counted by the answer is added to `now`, what is not to `later`.
+fn answer(
+    question: Question,
+    programs: &mut Programs,
+    now: (&mut Around, &mut Copies),
+    later: (&mut Around, &mut Copies),
+) -> Answer {
+    match question {
+        Question::Watch { cgroup, levels, port, deny, resolver, own } => {
+            let resolver = resolver.map(|address| endpoint(&address));
+            let mode = if deny { mode::ENFORCE } else { mode::OBSERVE };
+            done(programs.watch(cgroup, levels, Watch { mode, port: port.into() }, (resolver, own)))
         }
+        Question::Unwatch { cgroup } => done(programs.unwatch(cgroup)),
+        Question::Pin { folder } => done(programs.pin(folder)),
+        Question::Unpin => done(programs.unpin()),
+        Question::TakeAway { folder } => done(pins::take_away(&folder)),
+        Question::LeaveAlone(places) => {
+            let places: Vec<Endpoint> = places.iter().map(endpoint).collect();
+            done(programs.leave_alone(&places))
+        }
+        Question::Count => match programs.count(
+            |flow, closed| match closed {
+                true => now.0.add(flow),
+                false => later.0.add(flow),
+            },
+            |query, closed| match closed {
+                true => now.1.add(query),
+                false => later.1.add(query),
+            },
+        ) {
+            Ok(counted) => Answer::Counted(Box::new(counted)),
+            Err(error) => Answer::Failed(error.to_string()),
+        },
+        // Begun before this, and answered when that is known.
+        Question::Look { .. } => Answer::Done,
     }
 }
 
@@ -201,17 +285,13 @@ impl Around {
         }
         self.order.push((*flow, 1));
     }
-
-    fn told(self) -> impl Iterator<Item = Bypass> {
-        self.order.into_iter().filter_map(|(flow, times)| bypass(&flow, times))
-    }
 }
 
-fn bypass(flow: &Flow, times: u64) -> Option<Bypass> {
+fn bypass(flow: &Flow, executable: Option<String>, times: u64) -> Option<Bypass> {
     Some(Bypass {
         destination: address_of(&flow.destination)?,
         process: flow.process,
-        executable: Processes::executable(flow.process, flow.connected),
+        executable,
         cookie: flow.cookie,
         scope: flow.scope,
         way: around::way(flow).as_str().to_owned(),

@@ -2,20 +2,24 @@
 //!
 //! Each message is its length in four bytes, little-endian, and its content as postcard writes it. The
 //! loader says first whether it is armed, then answers each question once, in order, and in between
-//! tells of what went around.
+//! tells of what went around; who a process is it says when it knows.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(super) use sealtap_common::leaf::Sums;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use super::unread::Unread;
 
 /// The longest message, in bytes: a command line may be long, and is cut.
 const LONGEST: u32 = 64 << 10;
 
 /// A question.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Question {
     /// Redirect what a cgroup sends to the listener at `port`, and watch the rest.
     Watch {
@@ -29,6 +33,8 @@ pub(super) enum Question {
         deny: bool,
         /// Where names are asked for; other UDP goes around.
         resolver: Option<SocketAddr>,
+        /// Whether sealtap made it, and nobody is in it yet.
+        own: bool,
     },
     /// Watch a cgroup no more.
     Unwatch {
@@ -44,10 +50,18 @@ pub(super) enum Question {
     },
     /// Take the pins away again.
     Unpin,
+    /// Take the pins away that a gateway left in this folder and that is gone.
+    TakeAway {
+        /// Its path.
+        folder: PathBuf,
+    },
     /// What was counted so far.
     Count,
-    /// Who a process is that connected then (`CLOCK_BOOTTIME`, nanoseconds).
+    /// Who a process is that connected then (`CLOCK_BOOTTIME`, nanoseconds). Alone of all questions it is
+    /// answered by its number, and when that is known.
     Look {
+        /// The question's number.
+        number: u64,
         /// The process.
         process: u32,
         /// When.
@@ -62,8 +76,19 @@ pub(super) enum Told {
     Armed(Result<Armed, String>),
     /// The answer to the oldest question that has none.
     Answer(Answer),
+    /// Who it is; none where that process is gone.
+    Looked {
+        /// The question's number.
+        number: u64,
+        /// Who.
+        process: Box<Option<Process>>,
+        /// What of it could not be read though it was there.
+        unread: Vec<Unread>,
+    },
     /// Something went around.
     Bypass(Bypass),
+    /// Something was asked of the resolver.
+    Asked(Vec<Packet>),
 }
 
 /// An answer.
@@ -73,8 +98,6 @@ pub(super) enum Answer {
     Done,
     /// What was counted.
     Counted(Box<Counted>),
-    /// Who it is; none where that process is gone.
-    Process(Box<Option<Process>>),
     /// It cannot be done.
     Failed(String),
 }
@@ -103,9 +126,9 @@ pub struct ProgramAt {
     pub tag: u64,
     /// The link's id; 0 where the kernel has no links for its hook.
     pub link: u32,
-    /// The cgroup that the link holds it at; 0 once it is detached, or where it is at a device.
+    /// The cgroup that the link holds it at; 0 once it is detached, or where it is elsewhere.
     pub cgroup: u64,
-    /// The device that it is at, by its index; 0 once it is detached, or where it is at a cgroup.
+    /// The device that it is at, by its index; 0 once it is detached, or where it is elsewhere.
     pub device: u32,
     /// The program that the link holds; another one once it was replaced.
     pub held: u32,
@@ -115,38 +138,59 @@ pub struct ProgramAt {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     /// Connections, and sends without one.
+    #[serde(with = "sums")]
     pub connections: Sums,
     /// Packets, and frames that were none.
+    #[serde(with = "sums")]
     pub packets: Sums,
+    /// What asked the resolver: each packet that was allowed.
+    pub names: NamesCounted,
     /// The links as they are now.
     pub programs: Vec<ProgramAt>,
     /// Programs of others on the same hooks.
     pub foreign: Vec<Foreign>,
     /// Sockets of watched processes that were connected before they were watched.
     pub older: u64,
+    /// Cgroups that began to be watched, other than sealtap's own.
+    pub watched: u64,
+    /// Cgroups that are in neither of these two yet, since their sockets are still being counted.
+    pub due: u64,
 }
 
-/// Numbers in one unit.
+/// Packets to the resolver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sums {
-    /// All in scope.
-    pub seen: u64,
-    /// Sent to the gateway.
-    pub via_gateway: u64,
-    /// Stayed on the machine, as a list allows.
-    pub loopback: u64,
-    /// Allowed by name: the resolver.
-    pub allowed: u64,
-    /// Went around and were stopped.
-    pub bypass_denied: u64,
-    /// Went around and were let go.
-    pub bypass_passed: u64,
-    /// Could not be told.
-    pub unparsable: u64,
-    /// Events that found no room.
-    pub events_lost: u64,
-    /// Events that were read.
-    pub events_read: u64,
+pub struct NamesCounted {
+    /// Those that were read.
+    pub read: u64,
+    /// Those that found no room.
+    pub lost: u64,
+}
+
+/// A packet to the resolver, of which the loader has looked at nothing.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Packet {
+    /// The process that connected its socket, or sent by it first; 0 where that is not known.
+    pub(super) process: u32,
+    /// Its executable, where it was still there.
+    pub(super) executable: Option<String>,
+    /// When it passed: `CLOCK_BOOTTIME`, nanoseconds.
+    pub(super) passed: u64,
+    /// How many bytes it has behind the header of UDP.
+    pub(super) length: u32,
+    /// Where it is cut into datagrams of so many bytes each; 0 where it is one.
+    pub(super) each: u32,
+    /// The first of its bytes.
+    #[serde(with = "serde_bytes")]
+    pub(super) bytes: Vec<u8>,
+}
+
+// Its bytes hold names, which reach no log.
+impl fmt::Debug for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Packet");
+        shown.field("process", &self.process).field("length", &self.length);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// A program of somebody else, at a hook where one of ours is.
@@ -159,29 +203,25 @@ pub struct Foreign {
 }
 
 impl Counted {
-    /// Whether the sums hold in both units.
+    /// Whether the sums hold in both units, and each packet to the resolver was read or is known to be lost.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.connections.hold() && self.packets.hold()
+        let names = self.names.read.checked_add(self.names.lost);
+        self.connections.add_up() && self.packets.add_up() && names == Some(self.packets.allowed)
     }
 }
 
-impl Sums {
-    /// Whether each thing seen is exactly one of the others, and each that went around was told of
-    /// or counted as lost.
-    #[must_use]
-    pub fn hold(&self) -> bool {
-        let parts = [
-            self.via_gateway,
-            self.loopback,
-            self.allowed,
-            self.bypass_denied,
-            self.bypass_passed,
-            self.unparsable,
-        ];
-        let sum = |parts: &[u64]| parts.iter().try_fold(0_u64, |sum, part| sum.checked_add(*part));
-        let around = sum(&[self.bypass_denied, self.bypass_passed]);
-        sum(&parts) == Some(self.seen) && around == sum(&[self.events_read, self.events_lost])
+/// Sums as they pass the socket: the numbers alone, in the order of [`Sums::all`].
+mod sums {
+    use sealtap_common::leaf::Sums;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(sums: &Sums, to: S) -> Result<S::Ok, S::Error> {
+        sums.all().map(|(_, number)| number).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Sums, D::Error> {
+        <[u64; 9]>::deserialize(from).map(Sums::of)
     }
 }
 
@@ -215,7 +255,7 @@ pub struct Process {
     pub started: u64,
     /// The path of its executable.
     pub executable: Option<String>,
-    /// SHA-256 of that file.
+    /// SHA-256 of that file, where it was known in time.
     pub digest: Option<[u8; 32]>,
     /// Its cgroup.
     pub cgroup: Option<String>,

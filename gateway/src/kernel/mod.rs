@@ -10,8 +10,8 @@
 //! In: a cgroup to watch and the port of the transparent listener. Out: every TCP connection of that
 //! cgroup arrives at the listener with a record of where it was meant to go and who made it
 //! ([`flow_of`]); everything else that leaves by IP is counted ([`Observer::count`]) and told of
-//! ([`Observer::bypasses`]). Fails as a whole or not at all: a program that cannot be attached takes
-//! the others with it. Never: the loader parses nothing that a watched program wrote but its own
+//! ([`Observer::bypasses`]), and what asks the resolver is read ([`names`]). Fails as a whole or not at
+//! all: a program that cannot be attached takes the others with it. Never: the loader parses nothing that a watched program wrote but its own
 //! entries in `/proc`, and the gateway holds no descriptor of a program or map.
 //!
 //! Programs are attached while the loader lives and not longer, except in enforce mode: there their links are
@@ -19,28 +19,45 @@
 //! fence (`fence`), so that it cannot open it.
 
 mod around;
+mod arrivals;
+mod banks;
 pub mod canary;
 mod cgroup;
 mod counting;
+mod digests;
+mod domain;
+mod execs;
 mod families;
 mod fence;
+mod hearing;
+mod held;
+mod hidden;
 mod hooks;
 mod inherited;
+mod left;
 mod loader;
+mod looking;
 mod message;
+pub mod names;
 mod observer;
+mod older;
 mod pins;
 mod process;
 mod programs;
 mod raw;
+mod readers;
+mod readings;
 mod scope;
 mod scopes;
 mod standing;
 mod starting;
+mod stated;
 mod statements;
 mod system;
 mod tried;
+mod unread;
 mod uplinks;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -49,8 +66,9 @@ pub use self::around::Around;
 pub use self::cgroup::{CgroupError, Ending, OwnCgroup};
 pub use self::fence::{Fence, FenceError, User};
 pub use self::inherited::close_sockets;
+pub use self::left::left;
 pub use self::loader::run as run_loader;
-pub use self::message::{Armed, Bypass, Counted, Foreign, Process, ProgramAt, Sums};
+pub use self::message::{Armed, Bypass, Counted, Foreign, NamesCounted, Process, ProgramAt};
 pub use self::observer::{Observer, ObserverError};
 pub use self::pins::{Instance, PinsError, prepare as prepare_pins, remove as remove_pins};
 pub use self::raw::{Joining, bytes_of, flow_of};
@@ -61,6 +79,7 @@ pub use self::starting::Loader;
 pub use self::statements::{Last, Statements, Terms};
 pub use self::system::{Clock, clock};
 pub use self::tried::{Attempt, attempts, run as run_tries};
+pub use self::unread::Unread;
 
 use std::net::{Ipv6Addr, SocketAddr};
 

@@ -1,16 +1,17 @@
 //! The observer: the gateway's end of the loader.
 //!
 //! In: questions from any task. Out: answers, in the order of the questions, and word of what went
-//! around. Fails with what the loader said; once it is gone every question fails, and what it watched
+//! around; who made a connection comes when it is known. Nobody who moves traffic waits for the loader to
+//! read: a thread writes the questions, and where too many wait, who connected is not asked for. Fails with what the loader said; once it is gone every question fails, and what it watched
 //! is watched no more, except what is pinned. Dropping this ends the loader.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,18 +23,21 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::around::Around;
-use super::message::{Answer, Armed, Bypass, Counted, Process, Question, Told, read, write};
+use super::hearing::{Waiting, ask_all, follow, lock};
+use super::message::{Answer, Armed, Bypass, Counted, Process, Question};
+use super::names::Asked as Names;
+use super::unread::Unread;
 use super::{Found, Instance, Loader, OwnCgroup};
 
 /// How long it may take to answer, and between two looks whether it has.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// Questions that wait for the loader to read them.
+const QUEUE: usize = 1024;
+
 /// How long it may take to end.
 const ENDING: Duration = Duration::from_secs(2);
-
-/// Ways around that are kept to be told; further ones are counted all the same.
-const KEPT: usize = 1024;
 
 /// Why the kernel does not observe.
 #[derive(Debug, thiserror::Error)]
@@ -49,37 +53,25 @@ pub enum ObserverError {
         "the loader of the kernel programs has not answered for {0:?}: what it counted is unknown"
     )]
     Silent(Duration),
+    /// More is asked than it reads.
+    #[error("the loader of the kernel programs does not keep up: this is not asked for")]
+    Busy,
     /// It is gone.
     #[error("the loader of the kernel programs has ended: nothing is watched any more")]
     Gone,
 }
 
-/// Whoever waits for an answer, oldest first.
-type Waiting = Arc<Mutex<Asked>>;
-
-/// What hears of each way around as it is told.
-type Hears = Box<dyn Fn(&Bypass) + Send>;
-
-#[derive(Default)]
-struct Asked {
-    waiting: VecDeque<oneshot::Sender<Answer>>,
-    gone: bool,
-    around: Vec<Bypass>,
-    told: Option<Hears>,
-    /// What went around since the last answer with numbers, and what that answer counted.
-    fresh: Around,
-    counted: Around,
-}
-
 /// A loader with its programs attached.
 pub struct Observer {
-    socket: Mutex<UnixStream>,
+    socket: UnixStream,
+    /// What the thread writes that talks to the loader; none at the end.
+    questions: Option<SyncSender<Question>>,
     asked: Waiting,
     armed: Armed,
     process: Child,
     /// Names the process also when it has been waited for by whoever waits for all children.
     descriptor: Option<OwnedFd>,
-    reading: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Observer {
@@ -103,11 +95,17 @@ impl Observer {
         let mut reader = socket.try_clone()?;
         let asked = Waiting::default();
         let heard = Arc::clone(&asked);
-        let reading = std::thread::Builder::new().name("loader".to_owned());
-        let reading = reading.spawn(move || follow(&mut reader, &heard))?;
-        let socket = Mutex::new(socket);
         let descriptor = pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).ok();
-        Ok(Self { socket, asked, armed, process, descriptor, reading: Some(reading) })
+        let (questions, to_ask) = sync_channel(QUEUE);
+        let questions = Some(questions);
+        let mut writer = socket.try_clone()?;
+        let threads = Vec::new();
+        // From here on whatever fails ends the loader.
+        let mut observer = Self { socket, questions, asked, armed, process, descriptor, threads };
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        observer.threads.push(thread("loader").spawn(move || follow(&mut reader, &heard))?);
+        observer.threads.push(thread("questions").spawn(move || ask_all(&mut writer, &to_ask))?);
+        Ok(observer)
     }
 
     /// Has `hears` told of each way around from now on; it must not wait for anything.
@@ -141,7 +139,7 @@ impl Observer {
         mode: CoverageMode,
     ) -> Result<(), ObserverError> {
         let (id, levels, path) = (cgroup.id(), cgroup.levels(), String::new());
-        self.watch_cgroup(&Found { id, path, levels }, port, resolver, mode)
+        self.watch_by_id(&Found { id, path, levels }, (port, true), resolver, mode)
     }
 
     /// The same for a cgroup that somebody else made.
@@ -156,9 +154,34 @@ impl Observer {
         resolver: Option<SocketAddr>,
         mode: CoverageMode,
     ) -> Result<(), ObserverError> {
+        self.watch_by_id(cgroup, (port, false), resolver, mode)
+    }
+
+    /// The same for one that nobody is in before the canary is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn watch_canary(
+        &self,
+        cgroup: &Found,
+        port: u16,
+        resolver: Option<SocketAddr>,
+        mode: CoverageMode,
+    ) -> Result<(), ObserverError> {
+        self.watch_by_id(cgroup, (port, true), resolver, mode)
+    }
+
+    fn watch_by_id(
+        &self,
+        cgroup: &Found,
+        (port, own): (u16, bool),
+        resolver: Option<SocketAddr>,
+        mode: CoverageMode,
+    ) -> Result<(), ObserverError> {
         let Found { id: cgroup, levels, .. } = *cgroup;
         let deny = mode == CoverageMode::Enforce;
-        self.done(&Question::Watch { cgroup, levels, port, deny, resolver })
+        self.done(Question::Watch { cgroup, levels, port, deny, resolver, own })
     }
 
     /// Leaves a cgroup alone.
@@ -167,7 +190,7 @@ impl Observer {
     ///
     /// [`ObserverError`].
     pub fn unwatch(&self, cgroup: u64) -> Result<(), ObserverError> {
-        self.done(&Question::Unwatch { cgroup })
+        self.done(Question::Unwatch { cgroup })
     }
 
     /// Has the programs stay when loader and gateway are gone, until the pins of `instance` are taken away.
@@ -176,7 +199,7 @@ impl Observer {
     ///
     /// [`ObserverError`].
     pub fn pin(&self, instance: &Instance) -> Result<(), ObserverError> {
-        self.done(&Question::Pin { folder: instance.folder() })
+        self.done(Question::Pin { folder: instance.folder() })
     }
 
     /// Takes the pins away; the programs stay as long as the loader.
@@ -185,10 +208,19 @@ impl Observer {
     ///
     /// [`ObserverError`].
     pub fn unpin(&self) -> Result<(), ObserverError> {
-        self.done(&Question::Unpin)
+        self.done(Question::Unpin)
     }
 
-    fn done(&self, question: &Question) -> Result<(), ObserverError> {
+    /// Takes the pins away of a gateway that is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`ObserverError`].
+    pub fn take_away(&self, instance: &Instance) -> Result<(), ObserverError> {
+        self.done(Question::TakeAway { folder: instance.folder() })
+    }
+
+    fn done(&self, question: Question) -> Result<(), ObserverError> {
         match self.ask_blocking(question)? {
             Answer::Done => Ok(()),
             other => Err(unexpected(other)),
@@ -201,7 +233,7 @@ impl Observer {
     ///
     /// [`ObserverError`].
     pub fn leave_alone(&self, places: Vec<SocketAddr>) -> Result<(), ObserverError> {
-        match self.ask_blocking(&Question::LeaveAlone(places))? {
+        match self.ask_blocking(Question::LeaveAlone(places))? {
             Answer::Done => Ok(()),
             other => Err(unexpected(other)),
         }
@@ -213,7 +245,7 @@ impl Observer {
     ///
     /// [`ObserverError`].
     pub fn count(&self) -> Result<Counted, ObserverError> {
-        match self.ask_blocking(&Question::Count)? {
+        match self.ask_blocking(Question::Count)? {
             Answer::Counted(counted) => Ok(*counted),
             other => Err(unexpected(other)),
         }
@@ -223,14 +255,34 @@ impl Observer {
     ///
     /// # Errors
     ///
-    /// [`ObserverError`].
+    /// [`ObserverError`]; nobody waits for a loader that is busy.
     pub async fn look(&self, flow: &Flow) -> Result<Option<Process>, ObserverError> {
         let (process, connected) = (flow.process, flow.connected);
-        let answer = self.ask(&Question::Look { process, connected })?;
-        match answer.await.map_err(|_| ObserverError::Gone)? {
-            Answer::Process(process) => Ok(*process),
-            other => Err(unexpected(other)),
+        let (answer, answered) = oneshot::channel();
+        let number = {
+            let mut asked = lock(&self.asked);
+            if asked.gone {
+                return Err(ObserverError::Gone);
+            }
+            asked.looked = asked.looked.saturating_add(1);
+            let number = asked.looked;
+            self.send(Question::Look { number, process, connected })?;
+            asked.looks.insert(number, answer);
+            number
+        };
+        match tokio::time::timeout(PATIENCE, answered).await {
+            Ok(answer) => answer.map(|process| *process).map_err(|_| ObserverError::Gone),
+            Err(_) => {
+                lock(&self.asked).looks.remove(&number);
+                Err(ObserverError::Silent(PATIENCE))
+            }
         }
+    }
+
+    /// What of processes could not be read though they were there, and how often.
+    #[must_use]
+    pub fn unread(&self) -> Vec<(Unread, u64)> {
+        lock(&self.asked).unread.all()
     }
 
     /// What went around so far, the first of it.
@@ -245,9 +297,29 @@ impl Observer {
         std::mem::take(&mut lock(&self.asked).counted)
     }
 
-    fn ask_blocking(&self, question: &Question) -> Result<Answer, ObserverError> {
-        let mut answer = self.ask(question)?;
+    /// What was asked of the resolver and was counted by the numbers that were given last, since this was
+    /// asked last; `all` where no numbers are to come.
+    #[must_use]
+    pub fn asked(&self, all: bool) -> Names {
+        let mut asked = lock(&self.asked);
+        let mut names = std::mem::take(&mut asked.names);
+        if all {
+            names.append(std::mem::take(&mut asked.fresh_names));
+        }
+        names
+    }
+
+    fn ask_blocking(&self, question: Question) -> Result<Answer, ObserverError> {
         let deadline = Instant::now() + PATIENCE;
+        let mut answer = loop {
+            match self.ask(question.clone()) {
+                Err(ObserverError::Busy) if Instant::now() >= deadline => {
+                    return Err(ObserverError::Silent(PATIENCE));
+                }
+                Err(ObserverError::Busy) => std::thread::sleep(PAUSE),
+                asked => break asked?,
+            }
+        };
         loop {
             match answer.try_recv() {
                 Ok(answer) => return Ok(answer),
@@ -260,35 +332,47 @@ impl Observer {
         }
     }
 
-    fn ask(&self, question: &Question) -> Result<oneshot::Receiver<Answer>, ObserverError> {
+    fn ask(&self, question: Question) -> Result<oneshot::Receiver<Answer>, ObserverError> {
         let (answer, answered) = oneshot::channel();
         // Held for both: answers come in the order of the questions.
-        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        {
-            let mut asked = lock(&self.asked);
-            if asked.gone {
-                return Err(ObserverError::Gone);
-            }
-            asked.waiting.push_back(answer);
+        let mut asked = lock(&self.asked);
+        if asked.gone {
+            return Err(ObserverError::Gone);
         }
-        write(&mut *socket, question).map_err(|_| ObserverError::Gone)?;
+        self.send(question)?;
+        asked.waiting.push_back(answer);
         Ok(answered)
+    }
+
+    /// Has a question written, without waiting for it.
+    fn send(&self, question: Question) -> Result<(), ObserverError> {
+        let questions = self.questions.as_ref().ok_or(ObserverError::Gone)?;
+        questions.try_send(question).map_err(|error| match error {
+            TrySendError::Full(_) => ObserverError::Busy,
+            TrySendError::Disconnected(_) => ObserverError::Gone,
+        })
     }
 }
 
 impl Drop for Observer {
     fn drop(&mut self) {
-        let socket = self.socket.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // The loader reads the end of it, detaches and ends.
-        let _ = socket.shutdown(std::net::Shutdown::Both);
+        // The loader reads the end of it, detaches and ends; the threads find it as well.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        drop(self.questions.take());
         if let Some(descriptor) = &self.descriptor {
             end(descriptor);
         }
-        if let Some(reading) = self.reading.take() {
-            let _ = reading.join();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
         }
-        // It may have been waited for by whoever waits for all children.
-        let _ = self.process.wait();
+        // It may have been waited for by whoever waits for all children; and not even SIGKILL ends each.
+        let deadline = Instant::now() + ENDING;
+        while matches!(self.process.try_wait(), Ok(None)) {
+            if Instant::now() >= deadline {
+                return tracing::error!("the loader does not end although it was killed");
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 
@@ -300,68 +384,6 @@ fn end(process: &OwnedFd) {
     if !matches!(ended, Ok(1..)) {
         let _ = pidfd_send_signal(process, Signal::KILL);
     }
-}
-
-fn follow(socket: &mut UnixStream, asked: &Waiting) {
-    while let Ok(told) = read(socket) {
-        match told {
-            Told::Answer(answer) => {
-                let mut asked = lock(asked);
-                if let Answer::Counted(_) = answer {
-                    // Whatever was told before is in these numbers, and nothing that follows.
-                    let fresh = std::mem::take(&mut asked.fresh);
-                    asked.counted.append(fresh);
-                }
-                let waiting = asked.waiting.pop_front();
-                drop(asked);
-                // Whoever asked may be gone.
-                let _ = waiting.map(|waiting| waiting.send(answer));
-            }
-            Told::Bypass(bypass) => {
-                let mut asked = lock(asked);
-                if keep(&mut asked.around, &bypass) {
-                    let Bypass { destination, process, executable, way, denied, .. } = &bypass;
-                    let message = "went around the gateway";
-                    tracing::warn!(%destination, process, executable, way, denied, "{message}");
-                }
-                if let Some(hears) = &asked.told {
-                    hears(&bypass);
-                }
-                asked.fresh.add(bypass);
-            }
-            Told::Armed(_) => break,
-        }
-    }
-    let mut asked = lock(asked);
-    asked.gone = true;
-    asked.waiting.clear();
-}
-
-/// Keeps one to be told at the end; whether it is news. Packets of a socket that was told of already
-/// are none.
-fn keep(around: &mut Vec<Bypass>, bypass: &Bypass) -> bool {
-    let known = |other: &&mut Bypass| match bypass.packet {
-        true => {
-            let same = other.destination == bypass.destination && other.way == bypass.way;
-            other.cookie == bypass.cookie && (!other.packet || same)
-        }
-        false => false,
-    };
-    if let Some(other) = around.iter_mut().find(known) {
-        if other.packet {
-            other.times = other.times.saturating_add(bypass.times);
-        }
-        return false;
-    }
-    if around.len() < KEPT {
-        around.push(bypass.clone());
-        return true;
-    }
-    false
-}
-
-fn lock(asked: &Mutex<Asked>) -> std::sync::MutexGuard<'_, Asked> {
-    asked.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unexpected(answer: Answer) -> ObserverError {

@@ -158,6 +158,16 @@ pub fn remove(folder: &Path) -> Result<Vec<String>, PinsError> {
     Ok(removed)
 }
 
+/// Takes the pins away that a gateway has left which is gone. The gateway that asks for it may not be root,
+/// so it is looked at once more.
+pub(super) fn take_away(folder: &Path) -> Result<(), PinsError> {
+    let name = folder.file_name().and_then(|name| name.to_str()).and_then(Instance::parse);
+    match name.filter(|instance| instance.folder() == *folder && !instance.lives()) {
+        Some(_) => remove(folder).map(drop),
+        None => Err(at(folder)(io::ErrorKind::InvalidInput.into())),
+    }
+}
+
 /// The names in an instance's folder.
 pub(super) fn names(folder: &Path) -> Result<Vec<String>, PinsError> {
     let entries = fs::read_dir(folder).map_err(at(folder))?;

@@ -1,18 +1,19 @@
 //! Process: who connected, read from `/proc` while it is still there.
 //!
 //! In: a process's number and when it connected. Out: who it is; nothing where the process is gone,
-//! or where one that began later has its number. What cannot be read is left out, never guessed.
+//! or where one that began later has its number. What cannot be read is left out, never guessed; of a process that
+//! is there it is said what that was, and why.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
+use rustix::io::Errno;
 
 use super::cgroup::of_process;
 use super::message::Process;
+use super::unread::Unread;
 
 /// Nanoseconds of a clock tick as `/proc` has them: `USER_HZ` is 100 on every machine with Linux.
 const TICK: u64 = 10_000_000;
@@ -20,102 +21,149 @@ const TICK: u64 = 10_000_000;
 /// The longest command line that is kept, in bytes.
 const COMMAND: usize = 4096;
 
-/// The longest executable whose digest is taken, in bytes.
-const LARGEST: u64 = 1 << 30;
-
-/// Executables whose digests are remembered.
-const REMEMBERED: usize = 1024;
-
-/// What names a file's content as long as nobody sets clocks back.
-type Version = (u64, u64, u64, i64, i64);
-
-/// Looks processes up.
-#[derive(Default)]
-pub(super) struct Processes {
-    digests: HashMap<Version, [u8; 32]>,
+/// A process that was there, and where `/proc` has it.
+pub(super) struct Seen {
+    /// Who it is, without what may take its time to read, and without what it may have changed.
+    pub(super) process: Process,
+    /// Its folder.
+    pub(super) place: PathBuf,
 }
 
-impl Processes {
-    /// The process of that number, if it was there at `connected` (`CLOCK_BOOTTIME`, nanoseconds).
-    pub(super) fn look(&mut self, process: u32, connected: u64) -> Option<Process> {
-        let place = PathBuf::from(format!("/proc/{process}"));
-        let started = start(&place)?;
-        if started.saturating_mul(TICK) > connected {
-            return None;
-        }
-        let executable = fs::read_link(place.join("exe")).ok();
-        let digest = self.digest(&place.join("exe")).ok();
-        let listed = fs::read_to_string(place.join("cgroup")).unwrap_or_default();
-        let found = Process {
-            started,
-            executable: executable.map(|path| path.to_string_lossy().into_owned()),
-            digest,
-            cgroup: of_process(&listed).map(str::to_owned),
-            namespace: fs::metadata(place.join("ns/net")).ok().map(|namespace| namespace.ino()),
-            command: command(&place),
-        };
-        // What was read is of one process only if that is still there.
-        (start(&place) == Some(started)).then_some(found)
-    }
+/// What a process is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// When it started, in ticks since the machine did.
+    pub(super) started: u64,
+    /// Whether it waits for something that it need not have.
+    pub(super) sleeps: bool,
+    /// Its threads.
+    pub(super) threads: u64,
+    /// Whether the code that it runs has an address.
+    pub(super) mapped: bool,
+    /// The processor time that it has spent, in ticks.
+    pub(super) spent: u64,
+}
 
-    /// The path of its executable alone.
-    pub(super) fn executable(process: u32, connected: u64) -> Option<String> {
-        let place = PathBuf::from(format!("/proc/{process}"));
-        let started = start(&place)?;
-        let path = fs::read_link(place.join("exe")).ok()?;
-        let same = start(&place) == Some(started) && started.saturating_mul(TICK) <= connected;
-        same.then(|| path.to_string_lossy().into_owned())
+impl Stat {
+    /// Whether it was there then.
+    pub(super) fn was_there(&self, connected: u64) -> bool {
+        self.started.saturating_mul(TICK) <= connected
     }
+}
 
-    fn digest(&mut self, path: &Path) -> io::Result<[u8; 32]> {
-        let mut file = File::open(path)?;
-        let meta = file.metadata()?;
-        // Whoever waits for the loader does not wait for what somebody made large.
-        if meta.len() > LARGEST {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        let version = (meta.dev(), meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec());
-        if let Some(digest) = self.digests.get(&version) {
-            return Ok(*digest);
-        }
-        let mut hash = Sha256::new();
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            let count = file.read(&mut buffer)?;
-            match buffer.get(..count) {
-                Some(bytes) if count > 0 => hash.update(bytes),
-                _ => break,
-            }
-        }
-        let digest = hash.finalize().into();
-        if self.digests.len() >= REMEMBERED {
-            self.digests.clear();
-        }
-        self.digests.insert(version, digest);
-        Ok(digest)
+/// The process of that number, if it was there at `connected` (`CLOCK_BOOTTIME`, nanoseconds); and what
+/// could not be read of it though it was. Nothing that is read here can be kept waiting by the process.
+pub(super) fn see(process: u32, connected: u64) -> (Option<Seen>, Vec<Unread>) {
+    let place = PathBuf::from(format!("/proc/{process}"));
+    let mut unread = Vec::new();
+    let stat = read(&mut unread, "stat", stat_of(&place)).flatten();
+    let Some(stat) = stat.filter(|stat| stat.was_there(connected)) else {
+        return (None, unread);
+    };
+    read(&mut unread, "executable", executable_of(&place));
+    let listed = read(&mut unread, "cgroup", fs::read_to_string(place.join("cgroup")));
+    let namespace = read(&mut unread, "network namespace", fs::metadata(place.join("ns/net")));
+    let process = Process {
+        started: stat.started,
+        executable: None, // As it was then: see `readings`.
+        digest: None,
+        cgroup: listed.as_deref().and_then(of_process).map(str::to_owned),
+        namespace: namespace.map(|namespace| namespace.ino()),
+        command: None,
+    };
+    // What was read is of one process only if that is still there.
+    match stat_of(&place) {
+        Ok(Some(now)) if now.started == stat.started => (Some(Seen { process, place }), unread),
+        _ => (None, Vec::new()),
     }
+}
+
+/// What a process is doing; none where it is gone.
+pub(super) fn stat(process: u32) -> Option<Stat> {
+    stat_of(&PathBuf::from(format!("/proc/{process}"))).ok().flatten()
+}
+
+/// The path of its executable, as it is now.
+pub(super) fn executable_of(place: &Path) -> io::Result<String> {
+    Ok(fs::read_link(place.join("exe"))?.to_string_lossy().into_owned())
+}
+
+/// What was read; of what was not, why, unless that says that the process is gone.
+pub(super) fn read<T>(unread: &mut Vec<Unread>, what: &str, result: io::Result<T>) -> Option<T> {
+    let error = match result {
+        Ok(read) => return Some(read),
+        Err(error) => error,
+    };
+    let gone = matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH));
+    if !gone {
+        unread.push(Unread { what: what.to_owned(), why: error.to_string() });
+    }
+    None
 }
 
 /// When a process started, in ticks since the machine did; none where there is none.
 pub(super) fn started_at(process: u32) -> Option<u64> {
-    start(&PathBuf::from(format!("/proc/{process}")))
+    stat(process).map(|stat| stat.started)
 }
 
-/// When it started, in ticks since the machine did; none where there is no such process.
-fn start(place: &Path) -> Option<u64> {
-    let stat = fs::read(place.join("stat")).ok()?;
-    started(&String::from_utf8_lossy(&stat))
+/// What it is doing.
+pub(super) fn stat_of(place: &Path) -> io::Result<Option<Stat>> {
+    let stat = fs::read(place.join("stat"))?;
+    Ok(read_stat(&String::from_utf8_lossy(&stat)))
 }
 
-/// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)); the name before it may hold any byte.
-pub(super) fn started(stat: &str) -> Option<u64> {
+/// The fields of `/proc/PID/stat` that are of use (proc_pid_stat(5)); the name before them may hold any byte.
+pub(super) fn read_stat(stat: &str) -> Option<Stat> {
     let (_, after) = stat.rsplit_once(')')?;
-    after.split_ascii_whitespace().nth(19)?.parse().ok()
+    let fields: Vec<&str> = after.split_ascii_whitespace().collect();
+    // By its number there: what follows the name is the third.
+    let field = |number: usize| fields.get(number.checked_sub(3)?).copied();
+    let number = |at: usize| field(at)?.parse::<u64>().ok();
+    Some(Stat {
+        started: number(22)?,
+        // Not `D`: whatever the system does for a process may wait so.
+        sleeps: matches!(field(3), Some("S" | "T" | "t")),
+        threads: number(20)?,
+        mapped: number(26)? != 0,
+        spent: number(14)?.checked_add(number(15)?)?,
+    })
 }
 
-fn command(place: &Path) -> Option<Vec<u8>> {
+/// Its command line, which its own memory holds.
+pub(super) fn command(place: &Path) -> io::Result<Vec<u8>> {
     let mut command = Vec::new();
     let most = u64::try_from(COMMAND).unwrap_or_default();
-    File::open(place.join("cmdline")).ok()?.take(most).read_to_end(&mut command).ok()?;
-    Some(command)
+    File::open(place.join("cmdline"))?.take(most).read_to_end(&mut command)?;
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_told_apart_from_what_is_gone() {
+        let mut unread = Vec::new();
+        for gone in [Errno::NOENT, Errno::SRCH] {
+            assert_eq!(read::<()>(&mut unread, "x", Err(gone.into())), None);
+        }
+        assert_eq!(read(&mut unread, "x", Ok(7)), Some(7));
+        assert_eq!(unread, []);
+        assert_eq!(read::<()>(&mut unread, "cgroup", Err(Errno::ACCESS.into())), None);
+        assert_eq!((unread.len(), unread[0].what.as_str()), (1, "cgroup"));
+    }
+
+    #[test]
+    fn what_a_process_does_is_read_behind_its_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 3 4 0 0 20 0 2 0 4711 0 0 0 77 0";
+        let read = Stat { started: 4711, sleeps: true, threads: 2, mapped: true, spent: 7 };
+        assert_eq!(read_stat(stat), Some(read.clone()));
+        assert!(read.was_there(4711 * TICK) && !read.was_there(4711 * TICK - 1));
+        for state in ["R", "D", "Z", "X"] {
+            let other = read_stat(&stat.replace(" S ", &format!(" {state} "))).unwrap();
+            assert!(!other.sleeps, "{state}");
+        }
+        assert!(!read_stat(&stat.replace(" 77 ", " 0 ")).unwrap().mapped);
+        assert_eq!(read_stat("7 (a"), None);
+    }
 }

@@ -1,4 +1,4 @@
-//! The programs: loaded, attached, told what to watch, counted.
+//! The programs: loaded, attached, counted; what they watch is told by [`super::watched`].
 //!
 //! Attached at the root, since a socket that was made outside of a watched cgroup and is used in it
 //! would pass a hook at that cgroup unseen. Detached when this is dropped, unless pinned.
@@ -9,22 +9,23 @@ use std::os::fd::RawFd;
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 
-use aya::maps::{Array, HashMap, MapData, RingBuf};
+use aya::maps::{MapData, RingBuf};
 use aya::programs::{
     CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, CgroupSockopt, ProgramInfo,
     SockOps,
 };
 use aya::{Ebpf, EbpfLoader};
-use rustix::thread::{MembarrierCommand, membarrier};
-use sealtap_common::kernel::{Endpoint, Flow, RING, Settings, Watch};
+use sealtap_common::kernel::{Endpoint, Flow, QUERIES, Query, RING, VERSION, Watch};
 
 use super::cgroup::{CgroupError, open_root};
 use super::counting::{self, Counting};
+use super::execs::Slots;
 use super::hooks::Hooks;
 use super::message::{Counted, ProgramAt};
+use super::names::{Queue, lost};
 use super::pins::{self, PinsError};
-use super::raw::Value;
 use super::uplinks;
+use super::watched::Watched;
 
 /// The programs at addresses: connections and sends of both families.
 const ADDRESSES: [&str; 4] =
@@ -39,11 +40,14 @@ const PACKETS: &str = "sealtap_packets";
 pub(super) struct Sizes {
     /// Bytes for events that wait: a power of two, a page at least.
     pub(super) ring: u32,
+    /// The same for queries on their way to the resolver.
+    pub(super) queries: u32,
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { ring: u32::try_from(RING).unwrap_or(u32::MAX) }
+        let size = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self { ring: size(RING), queries: size(QUERIES) }
     }
 }
 
@@ -64,14 +68,19 @@ pub(super) enum ProgramsError {
     Pins(#[from] PinsError),
     #[error("the kernel cannot wait for its programs: {0}")]
     Wait(#[from] rustix::io::Errno),
+    #[error("no thread can be had: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 /// The programs, attached.
 pub(super) struct Programs {
     ebpf: Ebpf,
     counting: Counting,
+    queue: Queue,
+    /// When processes became other programs, until somebody takes it.
+    execs: Option<Slots>,
     attached: Vec<ProgramAt>,
-    settings: Settings,
+    watched: Watched,
     hooks: Hooks,
     /// Where the links are pinned.
     pins: Option<PathBuf>,
@@ -81,7 +90,11 @@ impl Programs {
     /// Loads and attaches all of them.
     pub(super) fn attach(object: &[u8], sizes: Sizes) -> Result<Self, ProgramsError> {
         let (root, path) = open_root()?;
-        let mut ebpf = EbpfLoader::new().map_max_entries("EVENTS", sizes.ring).load(object)?;
+        let version = format!("ABI_{VERSION}");
+        let mut loader = EbpfLoader::new();
+        loader.override_global(&version, &VERSION, true);
+        loader.map_max_entries("EVENTS", sizes.ring).map_max_entries("NAMES", sizes.queries);
+        let mut ebpf = loader.override_global("RING_BYTES", &sizes.ring, true).load(object)?;
         let mut attached = Vec::new();
         for name in ADDRESSES {
             let failed = |source| ProgramsError::Program { name, source: Box::new(source) };
@@ -125,9 +138,13 @@ impl Programs {
         if let Ok(option) = option(&mut ebpf, &root) {
             attached.push(option);
         }
+        let (execs, exec) = Slots::attach(&mut ebpf)?;
+        attached.extend(exec);
         let uplinks = uplinks::attach(&mut ebpf)?;
         let events = ebpf.take_map("EVENTS").ok_or(ProgramsError::Lacks("EVENTS"))?;
         let events = RingBuf::try_from(events)?;
+        let queue = ebpf.take_map("NAMES").ok_or(ProgramsError::Lacks("NAMES"))?;
+        let queue = Queue::new(RingBuf::try_from(queue)?);
         let links = own_links();
         for program in &mut attached {
             let link = links.iter().find(|(_, link)| link.program == program.id);
@@ -140,9 +157,14 @@ impl Programs {
             program.link = link.map_or(0, |(id, _)| *id);
             program
         }));
-        let (counting, hooks) = (Counting::new(events), Hooks::new(root, path));
-        let settings = Settings { gateway: parent_id(), ..Settings::default() };
-        Ok(Self { ebpf, counting, attached, settings, hooks, pins: None })
+        let (counting, hooks) = (Counting::new(events), Hooks::new(root, path)?);
+        let (watched, execs) = (Watched::by(parent_id()), Some(execs));
+        Ok(Self { ebpf, counting, queue, execs, attached, watched, hooks, pins: None })
+    }
+
+    /// When processes became other programs; once.
+    pub(super) fn take_execs(&mut self) -> Option<Slots> {
+        self.execs.take()
     }
 
     /// Pins every link; they stay when this process is gone.
@@ -175,79 +197,71 @@ impl Programs {
         cgroup: u64,
         levels: u32,
         watch: Watch,
-        resolver: Option<Endpoint>,
+        (resolver, own): (Option<Endpoint>, bool),
     ) -> Result<(), ProgramsError> {
-        let watched = self.ebpf.map_mut("WATCHED").ok_or(ProgramsError::Lacks("WATCHED"))?;
-        let mut watched: HashMap<_, u64, Value<Watch>> = watched.try_into()?;
-        watched.insert(cgroup, Value(watch), 0)?;
-        self.hooks.watch(cgroup);
-        self.settings.levels |= levels;
-        self.settings.resolver = resolver.unwrap_or_default();
-        self.set()
+        self.watched.watch(&mut self.ebpf, cgroup, levels, watch, resolver)?;
+        self.hooks.watch(cgroup, own);
+        Ok(())
     }
 
     /// Leaves a cgroup alone that was watched.
     pub(super) fn unwatch(&mut self, cgroup: u64) -> Result<(), ProgramsError> {
-        let watched = self.ebpf.map_mut("WATCHED").ok_or(ProgramsError::Lacks("WATCHED"))?;
-        let mut watched: HashMap<_, u64, Value<Watch>> = watched.try_into()?;
-        match watched.remove(&cgroup) {
-            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.hooks.unwatch(cgroup);
+        self.watched.unwatch(&mut self.ebpf, cgroup)
     }
 
     /// Leaves these places on the machine alone, and no others.
     pub(super) fn leave_alone(&mut self, places: &[Endpoint]) -> Result<(), ProgramsError> {
-        let listed = self.ebpf.map_mut("LOOPBACK").ok_or(ProgramsError::Lacks("LOOPBACK"))?;
-        let mut listed: HashMap<_, Value<Endpoint>, u32> = listed.try_into()?;
-        let before: Vec<Value<Endpoint>> = listed.keys().collect::<Result<_, _>>()?;
-        for place in before {
-            listed.remove(&place)?;
-        }
-        for place in places {
-            listed.insert(Value(*place), 0, 0)?;
-        }
-        self.settings.left_alone = u32::try_from(places.len()).unwrap_or(u32::MAX);
-        self.set()
-    }
-
-    fn set(&mut self) -> Result<(), ProgramsError> {
-        let settings = self.ebpf.map_mut("SETTINGS").ok_or(ProgramsError::Lacks("SETTINGS"))?;
-        let mut settings: Array<_, Value<Settings>> = settings.try_into()?;
-        Ok(settings.set(0, Value(self.settings), 0)?)
+        self.watched.leave_alone(&mut self.ebpf, places)
     }
 
     /// What was counted up to now. The bank is turned and the programs that still count into the old
     /// one are waited for, so that its numbers belong together. What the other bank holds of before is
     /// stable as well, except for what it counts from now on, and that is not read. Tells what went
-    /// around, and whether these numbers count it.
+    /// around and what was asked, and whether these numbers count it.
     pub(super) fn count(
         &mut self,
         mut told: impl FnMut(&Flow, bool),
+        mut asked: impl FnMut(&Query, bool),
     ) -> Result<Counted, ProgramsError> {
-        let closing = self.settings.bank;
+        let closing = self.watched.bank();
         let before = counting::bank(&self.ebpf, 1 - closing)?;
-        self.settings.bank = 1 - closing;
-        self.set()?;
-        // Waits until each program that runs now has ended (`synchronize_rcu`).
-        membarrier(MembarrierCommand::Global)?;
+        let lost_before = lost(&self.ebpf, 1 - closing)?;
+        self.watched.turn(&mut self.ebpf)?;
         let closed = counting::bank(&self.ebpf, closing)?;
         let mut told = |flow: &Flow| told(flow, counting::bank_of(flow) == closing);
         self.counting.settle(closing, &closed, &mut told);
+        let lost = (lost_before, lost(&self.ebpf, closing)?);
+        let names = self.queue.settle(closing, closed.packets.allowed, lost, &mut asked);
         let (connections, packets) = self.counting.together(&before, &closed);
         let foreign = self.hooks.foreign(&self.attached);
+        let older = self.hooks.older();
+        let (older, watched, due) = (older.sockets(), older.found(), older.due());
         Ok(Counted {
             connections,
             packets,
+            names,
             programs: self.links(),
             foreign,
-            older: self.hooks.older(),
+            older,
+            watched,
+            due,
         })
     }
 
     /// Hands on what went around since the last look.
     pub(super) fn read_events(&mut self, mut told: impl FnMut(&Flow)) {
         self.counting.read(&mut told);
+    }
+
+    /// Hands on what was asked since the last look.
+    pub(super) fn read_queries(&mut self, mut told: impl FnMut(&Query)) {
+        self.queue.read(&mut told);
+    }
+
+    /// What becomes readable when somebody asks.
+    pub(super) fn queries(&self) -> &RingBuf<MapData> {
+        self.queue.ring()
     }
 
     /// What becomes readable when something went around.
@@ -332,7 +346,7 @@ pub(super) fn link(descriptor: RawFd, text: &str) -> Option<(u32, Link)> {
     let (id, program) = (field("link_id")?.parse().ok()?, field("prog_id")?.parse().ok()?);
     let cgroup = field("cgroup_id").and_then(|value| value.parse().ok());
     let device = field("ifindex").and_then(|value| value.parse().ok());
-    cgroup.or(device.map(u64::from))?;
+    cgroup.or(device.map(u64::from)).or(field("tp_name").map(|_| 0))?;
     let (cgroup, device) = (cgroup.unwrap_or(0), device.unwrap_or(0));
     Some((id, Link { descriptor, program, cgroup, device }))
 }

@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use rustix::thread::UnshareFlags;
-use sealtap_common::kernel::{Bank, Endpoint, FLOW_OPTION, Flow, Settings, Watch};
+use sealtap_common::kernel::{Bank, Endpoint, FLOW_OPTION, Flow, Query, Settings, Watch};
 
 use super::fence::Fence;
 
@@ -43,7 +43,7 @@ pub(super) enum Place<'a> {
 
 /// The kernel's question for programs at a hook (`union bpf_attr`, `BPF_PROG_QUERY`).
 #[repr(C)]
-struct Query {
+struct Programs {
     place: u32,
     hook: u32,
     flags: u32,
@@ -64,7 +64,7 @@ pub(super) fn programs_at(place: Place<'_>, hook: u32) -> Vec<u32> {
         Place::Cgroup(folder) => (u32::try_from(folder.as_raw_fd()).unwrap_or(0), EFFECTIVE),
         Place::Device(index) => (index, 0),
     };
-    let mut query = Query {
+    let mut query = Programs {
         place,
         hook,
         flags,
@@ -75,7 +75,8 @@ pub(super) fn programs_at(place: Place<'_>, hook: u32) -> Vec<u32> {
     };
     // SAFETY: the kernel reads and writes as many bytes as the question has, and at most `count`
     // numbers behind the address in it, which are there until this returns.
-    let answer = unsafe { libc::syscall(libc::SYS_bpf, QUERY, &raw mut query, size_of::<Query>()) };
+    let answer =
+        unsafe { libc::syscall(libc::SYS_bpf, QUERY, &raw mut query, size_of::<Programs>()) };
     let count = if answer == 0 { usize::try_from(query.count).unwrap_or(0) } else { 0 };
     programs.truncate(count);
     programs
@@ -89,6 +90,15 @@ pub(super) fn flow_in(event: &[u8]) -> Option<Flow> {
     // SAFETY: as many bytes as a flow has are there, and any bytes are one; the read needs no
     // alignment.
     Some(unsafe { event.as_ptr().cast::<Flow>().read_unaligned() })
+}
+
+/// The query in an entry; none where it has another length.
+pub(super) fn query_in(entry: &[u8]) -> Option<Query> {
+    if entry.len() != size_of::<Query>() {
+        return None;
+    }
+    // SAFETY: as above, for a query.
+    Some(unsafe { entry.as_ptr().cast::<Query>().read_unaligned() })
 }
 
 /// What the kernel noted of an accepted connection before its first packet; none where it noted

@@ -1,26 +1,32 @@
 //! Scopes that are watched: found when they appear, and again when they come back.
 //!
 //! In: scopes of the configuration, the observer, the listener's port. Out: each cgroup that they stand
-//! for is watched from when it is seen, at most a quarter of a second after it was made, until it is gone. A cgroup
-//! that holds this process is never watched: its own connections would be led back to it. Ends by itself
+//! for is watched from when it is seen until it is gone: the system tells of folders that come and go, and
+//! every quarter of a second all are looked at whether or not it told of any. A cgroup that holds this process is never watched: its own connections would be led back to it. Ends by itself
 //! when the observer is gone.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sealtap_common::leaf::CoverageMode;
 
+use super::arrivals::Arrivals;
 use super::cgroup::CgroupError;
 use super::observer::{Observer, ObserverError};
 use super::scope::{Found, Hierarchy};
 use crate::config::Scope;
 
 /// Between two looks for cgroups that came or went.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+
+/// The longest pause after a look that took its time.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why scopes cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +47,16 @@ pub enum ScopesError {
         /// The gateway's.
         own: String,
     },
+    /// The kernel does not take one of them.
+    #[error("the cgroup {path} of scope {scope} is not watched: {error}")]
+    Unwatched {
+        /// The scope.
+        scope: Scope,
+        /// The cgroup.
+        path: String,
+        /// Why.
+        error: ObserverError,
+    },
     /// The kernel does not take it.
     #[error(transparent)]
     Observer(#[from] ObserverError),
@@ -51,8 +67,10 @@ pub enum ScopesError {
 
 /// Scopes that are looked after.
 pub struct Scopes {
-    stop: Sender<()>,
+    stop: UnixStream,
     thread: JoinHandle<()>,
+    late: bool,
+    unwatched: Arc<OnceLock<String>>,
 }
 
 struct Watching {
@@ -65,6 +83,12 @@ struct Watching {
     watched: BTreeMap<u64, (Scope, Found)>,
     /// What was refused, so that it is said once.
     refused: BTreeMap<u64, String>,
+    /// What kept part of the scopes from being seen or watched last, so that it is said once.
+    trouble: Option<String>,
+    /// Why a cgroup that should be watched is not, once there was one.
+    unwatched: Arc<OnceLock<String>>,
+    /// Tells of folders that come and go, where it can.
+    arrivals: Option<Arrivals>,
 }
 
 impl Scopes {
@@ -76,7 +100,7 @@ impl Scopes {
     pub fn check(wanted: &[Scope]) -> Result<(), ScopesError> {
         let hierarchy = Hierarchy::find()?;
         for scope in wanted {
-            for found in hierarchy.cgroups(scope) {
+            for found in hierarchy.cgroups(scope)? {
                 holds_gateway(&hierarchy, scope, &found)?;
             }
             // One that is not there yet will hold nobody who is not in it.
@@ -104,16 +128,36 @@ impl Scopes {
     ) -> Result<Self, ScopesError> {
         Self::check(&wanted)?;
         let (watched, refused) = (BTreeMap::new(), BTreeMap::new());
-        let mut watching = Watching { wanted, observer, port, resolver, mode, watched, refused };
-        watching.look()?;
+        let arrivals = Arrivals::begin()
+            .inspect_err(|error| tracing::warn!(%error, "new cgroups are not told of"))
+            .ok();
+        let (trouble, unwatched) = (None, Arc::new(OnceLock::new()));
+        let kept = Arc::clone(&unwatched);
+        let mut watching = Watching {
+            wanted,
+            observer,
+            port,
+            resolver,
+            mode,
+            watched,
+            refused,
+            trouble,
+            unwatched,
+            arrivals,
+        };
+        // Nothing begins that does not watch all of what it is to watch.
+        if let Some(trouble) = watching.look_now()? {
+            return Err(trouble);
+        }
+        let late = watching.wanted.iter().any(|scope| watching.may_be_late(scope));
         for scope in &watching.wanted {
             if !watching.watched.values().any(|(of, _)| of == scope) {
                 tracing::info!(%scope, "not there yet: watched from when it appears");
             }
         }
-        let (stop, stopped) = channel::<()>();
+        let (stop, stopped) = UnixStream::pair().map_err(ScopesError::Thread)?;
         let thread = std::thread::Builder::new().name("scopes".to_owned()).spawn(move || {
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK) {
+            while watching.wait(&stopped) {
                 match watching.look() {
                     Ok(()) => {}
                     // The statements say so.
@@ -122,7 +166,20 @@ impl Scopes {
                 }
             }
         });
-        Ok(Self { stop, thread: thread.map_err(ScopesError::Thread)? })
+        let thread = thread.map_err(ScopesError::Thread)?;
+        Ok(Self { stop, thread, late, unwatched: kept })
+    }
+
+    /// Whether cgroups may come later that are watched only once they are seen.
+    #[must_use]
+    pub fn may_be_late(&self) -> bool {
+        self.late
+    }
+
+    /// Why a cgroup of these scopes is not watched, once there was one: what is counted is not all, then.
+    #[must_use]
+    pub fn unwatched(&self) -> Arc<OnceLock<String>> {
+        Arc::clone(&self.unwatched)
     }
 
     /// Looks for none any more.
@@ -134,17 +191,82 @@ impl Scopes {
 }
 
 impl Watching {
+    /// Waits until there is something to look at, or it is time; whether to go on.
+    fn wait(&self, stopped: &UnixStream) -> bool {
+        let mut ready = vec![PollFd::new(stopped, PollFlags::IN)];
+        ready.extend(self.arrivals.as_ref().map(|it| PollFd::new(it, PollFlags::IN)));
+        if rustix::io::retry_on_intr(|| poll(&mut ready, Some(&LOOK))).is_err() {
+            return false;
+        }
+        ready.first().is_some_and(|stopped| stopped.revents().is_empty())
+    }
+
+    /// Whether what this stands for is made anew each time, or is still to be made. A slice, and a cgroup
+    /// that is named by its path, are there before what runs below them.
+    fn may_be_late(&self, scope: &Scope) -> bool {
+        let is_there = self.watched.values().any(|(of, _)| of == scope);
+        match scope {
+            Scope::Container(_) => true,
+            Scope::Unit(name) => !is_there || !name.ends_with(".slice"),
+            Scope::Cgroup(_) => !is_there,
+        }
+    }
+
     fn look(&mut self) -> Result<(), ScopesError> {
+        let began = Instant::now();
+        if let Some(arrivals) = &self.arrivals {
+            arrivals.forget();
+        }
+        let looked = self.look_now().map(|trouble| self.say(trouble.as_ref()));
+        // However many come and go, and whatever fails, this takes half of a processor at most.
+        std::thread::sleep(began.elapsed().min(PAUSE));
+        looked
+    }
+
+    /// Says once what keeps part of the scopes from being seen or watched.
+    fn say(&mut self, trouble: Option<&ScopesError>) {
+        match trouble {
+            None | Some(ScopesError::Cgroup(CgroupError::File { .. })) => {}
+            // What cannot be read need not be there; this is.
+            Some(error) => drop(self.unwatched.set(error.to_string())),
+        }
+        let trouble = trouble.map(ToString::to_string);
+        if trouble == self.trouble {
+            return;
+        }
+        match &trouble {
+            Some(error) => tracing::error!(
+                %error,
+                "not all of the scopes is seen and watched; what was watched stays so; trying on"
+            ),
+            None => tracing::info!("all of the scopes is seen and watched again"),
+        }
+        self.trouble = trouble;
+    }
+
+    /// Watches what came, and no more what is gone; gives the first thing that could not be read or watched.
+    fn look_now(&mut self) -> Result<Option<ScopesError>, ScopesError> {
         // Anew each time: the gateway may have been put elsewhere.
         let hierarchy = Hierarchy::find()?;
-        let mut now = BTreeMap::new();
+        let (mut now, mut trouble) = (BTreeMap::new(), None);
         for scope in &self.wanted {
-            for found in hierarchy.cgroups(scope) {
+            let arrivals = self.arrivals.as_ref();
+            let mut entered = |folder: &Path| {
+                // Asked for before its content is read: what comes later is told of.
+                if let Some(arrivals) = arrivals {
+                    arrivals.watch(folder);
+                }
+            };
+            let (cgroups, error) = hierarchy.cgroups_in(scope, &mut entered);
+            for found in cgroups {
                 now.entry(found.id).or_insert_with(|| (scope.clone(), found));
             }
+            trouble = trouble.or(error.map(ScopesError::from));
         }
+        // Not to have found it is no reason: whoever owns the folder above may have closed that.
+        let absent = self.watched.iter().filter(|(id, _)| !now.contains_key(id));
         let gone: Vec<u64> =
-            self.watched.keys().filter(|id| !now.contains_key(id)).copied().collect();
+            absent.filter(|(_, (_, found))| hierarchy.is_gone(found)).map(|(id, _)| *id).collect();
         for id in gone {
             self.observer.unwatch(id)?;
             if let Some((scope, Found { path, .. })) = self.watched.remove(&id) {
@@ -156,7 +278,19 @@ impl Watching {
             match holds_gateway(&hierarchy, &scope, &found) {
                 Ok(()) if self.watched.contains_key(&id) => {}
                 Ok(()) => {
-                    self.observer.watch_cgroup(&found, self.port, self.resolver, self.mode)?;
+                    let (port, resolver) = (self.port, self.resolver);
+                    match self.observer.watch_cgroup(&found, port, resolver, self.mode) {
+                        Ok(()) => {}
+                        Err(ObserverError::Gone) => return Err(ObserverError::Gone.into()),
+                        // It went before it could be watched.
+                        Err(_) if hierarchy.is_gone(&found) => continue,
+                        // The others are watched all the same, and this one is tried again.
+                        Err(error) => {
+                            let path = found.path;
+                            trouble = Some(ScopesError::Unwatched { scope, path, error });
+                            continue;
+                        }
+                    }
                     tracing::info!(%scope, path = found.path, id, "watched by the kernel");
                     self.watched.insert(id, (scope, found));
                 }
@@ -164,13 +298,15 @@ impl Watching {
                     if self.watched.remove(&id).is_some() {
                         self.observer.unwatch(id)?;
                     }
+                    // It was asked for, and is not: the statements say so, too.
+                    let _ = self.unwatched.set(error.to_string());
                     if self.refused.insert(id, found.path).is_none() {
                         tracing::error!(%error, "NOT watched");
                     }
                 }
             }
         }
-        Ok(())
+        Ok(trouble)
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap, Map, MapData, MapInfo};
@@ -22,6 +21,7 @@ use super::pins::{self, Instance};
 use super::process::started_at;
 use super::programs::{Link, links_of};
 use super::raw::Value;
+use super::uplinks;
 use crate::command::kernel::{Detach, Status};
 use crate::command::{Exit, Failure, Outcome, Output};
 
@@ -32,18 +32,18 @@ const PREFIX: &str = "sealtap_";
 const WATCHED: &str = "WATCHED";
 
 /// One gateway's programs.
-struct Standing {
-    instance: Instance,
+pub(super) struct Standing {
+    pub(super) instance: Instance,
     loader: Option<u32>,
-    pinned: Option<PathBuf>,
+    pub(super) pinned: Option<PathBuf>,
     programs: Vec<ProgramAt>,
-    watched: Vec<Scope>,
+    pub(super) watched: Vec<Scope>,
 }
 
 /// A watched cgroup.
-struct Scope {
-    cgroup: u64,
-    path: Option<PathBuf>,
+pub(super) struct Scope {
+    pub(super) cgroup: u64,
+    pub(super) path: Option<PathBuf>,
     watch: Watch,
 }
 
@@ -97,7 +97,18 @@ pub fn detach(arguments: &Detach, output: &mut Output<'_>) -> Outcome {
             named
         }
     };
-    if chosen.is_empty() && !arguments.json {
+    let swept = match arguments.instance {
+        None if !is_used_here(&standing()?) => uplinks::sweep(),
+        _ => Vec::new(),
+    };
+    for device in &swept {
+        let written = match arguments.json {
+            true => writeln!(output.exact(), "{}", json!({ "device": device })),
+            false => writeln!(output.styled(), "{device}: took away a filter that was left"),
+        };
+        written.map_err(|error| Failure::writing(&error))?;
+    }
+    if chosen.is_empty() && swept.is_empty() && !arguments.json {
         let said = "nothing was left behind: no pinned program whose gateway is gone";
         writeln!(output.styled(), "{said}").map_err(|error| Failure::writing(&error))?;
     }
@@ -115,6 +126,14 @@ pub fn detach(arguments: &Detach, output: &mut Output<'_>) -> Outcome {
         written.map_err(|error| Failure::writing(&error))?;
     }
     Ok(Exit::Done)
+}
+
+/// Whether a gateway lives in this network namespace.
+fn is_used_here(standing: &[Standing]) -> bool {
+    let network = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let own = network("self");
+    let mut living = standing.iter().filter(|one| one.instance.lives());
+    living.any(|one| network(&one.instance.process.to_string()) == own)
 }
 
 impl Standing {
@@ -209,7 +228,7 @@ fn word(number: u32) -> &'static str {
 }
 
 /// All of it, pinned first.
-fn standing() -> Result<Vec<Standing>, Failure> {
+pub(super) fn standing() -> Result<Vec<Standing>, Failure> {
     let denied = |error: &dyn std::error::Error| {
         Failure::new(format!("what is attached cannot be read: {error}")).fix("run it as root")
     };
@@ -278,9 +297,7 @@ fn loaders() -> Vec<Loader> {
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let process = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let Some(process) = process.filter(|_| line.ends_with(b"\0kernel\0loader\0")) else {
-            continue;
-        };
+        let Some(process) = process.filter(|_| is_loader(&line)) else { continue };
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
         let gateway = parent.and_then(|parent| parent.trim().parse().ok()).unwrap_or_default();
@@ -290,6 +307,13 @@ fn loaders() -> Vec<Loader> {
         }
     }
     found
+}
+
+/// Whether a command line is a loader's, as the gateway starts it.
+fn is_loader(line: &[u8]) -> bool {
+    let mut arguments = line.split(|byte| *byte == 0).skip(1);
+    let mut is = |word: &[u8]| arguments.next() == Some(word);
+    is(b"kernel") && is(b"loader")
 }
 
 /// What programs watch: the map by its name, which not each of them has.
@@ -302,18 +326,22 @@ fn watched(programs: &[ProgramAt], loaded: &BTreeMap<u32, ProgramInfo>) -> Vec<S
     let Some(map) = map else { return Vec::new() };
     let Ok(map) = HashMap::<_, u64, Value<Watch>>::try_from(map) else { return Vec::new() };
     let scope = |(cgroup, watch): (u64, Value<Watch>)| {
-        let path = cgroup::root().ok().and_then(|root| find(&root, cgroup));
+        let path = cgroup::root().ok().and_then(|root| cgroup::folder_of(&root, cgroup));
         Scope { cgroup, path, watch: watch.0 }
     };
     map.iter().flatten().map(scope).collect()
 }
 
-/// The folder of a cgroup, by its inode.
-fn find(folder: &Path, id: u64) -> Option<PathBuf> {
-    if fs::metadata(folder).ok()?.ino() == id {
-        return Some(folder.to_owned());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loader_is_known_whatever_it_was_told() {
+        assert!(is_loader(b"/proc/self/exe\0kernel\0loader\0"));
+        assert!(is_loader(b"/proc/self/exe\0kernel\0loader\0--ring=4096\0"));
+        for other in [&b"sealtap\0kernel\0canary\0"[..], b"grep\0-r\0kernel\0loader\0", b""] {
+            assert!(!is_loader(other), "{other:?}");
+        }
     }
-    let entries = fs::read_dir(folder).ok()?.flatten();
-    let mut folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    folders.find_map(|entry| find(&entry.path(), id))
 }

@@ -1,22 +1,21 @@
 //! Statements: what the kernel counted, sealed every few seconds while somebody is watched.
 //!
 //! In: the observer and what came to the listener. Out: leaves about one coverage, and at the end the last
-//! numbers. A program that was detached or replaced, a loader that is gone, and numbers that do not add
-//! up each end the coverage at that moment, and the leaf says so.
+//! numbers. A program that was detached or replaced, a loader that is gone, numbers that do not add up, and
+//! a cgroup that should be watched and is not, each end the coverage at that moment, and the leaf says so.
 
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sealtap_common::encoding::Id;
-use sealtap_common::leaf::{
-    Armed, Arrived, At, Attached, Channel, ChannelState, Counts, CoverageEnd, CoverageMode,
-    CoverageSaid, Foreign, KernelProgram, Statement, Sums,
-};
+use sealtap_common::leaf::{Arrived, CoverageEnd, CoverageMode, CoverageSaid, Statement};
 
 use super::around::Telling;
-use super::{Counted, Observer, ProgramAt};
+use super::message::NamesCounted;
+use super::names::{self, Told};
+use super::stated::{all_known, armed, count_all, counts, held};
+use super::{Counted, Observer};
 use crate::accept::Led;
 use crate::capture::connection::Notes;
 use crate::gateway::CoverageTeller;
@@ -24,11 +23,8 @@ use crate::gateway::CoverageTeller;
 /// Between two statements, where nothing else is said.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Before the programs' names in the kernel.
-const PREFIX: &str = "sealtap_";
-
-/// What cannot be stated.
-const NO_NAME: &str = "a program of the kernel has no registered name";
+/// Why what a coverage rests on is gone.
+const CHANGED: &str = "a program of the kernel was detached or replaced";
 
 /// Statements that are being made.
 pub struct Statements {
@@ -43,7 +39,12 @@ pub struct Last {
     pub counted: Counted,
     /// What came to the listener.
     pub arrived: Arrived,
+    /// What was asked of the resolver.
+    pub names: Told,
 }
+
+/// What hears why a coverage is over.
+type Ended = Box<dyn FnOnce(&str) + Send>;
 
 /// What the statements are made under.
 pub struct Terms {
@@ -53,15 +54,29 @@ pub struct Terms {
     pub launched: bool,
     /// Between two statements.
     pub interval: Duration,
+    /// Whether cgroups may come that are watched only once they are seen.
+    pub late: bool,
+    /// Why one that should be watched is not, once there was one.
+    pub unwatched: Arc<OnceLock<String>>,
     /// Called once where a program was detached or replaced, so that not all is closed any more.
     pub opened: Option<Box<dyn FnOnce() + Send>>,
+    /// Called once with the reason where the coverage is over before its time.
+    pub ended: Option<Ended>,
 }
 
 impl Terms {
     /// Counted, told of and let go.
     #[must_use]
     pub fn observe() -> Self {
-        Self { mode: CoverageMode::Observe, launched: false, interval: INTERVAL, opened: None }
+        Self {
+            mode: CoverageMode::Observe,
+            launched: false,
+            interval: INTERVAL,
+            late: false,
+            unwatched: Arc::default(),
+            opened: None,
+            ended: None,
+        }
     }
 }
 
@@ -77,8 +92,8 @@ impl Statements {
         led: Arc<Led>,
         terms: Terms,
     ) -> Result<Self, String> {
-        let armed = armed(&observer, &terms)?;
-        let (opened, interval) = (terms.opened, terms.interval);
+        let (armed, watched) = armed(&observer, &terms)?;
+        let Terms { interval, unwatched, opened, ended, .. } = terms;
         // Nothing may be said of a coverage that the log never heard of.
         if !teller.say_for_good(CoverageSaid::Armed(armed)) {
             return Err("the journal takes nothing".to_owned());
@@ -87,8 +102,22 @@ impl Statements {
         let thread = std::thread::Builder::new().name("coverage".to_owned());
         let thread = thread.spawn(move || {
             let (notes, telling) = (teller.notes(), Telling::new(teller.coverage()));
-            let mut stating =
-                Stating { teller, observer, led, over: None, opened, notes, telling, unsaid: None };
+            let names = names::Telling::new(teller.coverage());
+            let mut stating = Stating {
+                teller,
+                observer,
+                led,
+                watched,
+                unwatched,
+                over: None,
+                due: None,
+                opened,
+                ended,
+                notes,
+                telling,
+                names,
+                unsaid: None,
+            };
             loop {
                 match stopped.recv_timeout(interval) {
                     Err(RecvTimeoutError::Timeout) => drop(stating.state(false)),
@@ -110,11 +139,18 @@ struct Stating {
     teller: CoverageTeller,
     observer: Arc<Observer>,
     led: Arc<Led>,
+    /// Cgroups that were watched when it was armed.
+    watched: u64,
+    unwatched: Arc<OnceLock<String>>,
     /// Why it was over before its end.
     over: Option<String>,
+    /// As what it is to be closed, once the journal takes that.
+    due: Option<CoverageEnd>,
     opened: Option<Box<dyn FnOnce() + Send>>,
+    ended: Option<Ended>,
     notes: Notes,
     telling: Telling,
+    names: names::Telling,
     /// What the journal has not taken: nothing else is said before it.
     unsaid: Option<CoverageSaid>,
 }
@@ -123,15 +159,21 @@ impl Stating {
     fn state(&mut self, last: bool) -> Result<Last, String> {
         if let Some(why) = self.over.clone() {
             // The journal may not have taken that it is over.
-            let _ = self.is_all_said();
+            if self.is_all_said()
+                && self.teller.say_tried()
+                && let Some(end) = self.due.take()
+            {
+                self.close(end);
+            }
             return Err(why);
         }
-        if !self.is_all_said() {
-            return self
-                .observer
-                .count()
-                .map_err(|error| error.to_string())
-                .map(|counted| Last { counted, arrived: self.led.arrived() });
+        // Canaries too: the numbers that are read below have what they sent.
+        if !self.is_all_said() || !self.teller.say_tried() {
+            return self.look();
+        }
+        if last && let Err(error) = count_all(&self.observer) {
+            let (number, arrived) = self.led.cut();
+            return self.broken(number, arrived, CoverageEnd::LoaderGone, error.to_string());
         }
         // Before the kernel's numbers: whatever came was counted there before.
         let (number, arrived) = self.led.cut();
@@ -139,17 +181,23 @@ impl Stating {
             Ok(counted) => counted,
             Err(error) => {
                 let end = CoverageEnd::LoaderGone;
-                return self.close((number, arrived), end, error.to_string());
+                return self.broken(number, arrived, end, error.to_string());
             }
         };
-        if !counted.holds() {
-            let why = "the kernel's numbers do not add up".to_owned();
-            return self.close((number, arrived), CoverageEnd::NumbersWrong, why);
-        }
+        // First, since what is open now is dealt with whatever the numbers say.
         let held = held(&self.observer.armed().programs, &counted.programs);
-        let counts = match counts(&counted) {
+        let wrong = |why| (CoverageEnd::NumbersWrong, why);
+        let counts = self.all_watched().and_then(|()| {
+            // The last of all, so nothing that is still to be counted would be stated.
+            let known = if held && last { all_known(&counted) } else { Ok(()) };
+            known.and_then(|()| counts(&counted, self.watched)).map_err(wrong)
+        });
+        let counts = match counts {
             Ok(counts) => counts,
-            Err(why) => return self.close((number, arrived), CoverageEnd::NumbersWrong, why),
+            Err((end, why)) => {
+                let why = if held { why } else { CHANGED.to_owned() };
+                return self.broken(number, arrived, end, why);
+            }
         };
         let said = match (held, last) {
             (true, false) => CoverageSaid::Heartbeat(Statement { arrived, counts, number }),
@@ -159,33 +207,86 @@ impl Stating {
                 CoverageSaid::Closed(Some(counts), arrived, number, end)
             }
         };
-        self.say(number, said);
-        if !held {
-            let why = "a program of the kernel was detached or replaced".to_owned();
-            self.teller.ended_early(&why);
-            tracing::error!(%why, "coverage is over");
-            self.over = Some(why.clone());
-            if let Some(opened) = self.opened.take() {
-                opened();
-            }
-            return Err(why);
+        self.say(number, said, Some(counted.names));
+        match held {
+            true => Ok(Last { counted, arrived, names: self.names.told() }),
+            false => Err(self.over(CHANGED)),
         }
-        Ok(Last { counted, arrived })
+    }
+
+    /// Whether all is watched that should be, so that the numbers are those of all; why not.
+    fn all_watched(&self) -> Result<(), (CoverageEnd, String)> {
+        self.unwatched.get().map_or(Ok(()), |why| Err((CoverageEnd::Unwatched, why.clone())))
+    }
+
+    /// While the journal takes nothing, no statement is made; what the coverage rests on is looked at all the
+    /// same, since nobody may go on without it for as long as a disk is full.
+    fn look(&mut self) -> Result<Last, String> {
+        let (end, why) = match self.observer.count() {
+            Err(error) => (CoverageEnd::LoaderGone, error.to_string()),
+            Ok(counted) if held(&self.observer.armed().programs, &counted.programs) => {
+                if let Err((end, why)) = self.all_watched() {
+                    self.due = Some(end);
+                    return Err(self.over(&why));
+                }
+                let (arrived, names) = (self.led.arrived(), self.names.told());
+                return Ok(Last { counted, arrived, names });
+            }
+            Ok(_) => (CoverageEnd::LinksChanged, CHANGED.to_owned()),
+        };
+        self.due = Some(end);
+        Err(self.over(&why))
+    }
+
+    /// It is over, and why; where not all is closed any more, that is dealt with first.
+    fn over(&mut self, why: &str) -> String {
+        if why == CHANGED
+            && let Some(opened) = self.opened.take()
+        {
+            opened();
+        }
+        self.teller.ended_early(why);
+        tracing::error!(%why, "coverage is over");
+        if let Some(ended) = self.ended.take() {
+            ended(why);
+        }
+        self.over = Some(why.to_owned());
+        why.to_owned()
+    }
+
+    /// Closes it with the numbers of now, where the reason for it has any.
+    fn close(&mut self, end: CoverageEnd) {
+        let (number, arrived) = self.led.cut();
+        let counted = end.has_numbers().then(|| self.observer.count());
+        let (end, counts, names) = match counted {
+            None => (end, None, None),
+            Some(Err(_)) => (CoverageEnd::LoaderGone, None, None),
+            Some(Ok(counted)) => match counts(&counted, self.watched) {
+                Ok(counts) => (end, Some(counts), Some(counted.names)),
+                Err(_) => (CoverageEnd::NumbersWrong, None, None),
+            },
+        };
+        self.say(number, CoverageSaid::Closed(counts, arrived, number, end), names);
     }
 
     /// Says it, behind what went around and is counted by it; keeps what the journal does not take.
-    fn say(&mut self, number: u64, said: CoverageSaid) {
+    fn say(&mut self, number: u64, said: CoverageSaid, names: Option<NamesCounted>) {
         let around = self.observer.went_around();
         around.count(self.teller.counts());
         self.teller.counts().stated(self.led.arrived(), self.led.unknown());
         self.telling.add(around, number);
+        let asked = self.observer.asked(names.is_none());
+        let lost = self.names.add(&asked, names, (number, self.notes.record_limit()));
+        self.teller.counts().asked(asked.parsed, asked.unparsable, lost);
         self.unsaid = Some(said);
         // Once more at the next one, where the journal takes nothing now.
-        let _ = self.is_all_said();
+        if !self.is_all_said() {
+            tracing::warn!("the journal takes nothing: coverage is stated once it does");
+        }
     }
 
     fn is_all_said(&mut self) -> bool {
-        if !self.telling.tell(&self.notes) {
+        if !self.telling.tell(&self.notes) || !self.names.tell(&self.notes) {
             return false;
         }
         let Some(said) = self.unsaid.take() else { return true };
@@ -196,129 +297,14 @@ impl Stating {
         false
     }
 
-    fn close(
+    fn broken(
         &mut self,
-        (number, arrived): (u64, Arrived),
+        number: u64,
+        arrived: Arrived,
         end: CoverageEnd,
         why: String,
     ) -> Result<Last, String> {
-        self.teller.ended_early(&why);
-        tracing::error!(%why, "coverage is over");
-        self.say(number, CoverageSaid::Closed(None, arrived, number, end));
-        self.over = Some(why.clone());
-        Err(why)
+        self.say(number, CoverageSaid::Closed(None, arrived, number, end), None);
+        Err(self.over(&why))
     }
-}
-
-/// What this coverage rests on, and what it says nothing of.
-fn armed(observer: &Observer, terms: &Terms) -> Result<Armed, String> {
-    let armed = observer.armed();
-    if !held(&armed.programs, &armed.programs) {
-        return Err("the kernel does not name the links that were made".to_owned());
-    }
-    // Who else is there, and what was open before, is known by now.
-    let counted = observer.count().map_err(|error| error.to_string())?;
-    let attached = |at: &ProgramAt| {
-        Some(Attached {
-            at: match at.device {
-                0 => At::Cgroup(at.cgroup),
-                device => At::Device(device.into()),
-            },
-            id: u64::from(at.id),
-            link: (at.link != 0).then(|| at.link.into()),
-            program: program(&at.name)?,
-            tag: at.tag,
-        })
-    };
-    let programs: Option<Vec<_>> = armed.programs.iter().map(attached).collect();
-    let option = armed.programs.iter().any(|at| program(&at.name) == Some(KernelProgram::Option));
-    let frames = option && armed.programs.iter().any(|at| at.device != 0);
-    Ok(Armed {
-        channels: Channel::ALL.iter().map(|channel| state(*channel, terms, frames)).collect(),
-        foreign: foreign(&counted)?,
-        machine: machine(&armed.boot).ok_or("the kernel does not name its boot")?,
-        mode: terms.mode,
-        object: armed.object,
-        older: counted.older,
-        programs: programs.ok_or(NO_NAME)?,
-    })
-}
-
-fn program(name: &str) -> Option<KernelProgram> {
-    KernelProgram::parse(name.strip_prefix(PREFIX)?)
-}
-
-/// What is known of a channel where these programs are attached, by what else was done.
-fn state(channel: Channel, terms: &Terms, frames: bool) -> ChannelState {
-    let denied = terms.mode == CoverageMode::Enforce;
-    match channel {
-        Channel::Tcp => ChannelState::ClosedByHook,
-        Channel::Udp if denied => ChannelState::ClosedByHook,
-        // The resolver may be asked, whatever the question says.
-        Channel::Udp | Channel::Names => ChannelState::ObservedOnly,
-        // No capability to make them, no family; and none was brought along.
-        // And it sees no other cgroup to go to.
-        Channel::Raw | Channel::Packet | Channel::Vsock | Channel::Older | Channel::Moved
-            if terms.launched =>
-        {
-            ChannelState::DeniedByLaunchPolicy
-        }
-        // Redirected to a loopback of its own, where nobody of ours listens, and no way in from there.
-        Channel::Namespace if denied && terms.launched => ChannelState::ClosedByHook,
-        Channel::Raw if denied => ChannelState::ClosedByHook,
-        Channel::Raw => ChannelState::ObservedOnly,
-        // A packet counts for the cgroup that its socket was made in: one that was brought along from
-        // elsewhere, and connected there, is not seen.
-        Channel::Older => ChannelState::NotCovered,
-        // At devices that were there when the programs came.
-        Channel::Packet if frames => ChannelState::ObservedOnly,
-        Channel::Packet
-        | Channel::Vsock
-        | Channel::Helper
-        | Channel::Namespace
-        | Channel::Moved => ChannelState::NotCovered,
-    }
-}
-
-/// The kernel's name of its boot: a UUID.
-fn machine(boot: &str) -> Option<Id> {
-    let digits: String = boot.chars().filter(|c| *c != '-').collect();
-    let number = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32)?;
-    Some(Id(number.to_be_bytes()))
-}
-
-fn counts(counted: &Counted) -> Result<Counts, String> {
-    Ok(Counts {
-        connections: sums(&counted.connections),
-        foreign: foreign(counted)?,
-        packets: sums(&counted.packets),
-    })
-}
-
-fn foreign(counted: &Counted) -> Result<Vec<Foreign>, String> {
-    let other = |other: &super::Foreign| {
-        Some(Foreign { beside: program(&other.beside)?, id: u64::from(other.id) })
-    };
-    let all: Option<Vec<_>> = counted.foreign.iter().map(other).collect();
-    all.ok_or_else(|| NO_NAME.to_owned())
-}
-
-fn sums(counted: &super::Sums) -> Sums {
-    Sums {
-        allowed: counted.allowed,
-        bypass_denied: counted.bypass_denied,
-        bypass_passed: counted.bypass_passed,
-        events_lost: counted.events_lost,
-        events_read: counted.events_read,
-        loopback: counted.loopback,
-        seen: counted.seen,
-        unparsable: counted.unparsable,
-        via_gateway: counted.via_gateway,
-    }
-}
-
-/// Whether each program is where it was attached, by its own link.
-fn held(before: &[ProgramAt], now: &[ProgramAt]) -> bool {
-    let there = |at: &ProgramAt| (at.cgroup != 0 || at.device != 0) && at.held == at.id;
-    !before.is_empty() && before == now && now.iter().all(there)
 }

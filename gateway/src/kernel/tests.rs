@@ -1,10 +1,15 @@
 use std::io::Cursor;
+use std::time::Duration;
 
-use super::hooks::connection;
-use super::message::{Answer, Counted, Sums, Told, read, write};
-use super::process::{Processes, started};
+use sha2::{Digest as _, Sha256};
+
+use super::execs::Noted;
+use super::looking::Looking;
+use super::message::{Answer, Counted, NamesCounted, Process, Sums, Told, read, write};
+use super::older::connection;
 use super::programs::link;
 use super::raw::flow_in;
+use super::readings::Readings;
 
 #[test]
 fn messages_come_back_as_they_were_and_nothing_longer_is_read() {
@@ -30,18 +35,22 @@ fn the_sums_hold_only_if_both_do() {
         events_lost: 1,
         ..Sums::default()
     };
-    assert!(whole.hold());
+    assert!(whole.add_up());
     let others = [
         Sums { seen: 7, ..whole },
         Sums { events_read: 2, ..whole },
         Sums { allowed: u64::MAX, ..whole },
     ];
     for wrong in others {
-        assert!(!wrong.hold(), "{wrong:?}");
+        assert!(!wrong.add_up(), "{wrong:?}");
         assert!(!Counted { packets: wrong, ..Counted::default() }.holds(), "in packets");
         assert!(!Counted { connections: wrong, ..Counted::default() }.holds(), "in connections");
     }
-    assert!(Counted { connections: whole, packets: whole, ..Counted::default() }.holds());
+    let names = NamesCounted { read: 1, lost: 0 };
+    let counted = Counted { connections: whole, packets: whole, names, ..Counted::default() };
+    assert!(counted.holds());
+    let untold = Counted { names: NamesCounted::default(), ..counted };
+    assert!(!untold.holds(), "who was asked is not told of");
 }
 
 #[test]
@@ -53,24 +62,57 @@ fn the_kernels_words_are_read() {
     assert_eq!(link(3, "pos:\t0\n"), None);
     let text = "link_type:\ttcx\nlink_id:\t13\nprog_id:\t35\nifindex:\t4\nattach_type:\t47\n";
     assert_eq!(link(3, text).unwrap().0, 13);
-    let stat = "7 (a) b) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0";
-    assert_eq!(started(stat), Some(4711));
-    assert_eq!(started("7 (a"), None);
+    let text =
+        "link_type:\traw_tracepoint\nlink_id:\t14\nprog_id:\t36\ntp_name:\tsched_process_exec\n";
+    let (id, link) = link(3, text).unwrap();
+    assert_eq!((id, link.program, link.cgroup, link.device), (14, 36, 0, 0));
     assert!(flow_in(&[0; 87]).is_none());
+}
+
+/// No process ever becomes another program.
+struct Never;
+
+impl Noted for Never {
+    fn latest(&self, _: u32) -> Option<u64> {
+        Some(0)
+    }
 }
 
 #[test]
 fn a_process_is_known_while_it_is_there_and_by_no_other_life() {
     let own = std::process::id();
-    let mut processes = Processes::default();
-    let found = processes.look(own, u64::MAX).unwrap();
+    let mut looking = Looking::begin().unwrap();
+    let mut readings = Readings::new(Box::new(Never));
+    let mut number = 0;
+    let mut look = |process, connected| -> Option<Process> {
+        number += 1;
+        let mut told = looking.look((number, process, connected), &mut readings);
+        while told.is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+            told = looking.told(&mut readings).pop();
+        }
+        let Some(Told::Looked { number: of, process, unread }) = told else {
+            panic!("it was looked at")
+        };
+        assert_eq!(of, number);
+        // What does not come in time is said as well.
+        assert!(unread.iter().all(|unread| unread.what.starts_with("SHA-256")), "{unread:?}");
+        *process
+    };
+    let mut found = look(own, u64::MAX).unwrap();
     let executable = std::env::current_exe().unwrap();
     assert_eq!(found.executable.as_deref(), executable.to_str());
-    assert!(found.digest.is_some() && found.namespace.is_some());
+    assert!(found.namespace.is_some());
     assert!(found.command.unwrap().starts_with(executable.as_os_str().as_encoded_bytes()));
+    // A large one is unknown until it has been read.
+    while found.digest.is_none() {
+        found = look(own, u64::MAX).unwrap();
+    }
+    let whole = Sha256::digest(std::fs::read(&executable).unwrap());
+    assert_eq!(found.digest, Some(whole.into()));
     // One that connected before this one began was another.
-    assert_eq!(processes.look(own, 1), None);
-    assert_eq!(processes.look(u32::MAX, u64::MAX), None);
+    assert_eq!(look(own, 1), None);
+    assert_eq!(look(u32::MAX, u64::MAX), None);
 }
 
 #[test]

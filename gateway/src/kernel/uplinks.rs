@@ -3,12 +3,13 @@
 //! In: the programs. Out: one attachment per device that is there now, other than the machine's own
 //! loop. A device that appears later has none, which is why what leaves in frames is never more than
 //! observed. From Linux 6.6 on the kernel has links for it; before, a filter stands at the device's
-//! queue, and the kernel has no answer to whether it still does.
+//! queue, and the kernel has no answer to whether it still does. Such a filter outlives a loader that is
+//! killed: [`sweep`] takes away what was left.
 
 use std::fs;
 
 use aya::Ebpf;
-use aya::programs::tc::{NlOptions, TcAttachOptions, qdisc_add_clsact};
+use aya::programs::tc::{NlOptions, TcAttachOptions, qdisc_add_clsact, qdisc_detach_program};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 
 use super::message::ProgramAt;
@@ -49,6 +50,14 @@ fn at(program: &mut SchedClassifier, name: &str) -> Result<(), ProgramError> {
             program.attach_with_options(name, TcAttachType::Egress, options).map(drop)
         }
     }
+}
+
+/// Takes away the filters that loaders have left at the devices of this network namespace, and gives the
+/// names of those devices. It cannot tell whose they are: nobody may be attached here.
+pub(super) fn sweep() -> Vec<String> {
+    let egress = TcAttachType::Egress;
+    let swept = |name: &String| qdisc_detach_program(name, egress, UPLINK).is_ok();
+    devices().into_iter().filter(swept).collect()
 }
 
 /// The devices of this network namespace, but for its loop.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sealtap_common::Id;
+use sealtap_common::leaf::Sums;
 use serde_json::{Value, json};
 
 use super::calls::Counted;
@@ -20,7 +21,8 @@ use super::watched::{Coverage, Covered};
 use crate::command::{Failure, run};
 use crate::data::DataDir;
 use crate::identify::Launch;
-use crate::kernel::{Bypass, Sums};
+use crate::kernel::Bypass;
+use crate::kernel::names::Told;
 use crate::serve::live::{duration, shown, size};
 
 /// Ways around that are named.
@@ -38,10 +40,6 @@ const NOT_COVERED: &str = "not covered: vsock, helpers over unix sockets, other 
 /// What nothing closes even where all else is denied.
 const NOT_ENFORCED: &str = "not covered: helpers over unix sockets (a Docker socket, a daemon that acts for \
                             the command), and what the names that it asked for say";
-
-/// What more there is where the command ran as root, if without a right.
-const AS_ROOT: &str = "not covered: the command owned the files of root, by which others can be made to act \
-                       for it (--user runs it as somebody else)";
 
 /// What there is to say.
 pub(super) struct Account<'a> {
@@ -209,14 +207,14 @@ impl Account<'_> {
             Coverage::Kernel { counted: Err(why), .. } => {
                 vec![format!("unknown: {why}")]
             }
-            Coverage::Kernel { counted: Ok(covered), enforced, root, .. } => {
-                told(covered, *enforced, *root)
+            Coverage::Kernel { counted: Ok(covered), enforced, also, .. } => {
+                told(covered, *enforced, also)
             }
         }
     }
 
     fn coverage(&self) -> Value {
-        let covered = match &self.coverage {
+        let (covered, also) = match &self.coverage {
             Coverage::Variables(why) => {
                 return json!({ "level": "observed_only", "not_covered": self.notes, "why": why });
             }
@@ -229,8 +227,9 @@ impl Account<'_> {
                     "why": why,
                 });
             }
-            Coverage::Kernel { counted: Ok(covered), .. } => covered,
+            Coverage::Kernel { counted: Ok(covered), also, .. } => (covered, also),
         };
+        let notes = self.notes.iter().map(String::as_str).chain(also.iter().map(String::as_str));
         let enforced = self.coverage.is_enforced();
         let counted = &covered.counted;
         let around = |bypass: &Bypass| {
@@ -242,9 +241,10 @@ impl Account<'_> {
         };
         json!({
             "level": if enforced { "enforced" } else { "kernel_observed" },
-            "not_covered": self.notes,
+            "not_covered": notes.collect::<Vec<_>>(),
             "connections": sums(&counted.connections),
             "packets": sums(&counted.packets),
+            "names": names(&covered.names),
             "redirected": covered.arrived.known,
             "attributed": covered.arrived.attributed,
             "refused": covered.arrived.refused,
@@ -319,7 +319,7 @@ impl Account<'_> {
 }
 
 /// What the kernel saw, in words.
-fn told(covered: &Covered, enforced: bool, root: bool) -> Vec<String> {
+fn told(covered: &Covered, enforced: bool, also: &[String]) -> Vec<String> {
     let (counted, packets) = (&covered.counted.connections, &covered.counted.packets);
     let around = counted.bypass_passed.saturating_add(counted.bypass_denied);
     let (how, what) = match enforced {
@@ -331,6 +331,13 @@ fn told(covered: &Covered, enforced: bool, root: bool) -> Vec<String> {
          {what}, {} could not be told",
         counted.seen, counted.via_gateway, counted.allowed, around, counted.unparsable
     )];
+    let Told { seen, questions, unparsable, lost, .. } = covered.names;
+    if seen > 0 {
+        let unread = unparsable.saturating_add(lost);
+        told.push(format!(
+            "names asked: {questions} in {seen} packets, {unread} of them not read; `sealtap names` lists them"
+        ));
+    }
     for bypass in covered.around.iter().take(NAMED) {
         let who = bypass.executable.as_deref().unwrap_or("unknown");
         let how = if enforced { "denied" } else { "around" };
@@ -345,10 +352,19 @@ fn told(covered: &Covered, enforced: bool, root: bool) -> Vec<String> {
         told.push(format!("{}: {more} more", if enforced { "denied" } else { "around" }));
     }
     told.push(if enforced { NOT_ENFORCED } else { NOT_COVERED }.to_owned());
-    if root {
-        told.push(AS_ROOT.to_owned());
-    }
+    told.extend(also.iter().cloned());
     told
+}
+
+fn names(told: &Told) -> Value {
+    json!({
+        "seen": told.seen,
+        "parsed": told.parsed,
+        "unparsable": told.unparsable,
+        "lost": told.lost,
+        "cut": told.cut,
+        "questions": told.questions,
+    })
 }
 
 fn sums(counted: &Sums) -> Value {

@@ -5,6 +5,7 @@
 //! not all is closed any more: the command is ended at once. Where the loader is gone, all stays closed,
 //! and the command goes on. Fails before the command begins; then nothing is left behind either.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,32 +16,40 @@ use sealtap_common::leaf::CoverageMode;
 use crate::command::run::GATEWAY_FAILED;
 use crate::command::{Exit, Failure};
 use crate::kernel::{
-    Fence, Instance, Joining, Observer, OwnCgroup, Terms, User, close_sockets, prepare_pins,
-    remove_pins,
+    Fence, Instance, Joining, Observer, OwnCgroup, Terms, User, close_sockets, remove_pins,
 };
+
+/// What more there is where the command ran as root, if without a right.
+const AS_ROOT: &str = "not covered: the command owned the files of root, by which others can be made to act \
+                       for it (--user runs it as somebody else)";
+
+/// What more there is on a kernel without Landlock.
+const TOGETHER: &str = "not covered: this kernel has no Landlock, so the command could reach into processes of \
+                        its user outside";
 
 /// A command that is kept in.
 pub(super) struct Enforced {
     instance: Instance,
     user: Option<User>,
+    record: Vec<PathBuf>,
     broken: Arc<AtomicBool>,
     /// Whether the pins have been taken away.
     opened: bool,
 }
 
 impl Enforced {
-    /// Pins the programs and confines the cgroup.
+    /// Pins the programs and confines the cgroup; the folders of the `record` are to be hidden.
     pub(super) fn begin(
         id: &str,
         user: Option<User>,
+        record: Vec<PathBuf>,
         cgroup: &mut OwnCgroup,
         observer: &Observer,
     ) -> Result<Self, String> {
-        prepare_pins().map_err(|error| error.to_string())?;
         cgroup.confine().map_err(|error| error.to_string())?;
         let instance = Instance::own(id);
         observer.pin(&instance).map_err(|error| error.to_string())?;
-        Ok(Self { instance, user, broken: Arc::default(), opened: false })
+        Ok(Self { instance, user, record, broken: Arc::default(), opened: false })
     }
 
     /// What the statements are made under.
@@ -55,7 +64,8 @@ impl Enforced {
         };
         Ok(Terms {
             mode: CoverageMode::Enforce,
-            launched: true,
+            // Whoever owns root's files has others run outside what it may not run itself.
+            launched: !self.is_root(),
             opened: Some(Box::new(opened)),
             ..Terms::observe()
         })
@@ -66,8 +76,15 @@ impl Enforced {
         self.broken.load(Ordering::Acquire)
     }
 
+    /// What more is not covered, beyond what holds of every command that is kept in.
+    pub(super) fn not_covered(&self) -> Vec<&'static str> {
+        let as_root = self.is_root().then_some(AS_ROOT);
+        let together = (!Fence::keeps_processes_apart()).then_some(TOGETHER);
+        as_root.into_iter().chain(together).collect()
+    }
+
     /// Whether files of root are the command's own.
-    pub(super) fn is_root(&self) -> bool {
+    fn is_root(&self) -> bool {
         self.user.map_or_else(|| getuid().is_root(), |user| user.is_root())
     }
 
@@ -94,7 +111,8 @@ impl Enforced {
         if kept > 0 {
             tracing::warn!(kept, "sockets that the caller left open are not for the command");
         }
-        let fence = Fence::new(self.user).map_err(|error| failed(error.to_string()))?;
+        let fence =
+            Fence::new(self.user, &self.record).map_err(|error| failed(error.to_string()))?;
         Ok(joining.behind(fence))
     }
 

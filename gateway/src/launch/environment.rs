@@ -56,7 +56,7 @@ const BASE_URLS: [(&str, &str, &str); 9] = [
 pub(super) struct Trust {
     certificate: PathBuf,
     bundle: PathBuf,
-    /// Where they are for somebody else, as long as the command runs.
+    /// Where they are for such a command, as long as it runs.
     _folder: Option<TempDir>,
 }
 
@@ -80,7 +80,7 @@ impl Trust {
         TrustToBe { trust: Self { certificate, bundle, _folder: None }, reading }
     }
 
-    /// The same for a command of another user, who does not get into the data directory.
+    /// The same for a command that does not get into the data directory.
     ///
     /// # Errors
     ///

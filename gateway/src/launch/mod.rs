@@ -17,6 +17,8 @@ mod child;
 mod descendants;
 mod enforced;
 mod environment;
+mod keeper;
+mod lines;
 mod makers;
 mod messages;
 mod models;
@@ -24,7 +26,7 @@ mod signals;
 mod watched;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -39,10 +41,11 @@ use self::calls::Calls;
 use self::child::{Child, Ended, Variable};
 use self::descendants::Process;
 use self::environment::Trust;
+use self::keeper::Keeper;
 use self::signals::Signals;
 use self::watched::{Coverage, Watched};
 use crate::accept::authority::Authority;
-use crate::command::run::{GATEWAY_FAILED, Start};
+use crate::command::run::{self, GATEWAY_FAILED, Start};
 use crate::command::{Exit, Failure, Outcome};
 use crate::data::DataDir;
 use crate::gateway::{CalledError, Checked, Gateway, Told, system_id};
@@ -74,6 +77,9 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     if start.enforce {
         enforced::check()?;
     }
+    let wanted = Watched::is_wanted(&start);
+    // Before any other thread: each is born with what its maker has.
+    let keeper = Keeper::begin(&written(&start)).map_err(|error| Failure::of(&error))?;
     // Before the command runs: afterwards it could not be asked for again.
     bundle::check(&start.disclose)?;
     let config = &start.gateway.config;
@@ -96,16 +102,20 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     let (table, adopt) = (environment.table.clone(), start.gateway.adopt);
     let checked = runtime.block_on(Checked::new(config, table, adopt)).map_err(failure)?;
     let (stop, stopped) = watch::channel(false);
-    let begun = begin(&runtime, checked, told, &launch, (&start, stopped))?;
+    let note = keeper.note().map(str::to_owned);
+    let whom = (&start, wanted, &keeper);
+    let begun = begin(&runtime, checked, told, &launch, whom, stopped)?;
     let Begun { address, authority, serving, watched } = begun;
 
     let began = Instant::now();
     let ended = trust.write(&authority).map_err(|error| Failure::of(&error)).and_then(|trust| {
-        let trust = match start.user {
-            Some(_) => trust.for_anybody().map_err(|error| Failure::of(&error))?,
-            None => trust,
+        // Behind the fence the data directory is not to be seen.
+        let trust = match start.enforce {
+            true => trust.for_anybody().map_err(|error| Failure::of(&error))?,
+            false => trust,
         };
-        accompany(&start, environment.variables(address, &launch, &trust), limit, &watched)
+        let variables = environment.variables(address, &launch, &trust);
+        accompany(&start, variables, limit, &watched, keeper)
     });
     let lasted = began.elapsed();
     // Its last word is sealed with the rest.
@@ -134,7 +144,7 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         lasted,
         left,
         record,
-        notes: environment.notes(),
+        notes: environment.notes().into_iter().chain(note).collect(),
         coverage,
     };
     account.give(&start.account)?;
@@ -163,18 +173,22 @@ fn begin(
     mut checked: Checked,
     told: Told,
     launch: &Launch,
-    (start, stopped): (&Start, watch::Receiver<bool>),
+    (start, wanted, keeper): (&Start, bool, &Keeper),
+    stopped: watch::Receiver<bool>,
 ) -> Result<Begun, Failure> {
     let (address, launch) = (checked.address(), launch.clone());
     // What the kernel counts is sealed whether or not anybody calls.
-    if !Watched::is_wanted(start) && checked.may_wait().map_err(failure)? {
+    if !wanted && checked.may_wait().map_err(failure)? {
         let authority = checked.authority().map_err(failure)?;
         let serving = runtime.spawn(checked.serve_once_called(told, launch, stopped));
         return Ok(Begun { address, authority, serving, watched: Watched::Not(None) });
     }
     let gateway = runtime.block_on(Gateway::begin(checked, told, Some(launch.clone())));
     let mut gateway = gateway.map_err(failure)?;
-    let watched = Watched::begin(start, &launch, &mut gateway, runtime)?;
+    let watched = match wanted {
+        true => Watched::begin(start, &launch, &mut gateway, runtime, keeper)?,
+        false => Watched::Not(None),
+    };
     let authority = gateway.authority();
     let serving = runtime.spawn(async { Ok(gateway.serve(stopped).await.map(|()| true)?) });
     Ok(Begun { address, authority, serving, watched })
@@ -186,18 +200,42 @@ fn accompany(
     variables: Vec<Variable>,
     limit: Rlimit,
     watched: &Watched,
+    keeper: Keeper,
 ) -> Result<(Ended, Vec<Process>), Failure> {
     let signals = Signals::catch().map_err(|error| Failure::of(&error))?;
     // The command gets the caller's limit: programs rely on a low one.
     restore_descriptor_limit(limit);
     let joining = watched.joining()?;
-    let child = Child::spawn(&start.program, &start.arguments, variables, joining);
+    let (program, arguments) = (start.program.clone(), start.arguments.clone());
+    let begun = keeper.run(move || {
+        let child = Child::spawn(&program, &arguments, variables, joining)?;
+        let watching = signals.pass_to(child.descriptor());
+        Ok::<_, Failure>((child, watching))
+    });
+    // From here on this process has no privilege left.
+    keeper.end();
     raise_descriptor_limit();
-    let child = child?;
-    let watching = signals.pass_to(child.descriptor());
+    let (child, watching) = begun.map_err(|error| Failure::of(&error))??;
     let ended = child.wait().map_err(|error| Failure::of(&error))?;
     watching.child_has_ended();
     Ok((ended, descendants::wait_for(start.linger, &watching, watched.process())))
+}
+
+/// The folders that the gateway is to write to.
+fn written(start: &Start) -> Vec<PathBuf> {
+    let config = &start.gateway.config;
+    let account = match &start.account {
+        run::Account::JsonFile(path) => Some(path),
+        _ => None,
+    };
+    let above = |path: &PathBuf| {
+        let above = path.parent().map(Path::to_owned).unwrap_or_default();
+        if above.as_os_str().is_empty() { PathBuf::from(".") } else { above }
+    };
+    let files = start.bundle.iter().chain(account).map(above);
+    let beside = start.enforce.then(std::env::temp_dir);
+    let folders = [config.data.clone()].into_iter().chain(config.lock.clone());
+    folders.chain(files).chain(beside).collect()
 }
 
 /// Writes the run's bundle; there is none of a run in which nothing came.

@@ -16,11 +16,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::process::{Signal, pidfd_send_signal};
+use rustix::thread::CapabilitySet;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::emulate_default_handler;
 use signal_hook::low_level::siginfo::{Cause, Origin};
+
+use crate::privileges::keep_only;
 
 /// What is passed on.
 const PASSED: [(i32, Signal); 6] = [
@@ -54,13 +57,18 @@ impl Signals {
         SignalsInfo::new(caught.filter(|number| !is_in(ignored, *number))).map(Self)
     }
 
-    /// Passes signals to the process behind `child` until it has ended.
+    /// Passes signals to the process behind `child` until it has ended; with the right to, where the caller
+    /// has it, and the command is another user's, but with no other.
     pub(super) fn pass_to(self, child: Arc<OwnedFd>) -> Watching {
         let state = Arc::<State>::default();
         let watched = Arc::clone(&state);
         let mut signals = self.0;
         let passing = thread::Builder::new().name("signals".to_owned());
         let started = passing.spawn(move || {
+            if let Err(error) = keep_only(CapabilitySet::KILL) {
+                tracing::error!(%error, "signals will not reach the command");
+                return;
+            }
             for origin in signals.forever() {
                 watched.take(&origin, &child);
             }

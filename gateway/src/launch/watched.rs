@@ -12,12 +12,17 @@ use sealtap_common::leaf::Arrived;
 use tokio::runtime::Runtime;
 
 use super::enforced::Enforced;
-use crate::command::run::{GATEWAY_FAILED, KernelChoice, Start};
+use super::keeper::Keeper;
+use super::lines::Saying;
+use crate::command::run::{Account, GATEWAY_FAILED, KernelChoice, Start};
 use crate::command::{Exit, Failure};
+use crate::data::DataDir;
 use crate::gateway::Gateway;
 use crate::identify::Launch;
+use crate::kernel::names::Told;
 use crate::kernel::{
-    Bypass, Counted, Joining, Last, Observer, OwnCgroup, Statements, Terms, User, system_resolver,
+    Bypass, Counted, Joining, Last, Loader, Observer, OwnCgroup, Statements, Terms, Unread, User,
+    prepare_pins, system_resolver,
 };
 
 /// Digits of the run's id in the cgroup's name.
@@ -37,6 +42,7 @@ pub(super) struct Kernel {
     observer: Arc<Observer>,
     statements: Statements,
     enforced: Option<Enforced>,
+    saying: Option<Saying>,
 }
 
 /// How far the record reaches.
@@ -50,8 +56,8 @@ pub(super) enum Coverage {
         counted: Result<Box<Covered>, String>,
         /// Whether what went around was denied.
         enforced: bool,
-        /// Whether files of root were the command's own.
-        root: bool,
+        /// What more is not covered, and what is not known of who made connections.
+        also: Vec<String>,
         /// Whether the command was ended because a program was detached or replaced.
         broken: bool,
     },
@@ -66,6 +72,8 @@ pub(super) struct Covered {
     pub(super) around: Vec<Bypass>,
     /// What came to the gateway.
     pub(super) arrived: Arrived,
+    /// What was asked of the resolver.
+    pub(super) names: Told,
 }
 
 impl Coverage {
@@ -85,17 +93,15 @@ impl Watched {
         }
     }
 
-    /// Begins to watch, where that was asked for and is to be had.
+    /// Begins to watch, where that is to be had.
     pub(super) fn begin(
         start: &Start,
         launch: &Launch,
         gateway: &mut Gateway,
         runtime: &Runtime,
+        keeper: &Keeper,
     ) -> Result<Self, Failure> {
-        if !Self::is_wanted(start) {
-            return Ok(Self::Not(None));
-        }
-        match watch(start, launch, gateway, runtime) {
+        match watch(start, launch, gateway, runtime, keeper) {
             Ok(kernel) => Ok(Self::ByKernel(Box::new(kernel))),
             Err(why) if start.enforce => {
                 Err(Failure::new(format!("--enforce cannot be had: {why}"))
@@ -142,21 +148,27 @@ impl Watched {
             Self::ByKernel(kernel) => *kernel,
             Self::Not(why) => return Coverage::Variables(why),
         };
-        let Kernel { cgroup, observer, statements, enforced } = kernel;
+        let Kernel { cgroup, observer, statements, enforced, saying } = kernel;
         if let Some(enforced) = &enforced {
             enforced.end_command(&cgroup);
         }
-        let counted = statements.end().map(|Last { counted, arrived }| {
-            Box::new(Covered { around: observer.bypasses(), counted, arrived })
+        let counted = statements.end().map(|Last { counted, arrived, names }| {
+            Box::new(Covered { around: observer.bypasses(), counted, arrived, names })
         });
         // Nothing runs in it any more before it is opened.
         drop(cgroup);
         let broken = enforced.as_ref().is_some_and(Enforced::is_broken);
-        let (was, root) = (enforced.is_some(), enforced.as_ref().is_some_and(Enforced::is_root));
+        let was = enforced.is_some();
+        let also = enforced.as_ref().map_or_else(Vec::new, Enforced::not_covered);
+        let also = also.into_iter().map(str::to_owned).chain(unread(&observer)).collect();
         if let Some(enforced) = enforced {
             enforced.open(&observer);
         }
-        Coverage::Kernel { counted, enforced: was, root, broken }
+        if let Some(saying) = saying {
+            observer.tell(|_| ());
+            saying.finish();
+        }
+        Coverage::Kernel { counted, enforced: was, also, broken }
     }
 }
 
@@ -165,28 +177,60 @@ fn watch(
     launch: &Launch,
     gateway: &mut Gateway,
     runtime: &Runtime,
+    keeper: &Keeper,
 ) -> Result<Kernel, String> {
     let text = |error: &dyn std::error::Error| error.to_string();
     let id = Id(launch.id).to_string();
     let digits = id.get(..DIGITS).unwrap_or(&id);
-    let mut cgroup = OwnCgroup::new(&format!("sealtap-{digits}")).map_err(|error| text(&error))?;
-    let observer = Arc::new(Observer::start(start.ring).map_err(|error| text(&error))?);
+    let (name, ring, enforce) = (format!("sealtap-{digits}"), start.ring, start.enforce);
+    let made = keeper.run(move || {
+        if enforce {
+            prepare_pins().map_err(|error| error.to_string())?;
+        }
+        let cgroup = OwnCgroup::new(&name).map_err(|error| error.to_string())?;
+        Ok::<_, String>((cgroup, Loader::start(ring).map_err(|error| error.to_string())?))
+    });
+    let (mut cgroup, loader) = made.map_err(|error| text(&error))??;
+    let observer = Arc::new(Observer::of(loader).map_err(|error| text(&error))?);
     let listening = runtime.block_on(gateway.listen_for_redirected(Arc::clone(&observer)));
     let (port, led) = listening.map_err(|error| text(&error))?;
     // Before it denies anything: what is denied is to stay so.
     let user = start.user.map(|(user, group)| User::new(user, group));
     let enforced = match start.enforce {
-        true => Some(Enforced::begin(digits, user, &mut cgroup, &observer)?),
+        true => {
+            let data = DataDir::new(&start.gateway.config.data);
+            let record = vec![data.root().to_owned(), data.lock_directory()];
+            Some(Enforced::begin(digits, user, record, &mut cgroup, &observer)?)
+        }
         false => None,
     };
-    let terms = match &enforced {
+    // One object is all that is to be there, where that is wanted.
+    let says = !start.quiet && start.account != Account::Json;
+    let saying = if says { Some(Saying::begin().map_err(|error| text(&error))?) } else { None };
+    let mut terms = match &enforced {
         Some(enforced) => enforced.terms(&cgroup)?,
         None => Terms::observe(),
     };
+    if let Some(saying) = &saying {
+        let (lines, over) = (saying.lines(), saying.lines());
+        observer.tell(move |bypass| lines.around(bypass));
+        terms.ended = Some(Box::new(move |why| over.over(why)));
+    }
     observer.leave_alone(start.loopback.clone()).map_err(|error| text(&error))?;
     observer.watch(&cgroup, port, system_resolver(), terms.mode).map_err(|error| text(&error))?;
     let statements = Statements::begin(gateway.coverage(), Arc::clone(&observer), led, terms)?;
-    Ok(Kernel { cgroup, observer, statements, enforced })
+    Ok(Kernel { cgroup, observer, statements, enforced, saying })
+}
+
+/// What the loader does not know of who connected, with the rights that it has.
+fn unread(observer: &Observer) -> Vec<String> {
+    let said = |(Unread { what, why }, times)| {
+        format!(
+            "not known: {what} of who made a connection, {times} times: {why} (the loader reads with \
+             CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, and has no more)"
+        )
+    };
+    observer.unread().into_iter().map(said).collect()
 }
 
 /// Whether this process has what the loader needs.

@@ -126,13 +126,20 @@ impl Table {
     /// What becomes of `host`, a name or an address in lower case.
     #[must_use]
     pub fn fate(&self, rules: &ProxyRules, host: &str, port: u16) -> Fate {
-        if self.captures(rules, host) || self.configured(host, port).is_some() {
+        if self.captures_at(rules, host, port) {
             return Fate::Capture;
         }
         match rules.other {
             Other::Tunnel => Fate::Tunnel,
             Other::Refuse => Fate::Refuse,
         }
+    }
+
+    /// Whether `host` at `port` is captured by its name: it is one that is listed, or that of an upstream.
+    #[must_use]
+    pub fn captures_at(&self, rules: &ProxyRules, host: &str, port: u16) -> bool {
+        let name = host.trim_end_matches('.');
+        self.captures(rules, name) || self.configured(name, port).is_some()
     }
 
     /// Whether `host` is captured by its name, whatever its port.
@@ -163,7 +170,10 @@ impl Table {
         let Destination { host, port } = destination;
         let url = Url { scheme, host: host.clone(), port: *port, prefix: String::new() };
         let server_name = server_name.filter(|name| name != host);
-        let known = self.configured(host, *port);
+        // Of one that the kernel led here only the certificate's name may be known from the configuration.
+        let known = self
+            .configured(host, *port)
+            .or_else(|| server_name.and_then(|name| self.configured(name, *port)));
         let place = match server_name {
             Some(name) => format!("{name} at {}", url.authority()),
             None => url.authority(),

@@ -10,14 +10,20 @@ use std::collections::HashMap;
 use sealtap_common::commit::{self, BodyKey, UnitKind};
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{
-    Attribution, Bypass, BypassUnit, BypassVerdict, BypassWay, Connection, ConnectionEnd, Coverage,
-    CoverageSaid, Extensions, Passed, Ranges, Side, Unit,
+    Attribution, Connection, ConnectionEnd, Coverage, CoverageSaid, Extensions, Passed, Ranges,
+    Side, Unit,
 };
 use sealtap_common::unit::{Maker, NotedBy, ProcessSeen};
 
 use super::pins::Held;
-use crate::capture::connection::{Began, Learned, Over, WentAround};
+use crate::capture::connection::{Began, Learned, Over};
 use crate::kernel::Process;
+
+/// About how long a leaf is, in bytes.
+pub(super) const LEAF: usize = 1_024;
+
+/// About what a range of exchanges takes, in bytes: as numbers, as numbers for the store, and as text.
+const RANGE: usize = 16 + 16 + 20;
 
 /// A connection that is over, but for when its leaf is made.
 #[derive(Debug)]
@@ -28,15 +34,8 @@ pub struct DigestedConnection {
     pub unit: KeptUnit,
     /// The journal file that its first record is in.
     pub first_file: u64,
-}
-
-/// A way around, but for boot and time of its leaf.
-#[derive(Debug)]
-pub struct DigestedBypass {
-    /// Its leaf.
-    pub leaf: Bypass,
-    /// The unit that the leaf binds.
-    pub unit: Option<KeptUnit>,
+    /// What is counted of it on its way to the store, in bytes; 0 where nothing is.
+    pub weight: u64,
 }
 
 /// A committed unit and its key.
@@ -59,7 +58,12 @@ impl std::fmt::Debug for KeptUnit {
 }
 
 impl KeptUnit {
-    fn new(key: [u8; 32], maker: &Maker<'_>) -> (Self, Unit) {
+    /// Memory taken, in bytes.
+    pub(super) fn taken(&self) -> usize {
+        size_of::<Self>() + self.bytes.capacity()
+    }
+
+    pub(super) fn new(key: [u8; 32], maker: &Maker<'_>) -> (Self, Unit) {
         let bytes = maker.encode();
         let unit = commit::unit(&BodyKey::new(key), UnitKind::Maker, &bytes);
         (Self { key, bytes }, unit)
@@ -67,6 +71,15 @@ impl KeptUnit {
 }
 
 impl DigestedConnection {
+    /// Counts it from now on; about how much memory it takes, its leaves included, in bytes.
+    pub fn weigh(&mut self) -> u64 {
+        // As ranges once more for the store, and as text.
+        let ranges = self.leaf.exchanges.as_slice().len() * RANGE;
+        let bytes = size_of::<Self>() + self.unit.taken() + ranges + LEAF;
+        self.weight = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.weight
+    }
+
     /// What the journal keeps for it.
     #[must_use]
     pub fn held(&self) -> Held {
@@ -263,7 +276,7 @@ impl Open {
         let (unit, bound) = KeptUnit::new(self.key, &self.maker);
         let exchanges = Ranges::new(self.carried).unwrap_or_default();
         let leaf = Connection { exchanges, maker: bound, ..self.leaf };
-        DigestedConnection { leaf, unit, first_file: self.file }
+        DigestedConnection { leaf, unit, first_file: self.file, weight: 0 }
     }
 }
 
@@ -292,39 +305,6 @@ fn container(cgroup: &str) -> Option<&str> {
     cgroup
         .rsplit('/')
         .find_map(|name| name.split(|c: char| !is_digit(c)).find(|digits| digits.len() == 64))
-}
-
-/// Something went around.
-pub(super) fn went_around(payload: &[u8]) -> Option<Box<DigestedBypass>> {
-    let around = postcard::from_bytes::<WentAround<'_>>(payload).ok()?;
-    let octets = |text: &str| Cow::Owned(text.as_bytes().to_vec());
-    let kept = around.who.map(|(key, who)| {
-        let maker = Maker {
-            client: None,
-            destination: Some(octets(&who.destination.to_string())),
-            noted: Some(NotedBy { process: u64::from(who.process), user: None }),
-            process: who.executable.as_deref().map(|executable| ProcessSeen {
-                executable: Some(octets(executable)),
-                ..ProcessSeen::default()
-            }),
-        };
-        KeptUnit::new(key, &maker)
-    });
-    let (unit, bound) = kept.unzip();
-    let leaf = Bypass {
-        boot: Id([0; 16]),
-        count: around.count,
-        coverage: Id(around.coverage),
-        ext: Extensions::new(),
-        number: around.number,
-        sealed: 0,
-        statement: around.statement,
-        unit: BypassUnit::parse(&around.unit)?,
-        verdict: BypassVerdict::parse(&around.verdict)?,
-        way: BypassWay::parse(&around.way)?,
-        who: bound,
-    };
-    Some(Box::new(DigestedBypass { leaf, unit }))
 }
 
 #[cfg(test)]

@@ -15,10 +15,12 @@ use sealtap_common::leaf::{
 };
 use sealtap_common::unit::RunNamedBy;
 
-use super::connections::{Connections, DigestedBypass, DigestedConnection, went_around};
+use super::around::{DigestedBypass, went_around};
+use super::connections::{Connections, DigestedConnection};
 use super::deferred::Records;
 use super::known::Known;
 use super::pins::Held;
+use super::queries::{DigestedQueries, names_asked};
 use super::run::UnderWay;
 use super::sealed::{SealedBody, SealedUnit};
 use super::under_way::{Exchange, Told};
@@ -45,8 +47,30 @@ pub enum Event {
     Connection(Box<DigestedConnection>),
     /// Something went around: the leaf, but for its boot and time.
     Bypass(Box<DigestedBypass>),
+    /// Names were asked for.
+    DnsQueries(Box<DigestedQueries>),
     /// The journal had stopped taking records.
     Gap(Gap),
+}
+
+impl Event {
+    /// Counts what these take on their way to the store: how many are exchanges, and all of their bytes.
+    pub fn weigh(all: &mut [Self]) -> (u64, u64) {
+        let (mut exchanges, mut bytes) = (0_u64, 0_u64);
+        for event in all {
+            bytes = bytes.saturating_add(match event {
+                Self::Exchange(digested) => {
+                    exchanges = exchanges.saturating_add(1);
+                    digested.weight()
+                }
+                Self::Connection(connection) => connection.weigh(),
+                Self::Bypass(bypass) => bypass.weigh(),
+                Self::DnsQueries(queries) => queries.weigh(),
+                _ => 0,
+            });
+        }
+        (exchanges, bytes)
+    }
 }
 
 /// A time in which exchanges were refused.
@@ -274,8 +298,15 @@ impl Digest {
                 }
             }
             kind::WENT_AROUND => {
-                if let Some(bypass) = went_around(record.payload) {
+                if let Some(bypass) = went_around(boot, record.payload, record.at.file) {
+                    self.begun.extend(bypass.held().map(|held| (held, record.at.file)));
                     emit(Event::Bypass(bypass));
+                }
+            }
+            kind::NAMES_ASKED => {
+                if let Some(queries) = names_asked(boot, record.payload, record.at.file) {
+                    self.begun.extend(queries.held().map(|held| (held, record.at.file)));
+                    emit(Event::DnsQueries(queries));
                 }
             }
             kind::RUN_ENDED => {

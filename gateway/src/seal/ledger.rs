@@ -3,17 +3,23 @@
 //! Leaves are made by one thread, so that `sealed` never runs backwards and every leaf of a run
 //! can name the one before it.
 
+#[cfg(test)]
+mod tests;
+
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{
-    Adopted, Clock, ClosedReason, Connection, Coverage, EncodeError, Extensions, GapAction,
-    Heartbeat, Leaf, Limit, Policy, Previous, Progress, ProgressEntry, Ranges, Restart, Retention,
+    Adopted, Clock, ClosedReason, Connection, Coverage, DnsQueries, EncodeError, Extensions,
+    GapAction, Heartbeat, Leaf, Limit, Policy, Previous, Progress, ProgressEntry, Ranges, Restart,
+    Retention,
 };
 
+use super::around::DigestedBypass;
 use super::aside::Aside;
-use super::connections::{DigestedBypass, DigestedConnection};
+use super::connections::DigestedConnection;
 use super::deferred::Linked;
 use super::digest::{Digested, Gap};
 use super::pins::Held;
+use super::queries::DigestedQueries;
 use super::run::{ClosedRun, Runs, SealedRecord};
 use crate::clock::{Reading, Timeline};
 
@@ -78,6 +84,8 @@ pub enum Happening {
     Connection(Box<DigestedConnection>),
     /// Something went around.
     Bypass(Box<DigestedBypass>),
+    /// Names were asked for.
+    DnsQueries(Box<DigestedQueries>),
 }
 
 /// A leaf that is not in the log yet.
@@ -184,11 +192,20 @@ impl Ledger {
             }
             Happening::Connection(connection) => return self.connection(*connection),
             Happening::Bypass(bypass) => {
-                let DigestedBypass { leaf, unit } = *bypass;
+                let held = bypass.held();
+                let DigestedBypass { leaf, unit, weight, .. } = *bypass;
                 let (boot, sealed) = (self.boot, self.now(0));
                 let leaf = sealtap_common::leaf::Bypass { boot, sealed, ..leaf }.encode()?;
-                let aside = unit.map(|unit| Box::new(Aside { unit, carried: None, held: None }));
-                return Ok(vec![Entry { aside, ..Entry::of(leaf) }]);
+                let aside = Aside { unit, carried: None, held, sealed, weight };
+                return Ok(vec![Entry { aside: Some(Box::new(aside)), ..Entry::of(leaf) }]);
+            }
+            Happening::DnsQueries(queries) => {
+                let held = queries.held();
+                let DigestedQueries { leaf, unit, weight, .. } = *queries;
+                let (boot, sealed) = (self.boot, self.now(0));
+                let leaf = DnsQueries { boot, sealed, ..leaf }.encode()?;
+                let aside = Aside { unit, carried: None, held, sealed, weight };
+                return Ok(vec![Entry { aside: Some(Box::new(aside)), ..Entry::of(leaf) }]);
             }
             Happening::Adopted { size } => Leaf::Adopted(Adopted {
                 boot: self.boot,
@@ -210,22 +227,26 @@ impl Ledger {
     /// The leaf of a connection, or several where its exchanges are too many for one.
     fn connection(&mut self, connection: DigestedConnection) -> Result<Vec<Entry>, EncodeError> {
         let held = connection.held();
-        let DigestedConnection { leaf, unit, .. } = connection;
-        let all = leaf.exchanges.as_slice();
-        let mut chunks: Vec<&[(u64, u64)]> = all.chunks(RANGES).collect();
+        let DigestedConnection { mut leaf, unit, weight, .. } = connection;
+        // Apart from the leaf, which each part has once more.
+        let all = std::mem::take(&mut leaf.exchanges);
+        let mut chunks: Vec<&[(u64, u64)]> = all.as_slice().chunks(RANGES).collect();
         if chunks.is_empty() {
             chunks.push(&[]);
         }
         let parts = u64::try_from(chunks.len()).unwrap_or(u64::MAX);
-        let aside =
-            Aside { unit, carried: Some((leaf.boot, leaf.exchanges.clone())), held: Some(held) };
-        let mut aside = Some(Box::new(aside));
         let mut entries = Vec::with_capacity(chunks.len());
+        let sealed = self.now(leaf.ended);
         for (part, chunk) in (1..).zip(chunks) {
             let exchanges = Ranges::new(chunk.to_vec()).unwrap_or_default();
-            let (sealed, ext) = (self.now(leaf.ended), Extensions::new());
+            let ext = Extensions::new();
             let leaf = Connection { exchanges, ext, part, parts, sealed, ..leaf.clone() };
-            entries.push(Entry { aside: aside.take(), ..Entry::of(leaf.encode()?) });
+            entries.push(Entry::of(leaf.encode()?));
+        }
+        let carried = Some((leaf.boot, all));
+        let aside = Aside { unit: Some(unit), carried, held: Some(held), sealed, weight };
+        if let Some(first) = entries.first_mut() {
+            first.aside = Some(Box::new(aside));
         }
         Ok(entries)
     }

@@ -4,6 +4,7 @@
 //! stage makes: an exchange whose leaf is in the published log. Failures to publish are tried again
 //! until they go away; the journal holds everything until then. It never touches traffic.
 
+mod around;
 pub mod aside;
 mod backlog;
 mod carried;
@@ -22,6 +23,7 @@ pub mod pins;
 pub mod post;
 pub mod preview;
 pub mod progress;
+mod queries;
 pub mod recovery;
 pub mod rotation;
 pub mod run;

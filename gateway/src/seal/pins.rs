@@ -1,7 +1,13 @@
 //! Which journal files are still needed, and by what.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
+
+use crate::capture::connection::{aside_of, connection_of};
+use crate::capture::journal::RecordRef;
 
 /// A boot and an exchange's number in it.
 pub type Exchange = ([u8; 16], u64);
@@ -15,6 +21,9 @@ pub enum Held {
     Gap([u8; 16], u64),
     /// A connection whose leaf, or what that binds, is not stored yet: its boot and its id.
     Connection([u8; 16], [u8; 16]),
+    /// A way around, or names, of which what the leaf binds is not stored yet: the kind of the record,
+    /// the coverage, and the number there.
+    Aside(u8, [u8; 16], u64),
 }
 
 /// Knows for each exchange that is not stored, and each outage that is not sealed, the journal file
@@ -38,10 +47,29 @@ struct State {
 /// What is needed at one moment.
 #[derive(Debug)]
 pub struct Needed {
-    /// The exchanges that are not stored, and the number 0 in boots with connections that are not.
+    /// The exchanges that are not stored.
     pub exchanges: HashSet<Exchange>,
+    /// The connections that are not, by boot and id.
+    pub connections: HashSet<([u8; 16], [u8; 16])>,
+    /// The ways around and the names that are not, by the kind of the record, coverage and number.
+    pub asides: HashSet<(u8, [u8; 16], u64)>,
     /// The file that records are being read from: all of it is needed, and all after it.
     pub reading: u64,
+}
+
+impl Needed {
+    /// Whether a record of this boot is one of theirs. What is noted beside, of coverages, is in the
+    /// log, or in a file that is being read.
+    #[must_use]
+    pub fn wants(&self, boot: &[u8; 16], record: &RecordRef<'_>) -> bool {
+        if let Some(aside) = aside_of(record) {
+            return self.asides.contains(&aside);
+        }
+        match connection_of(record) {
+            Some(connection) => self.connections.contains(&(*boot, connection)),
+            None => self.exchanges.contains(&(*boot, record.number)),
+        }
+    }
 }
 
 impl Pins {
@@ -105,13 +133,19 @@ impl Pins {
     #[must_use]
     pub fn needed(&self) -> Needed {
         let state = self.state();
-        let exchanges = state.held.keys().filter_map(|held| match held {
-            Held::Exchange(exchange) => Some(*exchange),
-            // What is recorded of connections has the number of no exchange.
-            Held::Connection(boot, _) => Some((*boot, 0)),
-            Held::Gap(..) => None,
-        });
-        Needed { exchanges: exchanges.collect(), reading: state.reading }
+        let (mut exchanges, mut connections) = (HashSet::new(), HashSet::new());
+        let mut asides = HashSet::new();
+        for held in state.held.keys() {
+            match held {
+                Held::Exchange(exchange) => drop(exchanges.insert(*exchange)),
+                Held::Connection(boot, id) => drop(connections.insert((*boot, *id))),
+                Held::Aside(kind, coverage, number) => {
+                    asides.insert((*kind, *coverage, *number));
+                }
+                Held::Gap(..) => {}
+            }
+        }
+        Needed { exchanges, connections, asides, reading: state.reading }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

@@ -2,11 +2,12 @@
 //!
 //! Reads the journal with the code that seals it, and changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::Leaf;
+use sealtap_common::tree::Hash;
 use sha2::{Digest as _, Sha256};
 
 use super::digest::{Digest, Digested, Event};
@@ -37,7 +38,7 @@ impl Preview {
         if !data.journal().is_dir() {
             return Ok(Self { data, exchanges: Vec::new(), leaves: HashMap::new() });
         }
-        let exchanges = settled(&data)?;
+        let exchanges = settled(&data)?.exchanges;
         let leaves = if exchanges.is_empty() { HashMap::new() } else { leaves(&data)? };
         Ok(Self { data, exchanges, leaves })
     }
@@ -149,24 +150,40 @@ impl Overlay for Preview {
 /// An exchange in the journal, and whether the journal ends before it does.
 pub(crate) type Journaled = (Box<Digested>, bool);
 
-/// Every exchange in the journal of `data`, by id.
+/// What a journal holds.
+#[derive(Default)]
+struct Found {
+    exchanges: Vec<Journaled>,
+    units: HashSet<Hash>,
+}
+
+/// Every exchange in a journal, by its id, and the roots of the units that are of none.
+#[derive(Default)]
+pub(crate) struct InJournal {
+    pub(crate) exchanges: HashMap<[u8; 16], Journaled>,
+    pub(crate) units: HashSet<Hash>,
+}
+
+/// Everything in the journal of `data`.
 ///
 /// # Errors
 ///
 /// The journal cannot be read.
-pub(crate) fn journaled(data: &DataDir) -> io::Result<HashMap<[u8; 16], Journaled>> {
+pub(crate) fn journaled(data: &DataDir) -> io::Result<InJournal> {
     if !data.journal().is_dir() {
-        return Ok(HashMap::new());
+        return Ok(InJournal::default());
     }
-    Ok(settled(data)?.into_iter().map(|found| (found.0.id, found)).collect())
+    let Found { exchanges, units } = settled(data)?;
+    let exchanges = exchanges.into_iter().map(|found| (found.0.id, found)).collect();
+    Ok(InJournal { exchanges, units })
 }
 
-/// The exchanges of a journal that a gateway may be at work on.
-fn settled(data: &DataDir) -> io::Result<Vec<Journaled>> {
+/// What is in a journal that a gateway may be at work on.
+fn settled(data: &DataDir) -> io::Result<Found> {
     let mut attempt = 0;
     loop {
-        match exchanges(data) {
-            Ok(exchanges) => return Ok(exchanges),
+        match found(data) {
+            Ok(found) => return Ok(found),
             // A running gateway takes files away once their content is in the store.
             Err(error) if attempt >= ATTEMPTS => return Err(io::Error::other(error)),
             Err(_) => attempt += 1,
@@ -174,10 +191,10 @@ fn settled(data: &DataDir) -> io::Result<Vec<Journaled>> {
     }
 }
 
-/// Every exchange in the journal, and whether it is still under way.
-fn exchanges(data: &DataDir) -> Result<Vec<Journaled>, JournalError> {
+/// Everything in the journal, and of each exchange whether it is still under way.
+fn found(data: &DataDir) -> Result<Found, JournalError> {
     let mut reader = Reader::open(&data.journal())?;
-    let mut found = Vec::new();
+    let mut found = Found::default();
     let mut digest = Digest::default();
     let mut boot = None;
     while let Some(batch) = reader.next()? {
@@ -192,11 +209,18 @@ fn exchanges(data: &DataDir) -> Result<Vec<Journaled>, JournalError> {
     Ok(found)
 }
 
-fn keep(found: &mut Vec<Journaled>, event: Event, open: bool) {
-    if let Event::Exchange(digested) = event {
-        let open = open && digested.outcome == sealtap_common::leaf::Outcome::Interrupted;
-        found.push((digested, open));
-    }
+fn keep(found: &mut Found, event: Event, open: bool) {
+    let unit = match event {
+        Event::Exchange(digested) => {
+            let open = open && digested.outcome == sealtap_common::leaf::Outcome::Interrupted;
+            return found.exchanges.push((digested, open));
+        }
+        Event::Connection(connection) => Some(connection.leaf.maker),
+        Event::Bypass(bypass) => bypass.leaf.who,
+        Event::DnsQueries(queries) => queries.leaf.names,
+        _ => None,
+    };
+    found.units.extend(unit.map(|unit| unit.root));
 }
 
 /// The leaves of exchanges that may not be in the store yet.

@@ -4,6 +4,9 @@
 //! their leaf; those go to the store. All others are sealed first thing in the new boot, behind a
 //! restart leaf that names the ones which were under way.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 
 use sealtap_common::encoding::Id;
@@ -96,7 +99,7 @@ pub fn recover(
     let mut in_log = in_log(log, store.watermark()?)?;
     let (mut sealed, mut unsealed) = (Vec::new(), Vec::new());
     let mut compacted = Ok(());
-    let (mut gaps, mut connections) = (Vec::new(), Vec::new());
+    let (mut gaps, mut connections, mut noted) = (Vec::new(), Vec::new(), Vec::new());
     let mut take = |event: Event| match event {
         Event::Exchange(digested) => match in_log.remove(&digested.id) {
             Some((index, leaf)) => {
@@ -114,7 +117,20 @@ pub fn recover(
         },
         Event::Gap(gap) => gaps.push(gap),
         // A statement of another boot would be none of this one: that coverage ends where its leaves do.
-        Event::RunOpened { .. } | Event::RunEnded(..) | Event::Coverage(_) | Event::Bypass(_) => {}
+        Event::RunOpened { .. } | Event::RunEnded(..) | Event::Coverage(_) => {}
+        // Nor are these sealed any more; but what their leaves bind may not be stored yet.
+        Event::Bypass(bypass) => {
+            if let Some(held) = bypass.held() {
+                pins.hold(held, bypass.first_file);
+                noted.extend(bypass.unit.map(|unit| (held, bypass.leaf.boot.0, unit)));
+            }
+        }
+        Event::DnsQueries(queries) => {
+            if let Some(held) = queries.held() {
+                pins.hold(held, queries.first_file);
+                noted.extend(queries.unit.map(|unit| (held, queries.leaf.boot.0, unit)));
+            }
+        }
         Event::Connection(connection) => {
             pins.hold(connection.held(), connection.first_file);
             connections.push(*connection);
@@ -155,10 +171,14 @@ pub fn recover(
         reason: gap_reason(gap.reason),
     }));
     let gaps = unsealed_gaps(log, gaps)?;
-    let connections = reconcile(log, connections)?;
+    let connections = reconcile(log, connections, noted)?;
+    // One that nobody will be told of is not named either.
+    let heard: HashSet<[u8; 16]> =
+        connections.unsealed.iter().map(|one| one.leaf.connection.0).collect();
     for digested in &mut unsealed {
-        digested.connection.take_if(|id| connections.unheard.contains(id));
+        digested.connection.take_if(|id| !heard.contains(id));
     }
+    pins.release_all(connections.unheard.iter().copied());
     sealed.sort_by_key(|exchange| exchange.leaf_index);
 
     let wanted: HashSet<[u8; 16]> = unsealed.iter().map(|digested| digested.run).collect();

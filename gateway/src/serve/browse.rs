@@ -1,9 +1,11 @@
 //! `sealtap ls` and `sealtap show`: the store, and over it what is still in the journal.
 
+use std::path::Path;
+
 use super::query::{Format, Paint, Query, QueryError};
+use super::records;
 use crate::command::show::Body;
 use crate::command::{Exit, Failure, Outcome, Output, ls, show};
-use crate::data::DataDir;
 use crate::seal::preview::Preview;
 use crate::store::Direction;
 
@@ -37,20 +39,10 @@ pub fn show(arguments: &show::Arguments, output: &mut Output<'_>) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn open(data: &std::path::Path) -> Result<Query<Preview>, Failure> {
-    let directory = DataDir::new(data);
-    let there = directory.has_records().map_err(|error| {
-        Failure::new(format!("the data directory cannot be looked into: {error}"))
-            .at(data.display().to_string())
-            .fix("run this as the user that the gateway runs as")
-    })?;
-    if !there {
-        return Err(Failure::new("there is no data directory")
-            .at(data.display().to_string())
-            .fix("give the one of a gateway with --data DIR, or start one with `sealtap serve`"));
-    }
-    let preview = Preview::read(directory.clone()).map_err(|error| Failure::of(&error))?;
-    Query::open(&directory.store(), preview).map_err(failure)
+fn open(data: &Path) -> Result<Query<Preview>, Failure> {
+    let data = records::directory(data)?;
+    let preview = Preview::read(data.clone()).map_err(|error| Failure::of(&error))?;
+    Query::open(&data.store(), preview).map_err(failure)
 }
 
 fn format(json: bool) -> Format {

@@ -11,7 +11,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sealtap_common::leaf::{Canary as Tried, CanaryOutcome, CanaryWay, CoverageMode, CoverageSaid};
+use sealtap_common::leaf::{Canary as Tried, CanaryOutcome, CanaryWay, CoverageMode};
 
 use crate::gateway::CoverageTeller;
 use crate::kernel::Observer;
@@ -41,8 +41,7 @@ impl Canaries {
                 match canary.send(&observer, resolver, mode) {
                     Ok(tried) => {
                         told(&tried);
-                        // Where it cannot be sealed, nothing else can.
-                        let _ = teller.say(CoverageSaid::Canary(tried));
+                        teller.tried(tried);
                     }
                     Err(error) => tracing::warn!(%error, "the canary did not come back"),
                 }

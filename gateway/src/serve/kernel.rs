@@ -23,7 +23,7 @@ use crate::data::DataDir;
 use crate::gateway::{Gateway, Listeners, system_id};
 use crate::kernel::canary::Canary;
 use crate::kernel::{
-    Bypass, Instance, Loader, Observer, Scopes, ScopesError, Statements, Terms, prepare_pins,
+    Bypass, Instance, Loader, Observer, Scopes, ScopesError, Statements, Terms, left, prepare_pins,
     system_resolver,
 };
 use crate::privileges::{PrivilegeError, User};
@@ -40,6 +40,8 @@ pub(super) struct Readied {
     pub(super) loader: Option<Loader>,
     /// What is pinned, where what cannot be led is denied.
     pub(super) pins: Option<Instance>,
+    /// What gateways that are gone have left closed of these scopes.
+    pub(super) left: Vec<Instance>,
     /// The canary, where one is to be sent.
     pub(super) canary: Option<Canary>,
     /// Listeners, where another user was to have them.
@@ -51,6 +53,8 @@ impl Readied {
     pub(super) fn new(start: &Start) -> Result<Self, Failure> {
         let config = &start.config;
         let watches = config.kernel.mode != KernelMode::Off;
+        // Before there is a loader of this gateway.
+        let left = if watches { left(&config.kernel.scopes)? } else { Vec::new() };
         let loader = if watches { Some(armed(config)?) } else { None };
         let enforces = config.kernel.mode == KernelMode::Enforce;
         let pins = if enforces { Some(pins()?) } else { None };
@@ -62,7 +66,7 @@ impl Readied {
                      [serve] or --user, and only the loader keeps privileges"
                 );
             }
-            return Ok(Self { loader, pins, canary, listeners: Listeners::default() });
+            return Ok(Self { loader, pins, left, canary, listeners: Listeners::default() });
         };
         let user = User::find(name).map_err(|error| refused(&error))?;
         let listeners = Listeners::bind(config).map_err(failure)?;
@@ -74,7 +78,7 @@ impl Readied {
         if let Some(file) = &start.source.file {
             say_if_unreadable(file, &user);
         }
-        Ok(Self { loader, pins, canary, listeners })
+        Ok(Self { loader, pins, left, canary, listeners })
     }
 }
 
@@ -163,7 +167,7 @@ pub(super) struct Watching {
 impl Watching {
     /// Has the scopes' TCP led to `gateway`, and states from now on what is seen.
     pub(super) async fn begin(
-        (loader, pins, canary): (Loader, Option<Instance>, Option<Canary>),
+        (loader, pins, left, canary): (Loader, Option<Instance>, Vec<Instance>, Option<Canary>),
         config: &Config,
         gateway: &mut Gateway,
     ) -> Result<Self, Failure> {
@@ -187,7 +191,14 @@ impl Watching {
             asked.leave_alone(places).map_err(|error| Failure::of(&error))?;
             let scopes = Scopes::begin(scopes, Arc::clone(&asked), port, resolver, mode);
             let scopes = scopes.map_err(|error| of_scopes(&error))?;
-            let terms = Terms { mode, interval, ..Terms::observe() };
+            // What is closed by these programs too is theirs alone from now on.
+            for instance in &left {
+                asked.take_away(instance).map_err(|error| Failure::of(&error))?;
+                tracing::warn!(%instance, "took over from a gateway that is gone");
+            }
+            let late = scopes.may_be_late();
+            let unwatched = scopes.unwatched();
+            let terms = Terms { mode, interval, late, unwatched, ..Terms::observe() };
             let statements = Statements::begin(teller.clone(), Arc::clone(&asked), led, terms);
             let statements = statements.map_err(Failure::new)?;
             let canaries = sends.map(|(canary, pause)| {

@@ -45,11 +45,14 @@ async fn serve(start: Start, readied: Readied) -> Outcome {
         })
     };
     let upstreams = table.names();
-    let Readied { loader, pins, canary, listeners } = readied;
+    let Readied { loader, pins, left, canary, listeners } = readied;
     let checked = Checked::listening(&config, table, adopt, listeners).await.map_err(failure)?;
     let mut gateway = Gateway::begin(checked, told, None).await.map_err(failure)?;
     let watching = match loader {
-        Some(loader) => Some(Watching::begin((loader, pins, canary), &config, &mut gateway).await?),
+        Some(loader) => {
+            let readied = (loader, pins, left, canary);
+            Some(Watching::begin(readied, &config, &mut gateway).await?)
+        }
         None => None,
     };
     let report = gateway.report().clone();

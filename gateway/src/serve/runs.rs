@@ -9,8 +9,8 @@ use sealtap_common::unit::Context;
 use serde_json::{Value, json};
 
 use super::query::{ExchangeView, Overlay, time};
+use super::records;
 use crate::command::{Exit, Failure, Outcome, Output, runs};
-use crate::data::DataDir;
 use crate::seal::preview::Preview;
 use crate::store::{RunSummary, Slot, StoreError, StoreReader};
 
@@ -41,17 +41,7 @@ struct Row {
 ///
 /// There is no such data directory, or something cannot be read.
 pub fn run(arguments: &runs::Arguments, output: &mut Output<'_>) -> Outcome {
-    let data = DataDir::new(&arguments.data);
-    let there = data.has_records().map_err(|error| {
-        Failure::new(format!("the data directory cannot be looked into: {error}"))
-            .at(arguments.data.display().to_string())
-            .fix("run this as the user that the gateway runs as")
-    })?;
-    if !there {
-        return Err(Failure::new("there is no data directory")
-            .at(arguments.data.display().to_string())
-            .fix("give the one of a gateway with --data DIR, or start one with `sealtap serve`"));
-    }
+    let data = records::directory(&arguments.data)?;
     // The journal first: what moves into the store in between is then met in both, not in none.
     let mut preview = Preview::read(data.clone()).map_err(|error| Failure::of(&error))?;
     let mut pending: HashMap<Id, Vec<ExchangeView>> = HashMap::new();
@@ -59,11 +49,8 @@ pub fn run(arguments: &runs::Arguments, output: &mut Output<'_>) -> Outcome {
         pending.entry(row.run.id).or_default().push(row);
     }
     let mut lines = Lines { json: arguments.json, head: true, out: output.exact() };
-    match StoreReader::open(&data.store()) {
-        Ok(store) => stored(&store, &mut pending, &mut lines)?,
-        // A gateway that has only just started: everything is in the journal.
-        Err(StoreError::Missing { .. }) => {}
-        Err(error) => return Err(Failure::of(&error)),
+    if let Some(store) = records::store(&data.store()).map_err(|error| Failure::of(&error))? {
+        stored(&store, &mut pending, &mut lines)?;
     }
     let mut fresh: Vec<Row> = pending.into_iter().filter_map(|(id, rows)| open(id, rows)).collect();
     fresh.sort_by_key(|row| row.started);

@@ -1,11 +1,11 @@
 //! What leaves bind that are none of exchanges, and which exchange came over which connection.
 
 use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
-use sealtap_common::unit::Maker;
+use sealtap_common::unit::{Maker, Questions};
 
 use super::error::{Fault, Outcome};
 use super::place::{signed, unsigned};
-use super::{Store, StoreError, StoreReader};
+use super::{Store, StoreError, StoreReader, bound, retention, schema};
 use crate::seal::aside::SealedAside;
 
 /// Who made the connection that an exchange came over.
@@ -45,11 +45,17 @@ impl Store {
     fn insert_asides(&mut self, asides: &[SealedAside]) -> Outcome<()> {
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for aside in asides {
+        // What retention stated is gone, also where it comes late.
+        let kept_from = retention::kept_from(&transaction)?;
+        for aside in asides.iter().filter(|aside| aside.leaf >= kept_from) {
+            let Some(unit) = &aside.unit else { continue };
             let leaf = signed(aside.leaf)?;
             transaction
                 .prepare_cached("INSERT OR IGNORE INTO aside(leaf, key, bytes) VALUES (?, ?, ?)")?
-                .execute(params![leaf, aside.unit.key, aside.unit.bytes])?;
+                .execute(params![leaf, unit.key, unit.bytes])?;
+            transaction
+                .prepare_cached("INSERT OR IGNORE INTO aside_time(leaf, sealed) VALUES (?, ?)")?
+                .execute(params![leaf, signed(aside.sealed)?])?;
             let Some((boot, exchanges)) = &aside.carried else { continue };
             for (first, last) in exchanges.as_slice() {
                 transaction
@@ -58,6 +64,14 @@ impl Store {
                     )?
                     .execute(params![boot.0, signed(*first)?, signed(*last)?, leaf])?;
             }
+        }
+        if let Some(last) = asides.iter().map(|aside| aside.leaf).max() {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO meta(name, value) VALUES (?, ?)
+                     ON CONFLICT(name) DO UPDATE SET value = max(value, excluded.value)",
+                )?
+                .execute(params![bound::MARK, signed(last.saturating_add(1))?])?;
         }
         transaction.commit()?;
         Ok(())
@@ -108,6 +122,32 @@ impl StoreReader {
         read().map_err(|fault| fault.at(&self.path))
     }
 
+    /// Whether it is known of any exchange who made its connection.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
+    pub fn has_makers(&self) -> Result<bool, StoreError> {
+        let read = || -> Outcome<bool> {
+            let mut any = match self.has_asides()? {
+                true => self.connection.prepare_cached("SELECT 1 FROM carried LIMIT 1")?,
+                false => return Ok(false),
+            };
+            Ok(any.exists([])?)
+        };
+        read().map_err(|fault| fault.at(&self.path))
+    }
+
+    /// Whether retention stated that what the leaf at this index binds is held no longer.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
+    pub fn is_gone(&self, leaf: u64) -> Result<bool, StoreError> {
+        let stated = retention::stated(&self.connection, leaf);
+        Ok(stated.map_err(|fault| fault.at(&self.path))?.is_some())
+    }
+
     /// What is kept for the leaf of a connection, or of a way around, at this index.
     ///
     /// # Errors
@@ -124,6 +164,39 @@ impl StoreReader {
                 .query_row(params![signed(leaf)?], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             Ok(found.map(|(key, bytes)| KeptAside { leaf, key, bytes }))
+        };
+        read().map_err(|fault| fault.at(&self.path))
+    }
+
+    /// The next unit behind that leaf which lists names that were asked for, and its own leaf.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read, or what it holds is no such unit.
+    pub fn questions_after(
+        &self,
+        leaf: Option<u64>,
+    ) -> Result<Option<(u64, Questions<'static>)>, StoreError> {
+        let read = || -> Outcome<Option<(u64, Questions<'static>)>> {
+            if !self.has_asides()? {
+                return Ok(None);
+            }
+            let from = leaf.map_or(Ok(-1), signed)?;
+            // Units are canonical: each of this kind begins so, and no other does.
+            let found: Option<(i64, Vec<u8>)> = self
+                .connection
+                .prepare_cached(
+                    "SELECT leaf, bytes FROM aside
+                     WHERE leaf > ? AND substr(bytes, 1, 14) = CAST('{\"questions\":[' AS BLOB)
+                     ORDER BY leaf LIMIT 1",
+                )?
+                .query_row(params![from], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((leaf, bytes)) = found else { return Ok(None) };
+            let leaf = unsigned(leaf)?;
+            let questions = Questions::decode(&bytes)
+                .map_err(|error| Fault::Corrupt(format!("names of leaf {leaf}: {error}")))?;
+            Ok(Some((leaf, questions)))
         };
         read().map_err(|fault| fault.at(&self.path))
     }
@@ -153,12 +226,15 @@ impl StoreReader {
         Ok(carried.then_some(KeptAside { leaf, key, bytes }))
     }
 
-    /// Whether the tables are there: a store that only an earlier version wrote has none.
-    fn has_asides(&self) -> Outcome<bool> {
+    /// Whether the tables are there, all of them: a store that only an earlier version wrote has none.
+    pub(super) fn has_asides(&self) -> Outcome<bool> {
         let there = self
             .connection
-            .prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'carried'")?
-            .exists([])?;
+            .prepare_cached(
+                "SELECT count(*) = 3 FROM sqlite_schema
+                 WHERE type = 'table' AND name IN (?, ?, ?)",
+            )?
+            .query_row(schema::ASIDE_TABLES, |row| row.get(0))?;
         Ok(there)
     }
 }

@@ -1,23 +1,25 @@
 //! Audit: a data directory's store held against its own published log, for `sealtap verify`.
 //!
 //! In: a report on the log. Out: the same report with what the store adds: each stored head and
-//! body opened against its leaf, every difference a finding. What the store does not have must be in
+//! body, and who made connections, went around or asked for which names, opened against its leaf,
+//! every difference a finding. What the store does not have must be in
 //! the journal, as it was sealed, or be named by a statement of retention. Where the store claims to
 //! have it all the same, that is a finding; elsewhere its being gone is all that is known of it, and
-//! the verdict is undecided.
+//! the verdict is undecided. So it is where a gateway prunes meanwhile, under leaves that the report
+//! has not checked.
 
-use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 
-use sealtap_common::leaf::{Exchange, Outcome};
+use sealtap_common::commit::Unit;
+use sealtap_common::leaf::{Exchange, Leaf, Outcome, Ranges};
 use sealtap_common::verify::{Bodies, Finding, Place, Report, What};
 
 use super::{Check, Direction, LeafLookup, StoreError, StoreReader, Waiting, facts};
 use crate::data::DataDir;
 use crate::seal::digest::Digested;
 use crate::seal::log::{published, read_entries};
-use crate::seal::preview::{Journaled, journaled};
+use crate::seal::preview::{InJournal, journaled};
 
 /// Leaves read at a time.
 const STRIDE: u64 = 1_024;
@@ -61,8 +63,26 @@ pub fn audit(data: &DataDir, report: &mut Report) {
     match checked {
         Ok(check) => {
             let Check { exchanges: opened, bytes, pruned, pending: waiting, absent, .. } = check;
+            let beside = check.beside;
             if sound {
-                report.bodies = Bodies::Checked { opened, bytes, pruned, waiting };
+                let units = beside.checked.saturating_add(beside.pending);
+                report.bodies = Bodies::Checked { opened, bytes, pruned, waiting, units };
+            }
+            if beside.absent > 0 {
+                let units = if beside.absent == 1 { "unit is" } else { "units are" };
+                report.undecided(format!(
+                    "{} sealed {units} neither in the store nor in the journal: who made connections, \
+                     who went around or which names were asked for is not checked",
+                    beside.absent
+                ));
+            }
+            let since = check.since.saturating_add(beside.since);
+            if since > 0 {
+                let leaves = if since == 1 { "leaf binds" } else { "leaves bind" };
+                report.undecided(format!(
+                    "what {since} {leaves} went while this ran, under leaves that came after those that \
+                     were checked: check again"
+                ));
             }
             if absent > 0 {
                 let exchanges = if absent == 1 { "exchange is" } else { "exchanges are" };
@@ -87,7 +107,7 @@ struct Leaves {
     size: u64,
     held: Range<u64>,
     bytes: Vec<Vec<u8>>,
-    journal: Option<HashMap<[u8; 16], Journaled>>,
+    journal: Option<InJournal>,
 }
 
 /// How the journal's exchange differs from the one that was sealed, if it does.
@@ -108,6 +128,16 @@ fn differs(digested: Digested, index: u64, bytes: &[u8], leaf: &Exchange) -> Opt
     })
 }
 
+impl Leaves {
+    fn journal(&mut self) -> io::Result<&mut InJournal> {
+        let journal = match self.journal.take() {
+            Some(journal) => journal,
+            None => journaled(&self.data)?,
+        };
+        Ok(self.journal.insert(journal))
+    }
+}
+
 impl LeafLookup for Leaves {
     fn leaf(&mut self, index: u64) -> io::Result<Vec<u8>> {
         if !self.held.contains(&index) {
@@ -120,11 +150,7 @@ impl LeafLookup for Leaves {
     }
 
     fn waiting(&mut self, index: u64, bytes: &[u8], leaf: &Exchange) -> io::Result<Waiting> {
-        let journal = match self.journal.take() {
-            Some(journal) => journal,
-            None => journaled(&self.data)?,
-        };
-        let found = self.journal.insert(journal).remove(&leaf.exchange.0);
+        let found = self.journal()?.exchanges.remove(&leaf.exchange.0);
         // Where the journal ends before an exchange that was sealed whole, its rest is damaged or gone:
         // that says nothing of what is there.
         let found = found.filter(|(_, open)| !open || leaf.outcome == Outcome::Interrupted);
@@ -133,5 +159,26 @@ impl LeafLookup for Leaves {
             Some(None) => Waiting::AsSealed,
             Some(Some(detail)) => Waiting::Otherwise(detail),
         })
+    }
+
+    fn stated_since(&mut self, size: u64) -> io::Result<Vec<Ranges>> {
+        let log = self.data.log();
+        let end = published(&log).map_err(io::Error::other)?.map_or(0, |now| now.size);
+        let (mut from, mut stated) = (size, Vec::new());
+        while from < end {
+            let next = from.saturating_add(STRIDE).min(end);
+            let leaves = read_entries(&log, from..next).map_err(io::Error::other)?;
+            stated.extend(leaves.iter().filter_map(|bytes| match Leaf::decode(bytes) {
+                Ok(Leaf::Retention(leaf)) => Some(leaf.leaves),
+                _ => None,
+            }));
+            from = next;
+        }
+        Ok(stated)
+    }
+
+    fn keeps(&mut self, unit: &Unit) -> io::Result<bool> {
+        // Of what was never sealed the journal may hold as much as it likes.
+        Ok(self.journal()?.units.contains(&unit.root))
     }
 }

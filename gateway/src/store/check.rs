@@ -6,58 +6,22 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
 
 use sealtap_common::commit::Body;
 use sealtap_common::leaf::{Exchange, Leaf, ProgressEntry};
 use sealtap_common::websocket::{Indexer, MessageIndex, Side};
 use sha2::{Digest as _, Sha256};
 
+use super::bound::{Beside, Bound, BoundCheck};
 use super::commitment::{self, Recommitment};
 use super::error::StoreError;
 use super::facts::hex;
-use super::gone::{Gone, Stated};
+use super::gone::{Accounted, LOST, Missing, Stated};
+use super::lookup::{LeafLookup, Waiting};
 use super::names::Names;
 use super::reader::StoreReader;
 use super::rows::StoredExchange;
 use super::sealed::{Direction, Slot};
-
-/// What is known of an exchange that the store does not have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// Nothing: it is not in the journal either.
-    No,
-    /// It is in the journal, and there it is what was sealed.
-    AsSealed,
-    /// It is in the journal, and differs from what was sealed: how.
-    Otherwise(String),
-}
-
-/// Where the log's leaves are looked up, and what the store does not have yet.
-pub trait LeafLookup {
-    /// The bytes of the leaf with this index.
-    ///
-    /// # Errors
-    ///
-    /// Whatever stops the look-up.
-    fn leaf(&mut self, index: u64) -> io::Result<Vec<u8>>;
-
-    /// What the journal has of the exchange of the leaf with this index.
-    ///
-    /// # Errors
-    ///
-    /// The journal cannot be read.
-    fn waiting(&mut self, index: u64, bytes: &[u8], leaf: &Exchange) -> io::Result<Waiting> {
-        let _ = (index, bytes, leaf);
-        Ok(Waiting::No)
-    }
-}
-
-impl<F: FnMut(u64) -> io::Result<Vec<u8>>> LeafLookup for F {
-    fn leaf(&mut self, index: u64) -> io::Result<Vec<u8>> {
-        self(index)
-    }
-}
 
 /// Something stored that does not agree with the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,8 +38,11 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exchange = self.exchange.as_deref().unwrap_or("unknown");
-        write!(f, "leaf {}, exchange {exchange}, {}: {}", self.leaf, self.part, self.detail)
+        write!(f, "leaf {}", self.leaf)?;
+        if let Some(exchange) = &self.exchange {
+            write!(f, ", exchange {exchange}")?;
+        }
+        write!(f, ", {}: {}", self.part, self.detail)
     }
 }
 
@@ -92,6 +59,10 @@ pub struct Check {
     pub bytes: u64,
     /// Exchanges whose contents are no longer held, as leaves of the log state.
     pub pruned: u64,
+    /// The same, as only leaves state that came after the ones that were checked.
+    pub since: u64,
+    /// What else leaves bind: who made connections, who went around, which names were asked for.
+    pub beside: Beside,
     /// Findings that were reported.
     pub findings: u64,
 }
@@ -112,14 +83,17 @@ impl StoreReader {
         let mut check = Check::default();
         let mut findings = 0;
         // A statement stands behind what it names.
-        let (mut gone, mut absent) = (Gone::default(), Gone::default());
+        let mut missing = Missing::default();
         let mut stated = Stated::default();
         let mut names = Names::default();
+        let mut bound = BoundCheck::new(self)?;
         let mut told: HashMap<([u8; 16], u64), Vec<ProgressEntry>> = HashMap::new();
         for index in 0..size {
             let bytes = leaves.leaf(index).map_err(|source| StoreError::Leaf { index, source })?;
             let mut stored = self.at_leaf(index);
-            let leaf = match Leaf::decode(&bytes) {
+            let decoded = Leaf::decode(&bytes);
+            let binds = decoded.as_ref().ok().and_then(Bound::by);
+            let leaf = match decoded {
                 Ok(Leaf::Exchange(leaf)) => Some(leaf),
                 Ok(Leaf::Retention(leaf)) => {
                     stated.push(&leaf.leaves);
@@ -133,6 +107,10 @@ impl StoreReader {
                 }
                 _ => None,
             };
+            bound.take(self, index, binds, leaves, &mut |leaf, part, detail| {
+                findings += 1;
+                report(Finding { leaf, exchange: None, part, detail });
+            })?;
             let mut waiting = Waiting::No;
             if let (Some(leaf), Ok(None)) = (&leaf, &stored) {
                 let found = leaves.waiting(index, &bytes, leaf);
@@ -150,34 +128,27 @@ impl StoreReader {
             match (&leaf, stored) {
                 (None, Ok(None)) => {}
                 (None, Ok(Some(_))) => at("record", "the log has no exchange there".to_owned()),
-                (Some(leaf), Ok(Some(stored)))
-                    if stored.units.is_empty() && stored.bodies.is_empty() =>
-                {
+                (Some(leaf), Ok(Some(stored))) if is_emptied(&stored) => {
                     check_record(&stored, &bytes, leaf, &mut at);
-                    gone.push(index);
-                    absent.interrupted();
+                    missing.push(index, true);
                     names.unknown(&stored);
                 }
                 (Some(leaf), Ok(Some(stored))) => {
-                    gone.interrupted();
-                    absent.interrupted();
                     names.take(&stored, &mut at);
-                    check.exchanges += 1;
                     let told = told.remove(&(leaf.boot.0, leaf.number)).unwrap_or_default();
-                    check.bytes += self.check_one(&stored, &bytes, leaf, &told, &mut at);
+                    match self.held(&stored, &bytes, leaf, &told, &mut at) {
+                        None => missing.push(index, true),
+                        Some(hashed) => {
+                            missing.interrupted();
+                            check.exchanges += 1;
+                            check.bytes += hashed;
+                        }
+                    }
                 }
                 (Some(_), Ok(None)) => match waiting {
-                    Waiting::No if index >= watermark => {
-                        absent.push(index);
-                        gone.interrupted();
-                    }
-                    Waiting::No => {
-                        gone.push(index);
-                        absent.interrupted();
-                    }
+                    Waiting::No => missing.push(index, index < watermark),
                     waiting => {
-                        gone.interrupted();
-                        absent.interrupted();
+                        missing.interrupted();
                         match waiting {
                             Waiting::Otherwise(detail) => at("journal", detail),
                             _ => check.pending += 1,
@@ -191,6 +162,19 @@ impl StoreReader {
             findings += 1;
             report(Finding { leaf: index, exchange: None, part: "run", detail });
         }
+        let stated = stated.merged();
+        let mut since = Stated::default();
+        // Retention may have gone on beside this, under leaves behind those that are held against here.
+        if !(missing.is_within(&stated) && bound.is_within(&stated)) {
+            let further = leaves.stated_since(size);
+            let further = further.map_err(|source| StoreError::Leaf { index: size, source })?;
+            further.iter().for_each(|leaves| since.push(leaves));
+        }
+        let since = since.merged();
+        check.beside = bound.finish(&stated, &since, leaves, &mut |leaf, part, detail| {
+            findings += 1;
+            report(Finding { leaf, exchange: None, part, detail });
+        })?;
         let mut exchange_at = |index| {
             let bytes = leaves.leaf(index).map_err(|source| StoreError::Leaf { index, source })?;
             Ok::<_, StoreError>(match Leaf::decode(&bytes) {
@@ -198,42 +182,48 @@ impl StoreReader {
                 _ => None,
             })
         };
-        let stated = stated.merged();
-        let (mut missing, mut named) = (0, 0);
-        check.pruned += absent.resolve(&stated, &mut |index, stated| {
-            let count = if stated { &mut named } else { &mut missing };
-            *count += u64::from(exchange_at(index)?.is_some());
-            Ok(())
+        let found = missing.resolve(&stated, &since, &mut exchange_at, &mut |leaf, exchange| {
+            findings += 1;
+            let (exchange, detail) = (Some(exchange), LOST.to_owned());
+            report(Finding { leaf, exchange, part: "record", detail });
         })?;
-        check.pruned += gone.resolve(&stated, &mut |index, stated| {
-            match exchange_at(index)? {
-                None => {}
-                Some(_) if stated => named += 1,
-                exchange => {
-                    findings += 1;
-                    let detail =
-                        "it is not in the store, and no leaf states that it is held no longer";
-                    let detail = detail.to_owned();
-                    report(Finding { leaf: index, exchange, part: "record", detail });
-                }
-            }
-            Ok(())
-        })?;
-        check.absent = missing;
-        check.pruned += named;
+        Accounted { pruned: check.pruned, since: check.since, absent: check.absent } = found;
         check.findings = findings;
         Ok(check)
     }
 
-    fn check_one(
+    /// Holds an exchange against its leaf, and gives how many bytes of bodies were hashed. Nothing, where
+    /// retention took its contents since it was read: what differs then says nothing.
+    pub(super) fn held(
         &mut self,
         stored: &StoredExchange,
         bytes: &[u8],
         leaf: &Exchange,
         told: &[ProgressEntry],
         at: &mut dyn FnMut(&'static str, String),
-    ) -> u64 {
+    ) -> Option<u64> {
         check_record(stored, bytes, leaf, at);
+        let mut found = Vec::new();
+        let hashed = self.check_one(stored, leaf, told, &mut |part, detail| {
+            found.push((part, detail));
+        });
+        if !found.is_empty()
+            && let Ok(Some(now)) = self.at_leaf(stored.leaf_index)
+            && is_emptied(&now)
+        {
+            return None;
+        }
+        found.into_iter().for_each(|(part, detail)| at(part, detail));
+        Some(hashed)
+    }
+
+    fn check_one(
+        &mut self,
+        stored: &StoredExchange,
+        leaf: &Exchange,
+        told: &[ProgressEntry],
+        at: &mut dyn FnMut(&'static str, String),
+    ) -> u64 {
         check_units(stored, leaf, at);
         let index = message_index(stored, at);
         let mut hashed = 0;
@@ -344,6 +334,11 @@ fn message_index(
     let bytes = stored.unit(Slot::Messages)?;
     let index = MessageIndex::decode(bytes);
     index.map_err(|error| at(Slot::Messages.as_str(), error.to_string())).ok()
+}
+
+/// Whether nothing but the row is left of it.
+fn is_emptied(stored: &StoredExchange) -> bool {
+    stored.units.is_empty() && stored.bodies.is_empty()
 }
 
 fn check_record(

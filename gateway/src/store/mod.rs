@@ -28,12 +28,14 @@
 //! than one row takes.
 mod asides;
 mod audit;
+mod bound;
 mod check;
 mod commitment;
 mod content;
 mod error;
 mod facts;
 mod gone;
+mod lookup;
 mod names;
 mod payload;
 mod place;
@@ -52,9 +54,11 @@ pub(crate) mod tests;
 use crate::seal::sealed;
 pub use asides::{KeptAside, MadeBy};
 pub use audit::audit;
-pub use check::{Check, Finding, LeafLookup, Waiting};
+pub use bound::Beside;
+pub use check::{Check, Finding};
 pub use error::StoreError;
 pub(crate) use facts::readable;
+pub use lookup::{LeafLookup, Waiting};
 pub use reader::{EachSegment, Found, RunFilter, StoreReader};
 pub use retention::{Pruned, PrunedNow};
 pub use rows::{StoredBody, StoredExchange, StoredRun, StoredUnit};

@@ -72,13 +72,17 @@ CREATE TABLE IF NOT EXISTS record(
   record INTEGER NOT NULL, key TEXT NOT NULL, signature BLOB NOT NULL) STRICT;
 ";
 
-/// What leaves bind that are none of exchanges; made likewise.
+/// The tables of what leaves bind that are none of exchanges; each has a column `leaf`.
+pub(super) const ASIDE_TABLES: [&str; 3] = ["aside", "aside_time", "carried"];
+/// Made likewise.
 const ASIDES: &str = "
 CREATE TABLE IF NOT EXISTS aside(
   leaf INTEGER PRIMARY KEY, key BLOB NOT NULL, bytes BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS carried(
   boot BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, leaf INTEGER NOT NULL,
   PRIMARY KEY(boot, first)) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS carried_leaf ON carried(leaf);
+CREATE TABLE IF NOT EXISTS aside_time(leaf INTEGER PRIMARY KEY, sealed INTEGER NOT NULL) STRICT;
 ";
 
 /// The database's file in the store's directory.

@@ -8,6 +8,7 @@ use rusqlite::params;
 use super::error::{Outcome, StoreError};
 use super::place::{signed, unsigned};
 use super::reader::StoreReader;
+use super::schema;
 
 /// Rows read in one snapshot.
 const PAGE: i64 = 4_096;
@@ -21,6 +22,9 @@ pub struct Strays {
     pub units: u64,
     /// Bodies of no exchange.
     pub bodies: u64,
+    /// Rows on who made connections, who went around and which names were asked for, at indices that
+    /// the log has no leaf for.
+    pub beside: u64,
 }
 
 impl Strays {
@@ -31,6 +35,7 @@ impl Strays {
             (self.exchanges, "exchange(s) at no leaf of the log"),
             (self.units, "head(s) or other unit(s) of no exchange"),
             (self.bodies, "body or bodies of no exchange"),
+            (self.beside, "row(s) on connections, ways around or names at no leaf of the log"),
         ];
         let found: Vec<String> = parts
             .into_iter()
@@ -53,28 +58,26 @@ impl StoreReader {
         published: &mut dyn FnMut() -> Result<u64, StoreError>,
     ) -> Result<Strays, StoreError> {
         let at = |fault: super::error::Fault| fault.at(&self.path);
-        // By pages from the end: a running gateway adds there.
-        let outside = |size: u64| -> Outcome<u64> {
-            let size = signed(size)?;
-            let mut statement = self
-                .connection
-                .prepare_cached("SELECT count(*) FROM exchange WHERE leaf < 0 OR leaf >= ?")?;
-            unsigned(statement.query_row(params![size], |row| row.get(0))?)
-        };
-        let last = || -> Outcome<Option<i64>> {
-            let mut statement = self.connection.prepare_cached("SELECT max(leaf) FROM exchange")?;
-            Ok(statement.query_row([], |row| row.get(0))?)
-        };
-        let last = last().map_err(at)?;
-        let mut size = published()?;
-        if let Some(last) = last.and_then(|last| u64::try_from(last).ok())
-            && last < size
-        {
+        let beside = self.has_asides().map_err(at)?;
+        let aside = schema::ASIDE_TABLES.into_iter().filter(|_| beside);
+        let last =
+            ["exchange"].into_iter().chain(aside).map(|table| Ok((table, self.last(table)?)));
+        let last: Vec<_> = last.collect::<Outcome<_>>().map_err(at)?;
+        let size = published()?;
+        let (mut exchanges, mut rows) = (0, 0);
+        for (table, last) in last {
             // Nothing was beyond the log then; what has come since is beside the point.
-            size = u64::try_from(i64::MAX).unwrap_or(u64::MAX);
+            let known = match last.is_none_or(|last| last < size) {
+                true => u64::try_from(i64::MAX).unwrap_or(u64::MAX),
+                false => size,
+            };
+            let found = self.outside(table, known).map_err(at)?;
+            let count = if table == "exchange" { &mut exchanges } else { &mut rows };
+            *count += found;
         }
         Ok(Strays {
-            exchanges: outside(size).map_err(at)?,
+            exchanges,
+            beside: rows,
             units: self
                 .orphans(
                     "SELECT place, EXISTS(SELECT 1 FROM exchange WHERE leaf = place >> 3)
@@ -88,6 +91,22 @@ impl StoreReader {
                 )
                 .map_err(at)?,
         })
+    }
+
+    /// The last leaf that a row of this table names.
+    fn last(&self, table: &str) -> Outcome<Option<u64>> {
+        let mut statement =
+            self.connection.prepare_cached(&format!("SELECT max(leaf) FROM {table}"))?;
+        let last: Option<i64> = statement.query_row([], |row| row.get(0))?;
+        // One that no log can have is counted among those outside of it.
+        Ok(last.and_then(|last| u64::try_from(last).ok()))
+    }
+
+    /// Rows of this table at indices outside of a log of this size.
+    fn outside(&self, table: &str, size: u64) -> Outcome<u64> {
+        let text = format!("SELECT count(*) FROM {table} WHERE leaf < 0 OR leaf >= ?");
+        let mut statement = self.connection.prepare_cached(&text)?;
+        unsigned(statement.query_row(params![signed(size)?], |row| row.get(0))?)
     }
 
     fn orphans(&self, text: &str) -> Outcome<u64> {

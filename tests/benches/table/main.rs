@@ -12,6 +12,7 @@ mod clock;
 mod distance;
 mod http;
 mod hyper_proxy;
+mod kernel;
 mod load;
 mod process;
 mod report;
@@ -65,6 +66,8 @@ enum Part {
         /// Exchanges
         count: u64,
     },
+    /// What connects and sends for the rows about the kernel's programs
+    Work,
     /// Plain hyper
     Hyper {
         /// Where it listens
@@ -88,6 +91,9 @@ pub(crate) struct Run {
     /// A tenth of everything: to see that it works, not to quote
     #[arg(long)]
     pub(crate) quick: bool,
+    /// The kernel programs to be measured
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/sealtap.bpf.o"))]
+    pub(crate) object: PathBuf,
     /// The mitmdump to compare with
     #[arg(long, default_value = "mitmdump")]
     pub(crate) mitmdump: PathBuf,
@@ -109,6 +115,7 @@ fn main() -> ExitCode {
             .build()
             .and_then(|runtime| runtime.block_on(sealing::run(&data, count)))
             .map(|said| println!("{said}")),
+        Part::Work => kernel::work(),
         Part::Hyper { listen, upstream } => Builder::new_multi_thread()
             .enable_all()
             .build()

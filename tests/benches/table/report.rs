@@ -64,6 +64,23 @@ const LINES: &[Line] = &[
     line("exchange to witnessed receipt, idle, p99 s", Row::Receipt, "idle_p99_s", 2),
     line("exchange to witnessed receipt, under load, p50 s", Row::Receipt, "load_p50_s", 2),
     line("exchange to witnessed receipt, under load, p99 s", Row::Receipt, "load_p99_s", 2),
+    line("connect(), no kernel programs, p50 µs", Row::Connect, "bare_us", 1),
+    line("connect(), programs attached, out of scope, p50 µs", Row::Connect, "attached_us", 1),
+    line("connect(), redirected, p50 µs", Row::Connect, "redirected_us", 1),
+    line("programs of a connection out of scope, ns", Row::Connect, "attached_programs_ns", 0),
+    line("programs of a redirected connection, ns", Row::Connect, "redirected_programs_ns", 0),
+    line("packet out: a program that only counts, ns", Row::Egress, "counted_ns", 0),
+    line("packet out, out of scope, ns", Row::Egress, "outside_ns", 0),
+    line("packet out, to the gateway, ns", Row::Egress, "gateway_ns", 0),
+    line("packet out, to a listed place, ns", Row::Egress, "listed_ns", 0),
+    line("packet out, around, in a flood, ns", Row::Egress, "flood_ns", 0),
+    line("datagram sent, no kernel programs, ns", Row::Egress, "send_bare_ns", 0),
+    line("datagram sent, one that only counts, ns", Row::Egress, "send_counted_ns", 0),
+    line("datagram sent, programs attached, out of scope, ns", Row::Egress, "send_outside_ns", 0),
+    line("datagram sent, in scope, ns", Row::Egress, "send_flood_ns", 0),
+    line("redirected connections a second, plain acceptor", Row::Redirects, "per_s", 0),
+    line("redirected connections a second, gateway and back", Row::Redirects, "through_per_s", 0),
+    line("redirected to a wrong place", Row::Redirects, "wrong", 0),
 ];
 
 /// What a bar is held against.
@@ -153,6 +170,31 @@ const BARS: &[Bar] = &[
         2.5,
         1.2,
     ),
+    most(
+        "connect(), attached against bare",
+        Row::Connect,
+        "attached_ratio",
+        Against::Itself,
+        1.15,
+        1.15,
+    ),
+    most(
+        "connect(), redirected against bare",
+        Row::Connect,
+        "redirected_ratio",
+        Against::Itself,
+        1.25,
+        1.25,
+    ),
+    most(
+        "packet out, beyond counting, the worst, ns",
+        Row::Egress,
+        "worst_beyond_ns",
+        Against::Itself,
+        100.0,
+        100.0,
+    ),
+    least("redirected connections a second", Row::Redirects, "per_s", 20_000.0, 20_000.0),
     most("RSS with 10,000 held, MB", Row::Held10K, "mb", Against::Itself, 600.0, 250.0),
 ];
 
@@ -168,7 +210,7 @@ fn median(all: &[Measured], row: Row, system: System, figure: &str) -> Option<f6
 }
 
 /// Everything, in Markdown.
-pub(crate) fn table(run: &Run, all: &[Measured]) -> String {
+pub(crate) fn table(run: &Run, all: &[Measured], skipped: &[(Row, String)]) -> String {
     let mut text = String::new();
     let command = std::iter::once("cargo xtask bench".to_owned())
         .chain((run.rounds != 3).then(|| format!("--rounds {}", run.rounds)))
@@ -229,6 +271,9 @@ pub(crate) fn table(run: &Run, all: &[Measured]) -> String {
         let (what, bar, aim) =
             (bar.what, rounded(bar.bar), if aims { rounded(bar.aim) } else { "-".to_owned() });
         let _ = writeln!(text, "| {what} | {figure:.digits$} | {bar} | {aim} | {word} |");
+    }
+    for (row, why) in skipped {
+        let _ = writeln!(text, "\nSKIPPED: {}: {why}", row.name());
     }
     text
 }

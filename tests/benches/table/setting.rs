@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Resource, getrlimit};
 use serde_json::Value;
 
+use crate::Run;
 use crate::system::Running;
 use crate::tls;
 
@@ -18,6 +19,8 @@ pub(crate) struct Setting {
     pub(crate) verifier: PathBuf,
     /// mitmdump.
     pub(crate) mitmdump: PathBuf,
+    /// The kernel programs.
+    pub(crate) object: PathBuf,
     /// Where systems keep their files.
     pub(crate) scratch: PathBuf,
     /// The upstream's host and port.
@@ -35,7 +38,8 @@ pub(crate) struct Setting {
 
 impl Setting {
     /// Looks for the programs and starts the upstream.
-    pub(crate) fn new(mitmdump: &Path, scratch: &Path, quick: bool) -> Result<Self> {
+    pub(crate) fn new(run: &Run) -> Result<Self> {
+        let (mitmdump, scratch) = (&run.mitmdump, &run.out);
         let myself = std::env::current_exe()?;
         // Cargo puts a bench into `deps`, below the binaries.
         let binaries = myself.ancestors().nth(2).unwrap_or(Path::new(".")).to_owned();
@@ -62,12 +66,13 @@ impl Setting {
         let mut next = || listening.next().ok_or_else(|| Error::other("the upstream is gone"));
         let (upstream, secure) = (next()?.to_owned(), next()?.to_owned());
         let distant = next()?.parse().map_err(Error::other)?;
-        let mitmdump = mitmdump.to_owned();
-        let divisor = if quick { 10 } else { 1 };
+        let (mitmdump, object) = (mitmdump.clone(), run.object.clone());
+        let divisor = if run.quick { 10 } else { 1 };
         Ok(Self {
             sealtap,
             verifier,
             mitmdump,
+            object,
             scratch,
             upstream,
             secure,

@@ -211,34 +211,31 @@ pub(crate) fn probe(way: &str, host: &str, port: u16, word: &str) -> Vec<String>
     line.map(str::to_owned).to_vec()
 }
 
+/// Where what these tests start is ready-made, its programs compiled.
+pub(crate) fn ready() -> Option<PathBuf> {
+    std::env::var_os("SEALTAP_PROBES").map(PathBuf::from)
+}
+
 /// A script of these tests.
 pub(crate) fn script(name: &str) -> PathBuf {
-    let made = std::env::var_os("SEALTAP_PROBES").map(PathBuf::from);
-    made.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("adversaries")).join(name)
+    let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("adversaries");
+    ready().unwrap_or_else(here).join(name)
 }
 
-/// A program of these tests in C, built where it is not there ready-made.
+/// A program of these tests in C, built once where it is not there ready-made.
 pub(crate) fn compiled(name: &str) -> String {
-    let program = match std::env::var_os("SEALTAP_PROBES") {
-        Some(folder) => PathBuf::from(folder).join(name),
-        None => {
-            let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-            let mut command = Command::new("cc");
-            command.args(["-O1", "-Wall", "-Werror", "-o"]).arg(&program);
-            let output = command.arg(script(&format!("{name}.c"))).output().expect("cc is there");
-            assert!(output.status.success(), "{}", text(&output));
-            program
-        }
-    };
-    program.display().to_string()
-}
-
-/// Where cgroups of the second version are.
-pub(crate) fn cgroups() -> PathBuf {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts are listed");
-    let root = mounts.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split(' ').collect();
-        (fields[2] == "cgroup2").then(|| PathBuf::from(fields[1]))
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    if let Some(folder) = ready() {
+        return folder.join(name).display().to_string();
+    }
+    let mut built = BUILT.lock().expect("nobody panics here");
+    let program = built.entry(name.to_owned()).or_insert_with(|| {
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let mut command = Command::new("cc");
+        command.args(["-O1", "-Wall", "-Werror", "-o"]).arg(&program);
+        let output = command.arg(script(&format!("{name}.c"))).output().expect("cc is there");
+        assert!(output.status.success(), "{}", text(&output));
+        program
     });
-    root.expect("cgroup v2 is mounted")
+    program.display().to_string()
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use sealtap_tests::gateway::{Gateway, Home, Options};
+use sealtap_tests::launch::CLEARED;
 use sealtap_tests::records::{self, Exchange};
 use sealtap_tests::{programs, verify};
 use serde_json::Value;
@@ -26,11 +27,13 @@ pub(crate) enum Door {
     Connect,
     /// `sealtap run`, the server with TLS.
     Run,
+    /// The same where the kernel leads connections to the gateway, and the client is told of no proxy.
+    Kernel,
 }
 
 /// Every door.
-pub(crate) const DOORS: [Door; 5] =
-    [Door::Reverse, Door::ReverseTls, Door::Forward, Door::Connect, Door::Run];
+pub(crate) const DOORS: [Door; 6] =
+    [Door::Reverse, Door::ReverseTls, Door::Forward, Door::Connect, Door::Run, Door::Kernel];
 
 impl Door {
     /// The word in the names of tests.
@@ -41,12 +44,13 @@ impl Door {
             Self::Forward => "forward",
             Self::Connect => "connect",
             Self::Run => "run",
+            Self::Kernel => "kernel",
         }
     }
 
     /// Whether the server is reached over TLS.
     pub(crate) fn tls(self) -> bool {
-        matches!(self, Self::ReverseTls | Self::Connect | Self::Run)
+        matches!(self, Self::ReverseTls | Self::Connect | Self::Run | Self::Kernel)
     }
 
     /// Opens the door to the server at `upstream`, whose authority sealtap is told to trust.
@@ -76,15 +80,23 @@ impl Door {
                 let variables = printed(gateway.home(), &proxy);
                 Opened::gateway(upstream.to_owned(), variables, gateway)
             }
-            Self::Run => {
+            Self::Run | Self::Kernel => {
                 let home = Arc::new(Home::new());
                 let mut before: Vec<OsString> = vec![programs::sealtap().into(), "run".into()];
                 before.extend(["--data".into(), home.data().into()]);
                 before.extend(["--lock".into(), home.lock().into()]);
                 before.extend(["--capture".into(), "all".into()]);
-                before.extend(["--upstream-ca".into(), trust.authority().into(), "--".into()]);
+                before.extend(["--upstream-ca".into(), trust.authority().into()]);
+                if self == Self::Kernel {
+                    before.extend(["--kernel".into(), "require".into()]);
+                }
+                before.push("--".into());
+                if self == Self::Kernel {
+                    before.extend(CLEARED.map(Into::into));
+                }
                 let variables = Vec::new();
-                Opened { base: upstream.to_owned(), before, variables, held: Held::Home(home) }
+                let (base, led) = (upstream.to_owned(), self == Self::Kernel);
+                Opened { base, before, variables, held: Held::Home(home), led }
             }
         }
     }
@@ -113,6 +125,8 @@ pub(crate) struct Opened {
     /// Variables of the client's environment.
     pub(crate) variables: Vec<(String, String)>,
     held: Held,
+    /// Whether the kernel leads to it.
+    led: bool,
 }
 
 /// Where what was captured lies.
@@ -126,10 +140,10 @@ enum Held {
 impl Opened {
     fn gateway(base: String, variables: Vec<(String, String)>, gateway: Gateway) -> Self {
         let held = Held::Gateway(Box::new(gateway));
-        Self { base, before: Vec::new(), variables, held }
+        Self { base, before: Vec::new(), variables, held, led: false }
     }
 
-    /// Closes it, verifies the log and lists what was captured.
+    /// Closes it, verifies the log and lists what was captured: behind the kernel's door, by that alone.
     ///
     /// # Panics
     /// If the log is not valid, or an exchange is not in it.
@@ -141,6 +155,9 @@ impl Opened {
                 let list = records::list(&home);
                 for exchange in &list {
                     assert!(exchange.sealed(), "left unsealed at exit: {}", exchange.json);
+                    if self.led {
+                        assert_eq!(exchange.text("/ingress"), "transparent", "{}", exchange.json);
+                    }
                 }
                 list
             }

@@ -7,27 +7,21 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use sealtap_tests::gate::poll;
 use sealtap_tests::launch::{Launch, Launched};
+use sealtap_tests::running::Running;
+use sealtap_tests::standing::signal;
 use sealtap_tests::tls::Authority;
-use sealtap_tests::{http2, programs, upstream_http2};
+use sealtap_tests::{http2, upstream_http2, verify};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{REQUIRE, Running, connections, home, model, run};
+use super::{REQUIRE, connections, home, model, run};
 
 /// What the verifier says of the log.
 pub(super) fn report(launched: &Launched) -> Value {
-    let output = Command::new(programs::sealtap())
-        .args(["verify", "--json", "--key"])
-        .arg(launched.home.keys())
-        .arg(launched.home.log())
-        .output()
-        .expect("sealtap can be run");
-    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
-    assert_eq!(report["verdict"], "valid", "{report}");
-    report
+    verify::valid(&launched.home)
 }
 
 /// What it says of the connections of the one coverage.
@@ -37,19 +31,19 @@ pub(super) fn joined(launched: &Launched) -> Value {
     report["joined"][0].clone()
 }
 
-fn digest(path: &Path) -> String {
+pub(super) fn digest(path: &Path) -> String {
     let bytes = fs::read(path).expect("the executable can be read");
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn resolved(program: &str) -> PathBuf {
+pub(super) fn resolved(program: &str) -> PathBuf {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
     let path = String::from_utf8(found.expect("sh is there").stdout).expect("a path");
     fs::canonicalize(path.trim()).expect("the program is there")
 }
 
 /// Python's own file: what is in the path may only lead there.
-fn python() -> String {
+pub(super) fn python() -> String {
     let script = "import os; print(os.readlink('/proc/self/exe'))";
     let output = Command::new("python3").args(["-c", script]).output().expect("python3 is there");
     String::from_utf8(output.stdout).expect("a path").trim().to_owned()
@@ -181,13 +175,13 @@ pub(super) fn a_process_that_is_gone_is_unknown() {
         "python3 -c \"import socket,os; open('pid','w').write(str(os.getpid())); \
          s=socket.create_connection(('127.0.0.1',{port})); assert s.recv(1)==b'x'\"; touch over; read line"
     );
-    let mut running = Running::start(&home, &script);
+    let mut running = Running::start(&home, &[REQUIRE], &script);
     let loader = running.loader();
     // It is asked, and answers only when the process is gone.
-    kill_process(loader, Signal::STOP).expect("stopped");
+    signal(loader, Signal::STOP);
     running.tell();
     poll("the process is gone", || home.path().join("over").exists().then_some(()));
-    kill_process(loader, Signal::CONT).expect("goes on");
+    signal(loader, Signal::CONT);
     let launched = running.go_on().expect(0);
     served.join().expect("it was served");
     let exchange = launched.captured(1).remove(0);
@@ -270,6 +264,7 @@ pub(super) fn what_was_refused_and_what_went_around_is_sealed() {
     let home = home();
     let running = Running::start(
         &home,
+        &[REQUIRE],
         "python3 -c \"import socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); \
          [s.sendto(b'x',('127.0.0.1',9)) for _ in range(300)]\"",
     );
@@ -312,21 +307,16 @@ pub(super) fn connections_of_a_killed_gateway_are_sealed_by_the_next() {
         "exec python3 -c \"import socket,os; s=socket.create_connection(('127.0.0.1',{port})); \
          s.sendall(b'one'); s.recv(1)\""
     );
-    let mut running = Running::start(&home, &script);
-    let (loader, gateway) = (running.loader(), running.child.id());
-    let cgroups = own_cgroups(gateway, loader);
+    let mut running = Running::start(&home, &[REQUIRE], &script);
+    let cgroup = running.cgroup();
     running.tell();
     let (mut stream, _) = listener.accept().expect("a connection");
     let mut bytes = [0; 3];
     stream.read_exact(&mut bytes).expect("they come");
     std::thread::sleep(std::time::Duration::from_millis(300));
-    let process = Pid::from_raw(i32::try_from(gateway).expect("small")).expect("a process");
-    kill_process(process, Signal::KILL).expect("killed");
-    let _ = running.child.wait();
+    running.kill_gateway();
     drop(stream);
-    for cgroup in cgroups {
-        poll("the command is over", || fs::remove_dir(&cgroup).is_ok().then_some(()));
-    }
+    poll("the command is over", || fs::remove_dir(&cgroup).is_ok().then_some(()));
     let next = run(Launch::new(&home, &["--kernel=off"]), &["curl", "-s", "http://127.0.0.1:1/"]);
     let report = report(&next);
     let joined = &report["joined"][0];
@@ -336,23 +326,6 @@ pub(super) fn connections_of_a_killed_gateway_are_sealed_by_the_next() {
     let cut = rows.iter().find(|row| row["outcome"] == "interrupted").expect("it was cut off");
     let executable = python();
     assert_eq!(cut["maker"]["executable"], executable, "{cut}");
-}
-
-/// The cgroups that a gateway made for its command.
-fn own_cgroups(gateway: u32, loader: Pid) -> Vec<PathBuf> {
-    let path = format!("/proc/{gateway}/task/{gateway}/children");
-    let children = fs::read_to_string(path).expect("its children");
-    let loader = loader.as_raw_nonzero().to_string();
-    let commands = children.split_ascii_whitespace().filter(|child| *child != loader);
-    let path = |child: &str| {
-        let listed = fs::read_to_string(format!("/proc/{child}/cgroup")).ok()?;
-        let own = listed.lines().find_map(|line| line.strip_prefix("0::"))?.trim_start_matches('/');
-        own.contains("sealtap-").then(|| own.to_owned())
-    };
-    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-    let all =
-        commands.filter_map(path).flat_map(|own| roots.map(|root| Path::new(root).join(&own)));
-    all.filter(|path| path.exists()).collect()
 }
 
 /// Proxy variables are no secret to who is here: a call that uses them is inside all the same.

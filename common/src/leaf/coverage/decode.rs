@@ -5,6 +5,7 @@ use super::{
 };
 use crate::json::{FieldError, Members, Problem, Refusal, Value};
 use crate::leaf::decode::{extensions, hash, id, positive, version, word};
+use crate::leaf::listed::{Listed, more};
 use crate::leaf::words::{Channel, ChannelState, CoverageEnd, CoverageMode, KernelProgram};
 
 pub(super) fn armed(mut m: Members<'_, '_>) -> Result<Coverage, FieldError> {
@@ -19,6 +20,7 @@ pub(super) fn armed(mut m: Members<'_, '_>) -> Result<Coverage, FieldError> {
     let coverage = m.take("coverage", id)?;
     let ext = m.take("ext", extensions)?;
     let foreign = m.take("foreign", others)?;
+    let foreign = m.take("foreign_more", |v| rest(foreign, v))?;
     m.take("kind", Value::text)?;
     let machine = m.take("machine", id)?;
     let mode = m.take("mode", |v| word(v, CoverageMode::parse))?;
@@ -32,6 +34,7 @@ pub(super) fn armed(mut m: Members<'_, '_>) -> Result<Coverage, FieldError> {
             false => Ok(programs),
         }
     })?;
+    let programs = m.take("programs_more", |v| rest(programs, v))?;
     let sealed = m.take("sealed", Value::unsigned)?;
     version(m)?;
     let said =
@@ -46,17 +49,26 @@ pub(super) fn counted(mut m: Members<'_, '_>, closes: bool) -> Result<Coverage, 
     let coverage = m.take("coverage", id)?;
     let ext = m.take("ext", extensions)?;
     let foreign = m.take("foreign", |v| v.optional(others))?;
-    m.take("kind", Value::text)?;
-    let number = m.take("number", positive)?;
-    let counts = m.take("packets", |v| match (connections, foreign, v.optional(unit)?) {
-        (Some(connections), Some(foreign), Some(packets)) => {
-            Ok(Some(Counts { connections, foreign, packets }))
-        }
-        (None, None, None) if closes => Ok(None),
-        _ => {
-            Err(Refusal::from(Problem::Value("is there without the others, or lacks them".into())))
-        }
+    let foreign = m.take("foreign_more", |v| match foreign {
+        Some(foreign) => rest(foreign, v).map(Some),
+        None if *v == Value::Null => Ok(None),
+        None => Err(Refusal::from(Problem::Value("is there without the others".into()))),
     })?;
+    m.take("kind", Value::text)?;
+    let late = m.take("late", |v| v.optional(Value::unsigned))?;
+    let number = m.take("number", positive)?;
+    let older = m.take("older", |v| v.optional(Value::unsigned))?;
+    let scopes = (late, older);
+    let counts =
+        m.take("packets", |v| match (connections, foreign, scopes, v.optional(unit)?) {
+            (Some(connections), Some(foreign), (Some(late), Some(older)), Some(packets)) => {
+                Ok(Some(Counts { connections, foreign, late, older, packets }))
+            }
+            (None, None, (None, None), None) if closes => Ok(None),
+            _ => Err(Refusal::from(Problem::Value(
+                "is there without the others, or lacks them".into(),
+            ))),
+        })?;
     let has_numbers = counts.is_some();
     let reason = |v: &Value| match word(v, CoverageEnd::parse)? {
         reason if has_numbers != reason.has_numbers() => {
@@ -79,7 +91,12 @@ fn channel(value: &Value, wanted: Channel) -> Result<ChannelState, Refusal> {
         channel if channel == wanted => Ok(()),
         _ => Err(Problem::Value("is not in the place of its channel".into())),
     })?;
-    let state = m.take("state", |v| word(v, ChannelState::parse))?;
+    let state = m.take("state", |v| match word(v, ChannelState::parse)? {
+        ChannelState::CanaryTested => {
+            Err(Problem::Value("is for a verifier to find: no canary came before".into()))
+        }
+        state => Ok(state),
+    })?;
     m.end()?;
     Ok(state)
 }
@@ -87,17 +104,22 @@ fn channel(value: &Value, wanted: Channel) -> Result<ChannelState, Refusal> {
 fn attached(value: &Value) -> Result<Attached, Refusal> {
     let mut m = value.members()?;
     let cgroup = m.take("cgroup", |v| v.optional(positive))?;
+    let at = m.take("device", |v| match (cgroup, v.optional(positive)?) {
+        (Some(id), None) => Ok(At::Cgroup(id)),
+        (None, Some(index)) => Ok(At::Device(index)),
+        (None, None) => Ok(At::Machine),
+        _ => Err(Refusal::from(Problem::Value("is there beside a cgroup".into()))),
+    })?;
     let attached = Attached {
-        at: m.take("device", |v| match (cgroup, v.optional(positive)?) {
-            (Some(id), None) => Ok(At::Cgroup(id)),
-            (None, Some(index)) => Ok(At::Device(index)),
-            _ => {
-                Err(Refusal::from(Problem::Value("is there beside a cgroup, or neither is".into())))
-            }
-        })?,
+        at,
         id: m.take("id", positive)?,
         link: m.take("link", |v| v.optional(positive))?,
-        program: m.take("program", |v| word(v, KernelProgram::parse))?,
+        program: m.take("program", |v| match word(v, KernelProgram::parse)? {
+            program if (program == KernelProgram::Exec) != (at == At::Machine) => {
+                Err(Problem::Value("is at no cgroup or device, or at one against its word".into()))
+            }
+            program => Ok(program),
+        })?,
         // Written again it gives the same sixteen digits, or the leaf is not canonical.
         tag: m.take("tag", |v| {
             let digits = v.text()?;
@@ -114,8 +136,9 @@ fn arrived(value: &Value) -> Result<Arrived, Refusal> {
     let attributed = m.take("attributed", Value::unsigned)?;
     let known = m.take("known", Value::unsigned)?;
     let refused = m.take("refused", Value::unsigned)?;
+    let refused_led = m.take("refused_led", Value::unsigned)?;
     m.end()?;
-    Ok(Arrived { attributed, known, refused })
+    Ok(Arrived { attributed, known, refused, refused_led })
 }
 
 fn unit(value: &Value) -> Result<Sums, Refusal> {
@@ -136,6 +159,11 @@ fn unit(value: &Value) -> Result<Sums, Refusal> {
     Ok(sums)
 }
 
+/// What is listed, with what stands for the rest of it.
+fn rest<T>(each: Vec<T>, value: &Value<'_>) -> Result<Listed<T>, Refusal> {
+    Ok(Listed::read(each, more(value)?)?)
+}
+
 /// In ascending order, each once, so that one set has one text.
 fn others(value: &Value) -> Result<Vec<Foreign>, Refusal> {
     let other = |value: &Value| -> Result<Foreign, Refusal> {
@@ -150,5 +178,25 @@ fn others(value: &Value) -> Result<Vec<Foreign>, Refusal> {
     match all.is_sorted_by(|one, next| key(one) < key(next)) {
         true => Ok(all),
         false => Err(Problem::Value("is not in ascending order".into()).into()),
+    }
+}
+
+impl CoverageEnd {
+    /// Whether the last numbers are stated.
+    #[must_use]
+    pub const fn has_numbers(self) -> bool {
+        matches!(self, Self::Ended | Self::LinksChanged)
+    }
+
+    /// What it means, for people.
+    #[must_use]
+    pub const fn why(self) -> &'static str {
+        match self {
+            Self::Ended => "what was watched is over",
+            Self::LinksChanged => "a program of the kernel was detached or replaced",
+            Self::LoaderGone => "what held the programs is gone, with its last numbers",
+            Self::NumbersWrong => "the kernel's numbers did not add up",
+            Self::Unwatched => "a cgroup that should be watched is not",
+        }
     }
 }

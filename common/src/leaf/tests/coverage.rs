@@ -29,20 +29,23 @@ pub(crate) fn armed() -> Leaf {
     coverage(CoverageSaid::Armed(Armed {
         channels: Channel::ALL.iter().map(|_| ChannelState::NotCovered).collect(),
         machine: Id([9; 16]),
-        foreign: vec![Foreign { beside: KernelProgram::Connect4, id: 3 }],
+        foreign: Listed::of(vec![Foreign { beside: KernelProgram::Connect4, id: 3 }]).unwrap(),
         mode: CoverageMode::Observe,
         object: [7; 32],
         older: 2,
-        programs: vec![
+        programs: Listed::of(vec![
             program(KernelProgram::Connect4, 5),
             program(KernelProgram::Asked, 7),
             Attached { at: At::Device(2), link: None, ..program(KernelProgram::Uplink, 9) },
-        ],
+            Attached { at: At::Machine, ..program(KernelProgram::Exec, 11) },
+        ])
+        .unwrap(),
     }))
 }
 
 pub(crate) fn packets() -> Sums {
-    Sums { seen: 40, via_gateway: 32, ..connections() }
+    // Those that are allowed have leaves of their own.
+    Sums { allowed: 0, loopback: 3, seen: 40, via_gateway: 32, ..connections() }
 }
 
 fn counts(connections: Sums, packets: Sums) -> Counts {
@@ -50,7 +53,7 @@ fn counts(connections: Sums, packets: Sums) -> Counts {
         Foreign { beside: KernelProgram::Connect4, id: 3 },
         Foreign { beside: KernelProgram::Packets, id: 2 },
     ];
-    Counts { connections, foreign, packets }
+    Counts { connections, foreign: Listed::of(foreign).unwrap(), late: 1, older: 3, packets }
 }
 
 pub(crate) fn heartbeat(connections: Sums, number: u64) -> Leaf {
@@ -58,15 +61,35 @@ pub(crate) fn heartbeat(connections: Sums, number: u64) -> Leaf {
 }
 
 pub(crate) fn heartbeat_of(connections: Sums, packets: Sums, number: u64) -> Leaf {
-    let arrived = Arrived { attributed: 7, known: 8, refused: 20 };
+    let arrived = Arrived { attributed: 7, known: 8, refused: 20, refused_led: 1 };
     let counts = counts(connections, packets);
     coverage(CoverageSaid::Heartbeat(Statement { arrived, counts, number }))
 }
 
 pub(crate) fn closed(connections: Option<Sums>, number: u64, end: CoverageEnd) -> Leaf {
     let counts = connections.map(|connections| counts(connections, packets()));
-    let arrived = Arrived { attributed: 7, known: 8, refused: 20 };
+    let arrived = Arrived { attributed: 7, known: 8, refused: 20, refused_led: 1 };
     coverage(CoverageSaid::Closed(counts, arrived, number, end))
+}
+
+pub(crate) fn queries(number: u64, statement: u64, seen: u64) -> DnsQueries {
+    let (boot, coverage, ext) = (Id([1; 16]), Id([8; 16]), Extensions::new());
+    DnsQueries {
+        boot,
+        coverage,
+        cut: 1,
+        ext,
+        lost: 1,
+        names: Some(Unit { length: 90, root: [5; 32] }),
+        number,
+        omitted: 1,
+        parsed: seen.saturating_sub(2),
+        questions: seen,
+        sealed: 4,
+        seen,
+        statement,
+        unparsable: 1,
+    }
 }
 
 pub(crate) fn canary(led: u64, of: impl Fn(CanaryWay) -> CanaryOutcome) -> Leaf {
@@ -84,10 +107,13 @@ pub(super) fn samples() -> Vec<Leaf> {
         heartbeat(connections(), 1),
         closed(Some(connections()), 2, CoverageEnd::Ended),
         closed(None, 2, CoverageEnd::LoaderGone),
+        closed(None, 2, CoverageEnd::Unwatched),
         connection(3, 1, &[4, 5, 9]),
         refused(1, None),
         bypass(1, 1, 1),
         Leaf::Bypass(Box::new(Bypass { who: None, count: 70, ..bypass_leaf(2, 1, 1) })),
+        Leaf::DnsQueries(Box::new(queries(1, 1, 5))),
+        Leaf::DnsQueries(Box::new(DnsQueries { names: None, omitted: 5, ..queries(2, 2, 5) })),
         canary(0, |_| CanaryOutcome::Unavailable),
         canary(5, |way| match way {
             CanaryWay::Tcp4 => CanaryOutcome::Led,
@@ -198,6 +224,9 @@ fn what_is_left_out_or_said_against_itself_is_no_leaf() {
     assert!(refused(all.replace("\"cgroup\":1", "\"cgroup\":0")).contains("cgroup"));
     assert!(refused(all.replace("\"device\":null", "\"device\":2")).contains("device"));
     assert!(refused(all.replace("\"device\":2", "\"device\":null")).contains("device"));
+    // One is at the machine, and no other is.
+    assert!(refused(all.replace("\"exec\"", "\"asked\"")).contains("program"));
+    assert!(refused(all.replace("\"asked\"", "\"exec\"")).contains("program"));
     let beat = text(&heartbeat(connections(), 1));
     let turned = r#"{"beside":"packets","id":2},{"beside":"connect4","id":3}"#;
     let listed = r#"{"beside":"connect4","id":3},{"beside":"packets","id":2}"#;
@@ -210,6 +239,62 @@ fn what_is_left_out_or_said_against_itself_is_no_leaf() {
     assert!(refused(without).contains("packets"));
     let gone = text(&closed(None, 2, CoverageEnd::LoaderGone));
     assert!(refused(gone.replace("\"loader_gone\"", "\"links_changed\"")).contains("reason"));
+}
+
+/// However many devices and programs of others a machine has, what is said of them is a leaf.
+#[test]
+fn long_lists_are_counted_and_digested() {
+    let others = |count: u64| -> Vec<Foreign> {
+        (1..=count).map(|id| Foreign { beside: KernelProgram::Connect4, id: id << 20 }).collect()
+    };
+    let at = |device| Attached {
+        at: At::Device(device),
+        id: u64::from(u32::MAX),
+        link: Some(u64::from(u32::MAX)),
+        program: KernelProgram::Uplink,
+        tag: u64::MAX,
+    };
+    let Leaf::Coverage(leaf) = armed() else { panic!("a coverage") };
+    let CoverageSaid::Armed(few) = leaf.said else { panic!("armed") };
+    let long = |count: u64| {
+        coverage(CoverageSaid::Armed(Armed {
+            foreign: Listed::of(others(count)).unwrap(),
+            programs: Listed::of((1..=count).map(at).collect()).unwrap(),
+            ..few.clone()
+        }))
+    };
+    let all = u64::try_from(LISTED).unwrap();
+    for count in [all, all + 1, 5_000] {
+        let leaf = long(count);
+        let bytes = leaf.encode().unwrap();
+        assert_eq!(Leaf::decode(&bytes).unwrap(), leaf, "{count}");
+        let Leaf::Coverage(leaf) = leaf else { panic!("a coverage") };
+        let CoverageSaid::Armed(armed) = leaf.said else { panic!("armed") };
+        let more = |more: Option<&More>| more.map_or(0, |more| more.count);
+        assert_eq!(more(armed.foreign.more()), count - all, "{count}");
+        assert_eq!(more(armed.programs.more()), count - all, "{count}");
+    }
+    let of = |last: u64| {
+        let mut all = others(300);
+        all[299].id = last;
+        *Listed::of(all).unwrap().more().unwrap()
+    };
+    assert_ne!(of(1 << 40), of(1 << 41), "each of the rest is in the digest");
+    let text = String::from_utf8(long(all + 1).encode().unwrap()).unwrap();
+    let refused = |text: String| Leaf::decode(text.as_bytes()).unwrap_err().to_string();
+    assert!(
+        refused(text.replacen(r#"{"beside":"connect4","id":1048576},"#, "", 1)).contains("fewer")
+    );
+    assert!(refused(text.replace(r#""count":1,"#, r#""count":0,"#)).contains("count"));
+}
+
+/// What was tested is found by whoever reads the canaries' leaves, and is nobody's word.
+#[test]
+fn no_channel_says_of_itself_that_it_was_tested() {
+    let text = String::from_utf8(armed().encode().unwrap()).unwrap();
+    let said = text.replacen("not_covered", "canary_tested", 1);
+    let error = Leaf::decode(said.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("for a verifier to find"), "{error}");
 }
 
 #[test]

@@ -3,12 +3,14 @@
 use super::log::{chained, exchange, heartbeat as beat, key, log_of, restart};
 use crate::encoding::Id;
 use crate::leaf::coverage_samples::{
-    armed, bypass, bypass_leaf, connection, connection_leaf, connections, coverage, refused,
+    armed, bypass, bypass_leaf, canary, connection, connection_leaf, connections, coverage, refused,
 };
 use crate::leaf::{
-    Arrived, BypassUnit, BypassVerdict, CONNECTION_EXTENSION, Connection, Counts, CoverageEnd,
-    CoverageSaid, Leaf, Outcome, Statement, Sums, connection_tag,
+    Arrived, BypassUnit, BypassVerdict, CONNECTION_EXTENSION, CanaryOutcome, CanaryWay, Connection,
+    ConnectionEnd, Counts, CoverageEnd, CoverageSaid, Leaf, Listed, Outcome, Statement, Sums,
+    connection_tag,
 };
+use crate::verify::of_coverage::OfCoverage;
 use crate::verify::{Place, Report, Verdict, What, verify};
 
 /// An exchange that came over the connection with this number.
@@ -21,6 +23,11 @@ fn over(number: u64, connection: u8) -> Leaf {
 
 /// A statement: so many had come, so many ways around were read.
 fn stated(number: u64, known: u64, read: u64) -> Leaf {
+    stated_with(number, known, read, 0)
+}
+
+/// The same, and so many were led here and turned away.
+fn stated_with(number: u64, known: u64, read: u64, refused_led: u64) -> Leaf {
     let connections = Sums {
         bypass_denied: 0,
         bypass_passed: read,
@@ -29,9 +36,9 @@ fn stated(number: u64, known: u64, read: u64) -> Leaf {
         seen: 9 + 2 + 1 + 1 + read,
         ..connections()
     };
-    let arrived = Arrived { attributed: 0, known, refused: 1 };
+    let arrived = Arrived { attributed: 0, known, refused: 1, refused_led };
     let packets = Sums::default();
-    let counts = Counts { connections, foreign: Vec::new(), packets };
+    let counts = Counts { connections, foreign: Listed::default(), late: 0, older: 2, packets };
     coverage(CoverageSaid::Heartbeat(Statement { arrived, counts, number }))
 }
 
@@ -160,6 +167,10 @@ fn a_connection_may_have_parts() {
     assert!(all(&[part(1, 2, &[1]), part(2, 2, &[3])]).is_empty());
     assert_eq!(all(&[part(1, 2, &[1]), part(2, 3, &[3])])[0], at(6)[0], "another number of parts");
     assert_eq!(all(&[part(1, 2, &[3]), part(2, 2, &[1])])[0], at(6)[0], "backwards");
+    let adjoining = [part(1, 2, &[1]), part(2, 2, &[2])];
+    let front = [armed(), over(1, 1), over(2, 1)];
+    let joined = [&front[..], &adjoining, &[beat(1, 2, &[], false)]].concat();
+    assert_eq!(broken(&joined)[0], at(5)[0], "no hole between");
     assert_eq!(all(&[part(2, 2, &[1, 3])]), at(5), "without the first");
     assert_eq!(all(&[part(1, 2, &[1])])[0], at(6)[0], "without the last");
 }
@@ -186,10 +197,82 @@ fn ways_around_are_told_of_before_they_are_counted() {
 fn more_cannot_come_than_were_led_here() {
     let refused_here = [armed(), refused(1, Some(7)), stated(1, 9, 0)];
     assert_eq!(broken(&refused_here), at(3), "nine of nine came, and one was refused");
-    assert!(broken(&[armed(), refused(1, Some(7)), stated(1, 8, 0)]).is_empty());
+    assert_eq!(broken(&[armed(), stated_with(1, 9, 0, 1)]), at(2), "ten of nine");
+    assert_eq!(broken(&[armed(), stated_with(1, 3, 0, 2)]), at(2), "two of one that was refused");
+    assert_eq!(broken(&[armed(), refused(1, Some(7)), stated(1, 8, 0)]), at(3), "not counted");
+    assert!(broken(&[armed(), refused(1, Some(7)), stated_with(1, 8, 0, 1)]).is_empty());
+    let fewer = [armed(), stated_with(1, 5, 0, 1), stated(2, 5, 0)];
+    assert_eq!(broken(&fewer), at(3), "fewer turned away than before");
     assert!(broken(&[armed(), refused(1, None), stated(1, 9, 0)]).is_empty());
+    let behind = |counted| [armed(), stated_with(1, 8, 0, counted), refused(1, Some(7))];
+    assert!(broken(&behind(1)).is_empty());
+    assert_eq!(broken(&behind(0)), at(3), "a statement that stands in front of its leaf");
+    let blind = |refused_led| {
+        let arrived = Arrived { refused: 1, refused_led, ..Arrived::default() };
+        let end = CoverageSaid::Closed(None, arrived, 1, CoverageEnd::NumbersWrong);
+        [armed(), refused(1, Some(7)), coverage(end)]
+    };
+    assert!(broken(&blind(1)).is_empty());
+    assert_eq!(broken(&blind(0)), at(3), "nor is it counted without the kernel's numbers");
     assert_eq!(broken(&[armed(), stated(1, 5, 0), stated(2, 4, 0)]), at(3), "fewer than before");
     assert_eq!(broken(&[connection(1, 1, &[])]), at(1), "a coverage that nobody armed");
+}
+
+/// Whoever holds the log's key could put down to a canary what was led here and never came.
+#[test]
+fn a_canary_hides_no_connection() {
+    let by_tcp4 = |led: u64| {
+        canary(led, |way| match way {
+            CanaryWay::Tcp4 => CanaryOutcome::Led,
+            _ => CanaryOutcome::Denied,
+        })
+    };
+    let good = [armed(), by_tcp4(1), stated(1, 8, 0)];
+    assert!(broken(&good).is_empty(), "{:?}", report(&good).findings);
+    assert_eq!(report(&good).joined[0].missed, 0, "eight came, and one was the canary's");
+    assert_eq!(broken(&[armed(), by_tcp4(2), stated(1, 2, 0)]), at(2), "it made one");
+    assert_eq!(broken(&[armed(), by_tcp4(1 << 50), stated(1, 2, 0)]), at(2), "it made one");
+    let one = report(&[armed(), by_tcp4(1 << 50), stated(1, 2, 0)]);
+    assert_eq!(one.joined[0].missed, 6, "nine led here, two came, one was the canary's");
+    let many = [armed(), by_tcp4(1), by_tcp4(1), stated(1, 8, 0)];
+    assert_eq!(broken(&many), at(4), "eight came, and two were canaries': nine were led here");
+    let later = [armed(), by_tcp4(1), stated(1, 2, 0), by_tcp4(1), stated(2, 8, 0)];
+    assert_eq!(broken(&later), at(5), "the canary before counts as well");
+    let refused = [armed(), refused(1, Some(7)), by_tcp4(1), stated(1, 8, 0)];
+    assert_eq!(broken(&refused), at(4), "and one was refused");
+    let behind = [armed(), stated(1, 9, 0), by_tcp4(1)];
+    assert!(broken(&behind).is_empty(), "no statement counts that one yet");
+    assert_eq!(report(&behind).joined[0].missed, 0);
+}
+
+/// If each statement went through all that waits for a later one, these would take hours.
+#[test]
+fn a_statement_costs_what_belongs_to_it_however_much_waits() {
+    const MANY: u64 = 400_000;
+    let said = |refused: bool| {
+        let mut of = OfCoverage::new(Id([8; 16]), Id([1; 16]));
+        let mut report = Report::default();
+        let connections = Sums { via_gateway: u64::MAX, ..Sums::default() };
+        let counts = Counts { connections, ..Counts::default() };
+        for number in 1..=MANY {
+            let first = if refused { number } else { MANY + 1 };
+            let end = if refused { ConnectionEnd::Refused } else { ConnectionEnd::Closed };
+            let leaf = Connection { number, first, end, ..connection_leaf(1, 1, &[]) };
+            of.connection(&leaf, number).unwrap();
+        }
+        let many = if refused { MANY } else { 0 };
+        let arrived = Arrived { refused: many, refused_led: many, ..Arrived::default() };
+        for number in 1..=MANY {
+            of.statement(Some(&counts), arrived, number, (number, &mut report)).unwrap();
+        }
+        let known = if refused { 0 } else { MANY };
+        let arrived = Arrived { known, ..arrived };
+        of.statement(Some(&counts), arrived, MANY + 1, (0, &mut report)).unwrap();
+        assert!(report.findings.is_empty(), "{:?}", report.findings);
+        of.finish(known)
+    };
+    assert_eq!(said(false).open, 0);
+    assert_eq!(said(true).missed, u64::MAX - MANY);
 }
 
 #[test]

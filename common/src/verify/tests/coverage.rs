@@ -2,9 +2,11 @@
 
 use super::log::{boot, chained, heartbeat as beat, key, log_of, restart};
 use crate::leaf::coverage_samples::{
-    armed, canary, closed, connections, heartbeat, heartbeat_of, packets,
+    armed, canary, closed, connections, coverage, heartbeat, heartbeat_of, packets,
 };
-use crate::leaf::{CanaryOutcome, CanaryWay, CoverageEnd, Leaf, Sums};
+use crate::leaf::{
+    Arrived, CanaryOutcome, CanaryWay, ChannelState, Counts, CoverageEnd, CoverageSaid, Leaf, Sums,
+};
 use crate::verify::{Place, Report, Verdict, What, verify};
 
 fn report(leaves: &[Leaf]) -> Report {
@@ -25,7 +27,7 @@ fn a_coverage_is_told_of_from_its_beginning_to_its_end() {
     assert_eq!((covered.from.0, covered.to.0), (1, 3));
     assert_eq!(covered.end, Some(CoverageEnd::Ended));
     assert_eq!(covered.connections, Some(connections()));
-    assert_eq!((covered.packets, covered.older), (Some(packets()), 2));
+    assert_eq!((covered.packets, covered.older), (Some(packets()), 3), "one more came late");
     assert!(covered.foreign.contains(&("packets", 2)), "one that appeared later");
     let lines = report.lines().join("\n");
     for part in [
@@ -33,7 +35,8 @@ fn a_coverage_is_told_of_from_its_beginning_to_its_end() {
         "9 led to the gateway",
         "3 let around it",
         "40 packets seen: 32 led to the gateway",
-        "2 sockets were connected before",
+        "3 sockets were connected before",
+        "1 cgroup was watched from after its making",
         "connect4 3, packets 2",
         "raw",
     ] {
@@ -87,6 +90,70 @@ fn statements_that_cannot_be_true_together_are_found() {
     assert_eq!(broken(&[armed(), over, heartbeat(connections(), 2)]), found(3), "closed before");
 }
 
+/// What was watched late, and what it held by then, is never taken back.
+#[test]
+fn what_came_late_is_not_forgotten() {
+    let fewer = |change: fn(&mut Counts)| {
+        let Leaf::Coverage(mut leaf) = heartbeat(connections(), 2) else { panic!("a coverage") };
+        let CoverageSaid::Heartbeat(said) = &mut leaf.said else { panic!("a statement") };
+        change(&mut said.counts);
+        broken(&[armed(), heartbeat(connections(), 1), Leaf::Coverage(leaf)])
+    };
+    assert!(fewer(|counts| counts.late = 5).is_empty());
+    let found = [(What::Coverage, Place::Leaf(3))];
+    assert_eq!(fewer(|counts| counts.late = 0), found);
+    assert_eq!(fewer(|counts| counts.older = 2), found);
+}
+
+/// A channel is canary tested by the leaves of canaries, if it was closed to begin with.
+#[test]
+fn a_canary_tests_what_is_closed() {
+    let with = |state: ChannelState| {
+        let Leaf::Coverage(mut leaf) = armed() else { panic!("a coverage") };
+        let CoverageSaid::Armed(armed) = &mut leaf.said else { panic!("armed") };
+        armed.channels.fill(state);
+        Leaf::Coverage(leaf)
+    };
+    let closed = || with(ChannelState::ClosedByHook);
+    let tested = |leaves: &[Leaf]| -> Vec<&'static str> {
+        let report = report(leaves);
+        assert_eq!(report.verdict(), Verdict::Valid, "{:?}", report.findings);
+        let states = report.coverage[0].states();
+        let tested = states.filter(|(_, state)| *state == ChannelState::CanaryTested);
+        tested.map(|(channel, _)| channel.as_str()).collect()
+    };
+    let all = |outcome: CanaryOutcome| canary(0, move |_| outcome);
+    let but = |other: CanaryOutcome| {
+        canary(0, move |way| if way == CanaryWay::Udp6 { other } else { CanaryOutcome::Denied })
+    };
+    let everything = ["tcp", "udp", "raw", "packet", "vsock"];
+    assert!(tested(&[closed()]).is_empty(), "no canary came");
+    assert_eq!(tested(&[closed(), all(CanaryOutcome::Denied)]), everything);
+    assert_eq!(
+        tested(&[closed(), but(CanaryOutcome::Unavailable)]),
+        everything,
+        "no such way here"
+    );
+    assert!(tested(&[closed(), all(CanaryOutcome::Unavailable)]).is_empty(), "a dead network");
+    for other in [CanaryOutcome::Passed, CanaryOutcome::Unseen] {
+        assert_eq!(tested(&[closed(), but(other)]), ["tcp", "raw", "packet", "vsock"], "{other}");
+    }
+    let again = [closed(), but(CanaryOutcome::Passed), all(CanaryOutcome::Denied)];
+    assert_eq!(tested(&again), ["tcp", "raw", "packet", "vsock"], "it went around once");
+    for state in [ChannelState::ObservedOnly, ChannelState::NotCovered] {
+        assert!(tested(&[with(state), all(CanaryOutcome::Led)]).is_empty(), "{state}");
+    }
+    let json = report(&[closed(), all(CanaryOutcome::Denied)]).to_json();
+    assert!(json.contains(r#"{"channel":"udp","state":"canary_tested"}"#), "{json}");
+}
+
+#[test]
+fn no_more_have_a_process_than_came() {
+    let arrived = Arrived { attributed: 3, known: 2, ..Arrived::default() };
+    let over = CoverageSaid::Closed(None, arrived, 1, CoverageEnd::LoaderGone);
+    assert_eq!(broken(&[armed(), coverage(over)]), [(What::Coverage, Place::Leaf(2))]);
+}
+
 #[test]
 fn a_coverage_is_its_boots_alone() {
     let next = restart(
@@ -110,7 +177,7 @@ fn canaries_are_told_of() {
         CanaryWay::Udp4 => CanaryOutcome::Passed,
         _ => CanaryOutcome::Led,
     });
-    let closed_again = canary(2, |_| CanaryOutcome::Denied);
+    let closed_again = canary(0, |_| CanaryOutcome::Denied);
     let report = report(&[armed(), found, closed_again]);
     assert_eq!(report.verdict(), Verdict::Valid, "{:?}", report.findings);
     let covered = &report.coverage[0];

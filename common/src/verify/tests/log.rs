@@ -146,6 +146,7 @@ pub(super) fn chained(mut leaves: Vec<Leaf>) -> Vec<Leaf> {
             Leaf::Coverage(leaf) => leaf.sealed = at,
             Leaf::Connection(leaf) => leaf.sealed = at,
             Leaf::Bypass(leaf) => leaf.sealed = at,
+            Leaf::DnsQueries(leaf) => leaf.sealed = at,
             Leaf::Unchecked(_) => {}
         }
     }

@@ -3,6 +3,7 @@
 mod connections;
 mod coverage;
 mod log;
+mod queries;
 mod rules;
 mod runs;
 mod tamper;

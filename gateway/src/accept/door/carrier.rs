@@ -36,6 +36,8 @@ struct Books {
     /// Connections that were led here and taken.
     known: u64,
     refused: u64,
+    /// Those among them that the kernel had led here.
+    refused_led: u64,
     /// Refused connections since the last statement.
     refused_lately: u64,
 }
@@ -44,7 +46,7 @@ impl Led {
     /// Nothing came so far; all of it belongs to this coverage.
     #[must_use]
     pub fn new(coverage: [u8; 16]) -> Self {
-        let books = Books { statement: 1, known: 0, refused: 0, refused_lately: 0 };
+        let books = Books { statement: 1, known: 0, refused: 0, refused_led: 0, refused_lately: 0 };
         Self {
             coverage,
             books: Mutex::new(books),
@@ -67,17 +69,20 @@ impl Led {
         let number = books.statement;
         books.statement = number.saturating_add(1);
         books.refused_lately = 0;
-        // Each is counted as known before it is counted as attributed.
-        let attributed = self.attributed.load(Ordering::Acquire).min(books.known);
-        (number, Arrived { attributed, known: books.known, refused: books.refused })
+        (number, self.counted(&books))
     }
 
     /// What came so far.
     #[must_use]
     pub fn arrived(&self) -> Arrived {
-        let books = self.books();
-        let attributed = self.attributed.load(Ordering::Acquire).min(books.known);
-        Arrived { attributed, known: books.known, refused: books.refused }
+        self.counted(&self.books())
+    }
+
+    fn counted(&self, books: &Books) -> Arrived {
+        let Books { known, refused, refused_led, .. } = *books;
+        // Each is counted as known before it is counted as attributed.
+        let attributed = self.attributed.load(Ordering::Acquire).min(known);
+        Arrived { attributed, known, refused, refused_led }
     }
 
     /// Connections of which it is known that nobody can say who made them.
@@ -91,7 +96,7 @@ impl Led {
         let client = from.to_string();
         let began = self.began(notes, &client, flow);
         let mut books = self.books();
-        books.refused = books.refused.saturating_add(1);
+        books.refuse(flow.is_some());
         books.refused_lately = books.refused_lately.saturating_add(1);
         if books.refused_lately > REFUSED {
             return;
@@ -114,6 +119,8 @@ impl Led {
         let mut books = self.books();
         let (number, statement) = (books.known.saturating_add(1), books.statement);
         if !notes.began(&Began { number, statement, ..began }) {
+            // It was led here, and is accounted for: what is redirected is taken, refused, or on its way.
+            books.refuse(true);
             return None;
         }
         books.known = number;
@@ -156,6 +163,13 @@ impl Led {
 
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn refuse(&mut self, led: bool) {
+        self.refused = self.refused.saturating_add(1);
+        self.refused_led = self.refused_led.saturating_add(u64::from(led));
     }
 }
 

@@ -4,8 +4,9 @@
 //! speaks first; if it does, or the client sends what is neither, nothing more is looked at. A client
 //! that is merely slow is still recognised.
 //!
-//! What is captured is not let go unread because it comes slowly or is spelled oddly: bytes that only
-//! HTTP begins with are waited for, and TLS that cannot be read is never [`First::Unread`].
+//! What is captured is not let go unread because it comes slowly or is spelled oddly: bytes that can still
+//! become HTTP are waited for, and TLS that cannot be read is never [`First::Unread`]. What stays open
+//! until patience ends is said to be that, [`First::Undecided`].
 
 use std::future::Future;
 use std::io;
@@ -15,27 +16,42 @@ use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::kind::{Kind, kind};
-use crate::wire::http1::Opening;
+use super::kind::{Kind, kind, whole_head};
+use crate::wire::http1::{MAX_HEAD, Opening};
 use crate::wire::stream::Stream;
 
 /// What a tunnel begins with.
 pub(super) enum First {
     /// A client's hello, which is complete, and its bytes.
     Tls(Box<Accepted>, Vec<u8>),
-    /// HTTP/2 with prior knowledge, or a request of HTTP/1.
+    /// HTTP/2 with prior knowledge, or a request of HTTP/1; its whole head, where its name decides.
     Http(Opening, Vec<u8>),
     /// TLS, as it seems, whose hello cannot be read: what the client has sent, and the alert that
     /// answers it.
     Illegible(Vec<u8>, Vec<u8>),
-    /// TLS, as it seems, whose hello was not complete in time.
+    /// TLS, as it seems, whose hello was not complete in time; or a request whose name decides, and whose
+    /// head was not, or is longer than one may be.
     Stalled,
+    /// What could still have become a request when patience ended, or when the server spoke: what the
+    /// client has sent, and what its server has.
+    Undecided(Vec<u8>, Vec<u8>),
     /// Neither: what the client has sent, and what its server has.
     Unread(Vec<u8>, Vec<u8>),
     /// Nothing any more: the client left.
     Gone(Option<io::Error>),
     /// Nothing for too long, or the gateway stops.
     Over,
+}
+
+/// Whether what is in a tunnel is captured if it is HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Captured {
+    /// It is.
+    Yes,
+    /// Where its first request names a host that is.
+    ByName,
+    /// It is not.
+    No,
 }
 
 /// How long to wait for whom.
@@ -45,12 +61,15 @@ pub(super) struct Patience {
     pub(super) server: Instant,
     /// How long a hello that has begun, or what looks like a request, may take to be complete.
     pub(super) hello: Duration,
+    /// How long a client may be silent whose bytes may be a request's or anything: it may be waiting for an
+    /// answer to them.
+    pub(super) silence: Duration,
     /// Until then something must have come.
     pub(super) idle: Instant,
     /// Whether TLS may come; not in TLS.
     pub(super) tls: bool,
-    /// Whether what is in the tunnel is captured if it is HTTP.
-    pub(super) captured: bool,
+    /// What HTTP would be captured.
+    pub(super) captured: Captured,
 }
 
 /// Reads until it is known what the tunnel holds. `server` is its other end, made by `dial` when it
@@ -71,12 +90,19 @@ where
     let mut dial = Some(dial);
     let mut listening = false;
     let mut begun = None;
+    let captured = patience.captured;
     loop {
         let kind = match kind(&seen, patience.tls) {
-            Kind::Request if !patience.captured => Kind::Undecided,
+            Kind::Request if captured == Captured::No => Kind::Undecided,
             kind => kind,
         };
         match kind {
+            Kind::Http(Opening::Http1) if captured == Captured::ByName && !whole_head(&seen) => {
+                // Behind what no server takes for a head anything could stand.
+                if seen.len() > MAX_HEAD {
+                    return First::Stalled;
+                }
+            }
             Kind::Http(opening) => return First::Http(opening, seen),
             Kind::Neither => return First::Unread(seen, Vec::new()),
             Kind::Tls => {
@@ -95,18 +121,22 @@ where
         // From its first byte on: a client may be silent before for as long as it likes.
         let begins = || Instant::now() + patience.hello;
         let hello = if seen.is_empty() { None } else { Some(*begun.get_or_insert_with(begins)) };
-        let due = match (kind, listening) {
-            (Kind::Tls, _) | (Kind::Request, true) => hello.unwrap_or(patience.idle),
-            (_, false) => patience.server,
+        let silence = Instant::now() + patience.silence;
+        let due = match (hello, kind) {
+            (Some(hello), Kind::Tls) => hello,
+            _ if !listening => patience.server,
+            (None, _) => patience.idle,
             // It came after the server began to be listened to; that may be waiting for just this.
-            (_, true) if !seen.is_empty() && !patience.captured => patience.server,
-            (_, true) => patience.idle,
+            _ if captured == Captured::No => patience.server,
+            (Some(hello), Kind::Undecided) => hello.min(silence),
+            (Some(hello), _) => hello,
         };
         tokio::select! {
             read = client.read() => match read {
                 Ok(chunk) if chunk.is_empty() && seen.is_empty() => return First::Gone(None),
                 Ok(chunk) if chunk.is_empty() => return match kind {
                     Kind::Tls => First::Stalled,
+                    Kind::Http(opening) => First::Http(opening, seen),
                     _ => First::Unread(seen, Vec::new()),
                 },
                 Ok(chunk) => seen.extend_from_slice(&chunk),
@@ -115,17 +145,26 @@ where
             Some(read) = heard(server), if listening && kind != Kind::Tls => {
                 // A server that only leaves is left to the relay.
                 let said = read.map(|chunk| chunk.to_vec()).unwrap_or_default();
-                return First::Unread(seen, said);
+                return match captured {
+                    Captured::Yes | Captured::ByName if !seen.is_empty() => {
+                        First::Undecided(seen, said)
+                    }
+                    _ => First::Unread(seen, said),
+                };
             }
             () = sleep_until(due) => {
+                let unheard = captured == Captured::No && !seen.is_empty();
                 match kind {
                     Kind::Tls => return First::Stalled,
+                    _ if !listening && !unheard => {}
+                    _ if seen.is_empty() => return First::Over,
+                    _ if unheard => return First::Unread(seen, Vec::new()),
+                    Kind::Http(_) => return First::Stalled,
                     // It hears that its head is late, as it would outside of a tunnel.
-                    Kind::Request if listening => return First::Http(Opening::Http1, seen),
-                    Kind::Request => {}
-                    _ if !seen.is_empty() => return First::Unread(seen, Vec::new()),
-                    _ if listening => return First::Over,
-                    _ => {}
+                    Kind::Request if captured == Captured::Yes => {
+                        return First::Http(Opening::Http1, seen);
+                    }
+                    _ => return First::Undecided(seen, Vec::new()),
                 }
                 listening = true;
                 if let Some(dial) = dial.take().filter(|_| server.is_none()) {

@@ -4,6 +4,7 @@
 //! host would answer must not pass as something else. What the reader then does not like is answered,
 //! recorded, and not sent on.
 
+use super::heads::has_version;
 use crate::wire::http1::{Opening, opening};
 
 /// The longest first line of a request with an unknown method that is waited for.
@@ -35,11 +36,9 @@ pub(super) fn kind(seen: &[u8], tls: bool) -> Kind {
         // A record of the handshake (RFC 8446 section 5.1). Not all servers look at its version.
         [0x16] | [0x16, 0..0x10, ..] if tls => return Kind::Tls,
         // A hello in the clothes of SSL 2, which some servers of TLS still read (RFC 5246 appendix E.2).
-        [0x80..=0xff] | [0x80..=0xff, _] | [0x80..=0xff, _, 1] | [0x80..=0xff, _, 1, 3, ..]
-            if tls =>
-        {
-            return Kind::Tls;
-        }
+        [0x80..=0xff, _, 1, 3, ..] if tls => return Kind::Tls,
+        // Anything may begin so, and wait for an answer.
+        [0x80..=0xff] | [0x80..=0xff, _] | [0x80..=0xff, _, 1] if tls => return Kind::Undecided,
         _ => {}
     }
     match opening(seen) {
@@ -51,7 +50,8 @@ pub(super) fn kind(seen: &[u8], tls: bool) -> Kind {
     // and some take blanks.
     let line = seen.trim_ascii_start();
     if line.is_empty() {
-        return if seen.len() <= LINE { Kind::Request } else { Kind::Neither };
+        // Some servers drop as many as come; whoever reads them as HTTP does not.
+        return if seen.len() <= LINE { Kind::Request } else { Kind::Http(Opening::Http1) };
     }
     let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let end = line.iter().position(|byte| !token(byte)).unwrap_or(line.len());
@@ -61,20 +61,31 @@ pub(super) fn kind(seen: &[u8], tls: bool) -> Kind {
         [] if METHODS.iter().any(|known| known.starts_with(method)) => Kind::Request,
         [] if method.len() <= 64 => Kind::Undecided,
         [b' ' | b'\t' | 0x0b | 0x0c, ..] if known => Kind::Http(Opening::Http1),
-        [b' ', ..] if !method.is_empty() => match memchr::memchr(b'\n', line) {
-            Some(end) => {
-                let line = line.get(..end).unwrap_or_default().trim_ascii_end();
-                let version = line.len().checked_sub(9).and_then(|from| line.get(from..));
-                match version.is_some_and(|version| version.starts_with(b" HTTP/1.")) {
-                    true => Kind::Http(Opening::Http1),
-                    false => Kind::Neither,
-                }
+        [b' ' | b'\t', ..] if !method.is_empty() => match memchr::memchr(b'\n', line) {
+            Some(end) if has_version(line.get(..end).unwrap_or_default()) => {
+                Kind::Http(Opening::Http1)
             }
+            Some(_) => Kind::Neither,
             None if line.len() <= LINE => Kind::Undecided,
-            None => Kind::Neither,
+            None => Kind::Http(Opening::Http1),
         },
         _ => Kind::Neither,
     }
+}
+
+/// Whether the first request's head is there as a whole, by the widest reading: what it says of its host
+/// does not change any more. One of HTTP/0.9 is its first line, and so is a command of another protocol that
+/// begins with the same word.
+pub(super) fn whole_head(seen: &[u8]) -> bool {
+    let request = seen.trim_ascii_start();
+    let line = memchr::memchr(b'\n', request).and_then(|end| request.get(..end));
+    if line.is_some_and(|line| !has_version(line)) {
+        return true;
+    }
+    // A line feed may stand for both.
+    let ends = |from: &[u8]| matches!(from, [b'\n', ..] | [b'\r', b'\n', ..]);
+    let mut after = memchr::memchr_iter(b'\n', request).map(|at| at.saturating_add(1));
+    after.any(|at| request.get(at..).is_some_and(ends))
 }
 
 #[cfg(test)]
@@ -107,6 +118,21 @@ mod tests {
         assert_eq!(kind(&[b'A'; 65], true), Kind::Neither);
     }
 
+    #[test]
+    fn a_head_is_whole_at_its_empty_line() {
+        for whole in [
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "\r\n\r\nGET / HTTP/1.1 x\n\n",
+            "GET /\thttp/1.0\n\r\n",
+            "GET key\r\n",
+        ] {
+            assert!(whole_head(whole.as_bytes()), "{whole:?}");
+            for end in 0..whole.len() - 1 {
+                assert!(!whole_head(&whole.as_bytes()[..end]), "{:?}", &whole[..end]);
+            }
+        }
+    }
+
     /// What some server somewhere answers as HTTP or as TLS.
     #[test]
     fn what_a_lenient_server_takes_is_taken_for_what_it_is() {
@@ -116,7 +142,12 @@ mod tests {
             (b"\r\n\n\rPOST / HTTP/1.1\r\n", http1),
             (b" GET / HTTP/1.1\r\n", http1),
             (b"POST\t/ HTTP/1.1\r\n", http1),
+            (b"post\t/\thttp/1.1 \r\n", http1),
+            (&[b'\n'; LINE + 1], http1),
+            (&[b"post /".as_slice(), &[b'x'; LINE]].concat(), http1),
             (b"\x16\x04\x00", Kind::Tls),
+            (b"\x80", Kind::Undecided),
+            (b"\x80\x2e\x01", Kind::Undecided),
             (b"\x80\x2e\x01\x03\x01", Kind::Tls),
         ] {
             assert_eq!(kind(bytes, true), expected, "{:?}", String::from_utf8_lossy(bytes));

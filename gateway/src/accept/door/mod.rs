@@ -7,6 +7,7 @@
 
 mod carrier;
 mod first;
+mod heads;
 mod kind;
 mod minter;
 mod open;
@@ -19,14 +20,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 pub use self::carrier::{Carrier, Led};
-use self::first::{First, Patience, first};
+use self::first::{Captured, First, Patience, first};
+use self::heads::{Beginning, Captures, Heads, captured_by_host};
 pub use self::minter::Minter;
 pub use self::redirected::{Redirected, RedirectedError};
 use super::accepted::{Accepted, Door, Reply};
 use super::{http1, http2};
 use crate::forward::answer::Answer;
 use crate::forward::connect::{Connection, Dialled};
-use crate::forward::{Rest, Side};
+use crate::forward::{Look, Rest, Side};
 use crate::journey::{Asked, Journey};
 use crate::route::{Fate, Protocol, Scheme, Upstream};
 use crate::wire::buffer::Chunk;
@@ -103,14 +105,39 @@ impl Tunnel<'_> {
         let timeouts = &settings.timeouts;
         let now = Instant::now();
         let listed = self.asked.fate == Fate::Capture;
+        let refused = self.asked.fate == Fate::Refuse;
         let detect = settings.rules.detect();
         let patience = Patience {
             // What is not captured anyway is not kept waiting.
-            server: if listed { now + detect } else { now },
+            server: if listed || refused { now + detect } else { now },
             hello: timeouts.client_head,
+            silence: detect,
             idle: now + timeouts.client_idle,
             tls: true,
-            captured: listed,
+            captured: match self.asked.ingress {
+                _ if listed => Captured::Yes,
+                // Of where it leads only the address is known.
+                Ingress::Transparent => Captured::ByName,
+                _ => Captured::No,
+            },
+        };
+        let port = self.asked.destination.port;
+        let captures = || -> Captures {
+            let settings = Arc::clone(&settings);
+            Box::new(move |host| settings.table.captures_at(&settings.rules, host, port))
+        };
+        // What is captured, or names it, may come later.
+        let look = || -> Option<Box<dyn Look>> {
+            match patience.captured {
+                Captured::Yes => Some(Box::new(Beginning::new(true))),
+                Captured::ByName => Some(Box::new(Heads::new(captures()))),
+                Captured::No => None,
+            }
+        };
+        // What could have been a request to a host that is captured is not said to be none.
+        let untold = match patience.captured {
+            Captured::ByName => TunnelReason::Undecided,
+            _ => TunnelReason::NotListed,
         };
         let (mut server, mut address) = (None, None);
         if let Some(Dialled { socket, address: made_to }) = dialled {
@@ -118,6 +145,9 @@ impl Tunnel<'_> {
         }
         let (dialler, plain) = (Arc::clone(&settings), Arc::clone(&self.asked.upstream));
         let dial = || async move {
+            if refused {
+                return None;
+            }
             let dialled = dialler.forwarder.dial(&plain).await.ok()?;
             Some(Stream::Plain(dialled.socket))
         };
@@ -130,7 +160,13 @@ impl Tunnel<'_> {
         match began {
             // A connection was made all the same, and that is told.
             First::Gone(None) if !listed => {
-                self.pass(client, (Vec::new(), Vec::new()), dialled, TunnelReason::NotListed).await;
+                self.pass(
+                    client,
+                    (Vec::new(), Vec::new()),
+                    dialled,
+                    (TunnelReason::NotListed, None),
+                )
+                .await;
             }
             First::Gone(error) => self.left(error.as_ref()).await,
             First::Over => self.left(None).await,
@@ -141,25 +177,26 @@ impl Tunnel<'_> {
                 self.journey.rejected(&self.asked, None).await;
             }
             First::Illegible(seen, _) => {
-                self.pass(client, (seen, Vec::new()), dialled, TunnelReason::NotListed).await;
+                self.pass(client, (seen, Vec::new()), dialled, (TunnelReason::NotListed, None))
+                    .await;
             }
             First::Stalled if listed => self.journey.rejected(&self.asked, None).await,
             // Its name might have been one that is captured.
             First::Stalled => {
                 client.ground().reset();
                 let end = (Outcome::ClientCancelled, None);
-                self.journey.cut_short(&self.asked, TunnelReason::NotListed, end);
+                self.journey.cut_short(&self.asked, untold, end);
             }
             First::Tls(hello, seen) => {
                 let named = hello.client_hello().server_name().map(str::to_ascii_lowercase);
                 let by_name = named
                     .as_deref()
-                    .is_some_and(|name| settings.table.captures(&settings.rules, name));
+                    .is_some_and(|name| settings.table.captures_at(&settings.rules, name, port));
                 if listed || by_name {
                     self.open(*hello, named, client, dialled).await;
                 } else {
                     let seen = (seen, Vec::new());
-                    self.pass(client, seen, dialled, TunnelReason::NotListed).await;
+                    self.pass(client, seen, dialled, (TunnelReason::NotListed, None)).await;
                 }
             }
             First::Http(opening, seen) if listed => {
@@ -167,19 +204,32 @@ impl Tunnel<'_> {
             }
             First::Http(opening, seen)
                 if self.asked.ingress == Ingress::Transparent
-                    && redirected::captured_by_host(&settings, &seen) =>
+                    && captured_by_host(captures(), &seen) =>
             {
                 self.captured(client, opening, seen, dialled).await;
             }
-            First::Http(_, seen) => {
-                self.pass(client, (seen, Vec::new()), dialled, TunnelReason::NotListed).await;
+            First::Http(opening, seen) => {
+                // The names of HTTP/2 are not read here.
+                let (reason, look) = match opening {
+                    Opening::Http2 => (untold, None),
+                    _ => (TunnelReason::NotListed, look()),
+                };
+                self.pass(client, (seen, Vec::new()), dialled, (reason, look)).await;
+            }
+            First::Undecided(from_client, from_server) => {
+                let (seen, look) = ((from_client, from_server), look());
+                self.pass(client, seen, dialled, (TunnelReason::Undecided, look)).await;
             }
             First::Unread(from_client, from_server) => {
                 let reason = match listed {
                     true => TunnelReason::NotHttp,
                     false => TunnelReason::NotListed,
                 };
-                self.pass(client, (from_client, from_server), dialled, reason).await;
+                let look: Option<Box<dyn Look>> = match patience.captured {
+                    Captured::ByName => Some(Box::new(Heads::within(captures()))),
+                    _ => None,
+                };
+                self.pass(client, (from_client, from_server), dialled, (reason, look)).await;
             }
         }
     }
@@ -227,8 +277,11 @@ impl Tunnel<'_> {
         client: Stream,
         (from_client, from_server): (Vec<u8>, Vec<u8>),
         dialled: Option<Dialled>,
-        reason: TunnelReason,
+        (reason, look): (TunnelReason, Option<Box<dyn Look>>),
     ) {
+        if self.asked.fate == Fate::Refuse {
+            return self.fall(&client, reason, Some(ErrorCode::DestinationRefused));
+        }
         let server = match dialled {
             Some(dialled) => Ok(dialled),
             None => self.asked.settings.forwarder.dial(&self.asked.upstream).await,
@@ -241,7 +294,7 @@ impl Tunnel<'_> {
         };
         let connection =
             Connection { stream: Stream::Plain(socket), address, tls: None, http2: false };
-        self.relay(client, (from_client, from_server), connection, reason).await;
+        self.relay(client, (from_client, from_server), connection, (reason, look)).await;
     }
 
     /// The client was told that the tunnel stands; it sees it fall, and that is told.
@@ -255,7 +308,7 @@ impl Tunnel<'_> {
         client: Stream,
         (from_client, from_server): (Vec<u8>, Vec<u8>),
         connection: Connection,
-        reason: TunnelReason,
+        (reason, look): (TunnelReason, Option<Box<dyn Look>>),
     ) {
         let Connection { stream, address, tls, .. } = connection;
         let side = |stream: Stream, seen| {
@@ -263,7 +316,7 @@ impl Tunnel<'_> {
             Side { reader, writer, seen }
         };
         let leads_to = (address.to_string(), tls);
-        let (client, server) = (side(client, from_client), side(stream, from_server));
-        self.journey.pass_unread(&self.asked, reason, leads_to, client, server).await;
+        let sides = (side(client, from_client), side(stream, from_server));
+        self.journey.pass_unread(&self.asked, reason, leads_to, sides, look).await;
     }
 }

@@ -14,11 +14,12 @@ use tokio_rustls::TlsStream;
 use tokio_rustls::server::StartHandshake;
 
 use super::Tunnel;
-use super::first::{First, Patience, first, stopped};
+use super::first::{Captured, First, Patience, first, stopped};
+use super::heads::Beginning;
 use crate::accept::authority::LeafName;
-use crate::forward::Alpn;
 use crate::forward::answer::Answer;
 use crate::forward::connect::{Connection, Dialled};
+use crate::forward::{Alpn, Look};
 use crate::route::{Protocol, Scheme, Upstream};
 use crate::wire::http1::Opening;
 use crate::wire::stream::Stream;
@@ -117,10 +118,11 @@ impl Tunnel<'_> {
         let now = Instant::now();
         let idle = now + settings.timeouts.client_idle;
         let http = matches!(agreed, Some(HTTP1 | HTTP2));
-        let detect = now + settings.rules.detect();
-        let server = if http { idle } else { detect };
+        let silence = settings.rules.detect();
+        let server = if http { idle } else { now + silence };
         let hello = settings.timeouts.client_head;
-        let patience = Patience { server, hello, idle, tls: false, captured: true };
+        let captured = Captured::Yes;
+        let patience = Patience { server, hello, silence, idle, tls: false, captured };
         let (mut server, facts) = match connection {
             Some(Connection { stream, address, tls, http2 }) => {
                 (Some(stream), Some((address, tls, http2)))
@@ -150,6 +152,13 @@ impl Tunnel<'_> {
         let dial = || async { None };
         let began =
             first(&mut client, Vec::new(), &mut server, dial, patience, &mut self.stop).await;
+        let (reason, look) = match began {
+            First::Undecided(..) => {
+                let look: Box<dyn Look> = Box::new(Beginning::new(false));
+                (TunnelReason::Undecided, Some(look))
+            }
+            _ => (TunnelReason::NotHttp, None),
+        };
         match began {
             First::Gone(error) => self.left(error.as_ref()).await,
             First::Over => self.left(None).await,
@@ -162,15 +171,16 @@ impl Tunnel<'_> {
                 }
                 self.serve(client, seen, upstream, opening == Opening::Http2).await;
             }
-            First::Unread(from_client, from_server) => {
+            First::Unread(from_client, from_server)
+            | First::Undecided(from_client, from_server) => {
                 match (server, facts) {
                     (Some(stream), Some((address, tls, http2))) => {
                         let connection = Connection { stream, address, tls, http2 };
                         let seen = (from_client, from_server);
-                        self.relay(client, seen, connection, TunnelReason::NotHttp).await;
+                        self.relay(client, seen, connection, (reason, look)).await;
                     }
                     // The host could not be reached, or not be trusted: nothing goes there.
-                    _ => self.fall(&client, TunnelReason::NotHttp, why),
+                    _ => self.fall(&client, reason, why),
                 }
             }
         }

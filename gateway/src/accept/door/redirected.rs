@@ -17,7 +17,7 @@ use super::Tunnel;
 use super::carrier::{Carrier, Led};
 use crate::accept::accepted::{Client, Door};
 use crate::accept::listener::listen;
-use crate::journey::{Journey, Settings};
+use crate::journey::Journey;
 use crate::kernel::{Observer, address_of, flow_of};
 use crate::wire::socket::Socket;
 use crate::wire::stream::Stream;
@@ -151,10 +151,11 @@ impl LedHere {
         };
         let socket = Socket::watched(stream, Arc::clone(&carrier) as Arc<dyn Watcher>);
         if self.is_front(destination) {
-            self.attribute(&flow, &carrier).await;
+            let (observer, looking) = (Arc::clone(&self.observer), Arc::clone(&carrier));
+            tokio::spawn(async move { attribute(&observer, &flow, &looking).await });
             return Some((socket, carrier));
         }
-        let looked = self.attribute(&flow, &carrier);
+        let looked = attribute(&self.observer, &flow, &carrier);
         let _connected = journey.observe.traffic().connect();
         tracing::debug!(client.address = %from, %destination, "redirected connection accepted");
         let client = Client::new(from, journey.new_run(), Door::Front);
@@ -177,14 +178,6 @@ impl LedHere {
         None
     }
 
-    /// Finds out who made the connection, while it goes on.
-    async fn attribute(&self, flow: &Flow, carrier: &Carrier) {
-        let found = self.observer.look(flow).await.ok().flatten();
-        let executable = found.as_ref().and_then(|process| process.executable.as_deref());
-        tracing::debug!(process = flow.process, executable, "connection attributed");
-        carrier.learned(found.as_ref());
-    }
-
     fn is_front(&self, destination: SocketAddr) -> bool {
         let (front, meant) = (self.front.ip().to_canonical(), destination.ip());
         let same = meant == front || front.is_unspecified() && meant.is_loopback();
@@ -192,16 +185,10 @@ impl LedHere {
     }
 }
 
-/// Whether HTTP without TLS names a host that is captured: an address alone says little, and taking a
-/// client's word for a name only captures more.
-pub(super) fn captured_by_host(settings: &Settings, seen: &[u8]) -> bool {
-    let lines = seen.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let mut hosts = lines.filter_map(|line| {
-        let (name, value) = line.split_at_checked(5)?;
-        name.eq_ignore_ascii_case(b"host:").then(|| value.trim_ascii())
-    });
-    hosts.any(|host| {
-        let host = crate::route::Destination::parse(host, Some(80));
-        host.is_some_and(|host| settings.table.captures(&settings.rules, &host.host))
-    })
+/// Finds out who made the connection, while it goes on.
+async fn attribute(observer: &Observer, flow: &Flow, carrier: &Carrier) {
+    let found = observer.look(flow).await.ok().flatten();
+    let executable = found.as_ref().and_then(|process| process.executable.as_deref());
+    tracing::debug!(process = flow.process, executable, "connection attributed");
+    carrier.learned(found.as_ref());
 }

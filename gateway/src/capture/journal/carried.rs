@@ -18,7 +18,6 @@
 //! of the batch before: a missing one shows. A file that stands for others may not go before
 //! everything in it is stored.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::disk::{Disk, File};
@@ -26,7 +25,7 @@ use super::error::on;
 use super::format::{BLOCK, BLOCK_U64, Fields, FileHeader};
 use super::open::file_name;
 use super::outage::RESUMED;
-use super::{Batch, Extent, Journal, JournalError, Reader};
+use super::{Batch, Extent, Journal, JournalError, Reader, RecordRef};
 
 const NAME: &str = "carried";
 pub(super) const NEW: &str = "carried-new";
@@ -221,14 +220,13 @@ impl Index {
     }
 }
 
-/// Writes the records of `needed`, and every end of an outage, from all files below `next` into one
-/// file; gives its length. A crash before the rename leaves the file before, after it the new one;
+/// Whether a record, of this boot, is carried over.
+pub type Wanted<'a> = dyn Fn(&[u8; 16], &RecordRef<'_>) -> bool + 'a;
+
+/// Writes the `wanted` records, and every end of an outage, from all files below `next` into one file;
+/// gives its length. A crash before the rename leaves the file before, after it the new one;
 /// either stands in front of files that are all there.
-fn carry(
-    disk: &Arc<dyn Disk>,
-    needed: &HashSet<([u8; 16], u64)>,
-    next: u64,
-) -> Result<u64, JournalError> {
+fn carry(disk: &Arc<dyn Disk>, wanted: &Wanted<'_>, next: u64) -> Result<u64, JournalError> {
     let path = || disk.path(NEW);
     let follows = disk.open_to_read(&file_name(next)).and_then(|file| {
         let mut block = vec![0; BLOCK];
@@ -245,7 +243,7 @@ fn carry(
     while let Some(batch) = reader.next()? {
         let mut records = Vec::new();
         for record in batch.records() {
-            if record.kind == RESUMED || needed.contains(&(batch.boot, record.number)) {
+            if record.kind == RESUMED || wanted(&batch.boot, &record) {
                 records.extend_from_slice(&record.at.offset.to_le_bytes());
                 records.extend_from_slice(&record.at.length.to_le_bytes());
                 records.push(record.kind);
@@ -284,17 +282,16 @@ fn carry(
 }
 
 impl Journal {
-    /// Copies the records of the `needed` exchanges out of all files below `next`, which are then
-    /// no longer needed; gives the bytes that it took. `next` must hold records that were handed on,
-    /// and what is not in `needed` of the files below it must be stored. Blocks, and reads all these
-    /// files.
+    /// Copies the `wanted` records out of all files below `next`, which are then no longer needed;
+    /// gives the bytes that it took. `next` must hold records that were handed on, and what is not
+    /// `wanted` of the files below it must be stored. Blocks, and reads all these files.
     ///
     /// # Errors
     ///
     /// [`JournalError`]; nothing has changed then.
-    pub fn carry(&self, needed: &HashSet<([u8; 16], u64)>, next: u64) -> Result<u64, JournalError> {
+    pub fn carry(&self, wanted: &Wanted<'_>, next: u64) -> Result<u64, JournalError> {
         let disk = self.owner.disk();
-        carry(disk, needed, next).inspect_err(|_| {
+        carry(disk, wanted, next).inspect_err(|_| {
             // Half of it is of no use, and the room may be.
             let _left = disk.remove(NEW);
         })

@@ -100,6 +100,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use batch::{Batch, Extent, RecordRef};
+pub use carried::Wanted;
 pub use error::{Down, JournalError};
 pub use extent::Extents;
 pub use open::{Opened, Recovered};

@@ -292,7 +292,11 @@ impl Model {
         self.unneeded.extend(others);
         // Files go while others are read: of what was given up, any part may be copied.
         self.unneeded.extend(self.given_up.iter().cloned());
-        if self.journal().carry(&needed, next).is_ok() {
+        if self
+            .journal()
+            .carry(&|boot, record| needed.contains(&(*boot, record.number)), next)
+            .is_ok()
+        {
             self.journal().recycle_below(next);
         }
     }

@@ -1,8 +1,8 @@
 //! The canary's process: a target that answers, a listener to be led to, a cgroup, and probes.
 //!
 //! In: a socket to the gateway as standard input. Out: what became of each way, as often as it is asked.
-//! It keeps the privileges that it was started with, parses nothing but its own probes' words, and ends
-//! when the gateway does, and its cgroup with it.
+//! It inherits no other descriptor, keeps what raw sockets take and what joining its cgroup does, parses
+//! nothing but its own probes' words, and ends when the gateway does, and its cgroup with it.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -11,14 +11,18 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::process::geteuid;
+use rustix::thread::CapabilitySet;
+
 use super::super::cgroup::OwnCgroup;
 use super::super::loader::stay_with_the_gateway;
 use super::super::message::{read, write};
-use super::super::raw::{Joining, flow_of};
+use super::super::raw::{Joining, close_inherited, flow_of};
 use super::super::system::vsock_listener;
 use super::ways::{Answer, DIRECT, LED, Targets};
 use super::{Go, Says};
 use crate::command::{Exit, Failure, Outcome};
+use crate::privileges::keep_only;
 
 /// How often a port is looked for that both families have free.
 const TRIES: u32 = 32;
@@ -36,6 +40,8 @@ struct Held {
 ///
 /// Standard input is no socket: nobody but the gateway starts this.
 pub fn run() -> Outcome {
+    // Whatever the gateway's caller left open is none of the canary's.
+    close_inherited().map_err(|error| Failure::of(&error))?;
     let input = rustix::io::dup(io::stdin()).map_err(|error| Failure::of(&error))?;
     let mut socket = UnixStream::from(input);
     if socket.peer_addr().is_err() {
@@ -46,7 +52,11 @@ pub fn run() -> Outcome {
     stay_with_the_gateway().map_err(|error| Failure::of(&error))?;
     let name = format!("sealtap-canary-{}", std::process::id());
     let ready = OwnCgroup::new(&name).map_err(|error| error.to_string());
-    let ready = ready.and_then(|cgroup| Ok((cgroup, hold().map_err(|error| error.to_string())?)));
+    let ready = ready.and_then(|cgroup| {
+        // Before there are other threads.
+        keep_only(needed()).map_err(|error| error.to_string())?;
+        Ok((cgroup, hold().map_err(|error| error.to_string())?))
+    });
     let (cgroup, held) = match ready {
         Ok(ready) => ready,
         Err(why) => {
@@ -59,6 +69,14 @@ pub fn run() -> Outcome {
     let _ = write(&mut socket, &Says::Ready { id, levels, port })
         .and_then(|()| serve(&mut socket, &cgroup, &held));
     Ok(Exit::Done)
+}
+
+/// Raw sockets are among the ways; and cgroups are files of root, to which others need a right to write.
+fn needed() -> CapabilitySet {
+    match geteuid().is_root() {
+        true => CapabilitySet::NET_RAW,
+        false => CapabilitySet::NET_RAW | CapabilitySet::DAC_OVERRIDE,
+    }
 }
 
 fn serve(socket: &mut UnixStream, cgroup: &OwnCgroup, held: &Held) -> io::Result<()> {

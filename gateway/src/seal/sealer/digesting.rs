@@ -202,15 +202,9 @@ impl Digesting {
         self.send(Happening::Heartbeat { highest, open: Ranges::default(), closing: true })
     }
 
-    fn tell(&self, events: Vec<Event>) -> Result<(), Gone> {
+    fn tell(&self, mut events: Vec<Event>) -> Result<(), Gone> {
         // Counted before the log can count them off again.
-        let (mut exchanges, mut bytes) = (0_u64, 0_u64);
-        for event in &events {
-            if let Event::Exchange(digested) = event {
-                exchanges = exchanges.saturating_add(1);
-                bytes = bytes.saturating_add(digested.weight());
-            }
-        }
+        let (exchanges, bytes) = Event::weigh(&mut events);
         self.backlog.add(bytes);
         self.progress.digested(exchanges);
         for event in events {
@@ -221,6 +215,7 @@ impl Digesting {
                 Event::Coverage(said) => Happening::Coverage(said),
                 Event::Connection(connection) => Happening::Connection(connection),
                 Event::Bypass(bypass) => Happening::Bypass(bypass),
+                Event::DnsQueries(queries) => Happening::DnsQueries(queries),
                 Event::Gap(gap) => {
                     self.progress.gap(gap.count);
                     Happening::Gap(gap)

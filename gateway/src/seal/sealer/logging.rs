@@ -92,9 +92,13 @@ impl LogThread {
     }
 
     fn enter(&mut self, happening: Happening, entries: &mut Vec<Entry>) {
-        if let Happening::Exchange(digested) = &happening {
-            self.waiting = self.waiting.saturating_add(digested.weight());
-        }
+        self.waiting = self.waiting.saturating_add(match &happening {
+            Happening::Exchange(digested) => digested.weight(),
+            Happening::Connection(connection) => connection.weight,
+            Happening::Bypass(bypass) => bypass.weight,
+            Happening::DnsQueries(queries) => queries.weight,
+            _ => 0,
+        });
         match self.ledger.enter(happening) {
             Ok(made) => entries.extend(made),
             Err(error) => tracing::error!(%error, "a leaf cannot be made"),
@@ -153,6 +157,7 @@ impl LogThread {
         let (mut count, mut body_bytes) = (0_u64, 0_u64);
         let defer = self.backlog.should_defer();
         let asides = SealedAside::of(range.clone().zip(asides));
+        self.backlog.publish(asides.iter().map(|aside| aside.weight).sum());
         for ((index, leaf), exchange) in range.zip(leaves).zip(exchanges) {
             let Some((digested, linked)) = exchange else {
                 others.push((index, leaf));

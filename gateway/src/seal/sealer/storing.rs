@@ -19,7 +19,7 @@ use super::super::progress::Progress;
 use super::super::run::SealedRecord;
 use super::super::sealed::SealedExchange;
 use super::{LAST_TRIES, RETRY, Sealed};
-use crate::capture::journal::{Extents, Journal};
+use crate::capture::journal::{Extents, Journal, RecordRef};
 use crate::clock::Timeline;
 use crate::store::retention::{Keeper, Statement};
 use crate::store::{Store, StoreError};
@@ -159,6 +159,8 @@ impl Storing {
                     self.put_records(&records);
                     self.put_asides(&asides);
                     let backlog = Arc::clone(&self.backlog);
+                    backlog.remove(asides.iter().map(|aside| aside.weight).sum());
+                    drop(asides);
                     self.store_all(exchanges.into_iter(), |weight| backlog.remove(weight));
                 }
                 Err(RecvTimeoutError::Timeout) if self.keeper.is_on() => {}
@@ -198,48 +200,48 @@ impl Storing {
         }
     }
 
-    /// Tries as [`Self::put`] does. A record that is not stored can be made again from the log.
+    /// A record that is not stored can be made again from the log.
     fn put_records(&mut self, records: &[SealedRecord]) {
-        let mut tries = 0_u32;
-        while let Err(error) = self.store.put_records(records) {
-            if tries == 0 {
-                tracing::error!(%error, records = records.len(), "cannot store run records");
-            }
-            tries = tries.saturating_add(1);
-            let stopping = self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES;
-            if !error.is_passing() || stopping {
-                return;
-            }
-            self.progress.store_fails();
-            std::thread::sleep(RETRY);
-        }
-        if tries > 0 {
-            self.progress.store_works();
-        }
+        self.insist("run records", records.len(), |store| store.put_records(records));
     }
 
-    /// Tries as [`Self::put`] does; what is not stored stays in the journal.
+    /// Who made connections, who went around and what was asked for stays in the journal until it is
+    /// stored.
     fn put_asides(&mut self, asides: &[SealedAside]) {
-        let mut tries = 0_u32;
-        while let Err(error) = self.store.put_asides(asides) {
-            if tries == 0 {
-                tracing::error!(%error, leaves = asides.len(), "cannot store who made connections");
-            }
-            tries = tries.saturating_add(1);
-            let stopping = self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES;
-            if !error.is_passing() || stopping {
-                return;
-            }
-            self.progress.store_fails();
-            std::thread::sleep(RETRY);
-        }
-        if tries > 0 {
-            self.progress.store_works();
+        let put = |store: &mut Store| store.put_asides(asides);
+        if !self.insist("who made connections, went around or asked for names", asides.len(), put) {
+            return;
         }
         self.pins.release_all(asides.iter().filter_map(|aside| aside.held));
         if !asides.is_empty() {
             self.give_back();
         }
+    }
+
+    /// Tries as [`Self::put`] does; whether it succeeded.
+    fn insist(
+        &mut self,
+        what: &str,
+        count: usize,
+        put: impl Fn(&mut Store) -> Result<(), StoreError>,
+    ) -> bool {
+        let mut tries = 0_u32;
+        while let Err(error) = put(&mut self.store) {
+            if tries == 0 {
+                tracing::error!(%error, what, count, "cannot store");
+            }
+            tries = tries.saturating_add(1);
+            let stopping = self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES;
+            if !error.is_passing() || stopping {
+                return false;
+            }
+            self.progress.store_fails();
+            std::thread::sleep(RETRY);
+        }
+        if tries > 0 {
+            self.progress.store_works();
+        }
+        true
     }
 
     /// Stores exchanges, as many in one transaction as belong there; `settled` is told what each batch
@@ -380,7 +382,8 @@ impl Storing {
             return;
         }
         let needed = self.pins.needed();
-        match self.journal.carry(&needed.exchanges, needed.reading) {
+        let wanted = |boot: &[u8; 16], record: &RecordRef<'_>| needed.wants(boot, record);
+        match self.journal.carry(&wanted, needed.reading) {
             Ok(bytes) => {
                 tracing::debug!(bytes, files, "carried over what is not stored yet");
                 self.carried = CarriedOver { next: needed.reading, bytes, again: 0 };

@@ -25,7 +25,7 @@ pub(super) struct Disclosure {
 struct Pointer {
     /// A position in the run; every one where there is none.
     exchange: Option<u64>,
-    /// Every part where it is empty.
+    /// Every part but makers where it is empty.
     parts: Vec<Part>,
     /// Every segment, with the key, where there are none.
     segments: Option<RangeInclusive<u32>>,
@@ -79,6 +79,25 @@ impl Disclosure {
         picked.sort_unstable();
         picked.dedup();
         if picked.is_empty() { Extent::Nothing } else { Extent::Segments(picked) }
+    }
+
+    /// How much is disclosed of who made a connection that carried the exchanges at these positions; or
+    /// went around, where there are none: that is about others, so only a pointer to all makers says it.
+    /// A command line may hold secrets that no exchange does, so nobody is shown who is not asked for by name.
+    #[must_use]
+    pub(super) fn maker(&self, carried: &[u64]) -> Extent {
+        let mut shown = Extent::Nothing;
+        for pointer in self.pointers.iter().filter(|pointer| pointer.parts.contains(&Part::Maker)) {
+            if !pointer.exchange.is_none_or(|wanted| carried.contains(&wanted)) {
+                continue;
+            }
+            match &pointer.segments {
+                None => return Extent::Whole,
+                Some(range) if range.contains(&0) => shown = Extent::Segments(vec![0]),
+                Some(_) => {}
+            }
+        }
+        shown
     }
 
     /// The pointers that name an exchange beyond the last position.
@@ -147,6 +166,21 @@ mod tests {
         assert_eq!(some.extent(1, Part::RequestHead, 1), Extent::Nothing);
         assert_eq!((some.beyond(2), some.beyond(1)), (None, Some(2)));
         assert_eq!(parse(&["3"]).unwrap().extent(3, Part::RequestHead, 1), Extent::Whole);
+    }
+
+    #[test]
+    fn makers_are_shown_with_an_exchange_that_they_made() {
+        let shown = |pointers: &[&str], carried: &[u64]| parse(pointers).unwrap().maker(carried);
+        assert_eq!(shown(&["all", "*", "2"], &[1, 2]), Extent::Nothing, "not by name");
+        assert_eq!(shown(&["all", "*/maker"], &[1, 2]), Extent::Whole);
+        assert_eq!(shown(&["2/maker"], &[1, 2]), Extent::Whole);
+        assert_eq!(shown(&["2/maker/0"], &[1, 2]), Extent::Segments(vec![0]));
+        assert_eq!(shown(&["2/maker/1", "3/maker"], &[1, 2]), Extent::Nothing);
+        assert_eq!(shown(&["3", "1/request"], &[1, 2]), Extent::Nothing);
+        assert_eq!(shown(&["none"], &[1]), Extent::Nothing);
+        // Who went around may be somebody else.
+        assert_eq!(shown(&["all", "1"], &[]), Extent::Nothing);
+        assert_eq!(shown(&["*/maker"], &[]), Extent::Whole);
     }
 
     #[test]

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::Duration;
 
-use sealtap_common::leaf::{KeyRole, Leaf};
+use sealtap_common::leaf::{CONNECTION_EXTENSION, KeyRole, Leaf};
 use sealtap_common::record::{Envelope, statement};
+use sealtap_common::tree::Hash;
 
 use super::BundleError;
 use super::beside::Beside;
+use super::covered::{self, Covering};
 use super::tree::Tree;
 use crate::data::DataDir;
 use crate::store::{RunFilter, RunSummary, StoreReader, StoredExchange};
@@ -22,7 +24,7 @@ pub(super) const PAUSE: Duration = Duration::from_millis(100);
 const WITNESS_TRIES: u32 = 20;
 
 /// Leaves read at a time while looking for one.
-const STRIDE: u64 = 1_024;
+pub(super) const STRIDE: u64 = 1_024;
 
 /// Exchanges read at a time.
 const PAGE: u32 = 200;
@@ -34,6 +36,8 @@ pub(super) struct Gathered {
     pub(super) exchanges: BTreeMap<u64, u64>,
     /// The other leaves.
     pub(super) context: BTreeMap<u64, Vec<u8>>,
+    /// The leaves about coverages.
+    pub(super) coverings: BTreeMap<u64, Covering>,
     /// The run record, if the run is closed.
     pub(super) record: Option<Vec<u8>>,
     /// What others vouch for.
@@ -55,8 +59,9 @@ pub(super) fn gather(
     let (tree, summary, beside) = settled(data, store, id)?;
     let origin = origin(&tree);
     let beside = beside.about(summary.first);
-    let (exchanges, context) = (BTreeMap::new(), BTreeMap::new());
-    let mut gathered = Gathered { tree, exchanges, context, record: None, beside };
+    let (exchanges, context, coverings) = Default::default();
+    let mut gathered = Gathered { tree, exchanges, context, coverings, record: None, beside };
+    let mut inside = BTreeMap::new();
     let size = gathered.tree.size;
     let mut next = 0;
     loop {
@@ -64,7 +69,9 @@ pub(super) fn gather(
         let Some(last) = page.last() else { break };
         next = last.leaf_index.saturating_add(1);
         for stored in page.iter().filter(|stored| stored.leaf_index < size) {
-            gathered.exchanges.insert(stored.leaf_index, position(stored)?);
+            let (position, over) = placed(stored)?;
+            gathered.exchanges.insert(stored.leaf_index, position);
+            inside.extend(over.map(|over| (stored.leaf_index, over)));
         }
     }
     let bounds = gathered.exchanges.keys().next().zip(gathered.exchanges.keys().next_back());
@@ -87,6 +94,7 @@ pub(super) fn gather(
     }
     behind(&mut gathered, &summary, (first, end))?;
     before(&mut gathered, &summary, first)?;
+    covered::gather(&mut gathered, store, &inside)?;
     if let Some(seen) = gathered.beside.seen_beyond(end) {
         // Nothing needs the heartbeat: all that is shown of the run is then witnessed.
         gathered.context.retain(|index, leaf| *index < seen || !holds(leaf, HEARTBEAT));
@@ -248,13 +256,17 @@ const HEARTBEAT: &[u8] = b"\"kind\":\"heartbeat\"";
 /// Kinds that say how a run ended.
 const WORTH_READING: [&[u8]; 3] = [HEARTBEAT, b"\"kind\":\"restart\"", b"\"kind\":\"run-closed\""];
 
-fn holds(leaf: &[u8], text: &[u8]) -> bool {
+pub(super) fn holds(leaf: &[u8], text: &[u8]) -> bool {
     memchr::memmem::find(leaf, text).is_some()
 }
 
-fn position(stored: &StoredExchange) -> Result<u64, BundleError> {
+/// Its position in the run; and its number, with what its leaf says of the connection it came over.
+fn placed(stored: &StoredExchange) -> Result<(u64, Option<(u64, Hash)>), BundleError> {
     match Leaf::decode(&stored.leaf) {
-        Ok(Leaf::Exchange(leaf)) => Ok(leaf.run.position),
+        Ok(Leaf::Exchange(leaf)) => {
+            let over = leaf.ext.get(CONNECTION_EXTENSION);
+            Ok((leaf.run.position, over.map(|tag| (leaf.number, *tag))))
+        }
         _ => Err(BundleError::Leaf { index: stored.leaf_index }),
     }
 }

@@ -6,6 +6,7 @@
 //! changes nothing in the data directory, holds no body in memory.
 
 mod beside;
+mod covered;
 mod disclose;
 mod gather;
 mod tree;

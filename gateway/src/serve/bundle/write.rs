@@ -29,17 +29,20 @@ pub(super) fn write<W: Write>(
     if let Some(record) = &gathered.record {
         writer.entry(RECORD, record).map_err(failed)?;
     }
-    let mut indices: Vec<u64> =
-        gathered.exchanges.keys().chain(gathered.context.keys()).copied().collect();
+    let (exchanges, coverings) = (gathered.exchanges.keys(), gathered.coverings.keys());
+    let all = exchanges.chain(gathered.context.keys()).chain(coverings);
+    let mut indices: Vec<u64> = all.copied().collect();
     indices.sort_unstable();
     let checkpoint = String::from_utf8_lossy(&gathered.tree.signed).into_owned();
     for index in indices {
         let folder = leaf_folder(index);
-        let stored = match gathered.context.contains_key(&index) {
-            true => None,
-            false => Some(store.at_leaf(index)?.ok_or(BundleError::Leaf { index })?),
+        let covering = gathered.coverings.get(&index);
+        let other = gathered.context.get(&index).or(covering.map(|covering| &covering.leaf));
+        let stored = match other {
+            Some(_) => None,
+            None => Some(store.at_leaf(index)?.ok_or(BundleError::Leaf { index })?),
         };
-        let leaf = match (gathered.context.get(&index), &stored) {
+        let leaf = match (other, &stored) {
             (Some(leaf), _) => leaf.as_slice(),
             (None, Some(stored)) => stored.leaf.as_slice(),
             (None, None) => return Err(BundleError::Leaf { index }),
@@ -48,13 +51,22 @@ pub(super) fn write<W: Write>(
         let hashes = gathered.tree.proof(index)?;
         let proof = TlogProof { index, hashes, checkpoint: checkpoint.clone() };
         writer.entry(&format!("{folder}/proof"), proof.emit().as_bytes()).map_err(failed)?;
+        if let Some(maker) = covering.and_then(|covering| covering.maker.as_ref()) {
+            let carried = covering.map_or(&[][..], |covering| covering.carried.as_slice());
+            let extent = disclosure.maker(carried);
+            let (key, place) =
+                (BodyKey::new(maker.key), Place::Unit(UnitKind::Maker, &maker.bytes));
+            let mut source = Source { store, id: [0; 16], key, place };
+            source.write(&mut writer, &format!("{folder}/{}", Part::Maker), |_| extent)?;
+        }
         if let Some(stored) = stored {
             let position = gathered.exchanges.get(&index).copied().unwrap_or_default();
             for part in Part::ALL {
                 let name = format!("{folder}/{part}");
                 let source = Source::new(store, &stored, *part);
                 if let Some(mut source) = source {
-                    source.write(&mut writer, &name, disclosure, position)?;
+                    let extent = |count| disclosure.extent(position, *part, count);
+                    source.write(&mut writer, &name, extent)?;
                 }
             }
         }
@@ -70,7 +82,6 @@ struct Source<'a> {
     store: &'a mut StoreReader,
     id: [u8; 16],
     key: BodyKey,
-    part: Part,
     place: Place<'a>,
 }
 
@@ -92,6 +103,8 @@ impl<'a> Source<'a> {
             Part::ResponseTrailers => (Some(Slot::ResponseTrailers), Direction::Response),
             Part::ResponseBody => (None, Direction::Response),
             Part::Messages => (Some(Slot::Messages), Direction::Response),
+            // Of a connection, or of what went around.
+            Part::Maker => return None,
         };
         let (key, place) = match slot {
             Some(slot) => {
@@ -103,7 +116,7 @@ impl<'a> Source<'a> {
                 (body.key, Place::Body(direction, body.length))
             }
         };
-        Some(Self { store, id: stored.id, key: BodyKey::new(key), part, place })
+        Some(Self { store, id: stored.id, key: BodyKey::new(key), place })
     }
 
     /// Hands each segment's kind and bytes to `each`, in order.
@@ -129,14 +142,13 @@ impl<'a> Source<'a> {
         &mut self,
         writer: &mut Writer<impl Write>,
         name: &str,
-        disclosure: &Disclosure,
-        position: u64,
+        extent: impl FnOnce(u32) -> Extent,
     ) -> Result<(), BundleError> {
         let tuples = self.tuples()?;
         let count = u32::try_from(tuples.len() / 55).unwrap_or(u32::MAX);
         let output = |error| BundleError::Store(StoreError::Output(error));
         writer.entry(&format!("{name}.tuples"), &tuples).map_err(output)?;
-        match disclosure.extent(position, self.part, count) {
+        match extent(count) {
             Extent::Nothing => Ok(()),
             Extent::Whole => {
                 let key = key_text(&self.key);

@@ -27,6 +27,9 @@ pub struct State {
     pub unknown: u64,
     /// What went around.
     pub around: Around,
+    /// Packets to the resolver: those whose questions were read, those that could not be, those that
+    /// found no room.
+    pub asked: (u64, u64, u64),
 }
 
 impl Kernel {
@@ -47,6 +50,15 @@ impl Kernel {
         let mut state = self.state();
         let sum = state.around.entry((way.to_owned(), verdict)).or_default();
         *sum = sum.saturating_add(count);
+    }
+
+    /// So many packets went to the resolver.
+    pub fn asked(&self, parsed: u64, unparsable: u64, lost: u64) {
+        let mut state = self.state();
+        let sums = &mut state.asked;
+        sums.0 = sums.0.saturating_add(parsed);
+        sums.1 = sums.1.saturating_add(unparsable);
+        sums.2 = sums.2.saturating_add(lost);
     }
 
     /// What was counted so far.

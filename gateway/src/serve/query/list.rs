@@ -11,7 +11,7 @@ use super::overlay::Overlay;
 use super::people::Format;
 use super::table::Table;
 use super::view::ExchangeView;
-use crate::store::RunFilter;
+use crate::store::{RunFilter, StoreReader};
 
 /// Rows that are read, and laid out, together.
 const PAGE: u32 = 200;
@@ -41,7 +41,8 @@ impl<O: Overlay> Query<O> {
             RunFilter::Name(name) => row.run.name.as_deref() == Some(name),
         });
         let mut waiting: HashSet<_> = pending.iter().map(|row| row.id).collect();
-        let mut lines = Lines { format, table: Table::default(), count: 0, out };
+        let makers = self.store.as_ref().map_or(Ok(false), StoreReader::has_makers)?;
+        let mut lines = Lines { format, table: Table::new(makers), count: 0, out };
         let mut unreadable = None;
         let mut next = 0;
         while let Some(store) = &self.store {

@@ -3,7 +3,7 @@
 use sealtap_common::unit::Maker;
 use serde::Serialize;
 
-use super::octets::readable;
+use super::octets::{printable, readable};
 use crate::store::MadeBy;
 
 /// Who made it.
@@ -50,6 +50,15 @@ impl MakerView {
             namespace: process.namespace,
             started: process.started,
         }
+    }
+
+    /// In a column: the executable's name, and the process.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let process = self.process.map_or_else(|| "?".to_owned(), |id| id.to_string());
+        let executable = self.executable.as_deref().unwrap_or("?");
+        let name = executable.rsplit('/').next().unwrap_or(executable);
+        format!("{} {process}", printable(name))
     }
 
     /// In few words.

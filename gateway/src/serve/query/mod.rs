@@ -37,7 +37,8 @@ pub use view::{ExchangeView, MessageView, OPEN, Parts, PrunedView, ResponseView,
 
 use std::path::Path;
 
-use crate::store::{StoreError, StoreReader};
+use super::records;
+use crate::store::StoreReader;
 
 /// A data directory's exchanges, stored and pending.
 pub struct Query<O> {
@@ -52,12 +53,6 @@ impl<O: Overlay> Query<O> {
     ///
     /// There is a store and it cannot be opened.
     pub fn open(directory: &Path, overlay: O) -> Result<Self, QueryError> {
-        let store = match StoreReader::open(directory) {
-            Ok(store) => Some(store),
-            // A gateway that has only just started: everything is in the journal.
-            Err(StoreError::Missing { .. }) => None,
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Self { store, overlay })
+        Ok(Self { store: records::store(directory)?, overlay })
     }
 }

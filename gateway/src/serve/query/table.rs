@@ -2,15 +2,18 @@
 
 use std::io::{self, Write};
 
+use super::maker::MakerView;
 use super::octets::printable;
 use super::people::{Paint, Tone, duration, size, tone};
 use super::view::{ExchangeView, rfc3339};
 
-const COLUMNS: usize = 8;
+const COLUMNS: usize = 9;
+/// The column that is left out where no maker of any connection is known.
+const MAKER: usize = 7;
 const HEADS: [&str; COLUMNS] =
-    ["STARTED (UTC)", "ID", "RUN", "STATUS", "REQUEST", "RESPONSE", "TIME", "WHAT"];
+    ["STARTED (UTC)", "ID", "RUN", "STATUS", "REQUEST", "RESPONSE", "TIME", "MADE BY", "WHAT"];
 /// Columns of figures stand to the right.
-const TO_THE_RIGHT: [bool; COLUMNS] = [false, false, false, false, true, true, true, false];
+const TO_THE_RIGHT: [bool; COLUMNS] = [false, false, false, false, true, true, true, false, false];
 /// A run's name longer than this is cut; `--json` has all of it.
 const LONGEST_RUN: usize = 24;
 
@@ -18,9 +21,16 @@ const LONGEST_RUN: usize = 24;
 #[derive(Default)]
 pub(super) struct Table {
     widths: Option<[usize; COLUMNS]>,
+    /// Whether it has a column for who made the connections.
+    makers: bool,
 }
 
 impl Table {
+    /// A table with a column for who made the connections, or without.
+    pub(super) fn new(makers: bool) -> Self {
+        Self { widths: None, makers }
+    }
+
     /// Writes a page of rows, the head before the first one.
     pub(super) fn write(
         &mut self,
@@ -39,12 +49,12 @@ impl Table {
                 *width = (*width).max(text.chars().count());
             }
         }
-        let widths = *widths;
+        let (widths, hidden) = (*widths, if self.makers { COLUMNS } else { MAKER });
         if is_first {
             let heads = HEADS.map(|head| (head.to_owned(), Tone::Quiet));
-            write_line(&heads, &widths, paint, out)?;
+            write_line(&heads, &widths, hidden, paint, out)?;
         }
-        lines.iter().try_for_each(|line| write_line(line, &widths, paint, out))
+        lines.iter().try_for_each(|line| write_line(line, &widths, hidden, paint, out))
     }
 }
 
@@ -83,6 +93,7 @@ fn cells(row: &ExchangeView) -> Line {
         (size(request), Tone::Normal),
         (response, Tone::Normal),
         (duration(row.duration_ns), Tone::Normal),
+        (row.maker.as_ref().map_or_else(|| "-".to_owned(), MakerView::name), Tone::Normal),
         (format!("{method} {url}{why}"), Tone::Normal),
     ]
 }
@@ -99,11 +110,13 @@ fn cut(text: &str, most: usize) -> String {
 fn write_line(
     line: &Line,
     widths: &[usize; COLUMNS],
+    hidden: usize,
     paint: Paint,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut text = String::with_capacity(160);
-    for (((cell, tone), width), right) in line.iter().zip(widths).zip(TO_THE_RIGHT) {
+    let columns = line.iter().zip(widths).zip(TO_THE_RIGHT).enumerate();
+    for (_, (((cell, tone), width), right)) in columns.filter(|(column, _)| *column != hidden) {
         let gap = width.saturating_sub(cell.chars().count());
         let (before, after) = if right { (gap, 0) } else { (0, gap) };
         text.extend(std::iter::repeat_n(' ', before));

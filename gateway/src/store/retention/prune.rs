@@ -47,6 +47,13 @@ fn prune(connection: &mut Connection, most: u32) -> Outcome<PrunedNow> {
         Some((last, _)) if full => unsigned(*last)?.saturating_add(1),
         _ => end,
     };
+    // Who made a connection, or went around, goes with the leaves around it; a connection's leaf stands
+    // behind those of all its exchanges.
+    for table in schema::ASIDE_TABLES {
+        transaction
+            .prepare_cached(&format!("DELETE FROM {table} WHERE leaf < ?"))?
+            .execute(params![signed(kept_from)?])?;
+    }
     transaction
         .prepare_cached(
             "INSERT INTO meta(name, value) VALUES ('kept_from', ?)

@@ -63,7 +63,7 @@ fn used(connection: &Connection) -> Outcome<u64> {
 
 fn due(connection: &Connection, policy: Policy, now_us: u64) -> Outcome<Option<(u64, u64)>> {
     let first = stated_below(connection)?.max(1);
-    let end = schema::watermark(connection)?;
+    let end = schema::watermark(connection)?.max(behind_asides(connection)?);
     if kept_from(connection)? < stated_below(connection)? || first >= end {
         return Ok(None);
     }
@@ -83,12 +83,13 @@ fn due(connection: &Connection, policy: Policy, now_us: u64) -> Outcome<Option<(
             last = last.max(Some(first + count - 1));
         }
     }
-    // Without an exchange among them there would be nothing to state.
-    let last = last.map(|last| exchange_at_or_before(connection, last)).transpose()?.flatten();
+    // Without anything that is held among them there would be nothing to state.
+    let last = last.map(|last| held_at_or_before(connection, last)).transpose()?.flatten();
     Ok(last.filter(|last| *last >= first).map(|last| (first, last)))
 }
 
-/// The last exchange of `leaves` that was sealed at `cutoff` or before. `sealed` never decreases.
+/// The last of `leaves` that something is held of and that was sealed at `cutoff` or before. `sealed`
+/// never decreases.
 fn sealed_until(
     connection: &Connection,
     leaves: std::ops::Range<u64>,
@@ -98,7 +99,9 @@ fn sealed_until(
     let mut found = None;
     while low < high {
         let middle = low + (high - low) / 2;
-        match exchange_from(connection, middle, high)? {
+        let held =
+            [exchange_from(connection, middle, high)?, aside_from(connection, middle, high)?];
+        match held.into_iter().flatten().min() {
             None => high = middle,
             Some((leaf, sealed)) if sealed <= cutoff => {
                 found = Some(leaf);
@@ -125,11 +128,37 @@ fn exchange_from(connection: &Connection, from: u64, end: u64) -> Outcome<Option
     Ok(Some((unsigned(leaf)?, sealed)))
 }
 
-fn exchange_at_or_before(connection: &Connection, leaf: u64) -> Outcome<Option<u64>> {
-    let found: Option<i64> = connection
-        .prepare_cached("SELECT max(leaf) FROM exchange WHERE leaf <= ?")?
-        .query_row(params![signed(leaf)?], |row| row.get(0))?;
-    found.map(unsigned).transpose()
+/// The same of who made a connection, or went around; one of which no time is known is as old as any.
+fn aside_from(connection: &Connection, from: u64, end: u64) -> Outcome<Option<(u64, u64)>> {
+    let row: Option<(i64, i64)> = connection
+        .prepare_cached(
+            "SELECT aside.leaf, coalesce(aside_time.sealed, 0)
+             FROM aside LEFT JOIN aside_time ON aside_time.leaf = aside.leaf
+             WHERE aside.leaf >= ? AND aside.leaf < ? ORDER BY aside.leaf LIMIT 1",
+        )?
+        .query_row(params![signed(from)?, signed(end)?], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    row.map(|(leaf, sealed)| Ok((unsigned(leaf)?, unsigned(sealed)?))).transpose()
+}
+
+/// Behind the last leaf that something but an exchange is held of: what is published is stored in the
+/// order of the log before anything is due, so nothing in front of it is still to come.
+fn behind_asides(connection: &Connection) -> Outcome<u64> {
+    let last: Option<i64> = connection
+        .prepare_cached("SELECT max(leaf) FROM aside")?
+        .query_row([], |row| row.get(0))?;
+    last.map_or(Ok(0), |last| Ok(unsigned(last)?.saturating_add(1)))
+}
+
+fn held_at_or_before(connection: &Connection, leaf: u64) -> Outcome<Option<u64>> {
+    let mut held = None;
+    for table in ["exchange", "aside"] {
+        let found: Option<i64> = connection
+            .prepare_cached(&format!("SELECT max(leaf) FROM {table} WHERE leaf <= ?"))?
+            .query_row(params![signed(leaf)?], |row| row.get(0))?;
+        held = held.max(found.map(unsigned).transpose()?);
+    }
+    Ok(held)
 }
 
 fn give_back(connection: &Connection) -> Outcome<bool> {

@@ -1,15 +1,20 @@
 //! Retention on real database files: what goes, what stays, and what a crash between two steps leaves.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{Extensions, Leaf, Limit, Ranges, Retention};
 
+use sealtap_common::unit::{Maker, ProcessSeen};
+
 use super::*;
+use crate::seal::aside::SealedAside;
+use crate::seal::connections::KeptUnit;
 use crate::store::tests::fixture::{Journal, KEY, Sample, body_of, noise_bytes};
 use crate::store::{
-    Direction, SealedBody, SealedExchange, Segment, Store, StoreError, StoreReader,
+    Direction, LeafLookup, SealedBody, SealedExchange, Segment, Store, StoreError, StoreReader,
 };
 
 const LIMIT: Limit = Limit { age: Some(30 * 86_400 * 1_000_000), bytes: None };
@@ -169,6 +174,57 @@ fn only_what_a_leaf_has_named_may_be_missing() {
     assert_eq!(check(&Leaf::Retention(short).encode().unwrap()), (2, 1, vec![1]));
 }
 
+/// A log of four exchanges; once leaf 2 is asked for, the store prunes the first two, which `stated`
+/// names behind them.
+struct GoingOn<'a> {
+    batch: &'a [SealedExchange],
+    store: Option<Store>,
+    stated: Option<Ranges>,
+}
+
+impl LeafLookup for GoingOn<'_> {
+    fn leaf(&mut self, index: u64) -> io::Result<Vec<u8>> {
+        if index == 2
+            && let Some(mut store) = self.store.take()
+        {
+            assert_eq!(finish(&mut store).exchanges, 2);
+        }
+        let before = usize::try_from(index).unwrap().checked_sub(1);
+        Ok(before.map_or_else(|| b"{}".to_vec(), |at| self.batch[at].leaf.clone()))
+    }
+
+    fn stated_since(&mut self, size: u64) -> io::Result<Vec<Ranges>> {
+        assert_eq!(size, 5);
+        Ok(self.stated.iter().cloned().collect())
+    }
+}
+
+#[test]
+fn what_goes_during_a_check_is_neither_lost_nor_checked() {
+    let (_, said) = statement(5, 1, 2);
+    for stated in [Some(said.leaves.clone()), None] {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, mut store) =
+            (Journal::default(), Store::open(directory.path(), &KEY).unwrap());
+        let (batch, _) = conversation(4, &mut journal);
+        store.put(&batch, &mut journal).unwrap();
+        store.state(&[(5, said.clone())]).unwrap();
+        let mut reader = StoreReader::open(directory.path()).unwrap();
+        let first = reader.at_leaf(1).unwrap().unwrap();
+        let (mut found, named) = (Vec::new(), stated.is_some());
+        let mut log = GoingOn { batch: &batch, store: Some(store), stated };
+        let check = reader.check(5, &mut log, &mut |finding| found.push(finding.leaf)).unwrap();
+        assert_eq!((check.exchanges, check.pruned, check.absent), (3, 0, 0));
+        assert_eq!((check.since, found), if named { (1, vec![]) } else { (0, vec![2]) });
+        // One whose row was read before, and whose bytes are looked for after.
+        let Ok(Leaf::Exchange(leaf)) = Leaf::decode(&first.leaf) else { panic!("{first:?}") };
+        let held = reader.held(&first, &first.leaf, &leaf, &[], &mut |part, detail| {
+            panic!("{part}: {detail}");
+        });
+        assert_eq!(held, None);
+    }
+}
+
 #[test]
 fn age_and_size_name_the_oldest() {
     let directory = tempfile::tempdir().unwrap();
@@ -207,6 +263,65 @@ fn age_and_size_name_the_oldest() {
     assert!(store.size().unwrap() <= most && file <= most, "{file} of {most}");
     let kept = store.to_prune().unwrap().start;
     assert!((20..38).contains(&kept), "kept from {kept}");
+}
+
+/// Who made a connection, or went around, is held no longer than what is around it, and an idle log
+/// forgets it too.
+#[test]
+fn makers_go_like_everything_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, mut store) =
+        (Journal::default(), Store::open(directory.path(), &KEY).unwrap());
+    let (batch, _) = conversation(5, &mut journal);
+    let boot = batch[0].boot;
+    store.put(&batch, &mut journal).unwrap();
+    let start = 1_800_000_000_000_000;
+    let executable = |name: &str| Some(std::borrow::Cow::Owned(name.as_bytes().to_vec()));
+    let aside = |leaf: u64, name: &str, carried: Option<(u64, u64)>| {
+        let process = ProcessSeen { executable: executable(name), ..ProcessSeen::default() };
+        let maker = Maker { process: Some(process), ..Maker::default() };
+        let carried = carried.map(|range| (Id(boot), Ranges::new(vec![range]).unwrap()));
+        let unit = Some(KeptUnit { key: [9; 32], bytes: maker.encode() });
+        let sealed = start + (leaf + 1) * 1_000;
+        SealedAside { leaf, unit, carried, held: None, sealed, weight: 0 }
+    };
+    let asides = [
+        aside(4, "/usr/bin/early-maker", Some((batch[0].number, batch[2].number))),
+        aside(6, "/usr/bin/late-maker", Some((batch[3].number, batch[4].number))),
+        aside(7, "/usr/bin/who-went-around", None),
+    ];
+    store.put_asides(&asides).unwrap();
+    store.put_asides(&asides).unwrap();
+    let made_by = |number: u64| {
+        let reader = StoreReader::open(directory.path()).unwrap();
+        reader.made_by(&boot, number).unwrap().map(|made| made.leaf)
+    };
+    assert_eq!((made_by(batch[0].number), made_by(batch[4].number)), (Some(4), Some(6)));
+
+    let age = Policy { max_age: Some(Duration::from_millis(10)), max_bytes: None };
+    assert_eq!(store.due(age, start + 15_000).unwrap(), Some((1, 4)), "leaf 4 is an aside");
+    store.state(&[statement(8, 1, 4)]).unwrap();
+    finish(&mut store);
+    assert_eq!((made_by(batch[0].number), made_by(batch[4].number)), (None, Some(6)));
+    assert!(!holds(directory.path(), b"early-maker"), "its bytes are nowhere");
+    assert!(holds(directory.path(), b"late-maker"));
+    let reader = StoreReader::open(directory.path()).unwrap();
+    assert!(reader.is_gone(4).unwrap() && !reader.is_gone(6).unwrap());
+    drop(reader);
+
+    // No exchange comes any more: what is behind the last one ages all the same.
+    assert_eq!(store.due(age, start + 17_500).unwrap(), Some((5, 6)));
+    assert_eq!(store.due(age, start + 18_500).unwrap(), Some((5, 7)));
+    store.state(&[statement(9, 5, 7)]).unwrap();
+    finish(&mut store);
+    assert_eq!(made_by(batch[4].number), None);
+    for name in [&b"late-maker"[..], b"who-went-around"] {
+        assert!(!holds(directory.path(), name));
+    }
+    // A crash may have come before the store had them: they are stored again, and are gone.
+    store.put_asides(&asides).unwrap();
+    assert_eq!(made_by(batch[4].number), None);
+    assert_eq!(store.due(age, u64::MAX).unwrap(), None);
 }
 
 #[test]

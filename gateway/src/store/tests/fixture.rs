@@ -7,7 +7,7 @@ use std::io;
 use sealtap_common::Id;
 use sealtap_common::commit::{self, Body, BodyKey, BodyRoot, Dialect, UnitKind};
 use sealtap_common::leaf::{
-    End, Exchange, Leaf, Outcome, Policy, Request, Response, RunLink, Source,
+    CONNECTION_EXTENSION, End, Exchange, Leaf, Outcome, Policy, Request, Response, RunLink, Source,
 };
 use sealtap_common::unit::{
     self, Context, Field, Ingress, RequestHead, RequestLine, ResponseHead, RunNamedBy, Shown,
@@ -67,6 +67,8 @@ pub(crate) struct Sample {
     piece: usize,
     units: BTreeMap<Slot, Vec<u8>>,
     ends: (Outcome, End),
+    /// What its leaf says of the connection it came over.
+    connection: Option<[u8; 32]>,
 }
 
 impl Sample {
@@ -77,7 +79,14 @@ impl Sample {
         let response = response_head(200, &[text], &[]);
         let units = [(Slot::RequestHead, request), (Slot::ResponseHead, response)];
         let ends = (Outcome::Complete, End::Complete);
-        Self { leaf_index, run: 1, run_name: None, piece: 65_536, units: units.into(), ends }
+        let (run, run_name, piece, connection) = (1, None, 65_536, None);
+        Self { leaf_index, run, run_name, piece, units: units.into(), ends, connection }
+    }
+
+    /// An exchange over a connection that the kernel led here.
+    pub(crate) fn led(mut self) -> Self {
+        self.connection = Some([7; 32]);
+        self
     }
 
     pub(crate) fn run(mut self, run: u8) -> Self {
@@ -162,6 +171,7 @@ impl Sample {
             ext: bind(Slot::Messages)
                 .map(|unit| (EXTENSION.to_owned(), unit.root))
                 .into_iter()
+                .chain(self.connection.map(|tag| (CONNECTION_EXTENSION.to_owned(), tag)))
                 .collect(),
             number,
             outcome,

@@ -1,5 +1,6 @@
 //! Tests of the store on real database files.
 
+mod bound;
 mod capture;
 mod crash;
 mod damage;

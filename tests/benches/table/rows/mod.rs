@@ -1,12 +1,15 @@
 //! The rows: what is measured, round by round, system by system.
 
 mod chats;
+mod connect;
+mod egress;
 mod events;
 mod handshakes;
 mod latency;
 mod leaf;
 mod leaves;
 mod receipt;
+mod redirects;
 mod transfer;
 
 use std::fmt;
@@ -17,6 +20,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use sealtap_tests::suite;
 use serde_json::{Map, Value, json};
 
 use crate::Run;
@@ -66,6 +70,12 @@ pub(crate) enum Row {
     Leaves,
     /// From an exchange's end to a cosigned checkpoint that covers it, idle and under load
     Receipt,
+    /// `connect` without the kernel's programs, with them, and led to the gateway
+    Connect,
+    /// What the kernel's programs take for a packet that leaves
+    Egress,
+    /// Connections that are led to the gateway, a second
+    Redirects,
 }
 
 impl Row {
@@ -82,6 +92,15 @@ impl Row {
             Self::Chats1KTls => &[System::Strict, System::Relaxed, System::Mitmdump],
             Self::FirstRequest => &[System::Direct, System::Strict, System::Mitmdump],
             Self::Leaves | Self::Receipt | Self::Handshakes | Self::Leaf => &[System::Strict],
+            Self::Connect | Self::Egress | Self::Redirects => &[System::Strict],
+        }
+    }
+
+    /// Why it cannot be measured here.
+    fn lacks(self) -> Option<String> {
+        match self {
+            Self::Connect | Self::Egress | Self::Redirects => suite::kernel_lacks(&["python3"]),
+            _ => None,
         }
     }
 
@@ -102,6 +121,9 @@ impl Row {
             Self::Flood => leaves::flood(setting, system, 50_000),
             Self::Leaves => leaves::alone(setting, 120_000),
             Self::Receipt => receipt::measure(setting, system, (300, 20_000)),
+            Self::Connect => connect::measure(setting, 10_000),
+            Self::Egress => egress::measure(setting, 20_000),
+            Self::Redirects => redirects::measure(setting, 40_000),
         }
     }
 }
@@ -120,13 +142,18 @@ pub(crate) struct Measured {
 /// Measures everything that was asked for, and prints the table.
 pub(crate) fn run(run: &Run) -> Result<()> {
     std::fs::create_dir_all(&run.out)?;
-    let setting = Setting::new(&run.mitmdump, &run.out, run.quick)?;
+    let setting = Setting::new(run)?;
     let rows: Vec<Row> =
         if run.rows.is_empty() { Row::value_variants().to_vec() } else { run.rows.clone() };
+    let lack = |row: &Row| row.lacks().map(|why| (*row, why));
+    let skipped: Vec<(Row, String)> = rows.iter().filter_map(lack).collect();
+    for (row, why) in &skipped {
+        eprintln!("SKIPPED: {}: {why}", row.name());
+    }
     let mut raw = File::create(run.out.join("rows.jsonl"))?;
     let mut all = Vec::new();
     for round in 1..=run.rounds {
-        for &row in &rows {
+        for &row in rows.iter().filter(|row| skipped.iter().all(|(skipped, _)| skipped != *row)) {
             for &system in row.systems() {
                 let began = Instant::now();
                 let figures = row
@@ -146,7 +173,7 @@ pub(crate) fn run(run: &Run) -> Result<()> {
             }
         }
     }
-    let table = report::table(run, &all);
+    let table = report::table(run, &all, &skipped);
     std::fs::write(run.out.join("table.md"), &table)?;
     print!("{table}");
     Ok(())

@@ -21,6 +21,11 @@ impl Families {
             now.arrived.known,
         );
         self.counter(
+            "sealtap_redirected_attributed",
+            "Those among them whose process was found",
+            now.arrived.attributed,
+        );
+        self.counter(
             "sealtap_redirected_refused",
             "Connections to the listener for redirected ones that were turned away",
             now.arrived.refused,
@@ -30,10 +35,19 @@ impl Families {
             "Redirected connections whose process was gone before it was looked at",
             now.unknown,
         );
+        let (parsed, unparsable, lost) = now.asked;
+        let asked = [("parsed", parsed), ("unparsable", unparsable), ("lost", lost)];
+        let asked = asked.map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count));
+        let help = "Packets to the resolver, by whether what they ask was read";
+        self.counters("sealtap_dns_queries", None, help, asked.to_vec());
         let around = now.around.into_iter().map(|((way, verdict), count)| {
             (vec![("way", way), ("verdict", verdict.to_owned())], count)
         });
-        let help = "What went around the gateway, or tried to";
-        self.counters("sealtap_bypass", None, help, around.collect());
+        let (help, around) =
+            ("What went around the gateway, or tried to", around.collect::<Vec<_>>());
+        // Nothing went around in no way.
+        if !around.is_empty() {
+            self.counters("sealtap_bypass", None, help, around);
+        }
     }
 }

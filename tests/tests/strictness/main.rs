@@ -9,25 +9,22 @@
 //! An answer that is whole in hand before anything of it has left goes out in one write, behind its
 //! sync. One whose end is still to come is not held: its first bytes leave before any sync.
 
-use std::net::SocketAddr;
+mod traced;
+
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use sealtap_tests::bench::NAME;
 use sealtap_tests::client_http2::Client;
 use sealtap_tests::gate::Gate;
-use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{self, Framing, head};
 use sealtap_tests::http2;
-use sealtap_tests::trace::{self, Call};
+use sealtap_tests::trace;
 use sealtap_tests::upstream_http1::{Session, Upstream};
 use sealtap_tests::upstream_http2;
 use sealtap_tests::websocket::Frame;
 use sealtap_tests::wire::Wire;
 
-const CALLS: &str = "pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,fdatasync,fsync,shutdown,close,io_uring_enter,msync,sync_file_range";
+use self::traced::{Release, Toward, Traced, traced};
 
 /// Near the end of a request, and of an answer.
 const ASKED: &[u8] = b"the-last-words-of-the-request";
@@ -37,142 +34,6 @@ const FIRST: &[u8] = b"the-first-words-of-the-answer";
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("ASCII")
-}
-
-/// How the end of a message shows on a socket.
-#[derive(Clone, Copy, Debug)]
-enum Release<'a> {
-    /// The first call after which these bytes have been written there.
-    Bytes(&'a [u8]),
-    /// The shutdown or close after these bytes.
-    Close(&'a [u8]),
-    /// The first frame with END_STREAM, of HTTP/2.
-    EndStream,
-}
-
-/// Whose side of the gateway a message's end goes to.
-#[derive(Clone, Copy, Debug)]
-enum Toward {
-    Client,
-    Upstream,
-}
-
-struct Traced {
-    calls: Vec<Call>,
-    listener: SocketAddr,
-    upstream: SocketAddr,
-}
-
-/// Runs a gateway under strace while `drive` uses it.
-fn traced(url: String, upstream: SocketAddr, strict: bool, drive: impl FnOnce(&Gateway)) -> Traced {
-    let home = Arc::new(Home::new());
-    let file = trace::file(home.path());
-    let hold = ["fdatasync:delay_enter=30000".to_owned(), "fsync:delay_enter=5000".to_owned()];
-    let durability = if strict { "strict" } else { "relaxed" };
-    let gateway = Options::default()
-        .upstream(NAME, url)
-        .config(format!("durability = \"{durability}\"\n[journal]\nfile_size = \"1MiB\"\n"))
-        .under(trace::strace(CALLS, &hold, &file))
-        .start_in(home);
-    drive(&gateway);
-    let (listener, pid) = (gateway.address(), gateway.pid());
-    // Strict, the record is there when the answer ends; relaxed, it may come after.
-    assert!(!strict || !gateway.list().is_empty(), "an answer ended before its record");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while gateway.list().is_empty() {
-        assert!(Instant::now() < deadline, "nothing was recorded");
-    }
-    let home = gateway.terminate();
-    let calls = trace::read(&trace::file(home.path()), pid);
-    Traced { calls, listener, upstream }
-}
-
-impl Traced {
-    /// The calls on the connection toward one side, in order.
-    fn toward(&self, toward: Toward) -> Vec<&Call> {
-        let calls = self.calls.iter();
-        calls
-            .filter(|call| {
-                let Some(ends) = call.target.strip_prefix("TCP:[") else { return false };
-                let Some((local, remote)) = ends.split_once("->") else { return false };
-                match toward {
-                    Toward::Client => local == self.listener.to_string(),
-                    Toward::Upstream => remote == self.upstream.to_string(),
-                }
-            })
-            .collect()
-    }
-
-    /// The line on which the call that releases the end starts.
-    fn released(&self, toward: Toward, release: Release<'_>) -> usize {
-        let mut stream = Vec::new();
-        let mut seen = false;
-        for call in self.toward(toward) {
-            if matches!(call.name.as_str(), "shutdown" | "close") {
-                if seen {
-                    return call.started;
-                }
-                continue;
-            }
-            let written = usize::try_from(call.result).unwrap_or(0).min(call.data.len());
-            stream.extend_from_slice(&call.data[..written]);
-            match release {
-                Release::Bytes(bytes) if contains(&stream, bytes) => return call.started,
-                Release::Close(bytes) => seen = seen || contains(&stream, bytes),
-                Release::EndStream if ends_stream(&stream) => return call.started,
-                _ => {}
-            }
-        }
-        panic!("no {release:?} toward {toward:?} in {:?}", stream.escape_ascii().to_string())
-    }
-
-    /// How many writes toward one side there were.
-    fn writes(&self, toward: Toward) -> usize {
-        let writes = self.toward(toward).into_iter();
-        writes.filter(|call| call.result > 0 && !call.data.is_empty()).count()
-    }
-
-    /// Whether the journal file that took `bytes` was synced after that and before `line`.
-    fn synced_before(&self, bytes: &[u8], line: usize) -> bool {
-        let journal = |call: &&Call| call.target.contains("/journal/");
-        let wrote = self.calls.iter().filter(journal).find(|call| contains(&call.data, bytes));
-        let wrote = wrote.expect("the journal takes every byte as it is");
-        assert!(wrote.result > 0, "{wrote:?}");
-        self.calls.iter().filter(journal).any(|call| {
-            matches!(call.name.as_str(), "fdatasync" | "fsync")
-                && call.result == 0
-                && call.target == wrote.target
-                && call.started > wrote.ended
-                && call.ended < line
-        })
-    }
-
-    /// Holds one message's end against the journal.
-    fn check(&self, toward: Toward, release: Release<'_>, last_bytes: &[u8]) -> bool {
-        self.synced_before(last_bytes, self.released(toward, release))
-    }
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
-}
-
-/// Whether a stream of HTTP/2 frames has a whole frame of DATA or HEADERS with END_STREAM.
-fn ends_stream(stream: &[u8]) -> bool {
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let mut rest = stream.strip_prefix(preface).unwrap_or(stream);
-    while rest.len() >= 9 {
-        let length = u32::from_be_bytes([0, rest[0], rest[1], rest[2]]) as usize;
-        let (kind, flags) = (rest[3], rest[4]);
-        if rest.len() < 9 + length {
-            return false;
-        }
-        if kind <= 1 && flags & 1 == 1 {
-            return true;
-        }
-        rest = &rest[9 + length..];
-    }
-    false
 }
 
 /// An HTTP/1 exchange: these bytes each way, and how each message's end shows.

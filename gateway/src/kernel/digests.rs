@@ -1,0 +1,274 @@
+//! Digests: what executables are, by their bytes.
+//!
+//! In: open files. Out: SHA-256 of each, remembered as long as nothing about the file changes. Files are
+//! read in slices, that with the least left first, so that a large one delays no smaller one by more than a
+//! slice. None for a file that is too long, changes meanwhile, cannot be read, or finds no room.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs::{File, Metadata};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::fstatfs;
+use rustix::process::setpriority_process;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use sha2::{Digest as _, Sha256};
+
+/// Files on their way to the threads that read them, and files that are read side by side; each is open.
+pub(super) const QUEUE: usize = 64;
+const SIDE_BY_SIDE: usize = 64;
+
+/// The longest executable whose digest is taken, in bytes, and how much of one is read at once.
+pub(super) const LARGEST: u64 = 1 << 30;
+const SLICE: usize = 1 << 20;
+
+/// Executables whose digests are remembered.
+const REMEMBERED: usize = 1024;
+
+/// Questions about one file that wait for the same answer.
+const ASKING: usize = 4096;
+
+/// Between two looks for what another thread has left.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How much less of the machine this takes than others get.
+const NICENESS: i32 = 10;
+
+/// How long a file must have been left alone before its digest is remembered: within a tick of the clock it
+/// can be written to again and looks as it did.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Of a file system that a process serves (`statfs(2)`): it may keep a reader waiting, and answer each
+/// otherwise.
+const SERVED: u64 = 0x6573_5546;
+
+/// What names a file's content, once the last of it is some time ago: each write makes that anew, as the
+/// system's clock has it, and without a right to set the clock nobody sets it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Version {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Version {
+    fn of(meta: &Metadata) -> Self {
+        Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            length: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    /// Whether a write after `at` is sure to change it.
+    fn is_settled(&self, at: SystemTime) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let parts = (u64::try_from(seconds), u32::try_from(nanoseconds));
+        let (Ok(seconds), Ok(nanoseconds)) = parts else { return false };
+        let settled = Duration::new(seconds, nanoseconds).saturating_add(SETTLED);
+        at.duration_since(UNIX_EPOCH).is_ok_and(|at| at >= settled)
+    }
+}
+
+/// A file whose digest is wanted, and for which question.
+pub(super) struct Wanted {
+    number: u64,
+    file: File,
+    version: Version,
+}
+
+impl Wanted {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// None where it is no file, or too long, or a process serves it.
+    pub(super) fn new(number: u64, file: File) -> Option<Self> {
+        let meta = file.metadata().ok().filter(Metadata::is_file)?;
+        let system = fstatfs(&file).ok()?;
+        if u64::try_from(system.f_type).ok() == Some(SERVED) {
+            return None;
+        }
+        let version = Version::of(&meta);
+        (version.length <= LARGEST).then_some(Self { number, file, version })
+    }
+}
+
+/// Digests that are known, and those that are on their way.
+#[derive(Clone, Default)]
+pub(super) struct Digests(Arc<Mutex<Table>>);
+
+#[derive(Default)]
+struct Table {
+    known: HashMap<Version, [u8; 32]>,
+    /// Who else asked for a file that is being read, or waits for that.
+    asked: HashMap<Version, VecDeque<u64>>,
+}
+
+/// What becomes of a question for a digest.
+pub(super) enum Answer {
+    /// It is known.
+    Known([u8; 32]),
+    /// It comes with that of whoever asked first: however many ask for a file, it takes one place.
+    Shared,
+    /// Nobody asked before: the file is to be read.
+    First(Wanted),
+}
+
+impl Digests {
+    pub(super) fn ask(&self, wanted: Wanted) -> Answer {
+        let mut table = self.lock();
+        if let Some(digest) = table.known.get(&wanted.version) {
+            return Answer::Known(*digest);
+        }
+        if let Some(numbers) = table.asked.get_mut(&wanted.version) {
+            // Of a file that is never read to its end, whoever asked first was answered long ago.
+            if numbers.len() >= ASKING {
+                numbers.pop_front();
+            }
+            numbers.push_back(wanted.number);
+            return Answer::Shared;
+        }
+        table.asked.insert(wanted.version, VecDeque::from([wanted.number]));
+        Answer::First(wanted)
+    }
+
+    /// That a file is not read after all; whose questions that leaves without an answer.
+    pub(super) fn leave(&self, wanted: &Wanted) -> VecDeque<u64> {
+        self.learn(wanted.version, None)
+    }
+
+    /// Remembers what it is, if that is known; who asked.
+    fn learn(&self, version: Version, digest: Option<[u8; 32]>) -> VecDeque<u64> {
+        let mut table = self.lock();
+        if let Some(digest) = digest {
+            if table.known.len() >= REMEMBERED {
+                table.known.clear();
+            }
+            table.known.insert(version, digest);
+        }
+        table.asked.remove(&version).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        lock(&self.0)
+    }
+}
+
+/// A file that is being read.
+struct Reading {
+    began: SystemTime,
+    file: File,
+    version: Version,
+    hash: Sha256,
+    done: u64,
+}
+
+/// Who takes digests: some threads, any of which may hang in a file that somebody serves who never answers. It
+/// keeps that one file then, and the others go on with what else there is.
+pub(super) struct Digesters {
+    wanted: Mutex<Receiver<Wanted>>,
+    reading: Mutex<BTreeMap<(u64, u64), Reading>>,
+}
+
+impl Digesters {
+    pub(super) fn new(wanted: Receiver<Wanted>) -> Self {
+        Self { wanted: Mutex::new(wanted), reading: Mutex::default() }
+    }
+
+    /// Takes digests until nobody wants any, or nobody is told.
+    pub(super) fn take(&self, known: &Digests, told: impl Fn(u64, Option<[u8; 32]>) -> bool) {
+        // The files are open: it takes no right to read them, and nobody waits for it.
+        let none = CapabilitySet::empty();
+        let _ = set_capabilities(
+            None,
+            CapabilitySets { effective: none, permitted: none, inheritable: none },
+        );
+        let _ = setpriority_process(None, NICENESS);
+        let mut buffer = vec![0; SLICE];
+        loop {
+            let Some(((_, number), mut file)) = self.next() else {
+                if !self.wait() {
+                    return;
+                }
+                continue;
+            };
+            let digest = match file.read(&mut buffer) {
+                Some(true) => {
+                    let left = file.version.length.saturating_sub(file.done);
+                    lock(&self.reading).insert((left, number), file);
+                    continue;
+                }
+                Some(false) => Some(file.hash.finalize().into()),
+                None => None,
+            };
+            // Whoever asked is told, also what is not to be remembered.
+            let remembered = digest.filter(|_| file.version.is_settled(file.began));
+            let asked = known.learn(file.version, remembered);
+            if !asked.into_iter().all(|number| told(number, digest)) {
+                return;
+            }
+        }
+    }
+
+    /// What has the least left to read, of what is wanted by now.
+    fn next(&self) -> Option<((u64, u64), Reading)> {
+        let mut reading = lock(&self.reading);
+        // Another one may be waiting there: it takes what comes.
+        if let Ok(wanted) = self.wanted.try_lock() {
+            while reading.len() < SIDE_BY_SIDE
+                && let Ok(next) = wanted.try_recv()
+            {
+                begin(&mut reading, next);
+            }
+        }
+        reading.pop_first()
+    }
+
+    /// Waits for something to read; whether any can come. Not for long, since another one may leave some.
+    fn wait(&self) -> bool {
+        let next = lock(&self.wanted).recv_timeout(PAUSE);
+        match next {
+            Ok(next) => begin(&mut lock(&self.reading), next),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        true
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn begin(reading: &mut BTreeMap<(u64, u64), Reading>, wanted: Wanted) {
+    let Wanted { number, file, version } = wanted;
+    let began = SystemTime::now();
+    let reads = Reading { began, file, version, hash: Sha256::new(), done: 0 };
+    reading.insert((version.length, number), reads);
+}
+
+impl Reading {
+    /// Reads a slice; whether there is more to read, none where it cannot be told what it is.
+    fn read(&mut self, buffer: &mut [u8]) -> Option<bool> {
+        let count = self.file.read(buffer).ok()?;
+        self.hash.update(buffer.get(..count)?);
+        self.done = self.done.saturating_add(u64::try_from(count).ok()?);
+        if count > 0 && self.done <= self.version.length {
+            return Some(true);
+        }
+        // What grew, shrank or was written to meanwhile has no digest.
+        let now = Version::of(&self.file.metadata().ok()?);
+        (now == self.version && self.done == self.version.length).then_some(false)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Readings: the executables of processes, as long as what was read holds.
+//!
+//! In: a process and when it connected. Out: the path of what it ran then, that nobody knows, or that it
+//! cannot be told yet. What was read once is kept for what the process does next: it holds until it becomes
+//! another program, and whatever it does settles what was read before.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::execs::{Holds, Noted, Settling, holds};
+use super::process::{self, Stat};
+use crate::clock::boottime_ns;
+
+/// Processes that are remembered.
+const REMEMBERED: usize = 4096;
+
+/// What was read, by process.
+pub(super) struct Readings {
+    noted: Box<dyn Noted>,
+    known: HashMap<u32, Reading>,
+}
+
+/// One reading.
+struct Reading {
+    started: u64,
+    path: String,
+    /// Around it.
+    before: u64,
+    after: u64,
+    settling: Settling,
+}
+
+/// What a process does, and then what is noted of it.
+#[derive(Clone)]
+pub(super) struct Now {
+    /// Before it was asked.
+    at: u64,
+    pub(super) stat: Option<Stat>,
+    pub(super) noted: Option<u64>,
+}
+
+/// The executable of a process when it connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Executable {
+    /// It is this.
+    Is(String),
+    /// It is not known: the process is gone, is another one, or cannot be read.
+    Unknown,
+    /// It is not known, since the process may have become another program.
+    Became,
+    /// It is not known, since nothing is noted of that.
+    Unnoted,
+    /// It is not known yet.
+    NotYet,
+}
+
+impl Executable {
+    /// The path, where it is known.
+    pub(super) fn known(self) -> Option<String> {
+        match self {
+            Self::Is(path) => Some(path),
+            _ => None,
+        }
+    }
+}
+
+impl Readings {
+    pub(super) fn new(noted: Box<dyn Noted>) -> Self {
+        Self { noted, known: HashMap::new() }
+    }
+
+    /// How a process is now.
+    pub(super) fn now(&self, process: u32) -> Now {
+        let at = boottime_ns();
+        let stat = process::stat(process);
+        // Behind what it was seen to do.
+        Now { at, stat, noted: self.noted.latest(process) }
+    }
+
+    /// What a process ran when it `connected`, by how it was afterwards.
+    pub(super) fn of(&mut self, process: u32, connected: u64, now: &Now) -> Executable {
+        // What was seen before a reading says nothing of it.
+        let older = self.known.get(&process).is_some_and(|reading| now.at <= reading.after);
+        let anew = older.then(|| self.now(process));
+        let now = anew.as_ref().unwrap_or(now);
+        let Some(stat) = now.stat.as_ref().filter(|stat| stat.was_there(connected)) else {
+            return Executable::Unknown;
+        };
+        if let Some(reading) = self.known.get_mut(&process)
+            && reading.started == stat.started
+            && now.noted.is_some_and(|noted| noted < reading.before)
+        {
+            reading.settling.add(stat);
+            if connected > reading.after {
+                reading.settling.went_on();
+            }
+            return reading.at(connected, now.noted);
+        }
+        let Some(mut reading) = read(process, stat.started) else {
+            return Executable::Unknown;
+        };
+        let mut noted = None;
+        for _ in 0..2 {
+            let now = self.now(process);
+            let Some(stat) = now.stat.filter(|stat| stat.started == reading.started) else {
+                return Executable::Unknown;
+            };
+            reading.settling.add(&stat);
+            noted = now.noted;
+        }
+        let executable = reading.at(connected, noted);
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        self.known.insert(process, reading);
+        executable
+    }
+}
+
+impl Reading {
+    fn at(&self, connected: u64, noted: Option<u64>) -> Executable {
+        match holds(noted, connected, self.before, &self.settling) {
+            Holds::Yes => Executable::Is(self.path.clone()),
+            Holds::No => Executable::Became,
+            Holds::Unnoted => Executable::Unnoted,
+            Holds::NotYet => Executable::NotYet,
+        }
+    }
+}
+
+/// Reads it, of the process that started then.
+fn read(process: u32, started: u64) -> Option<Reading> {
+    let place = PathBuf::from(format!("/proc/{process}"));
+    let before = boottime_ns();
+    let path = process::executable_of(&place).ok()?;
+    let after = boottime_ns();
+    Some(Reading { started, path, before, after, settling: Settling::default() })
+}
+
+#[cfg(test)]
+mod tests;

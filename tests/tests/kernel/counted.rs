@@ -1,0 +1,175 @@
+//! Statements add up, also where the ring has no room for what is told.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::TcpListener;
+
+use rustix::process::Signal;
+use sealtap_tests::gate::poll;
+use sealtap_tests::launch::Launch;
+use sealtap_tests::leaves;
+use sealtap_tests::running::Running;
+use sealtap_tests::standing::signal;
+use serde_json::Value;
+
+use super::{REQUIRE, connections, covered, home, run};
+
+/// Events that find no room are counted as lost, and every statement adds up all the same.
+pub(super) fn events_that_find_no_room_are_counted() {
+    const SENT: u64 = 8_000;
+    let home = home();
+    let mut running = Running::start(
+        &home,
+        &[REQUIRE],
+        "python3 -c \"import socket; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); \
+         [s.sendto(b'x',('127.0.0.1',9)) for _ in range(8000)]\"; touch sent; read line",
+    );
+    let loader = running.loader();
+    // Nobody reads while they are sent.
+    signal(loader, Signal::STOP);
+    running.tell();
+    poll("all are sent", || home.path().join("sent").exists().then_some(()));
+    signal(loader, Signal::CONT);
+    let launched = running.go_on().expect(0);
+    launched.captured(0);
+    assert_eq!(connections(&launched, "bypass_passed"), SENT, "{}", launched.account);
+    let (read, lost) =
+        (connections(&launched, "events_read"), connections(&launched, "events_lost"));
+    assert!(lost > 0 && read > 0 && read + lost == SENT, "{}", launched.account);
+    let covered = covered(&launched);
+    assert_eq!(covered["end"], "ended", "{covered}");
+    assert_eq!(covered["connections"]["events_lost"], lost);
+}
+
+/// Under a flood in both units, from several tasks, with the smallest ring there is, every statement
+/// adds up; the gateway makes one at the end, and the verifier holds all of them against each other.
+pub(super) fn a_flood_past_the_smallest_ring_adds_up() {
+    const TASKS: u64 = 3;
+    const EACH: u64 = 40_000;
+    let home = home();
+    let script = format!(
+        "import os,socket,time\n\
+         def go():\n\
+         \x20s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
+         \x20for n in range({EACH}): s.sendto(b'x',('127.0.0.1',9))\n\
+         \x20time.sleep(6)\n\
+         \x20for n in range({EACH}): s.sendto(b'x',('127.0.0.1',9))\n\
+         \x20os._exit(0)\n\
+         for n in range({TASKS}):\n\
+         \x20if os.fork()==0: go()\n\
+         for n in range({TASKS}): os.wait()"
+    );
+    let launch = Launch::new(&home, &[REQUIRE, "--kernel-ring=4096"]);
+    let launched = run(launch, &["python3", "-c", &script]).expect(0);
+    launched.captured(0);
+    let covered = covered(&launched);
+    assert_eq!(covered["end"], "ended", "{covered}");
+    assert!(covered["statements"].as_u64() >= Some(2), "{covered}");
+    for unit in ["connections", "packets"] {
+        let number = |name: &str| covered[unit][name].as_u64().expect("a number");
+        assert_eq!(number("bypass_passed"), 2 * TASKS * EACH, "{unit}: {covered}");
+        assert_eq!(number("seen"), 2 * TASKS * EACH, "{unit}: {covered}");
+        assert!(number("events_lost") > 0 && number("events_read") > 0, "{unit}: {covered}");
+        assert_eq!(number("events_lost") + number("events_read"), 2 * TASKS * EACH, "{unit}");
+    }
+}
+
+/// What one task of the load did: connections that were answered, sends of UDP, packets of a raw socket.
+const LOAD: &str = "import os,socket,struct,sys,time\n\
+    port,rounds=int(sys.argv[1]),int(sys.argv[2])\n\
+    udp=struct.pack('!HHHH',4711,9,9,0)+b'x'\n\
+    ip=struct.pack('!BBHHHBBH4s4s',0x45,0,29,0,0,64,17,0,b'\\x7f\\0\\0\\x01',b'\\x7f\\0\\0\\x02')\n\
+    def connects():\n\
+    \x20for n in range(rounds):\n\
+    \x20 with socket.create_connection(('127.0.0.1',port)) as s: assert s.recv(1)==b'x'\n\
+    \x20 time.sleep(0.05)\n\
+    def sends():\n\
+    \x20s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
+    \x20for n in range(rounds):\n\
+    \x20 for n in range(200): s.sendto(b'x',('127.0.0.1',9))\n\
+    \x20 time.sleep(0.05)\n\
+    def raws():\n\
+    \x20s=socket.socket(socket.AF_INET,socket.SOCK_RAW,socket.IPPROTO_RAW)\n\
+    \x20for n in range(rounds):\n\
+    \x20 for n in range(100): s.sendto(ip+udp,('127.0.0.2',0))\n\
+    \x20 time.sleep(0.05)\n\
+    for does in (connects,connects,sends,sends,raws):\n\
+    \x20if os.fork()==0: does(); os._exit(0)\n\
+    ends=[os.wait()[1] for n in range(5)]\n\
+    print(sum(ends))";
+
+/// The numbers of a statement in one unit.
+fn numbers(statement: &Value, unit: &str) -> BTreeMap<String, u64> {
+    let numbers = statement[unit].as_object().unwrap_or_else(|| panic!("no {unit}: {statement}"));
+    let number = |value: &Value| value.as_u64().expect("a number");
+    numbers.iter().map(|(name, value)| (name.clone(), number(value))).collect()
+}
+
+/// Connections and packets of all kinds at once, through several statements, with the smallest ring there
+/// is: each of them adds up as it stands in the log, and the last is what the load did.
+pub(super) fn each_statement_adds_up_under_load() {
+    const ROUNDS: u64 = 240;
+    let home = home();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.write_all(b"x");
+        }
+    });
+    let launch = Launch::new(&home, &[REQUIRE, "--kernel-ring=4096"]);
+    let rounds = ROUNDS.to_string();
+    let launched = run(launch, &["python3", "-c", LOAD, &port, &rounds]).expect(0);
+    assert_eq!(launched.stdout(), "0\n", "{}", launched.stderr());
+    // The verifier's own arithmetic.
+    launched.captured(usize::try_from(2 * ROUNDS).expect("few"));
+    assert_eq!(covered(&launched)["end"], "ended");
+    // And this test's, over what is in the log.
+    let leaves = leaves::all(&home.log());
+    let statement = |leaf: &&Value| {
+        ["coverage-heartbeat", "coverage-closed"].contains(&leaf["kind"].as_str().expect("a kind"))
+    };
+    let statements: Vec<&Value> = leaves.iter().filter(statement).collect();
+    assert!(statements.len() >= 3, "{}", statements.len());
+    for unit in ["connections", "packets"] {
+        let word = if unit == "packets" { "packet" } else { "connect" };
+        let told: u64 = leaves
+            .iter()
+            .filter(|leaf| leaf["kind"] == "bypass" && leaf["unit"] == word)
+            .map(|leaf| leaf["count"].as_u64().expect("a number"))
+            .sum();
+        let mut before: BTreeMap<String, u64> = BTreeMap::new();
+        let mut lossy = 0;
+        for statement in &statements {
+            let now = numbers(statement, unit);
+            let of = |names: &[&str]| names.iter().map(|name| now[*name]).sum::<u64>();
+            let places = [
+                "via_gateway",
+                "loopback",
+                "allowed",
+                "bypass_denied",
+                "bypass_passed",
+                "unparsable",
+            ];
+            assert_eq!(now["seen"], of(&places), "{unit}: {statement}");
+            let (around, events) =
+                (of(&["bypass_denied", "bypass_passed"]), of(&["events_read", "events_lost"]));
+            assert_eq!(around, events, "{unit}: {statement}");
+            for (name, number) in &before {
+                assert!(now[name] >= *number, "{unit} {name} went back: {statement}");
+            }
+            let lost = before.get("events_lost").copied().unwrap_or_default();
+            lossy += u64::from(now["events_lost"] > lost);
+            before = now;
+        }
+        assert!(lossy >= 2, "{unit}: events were lost in {lossy} statements");
+        assert_eq!(told, before["events_read"], "{unit}: leaves tell of what was read");
+        let (sends, raws) = (2 * ROUNDS * 200, ROUNDS * 100);
+        let expected = if unit == "packets" { sends + raws } else { sends };
+        assert_eq!((before["bypass_passed"], before["bypass_denied"]), (expected, 0), "{unit}");
+        match unit {
+            "packets" => assert!(before["via_gateway"] > 2 * ROUNDS * 4, "{before:?}"),
+            _ => assert_eq!(before["via_gateway"], 2 * ROUNDS, "{before:?}"),
+        }
+    }
+}

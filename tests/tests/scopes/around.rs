@@ -1,0 +1,108 @@
+//! What goes around, what may, and what the gateway says of it.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use sealtap_tests::gate::poll;
+use sealtap_tests::launch::Launch;
+use serde_json::json;
+
+use crate::cgroup::Cgroup;
+use crate::{CURL, covered, home, model, serve};
+
+/// A datagram is let go, told of while it happens, and sealed.
+pub(crate) fn what_goes_around_is_told_of() {
+    let cgroup = Cgroup::new();
+    let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let to = server.local_addr().expect("an address");
+    let gateway = serve(&cgroup, "");
+    let send = "python3 -c 'import socket,sys,time; \
+        socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(b\"x\",(\"127.0.0.1\",int(sys.argv[1]))); \
+        time.sleep(0.3)' \"$0\"";
+    cgroup.run(send, &to.port().to_string());
+    let line =
+        poll("the live line", || gateway.live().into_iter().find(|line| line["event"] == "bypass"));
+    assert_eq!(line["destination"], to.to_string(), "{line}");
+    assert!(line["executable"].as_str().is_some_and(|path| path.contains("python")), "{line}");
+    let home = gateway.terminate();
+    assert_eq!(covered(&home)[0]["connections"]["bypass_passed"], 1);
+}
+
+/// A place on the machine that scopes may reach by themselves, as the configuration says; no other.
+pub(crate) fn places_that_are_allowed_are_reached_directly() {
+    let cgroup = Cgroup::new();
+    let (allowed, other) = (model(), model());
+    let more = format!("loopback_allow = [\"{}\"]\n", allowed.address());
+    let gateway = serve(&cgroup, &more);
+    for upstream in [&allowed, &other] {
+        assert_eq!(cgroup.run(CURL, &format!("http://{}/x", upstream.address())), "/x");
+    }
+    let home = Arc::clone(gateway.home());
+    let list = gateway.finish();
+    assert_eq!(list.len(), 1, "only the other");
+    assert_eq!(list[0].text("/url"), other.address().to_string());
+    let counted = &covered(&home)[0]["connections"];
+    assert_eq!(
+        (&counted["loopback"], &counted["via_gateway"]),
+        (&json!(1), &json!(1)),
+        "{counted}"
+    );
+    assert_eq!((allowed.finish().len(), other.finish().len()), (1, 1));
+}
+
+/// Each socket sends to a place that is left alone and then to one that is not, by `connect` and without.
+const IN_TURN: &str = "python3 -c 'import socket,sys
+places=[(\"127.0.0.1\",int(port)) for port in sys.argv[1].split(\",\")]
+connects,sends=[socket.socket(socket.AF_INET,socket.SOCK_DGRAM) for _ in range(2)]
+for place in places:
+ connects.connect(place); connects.send(b\"x\")
+ sends.sendto(b\"x\",place)
+print(\"sent\")' \"$0\"";
+
+/// That a socket sent to a place that is left alone says nothing of what it sends elsewhere.
+pub(crate) fn a_socket_is_not_left_alone_for_where_it_sent_before() {
+    let cgroup = Cgroup::new();
+    let servers = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").expect("a port"));
+    let [listed, other] =
+        servers.each_ref().map(|server| server.local_addr().expect("an address").port());
+    let gateway = serve(&cgroup, &format!("loopback_allow = [\"127.0.0.1:{listed}\"]\n"));
+    let ports = format!("{listed},{other},{listed}");
+    assert_eq!(cgroup.run(IN_TURN, &ports), "sent\n");
+    let home = Arc::clone(gateway.home());
+    assert_eq!(gateway.finish().len(), 0);
+    let covered = covered(&home).remove(0);
+    for unit in ["connections", "packets"] {
+        let counted = &covered[unit];
+        let numbers = (&counted["loopback"], &counted["bypass_passed"], &counted["seen"]);
+        assert_eq!(numbers, (&json!(4), &json!(2), &json!(6)), "{unit}: {covered}");
+    }
+}
+
+/// `sealtap run` says it too, in lines of their own on standard error, while the command runs.
+pub(crate) fn a_run_says_what_goes_around_as_it_happens() {
+    let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let to = server.local_addr().expect("an address");
+    // Twice the same, and no newline of its own before it ends.
+    let script = format!(
+        "import socket,sys,time\nsys.stderr.write('own\\n'); sys.stderr.flush()\n\
+         s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
+         [s.sendto(b'x',('127.0.0.1',{})) or time.sleep(0.3) for _ in range(3)]",
+        to.port()
+    );
+    let said = |flags: &[&str]| {
+        let home = home();
+        let launched = Launch::new(&home, flags).run(["python3", "-c", &script]).expect(0);
+        let said = launched.stderr();
+        let around = |line: &&str| line.contains("went around the gateway");
+        let lines: Vec<String> = said.lines().filter(around).map(str::to_owned).collect();
+        assert!(said.lines().any(|line| line == "own"), "{said}");
+        launched.captured(0);
+        lines
+    };
+    let lines = said(&["--kernel=require"]);
+    let [line] = lines.as_slice() else { panic!("once: {lines:?}") };
+    assert!(line.starts_with("sealtap: ") && line.contains("udp"), "{line}");
+    assert!(line.contains(&to.to_string()) && line.contains("python3"), "{line}");
+    let quiet = said(&["--kernel=require", "--quiet"]);
+    assert!(quiet.is_empty(), "{quiet:?}");
+}

@@ -1,0 +1,74 @@
+//! Canaries of a gateway that serves.
+
+use std::process::Command;
+
+use sealtap_tests::gate::poll;
+use sealtap_tests::gateway::Options;
+use sealtap_tests::programs;
+use serde_json::Value;
+
+use crate::cgroup::{Cgroup, root};
+use crate::{USER, covered, helper, home, with_canary};
+
+/// Each way out is tried again and again, and what became of it is in the log.
+pub(crate) fn a_canary_tries_each_way_out_and_is_sealed() {
+    let cgroup = Cgroup::new();
+    let gateway = Options::default()
+        .config(with_canary(&cgroup, "1s", ""))
+        .argument(format!("--user={}", USER.0))
+        .start_in(home());
+    // Sent by a process that kept what the gateway gave up.
+    let probing = helper(&gateway, "canary");
+    let name = format!("sealtap-canary-{}", probing.as_raw_nonzero());
+    // Below the root itself it is made in a folder that is root's.
+    let places = [root().join("sealtap").join(&name), root().join(&name)];
+    let place = places.into_iter().find(|place| place.exists()).expect("it has a cgroup");
+    poll("two canaries are back", || {
+        (gateway.stderr().matches("the canary is back").count() >= 2).then_some(())
+    });
+    let lines = gateway.live();
+    assert!(lines.iter().all(|line| line["event"] != "bypass"), "not the workload's: {lines:?}");
+    let home = gateway.terminate();
+    assert!(!place.exists(), "{} stays behind", place.display());
+    let covered = covered(&home).remove(0);
+    let canary = &covered["canary"];
+    assert!(canary["times"].as_u64().is_some_and(|times| times >= 2), "{covered}");
+    let way = |name: &str| {
+        let ways = canary["ways"].as_array().expect("a list");
+        let way = ways.iter().find(|way| way["way"] == name).expect("every way is listed");
+        (way["control"].as_bool().expect("said"), way["outcome"].as_str().expect("said").to_owned())
+    };
+    for name in ["tcp4", "tcp6", "tcp_mapped"] {
+        assert_eq!(way(name), (true, "led".to_owned()), "{name}: {covered}");
+    }
+    // Observed, not denied.
+    for name in ["udp4", "udp4_connected", "udp6", "udp_mapped"] {
+        assert_eq!(way(name), (true, "passed".to_owned()), "{name}: {covered}");
+    }
+    assert!(canary["led"].as_u64().is_some_and(|led| led >= 3), "{covered}");
+    let counted = &covered["connections"];
+    assert!(counted["via_gateway"].as_u64() >= canary["led"].as_u64(), "{covered}");
+    assert!(counted["bypass_passed"].as_u64().is_some_and(|passed| passed >= 8), "{covered}");
+}
+
+/// Where nothing can be reached, nothing is said to be closed.
+pub(crate) fn a_dead_network_is_no_closed_one() {
+    let ask = |command: &mut Command| {
+        let output =
+            command.args(["doctor", "--canary", "--json"]).output().expect("it can be run");
+        serde_json::from_slice::<Value>(&output.stdout).expect("one JSON object")
+    };
+    let state = |found: &Value| {
+        let checks = found["checks"].as_array().expect("a list");
+        checks.iter().find(|check| check["name"] == "canary").expect("it is listed")["state"]
+            .clone()
+    };
+    let dead = ask(Command::new("unshare").arg("--net").arg(programs::sealtap()));
+    assert_eq!(state(&dead), "short", "{dead}");
+    for way in dead["canary"].as_array().expect("it was sent") {
+        assert_ne!(way["outcome"], "denied", "{way}");
+        assert_ne!(way["outcome"], "led", "{way}");
+    }
+    let alive = ask(&mut Command::new(programs::sealtap()));
+    assert_eq!(state(&alive), "well", "the control: {alive}");
+}
