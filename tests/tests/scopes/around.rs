@@ -82,11 +82,11 @@ pub(crate) fn a_socket_is_not_left_alone_for_where_it_sent_before() {
 pub(crate) fn a_run_says_what_goes_around_as_it_happens() {
     let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let to = server.local_addr().expect("an address");
-    // Twice the same, and no newline of its own before it ends.
+    // The same again and again, by a process that is there to be looked up; no newline of its own at its end.
     let script = format!(
         "import socket,sys,time\nsys.stderr.write('own\\n'); sys.stderr.flush()\n\
          s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
-         [s.sendto(b'x',('127.0.0.1',{})) or time.sleep(0.3) for _ in range(3)]",
+         [(s.sendto(b'x',('127.0.0.1',{})), time.sleep(0.3)) for _ in range(3)]",
         to.port()
     );
     let said = |flags: &[&str]| {
