@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -32,11 +32,10 @@ const ASKS: &str = "import socket,sys,time\n\
 /// What a server was sent, connection by connection.
 type Heard = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// A server of `listener` that gives `answer` to what comes until `end`, and hangs up.
-fn answers(
+/// A server of `listener` that does this with each connection, and tells what it was sent.
+fn serves(
     listener: TcpListener,
-    end: &'static [u8],
-    answer: &'static [u8],
+    serve: impl Fn(&mut TcpStream, &dyn Fn(Vec<u8>)) + Copy + Send + 'static,
 ) -> (SocketAddr, Heard) {
     let address = listener.local_addr().expect("an address");
     let heard = Heard::default();
@@ -46,19 +45,31 @@ fn answers(
             let all = Arc::clone(&all);
             thread::spawn(move || {
                 stream.set_read_timeout(Some(PATIENCE)).expect("reads can time out");
-                let (mut got, mut part) = (Vec::new(), [0; 999]);
-                while !got.ends_with(end) {
-                    match stream.read(&mut part) {
-                        Ok(length) if length > 0 => got.extend(&part[..length]),
-                        _ => break,
-                    }
-                }
-                all.lock().expect("nobody panics here").push(got);
-                let _ = stream.write_all(answer);
+                let told = |got| all.lock().expect("nobody panics here").push(got);
+                serve(&mut stream, &told);
             });
         }
     });
     (address, heard)
+}
+
+/// A server of `listener` that gives `answer` to what comes until `end`, and hangs up.
+fn answers(
+    listener: TcpListener,
+    end: &'static [u8],
+    answer: &'static [u8],
+) -> (SocketAddr, Heard) {
+    serves(listener, move |stream, told| {
+        let (mut got, mut part) = (Vec::new(), [0; 999]);
+        while !got.ends_with(end) {
+            match stream.read(&mut part) {
+                Ok(length) if length > 0 => got.extend(&part[..length]),
+                _ => break,
+            }
+        }
+        told(got);
+        let _ = stream.write_all(answer);
+    })
 }
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
@@ -228,27 +239,16 @@ pub(super) fn what_policy_refuses_goes_nowhere() {
 
 /// A server that answers each head, keeps the connection, and gives what it was sent.
 fn keeps() -> (SocketAddr, Heard) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let heard = Heard::default();
-    let all = Arc::clone(&heard);
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let all = Arc::clone(&all);
-            thread::spawn(move || {
-                stream.set_read_timeout(Some(PATIENCE)).expect("reads can time out");
-                let (mut got, mut part) = (Vec::new(), [0; 999]);
-                while let Ok(length @ 1..) = stream.read(&mut part) {
-                    got.extend(&part[..length]);
-                    if got.ends_with(b"\r\n\r\n") {
-                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-                    }
-                }
-                all.lock().expect("nobody panics here").push(got);
-            });
+    serves(TcpListener::bind("127.0.0.1:0").expect("a port"), |stream, told| {
+        let (mut got, mut part) = (Vec::new(), [0; 999]);
+        while let Ok(length @ 1..) = stream.read(&mut part) {
+            got.extend(&part[..length]);
+            if got.ends_with(b"\r\n\r\n") {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
         }
-    });
-    (address, heard)
+        told(got);
+    })
 }
 
 /// On a connection that passes since its first request names another host, a later one to a captured host does
