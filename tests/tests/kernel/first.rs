@@ -251,6 +251,29 @@ fn keeps() -> (SocketAddr, Heard) {
     })
 }
 
+/// A client that ends its side behind a name, without the line feed that would end the line, is told by that name
+/// like any other: what it sent reaches its server where the name is not captured, and nothing does where it is.
+pub(super) fn a_name_counts_whose_line_a_client_never_ends() {
+    let (address, heard) = keeps();
+    let script = format!(
+        "import socket\n\
+         def leaves(data):\n\
+         \x20with socket.create_connection(('127.0.0.1',{}),timeout=20) as s:\n\
+         \x20 s.sendall(data); s.shutdown(socket.SHUT_WR); got=b''\n\
+         \x20 while more:=s.recv(999): got+=more\n\
+         \x20 print(got)\n\
+         leaves(b'GET /named HTTP/1.1\\r\\nHost: model.example')\n\
+         leaves(b'GET /other HTTP/1.1\\r\\nHost: other.example')\n",
+        address.port()
+    );
+    let config = format!("{NAMED}[timeouts]\nclient_head = \"10min\"\n");
+    let launched = launch(&config, &script);
+    assert_eq!(launched.stdout(), "b''\nb''\n", "{}", launched.stderr());
+    let heard = heard.lock().expect("nobody panics here").clone();
+    let other = b"GET /other HTTP/1.1\r\nHost: other.example".to_vec();
+    assert_eq!(heard.into_iter().filter(|got| !got.is_empty()).collect::<Vec<_>>(), [other]);
+}
+
 /// On a connection that passes since its first request names another host, a later one to a captured host does
 /// not go on; nor does one in a head that is too long to be waited for, or that spells the name in two lines.
 pub(super) fn a_captured_name_does_not_pass_behind_another() {

@@ -75,6 +75,7 @@ fn main() -> ExitCode {
             what_is_not_captured_passes_as_what_it_is,
             what_policy_refuses_goes_nowhere,
             a_captured_name_does_not_pass_behind_another,
+            a_name_counts_whose_line_a_client_never_ends,
             what_only_begins_like_it_passes;
         around:
             datagrams_go_around_and_are_counted,
