@@ -123,6 +123,24 @@ pub fn flow_of(socket: impl AsFd) -> Option<Flow> {
     (answer == 0 && written == whole && flow.destination.port != 0).then_some(flow)
 }
 
+/// The cookie of the network namespace that this process is in; none where the kernel does not say, which Linux
+/// does from 5.14 on.
+pub(super) fn own_namespace() -> Option<u64> {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    let (mut cookie, mut length) = (0_u64, libc::socklen_t::try_from(size_of::<u64>()).ok()?);
+    // SAFETY: the kernel writes at most `length` bytes into `cookie`, and any bytes are a number.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    (answer == 0 && usize::try_from(length) == Ok(size_of::<u64>())).then_some(cookie)
+}
+
 /// Bytes that came over a TCP connection, and bytes that its other end acknowledged, as the kernel
 /// counts them; none where it does not say.
 #[must_use]

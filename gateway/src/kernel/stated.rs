@@ -73,8 +73,9 @@ fn state(channel: Channel, terms: &Terms, frames: bool) -> ChannelState {
     match channel {
         // What comes later is closed from when it is seen, and not before.
         Channel::Tcp | Channel::Udp | Channel::Raw if terms.late => ChannelState::ObservedOnly,
-        Channel::Tcp => ChannelState::ClosedByHook,
-        Channel::Udp if denied => ChannelState::ClosedByHook,
+        Channel::Tcp | Channel::Udp if denied => ChannelState::ClosedByHook,
+        // What a server in scope answers, what is older and what another namespace holds goes on where nothing is denied.
+        Channel::Tcp => ChannelState::ObservedOnly,
         // The resolver may be asked, whatever the question says.
         Channel::Udp | Channel::Names => ChannelState::ObservedOnly,
         // No capability to make them, no family; and none was brought along.

@@ -12,7 +12,7 @@ use rustix::thread::{MembarrierCommand, membarrier};
 use sealtap_common::kernel::{Endpoint, Settings, Watch, alone};
 
 use super::programs::ProgramsError;
-use super::raw::Value;
+use super::raw::{Value, own_namespace};
 
 /// What they were told.
 pub(super) struct Watched {
@@ -22,9 +22,10 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// Nothing, for a gateway of that process.
+    /// Nothing, for a gateway of that process, which is in this network namespace.
     pub(super) fn by(gateway: u32) -> Self {
-        let settings = Settings { gateway, ..Settings::default() };
+        let namespace = own_namespace().unwrap_or_default();
+        let settings = Settings { gateway, namespace, ..Settings::default() };
         Self { settings, cgroups: BTreeMap::new() }
     }
 

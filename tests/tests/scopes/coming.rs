@@ -157,7 +157,7 @@ pub(crate) fn a_connection_from_before_the_start_is_stated() {
     assert!(covered["packets"]["bypass_passed"].as_u64() >= Some(1), "{covered}");
     assert_eq!(
         (state(&covered, "tcp"), state(&covered, "older")),
-        ("closed_by_hook", "not_covered")
+        ("observed_only", "not_covered")
     );
     // The control: one that holds none.
     let other = Cgroup::new();
