@@ -89,6 +89,7 @@ fn main() -> ExitCode {
             listed_places_on_the_machine_are_left_alone;
         arrived:
             many_connections_at_once_arrive_where_they_were_meant_to,
+            whoever_leaves_at_once_is_heard,
             nobody_borrows_the_gateway,
             the_command_does_not_reach_the_listener_by_itself;
         counted:
