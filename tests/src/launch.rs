@@ -100,6 +100,26 @@ impl Launch {
     }
 }
 
+/// What was made ready, in a network of its own with this done first by a shell.
+///
+/// # Panics
+/// If nobody said where it is to run.
+#[must_use]
+pub fn apart(ready: &Command, first: &str) -> Command {
+    let mut command = Command::new("unshare");
+    let script = format!("ip link set lo up && {first} && exec \"$@\"");
+    command.args(["--net", "sh", "-c", &script, "sh"]).arg(ready.get_program());
+    command.args(ready.get_args()).stdin(Stdio::null());
+    command.current_dir(ready.get_current_dir().expect("a home"));
+    for (name, value) in ready.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 /// Where the closing account goes.
 fn account(home: &Home) -> PathBuf {
     home.path().join("account.json")

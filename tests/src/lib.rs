@@ -25,6 +25,7 @@ pub mod http2;
 pub mod launch;
 pub mod leaves;
 pub mod load;
+pub mod maps;
 pub mod metrics;
 pub mod programs;
 pub mod records;

@@ -3,11 +3,10 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use sealtap_tests::gate::{PATIENCE, poll};
-use sealtap_tests::launch::{Launch, Launched};
+use sealtap_tests::launch::{Launch, Launched, apart};
 use sealtap_tests::running::Running;
 use serde_json::json;
 
@@ -73,23 +72,9 @@ pub(super) fn raw_packets_are_counted() {
     assert_eq!(around[0]["destination"], "127.0.0.2:9");
 }
 
-/// A network of its own for `sealtap` and all that it starts, with a device to send by.
-fn apart(launch: Launch, line: &[&str]) -> Output {
-    let inner = launch.command(line);
-    let mut command = Command::new("unshare");
-    let device = "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up \
-        && ip link set v1 up && exec \"$@\"";
-    command.args(["--net", "sh", "-c", device, "sh"]).arg(inner.get_program());
-    command.args(inner.get_args()).stdin(Stdio::null());
-    command.current_dir(inner.get_current_dir().expect("a home"));
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.output().expect("it can be run")
-}
+/// A device to send by.
+const DEVICE: &str = "ip link add v0 type veth peer name v1 && ip link set v0 up && \
+    ip link set v1 up";
 
 /// Frames from below IP: those that pass a device's queue are counted there, and the option that takes
 /// others past it is counted when it is set.
@@ -104,7 +89,8 @@ pub(super) fn frames_are_counted() {
          s.send(f); assert r.recv(99)==f\n\
          time.sleep(0.3)";
     let line: Vec<&str> = CLEARED.iter().copied().chain(["python3", "-c", script]).collect();
-    let output = apart(Launch::new(&home, &[REQUIRE]), &line);
+    let ready = Launch::new(&home, &[REQUIRE]).command(&line);
+    let output = apart(&ready, DEVICE).output().expect("it can be run");
     let launched = Launched::new(home, output).expect(0);
     launched.captured(0);
     let covered = covered(&launched);

@@ -14,6 +14,7 @@ mod clients;
 mod counted;
 mod ended;
 mod first;
+mod shared;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -111,7 +112,13 @@ fn main() -> ExitCode {
             whoever_becomes_another_at_once_is_named_rightly_or_not_at_all;
         again:
             whoever_has_the_gateways_port_next_is_not_the_gateway,
+            nor_is_it_where_the_end_was_not_seen,
+            whoever_has_a_clients_port_next_is_not_the_client,
             notes_are_counted_until_their_connections_are_over;
+        shared:
+            a_client_whose_port_another_uses_is_accepted,
+            a_gateway_whose_port_another_uses_is_answered,
+            upstreams_at_one_port_leave_no_counts;
     ];
     // Not every machine has Node; the others must be there.
     let missing = suite::without_the_kernel(&["curl", "python3"]);
