@@ -4,7 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use sealtap_tests::gate::poll;
+use sealtap_tests::gate::{OF_A_GATEWAY, poll, poll_for};
 use sealtap_tests::gateway::{Home, Options};
 use sealtap_tests::records::names;
 use sealtap_tests::{resolver, verify};
@@ -19,7 +19,7 @@ const ASK: &str = "python3 -c \"
 import socket,struct,sys
 name='sealed-by-serve.example'
 m=b'\\x12\\x34\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0'+b''.join(bytes([len(l)])+l.encode() for l in name.split('.'))
-s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(5)
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(20)
 s.sendto(m+struct.pack('!BHH',0,1,1),(sys.argv[1],53)); assert b'sealed-by-serve' in s.recv(512)
 \" \"$0\"";
 
@@ -91,8 +91,10 @@ pub(super) fn names_are_sealed_and_go_when_they_are_old() {
         .config(config(&cgroup, retention))
         .argument(format!("--user={}", USER.0))
         .start_in(Arc::clone(&home));
-    poll("names that are gone", || names(&home).is_empty().then_some(()));
-    poll("a store without them", || (!holds(&home, b"sealed-by-serve")).then_some(()));
+    poll_for(OF_A_GATEWAY, "names that are gone", || names(&home).is_empty().then_some(()));
+    poll_for(OF_A_GATEWAY, "a store without them", || {
+        (!holds(&home, b"sealed-by-serve")).then_some(())
+    });
     gateway.terminate();
     let report = verify::report(&home.data(), &home.keys());
     assert_eq!(
