@@ -1,7 +1,7 @@
 //! Names that the processes of a scope ask the configured resolver for.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use sealtap_tests::gate::{OF_A_GATEWAY, poll, poll_for};
@@ -12,8 +12,11 @@ use sealtap_tests::{resolver, verify};
 use super::cgroup::Cgroup;
 use super::{CURL, USER, config, covered, model, serve};
 
-/// On this machine, where nothing else listens at port 53.
-const RESOLVER: &str = "127.53.0.53";
+/// On this machine, at an address of this process's own: nothing else listens at port 53 of it.
+fn resolver_address() -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 53, high, low)
+}
 
 const ASK: &str = "python3 -c \"
 import socket,struct,sys
@@ -36,13 +39,14 @@ fn holds(home: &Home, wanted: &[u8]) -> bool {
 /// all else holds. So it is with who made the connections.
 pub(super) fn names_are_sealed_and_go_when_they_are_old() {
     let cgroup = Cgroup::new();
-    let gateway = serve(&cgroup, &format!("resolver = \"{RESOLVER}\"\n"));
-    let address: IpAddr = RESOLVER.parse().expect("an address");
+    let address = resolver_address();
+    let asks = address.to_string();
+    let gateway = serve(&cgroup, &format!("resolver = \"{asks}\"\n"));
     let heard = gateway.home().path().join("heard");
-    let status = resolver::around(&[address], cgroup.command(ASK, RESOLVER), &heard);
+    let status = resolver::around(&[address.into()], cgroup.command(ASK, &asks), &heard);
     assert!(status.success(), "{status}");
     let heard = fs::read_to_string(heard).expect("what was heard");
-    assert_eq!(heard.trim(), format!("{RESOLVER} udp sealed-by-serve.example 1"));
+    assert_eq!(heard.trim(), format!("{asks} udp sealed-by-serve.example 1"));
     let upstream = model();
     cgroup.run(CURL, &format!("{}/led", upstream.url()));
     let listed = poll("the names", || {
