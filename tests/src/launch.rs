@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::gateway::Home;
 use crate::programs;
 use crate::records::{self, Exchange};
+use crate::seen;
 use crate::verify::{Verdict, text, verify};
 
 /// Variables of the caller that would change what the command sees.
@@ -78,6 +79,13 @@ impl Launch {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
+    }
+
+    /// Has the gateway tell in detail what it finds out, so that a test can wait for it ([`seen`]).
+    #[must_use]
+    pub fn telling(self) -> Self {
+        let (name, value) = seen::DETAILS;
+        self.env(name, value)
     }
 
     /// The whole command line, not yet started.
@@ -164,7 +172,9 @@ impl Launched {
     pub fn captured(&self, count: usize) -> Vec<Exchange> {
         self.home.assert_valid();
         let list = records::list(&self.home);
-        assert_eq!(list.len(), count, "{} {}", self.account, self.stderr());
+        let messages = self.home.data().join("messages.log");
+        let messages = std::fs::read_to_string(messages).unwrap_or_default();
+        assert_eq!(list.len(), count, "{} {} {messages}", self.account, self.stderr());
         let run = self.account["run"]["name"].as_str().expect("the account names the run");
         for exchange in &list {
             assert_eq!(exchange.text("/run"), run);

@@ -34,9 +34,11 @@ fn home() -> Arc<Home> {
     Arc::new(Home::new())
 }
 
-/// A server of `model.example` that answers with what it was sent.
-fn model(authority: &Authority) -> Upstream {
-    Upstream::answering_tls(authority.server_for("model.example"), |session, request| {
+/// A server of `model.example` that answers with what it was sent, once `ready` says so: whoever asked is there
+/// until then.
+fn model(authority: &Authority, ready: impl Fn() + Send + Sync + 'static) -> Upstream {
+    Upstream::answering_tls(authority.server_for("model.example"), move |session, request| {
+        ready();
         let body = request.bytes().to_vec();
         let length = body.len().to_string();
         session.send(head("HTTP/1.1 200 OK", &[("Content-Length", length.as_str())]));

@@ -71,7 +71,13 @@ pub(crate) fn serve_scopes(scopes: &[String]) -> Gateway {
 
 /// A server that says which path it was asked for.
 pub(crate) fn model() -> Upstream {
-    Upstream::answering(|session, request| {
+    model_once(|| ())
+}
+
+/// The same, once `ready` says so.
+pub(crate) fn model_once(ready: impl Fn() + Send + Sync + 'static) -> Upstream {
+    Upstream::answering(move |session, request| {
+        ready();
         let body = request.head.target().to_vec();
         let length = body.len().to_string();
         session.send(head("HTTP/1.1 200 OK", &[("Content-Length", length.as_str())]));
