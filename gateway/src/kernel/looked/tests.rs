@@ -24,12 +24,14 @@ fn asked(looked: &mut Looked, number: u64, connected: u64) {
     looked.push(Waiting::new((number, 7), process.unwrap(), connected, unread));
 }
 
-/// What a thread reads now.
-fn read(looked: &mut Looked, number: u64, command: &str) {
-    let around = (boottime_ns(), Settling::after(boottime_ns()));
+/// What a thread reads now; before which moment.
+fn read(looked: &mut Looked, number: u64, command: &str) -> u64 {
+    let before = boottime_ns();
+    let around = (before, Settling::after(boottime_ns()));
     let command = Some(command.as_bytes().to_vec());
     let what = What::First { command, around, digest: false };
     looked.take(Read { number, what, unread: Vec::new() });
+    before
 }
 
 /// Who was told, with which command line.
@@ -48,11 +50,10 @@ fn is(number: u64, command: &str) -> (u64, String) {
 }
 
 #[test]
-fn a_reading_serves_who_connects_soon_until_the_process_is_another() {
+fn a_reading_serves_who_connects_soon() {
     let (ends, waits) = channel::<()>();
     std::thread::spawn(move || waits.recv());
-    let noted = Rc::new(Cell::new(1));
-    let mut readings = Readings::new(Box::new(Said(Rc::clone(&noted))));
+    let mut readings = Readings::new(Box::new(Said(Rc::new(Cell::new(1)))));
     let key = (std::process::id(), process::started_at(std::process::id()).unwrap());
     let mut looked = Looked::new(key);
     asked(&mut looked, 1, boottime_ns());
@@ -60,22 +61,15 @@ fn a_reading_serves_who_connects_soon_until_the_process_is_another() {
     asked(&mut looked, 2, boottime_ns());
     let next = looked.look(&mut readings, 2);
     assert_eq!((next.asks, next.again), (None, None), "it is being read");
-    read(&mut looked, 1, "first");
-    assert_eq!(told(looked.look(&mut readings, 3)), [is(1, "first"), is(2, "first")]);
-    asked(&mut looked, 3, boottime_ns());
-    assert_eq!(told(looked.look(&mut readings, 4)), [is(3, "first")]);
-    // It becomes another program: of who connected before it is not known what it was.
-    asked(&mut looked, 4, boottime_ns());
-    noted.set(boottime_ns());
-    asked(&mut looked, 5, boottime_ns());
-    let next = looked.look(&mut readings, 5);
-    assert_eq!(next.asks, Some(7), "what was read is of the other");
-    assert_eq!(told(next), [is(4, "unknown")]);
-    read(&mut looked, 5, "second");
-    assert_eq!(told(looked.look(&mut readings, 6)), [is(5, "second")]);
+    let before = read(&mut looked, 1, "first");
+    asked(&mut looked, 3, before + FRESH - 1);
     // It may write to its command line: some time it is read again.
-    asked(&mut looked, 6, boottime_ns() + FRESH);
-    assert_eq!(looked.look(&mut readings, 7).asks, Some(7));
+    asked(&mut looked, 4, before + FRESH);
+    let next = looked.look(&mut readings, 3);
+    assert_eq!(next.asks, Some(7));
+    assert_eq!(told(next), [1, 2, 3].map(|number| is(number, "first")));
+    read(&mut looked, 3, "second");
+    assert_eq!(told(looked.look(&mut readings, 4)), [is(4, "second")]);
     drop(ends);
 }
 
@@ -92,11 +86,13 @@ fn what_was_read_before_it_became_another_is_read_again() {
     noted.set(boottime_ns());
     asked(&mut looked, 2, boottime_ns());
     // The first is of the program before; the second waits for what is read now.
-    let next = looked.look(&mut readings, 2);
+    let mut next = looked.look(&mut readings, 2);
+    let mut forgotten = std::mem::take(&mut next.forgotten);
     assert_eq!(next.asks, Some(7));
     assert_eq!(told(next), [is(1, "unknown")]);
     assert!(looked.refuse(2, "no room").len() == 1 && looked.waiting.is_empty());
     std::thread::sleep(Duration::from_nanos(FRESH));
-    assert_eq!(looked.look(&mut readings, 3).forgotten, [1]);
+    forgotten.extend(looked.look(&mut readings, 3).forgotten);
+    assert_eq!(forgotten, [1]);
     assert!(looked.is_done());
 }
