@@ -11,9 +11,11 @@ use super::message::Told;
 use super::readings::{Now, Readings};
 use super::waiting::{Content, FRESH, LIMIT, Reading, Waiting};
 
-/// Between two looks at a process that is not settled: longer each time.
+/// Between two looks at a process that is not settled: longer, the longer that lasts. Who is there for a moment
+/// only is looked at often in it.
 const SOON: Duration = Duration::from_millis(2);
 const LATER: Duration = Duration::from_millis(32);
+const PART: u32 = 16;
 
 /// A process, by its number and when it started.
 pub(super) type Key = (u32, u64);
@@ -26,7 +28,8 @@ pub(super) struct Looked {
     waiting: Vec<Waiting>,
     /// When it connected last, of what was asked.
     latest: u64,
-    pause: Duration,
+    /// Since when it is not settled.
+    since: Option<Instant>,
     /// When it is to be looked at again.
     pub(super) due: Option<Instant>,
 }
@@ -46,7 +49,7 @@ pub(super) struct Next {
 impl Looked {
     pub(super) fn new(key: Key) -> Self {
         let (contents, waiting) = (Vec::new(), Vec::new());
-        Self { key, contents, waiting, latest: 0, pause: SOON, due: None }
+        Self { key, contents, waiting, latest: 0, since: None, due: None }
     }
 
     /// Takes an answer that waits.
@@ -60,7 +63,7 @@ impl Looked {
         let number = read.number;
         if let Some(content) = self.contents.iter_mut().find(|content| content.number == number) {
             content.take(read);
-            self.pause = SOON;
+            self.since = None;
         }
     }
 
@@ -142,11 +145,10 @@ impl Looked {
             waiting.path_due || asked && content.is_some_and(Content::is_read)
         };
         if self.waiting.iter().any(is_unsettled) {
-            let pause = self.pause;
-            self.pause = pause.saturating_mul(2).min(LATER);
-            return Some(pause);
+            let since = *self.since.get_or_insert_with(Instant::now);
+            return Some((since.elapsed() / PART).clamp(SOON, LATER));
         }
-        self.pause = SOON;
+        self.since = None;
         // What was read is forgotten some time.
         let is_kept = self.contents.iter().any(Content::is_read);
         (self.waiting.is_empty() && is_kept).then_some(Duration::from_nanos(FRESH))
