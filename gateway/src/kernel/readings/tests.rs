@@ -143,7 +143,8 @@ fn what_was_seen_before_a_reading_does_not_settle_it() {
     let Now { stat: Some(seen), .. } = readings.now(process) else { panic!("it is there") };
     let (connected, spent) = (boottime_ns(), seen.spent);
     // As it is before it becomes another: with a thread more.
-    let before = Now { at: boottime_ns(), stat: Some(Stat { threads: 2, ..seen }), noted: Some(1) };
+    let mut before =
+        Now { at: boottime_ns(), stat: Some(Stat { threads: 2, ..seen }), noted: Some(1) };
     let first = readings.of(process, connected, &mut before.clone());
     let second = readings.of(process, connected, &mut before.clone());
     // A machine that stands still may have charged it for long at work.
@@ -151,7 +152,7 @@ fn what_was_seen_before_a_reading_does_not_settle_it() {
     assert!(worked || (first, second) == (Executable::NotYet, Executable::NotYet));
     // And what is noted meanwhile is known.
     noted.set(Some(boottime_ns()));
-    assert_eq!(readings.of(process, connected, &mut before.clone()), Executable::Became);
+    assert_eq!(readings.of(process, connected, &mut before), Executable::Became);
 }
 
 #[test]
