@@ -66,6 +66,8 @@ pub(super) enum Question {
         process: u32,
         /// When.
         connected: u64,
+        /// The id of the watched cgroup that the connection belongs to.
+        scope: u64,
     },
 }
 
