@@ -157,6 +157,10 @@ pub struct Counted {
     pub watched: u64,
     /// Cgroups that are in neither of these two yet, since their sockets are still being counted.
     pub due: u64,
+    /// Cgroups that are in neither of them and will not be, since their sockets could not be counted.
+    pub unknown: u64,
+    /// Why those of the first of them could not.
+    pub why_unknown: Option<String>,
 }
 
 /// Packets to the resolver.

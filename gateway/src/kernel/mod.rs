@@ -30,6 +30,7 @@ mod domain;
 mod execs;
 mod families;
 mod fence;
+mod grace;
 mod hearing;
 mod held;
 mod hidden;

@@ -14,6 +14,7 @@ mod clients;
 mod counted;
 mod ended;
 mod first;
+mod refused;
 mod shared;
 
 use std::process::ExitCode;
@@ -98,6 +99,8 @@ fn main() -> ExitCode {
             events_that_find_no_room_are_counted,
             a_flood_past_the_smallest_ring_adds_up,
             each_statement_adds_up_under_load;
+        refused:
+            each_statement_adds_up_without_membarrier;
         ended:
             a_killed_loader_is_told_of,
             nothing_stays_behind;
