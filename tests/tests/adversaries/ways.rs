@@ -12,9 +12,7 @@ use serde_json::Value;
 
 use crate::place::{HOST, HOST_ELSEWHERE, Namespace, PYTHON, Place, compiled, probe, script};
 
-use Outcome::{
-    Counted, CountedAsPacket, CountedElsewhere, Denied, Led, Listed, NotStarted, Taken,
-};
+use Outcome::{Counted, CountedAsPacket, CountedElsewhere, Denied, Led, Listed, NotStarted, Taken};
 
 /// What is done with what cannot be redirected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,13 +128,18 @@ pub(crate) const WAYS: &[Way] = &[
     way("a_socket_made_outside_and_used_inside", "tcp", (Led, Led), |scene, word| {
         scene.by_helper("made_outside", word)
     }),
-    way("a_child_in_a_new_network_namespace", "namespace", (CountedElsewhere, Taken), |scene, word| {
-        let process = scene.elsewhere.as_ref().expect("there is a third").process();
-        let mut line = vec!["nsenter".to_owned(), format!("--target={process}")];
-        line.extend(["--net".to_owned(), "--".to_owned()]);
-        line.extend(probe("tcp", HOST_ELSEWHERE, scene.place.port(), word));
-        Line::of(line)
-    }),
+    way(
+        "a_child_in_a_new_network_namespace",
+        "namespace",
+        (CountedElsewhere, Taken),
+        |scene, word| {
+            let process = scene.elsewhere.as_ref().expect("there is a third").process();
+            let mut line = vec!["nsenter".to_owned(), format!("--target={process}")];
+            line.extend(["--net".to_owned(), "--".to_owned()]);
+            line.extend(probe("tcp", HOST_ELSEWHERE, scene.place.port(), word));
+            Line::of(line)
+        },
+    ),
     way("udp_unconnected", "udp", (Counted, Denied), python!("udp")),
     way("udp_connected", "udp", (Counted, Denied), python!("udp_connected")),
     way("udp_to_an_ipv4_mapped_address", "udp", (Counted, Denied), python!("udp_mapped")),
@@ -245,7 +248,8 @@ impl Held<'_> {
         assert_eq!(covered["end"], "ended", "{told}");
         assert_eq!(covered["mode"], mode.word(), "{told}");
         let state = state(covered, way.channel);
-        let reached = matches!(outcome, Led | Counted | CountedAsPacket | CountedElsewhere | Listed);
+        let reached =
+            matches!(outcome, Led | Counted | CountedAsPacket | CountedElsewhere | Listed);
         assert_eq!((*came, said == "sent"), (usize::from(reached), reached), "{told}");
         // The word, and whatever else a connection takes, has not gone by another way as well.
         let around = ["bypass_passed", "bypass_denied"].map(|name| self.packets(name));

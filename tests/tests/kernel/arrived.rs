@@ -100,11 +100,11 @@ pub(super) fn whoever_leaves_at_once_is_heard() {
     kill_process(gateway, Signal::CONT).expect("it goes on");
     let launched = running.end().expect(0);
     let expected: Vec<String> = (0..COUNT).map(|n| format!("word {n:03}")).collect();
-    assert_eq!(heard.join().expect("no panic"), expected);
     assert_eq!(launched.account["coverage"]["redirected"], COUNT, "{}", launched.account);
     assert_eq!(launched.account["coverage"]["refused"], 0, "{}", launched.account);
     assert_eq!(covered(&launched)["known"], COUNT);
     launched.captured(COUNT);
+    assert_eq!(heard.join().expect("no panic"), expected);
 }
 
 /// Whoever finds the listener is not let through.
