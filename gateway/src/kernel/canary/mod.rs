@@ -7,8 +7,10 @@
 //!                              └── probe, in the cgroup: led, denied, or around
 //! ```
 //!
-//! In: an observer that watches. Out: what became of every registered way. Its target is on the loopback:
-//! nothing leaves the machine. Fails without a word about coverage: a canary that could not be sent says
+//! In: an observer that watches, of a loader that was started after the canary. Out: what became of every
+//! registered way. Its target is on the loopback, and at the other end of a device of its own for frames, which
+//! the loader finds among the others: nothing leaves the machine. Where there is no such device, or no filter
+//! stands there, frames are not tried, and that is said. Fails without a word about coverage: a canary that could not be sent says
 //! nothing.
 
 mod probe;
@@ -33,6 +35,7 @@ use self::ways::Answer;
 use super::message::{read, write};
 use super::observer::{Observer, ObserverError};
 use super::scope::Found;
+use super::uplinks::UPLINK;
 
 /// How long the canary may take for one step.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,16 +58,18 @@ pub enum CanaryError {
 #[derive(Debug, Serialize, Deserialize)]
 enum Says {
     /// Where it is, and the port that it is to be led to.
-    Ready { id: u64, levels: u32, port: u16 },
+    Ready { id: u64, levels: u32, port: u16, device: Result<u32, String> },
     /// What became of it: the control, then the watched one; and how many connections were led to it.
     Tried { control: Vec<Answer>, watched: Vec<Answer>, led: u64 },
     /// It cannot.
     Failed(String),
 }
 
-/// What it is told: to try once.
+/// What it is told: to try once, and whether frames are to be tried too.
 #[derive(Debug, Serialize, Deserialize)]
-struct Go;
+struct Go {
+    frames: bool,
+}
 
 /// A canary that can be sent.
 pub struct Canary {
@@ -72,11 +77,14 @@ pub struct Canary {
     process: Child,
     place: Found,
     port: u16,
-    watched: bool,
+    /// The device by which frames reach it, or why there is none.
+    device: Result<u32, String>,
+    watched: Option<CoverageMode>,
 }
 
 impl Canary {
-    /// Starts its process, which keeps of the privileges that this one has now what it needs.
+    /// Starts its process, which keeps of the privileges that this one has now what it needs. Before the
+    /// loader: that puts its filter at the devices that are there.
     ///
     /// # Errors
     ///
@@ -92,9 +100,9 @@ impl Canary {
         let mut socket = own;
         socket.set_read_timeout(Some(PATIENCE))?;
         match read(&mut socket)? {
-            Says::Ready { id, levels, port } => {
+            Says::Ready { id, levels, port, device } => {
                 let place = Found { id, levels, path: "the canary's own".to_owned() };
-                Ok(Self { socket, process, place, port, watched: false })
+                Ok(Self { socket, process, place, port, device, watched: None })
             }
             other => Err(unexpected(other)),
         }
@@ -115,6 +123,20 @@ impl Canary {
         self.place.id
     }
 
+    /// Whether frames can be tried: by a device at whose end the filter stands that all others have too.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn frames(&self, observer: &Observer) -> Result<(), String> {
+        let device = self.device.clone()?;
+        let mut programs = observer.armed().programs.iter();
+        match programs.any(|at| at.name == UPLINK && at.device == device) {
+            true => Ok(()),
+            false => Err("no filter stands at the device that leads to the canary".to_owned()),
+        }
+    }
+
     /// Has every way out tried.
     ///
     /// # Errors
@@ -126,11 +148,12 @@ impl Canary {
         resolver: Option<SocketAddr>,
         mode: CoverageMode,
     ) -> Result<Tried, CanaryError> {
-        if !self.watched {
+        if self.watched != Some(mode) {
             observer.watch_canary(&self.place, self.port, resolver, mode)?;
-            self.watched = true;
+            self.watched = Some(mode);
         }
-        write(&mut self.socket, &Go)?;
+        let frames = self.frames(observer).is_ok();
+        write(&mut self.socket, &Go { frames })?;
         match read(&mut self.socket)? {
             Says::Tried { control, watched, led } => Ok(tried(&control, &watched, led)),
             other => Err(unexpected(other)),
