@@ -24,6 +24,7 @@ mod banks;
 pub mod canary;
 mod cgroup;
 mod counting;
+mod device;
 mod digests;
 mod domain;
 mod execs;
@@ -58,6 +59,7 @@ mod tried;
 mod unread;
 mod uplinks;
 mod watched;
+mod whose;
 
 #[cfg(test)]
 mod tests;
@@ -80,6 +82,7 @@ pub use self::statements::{Last, Statements, Terms};
 pub use self::system::{Clock, clock};
 pub use self::tried::{Attempt, attempts, run as run_tries};
 pub use self::unread::Unread;
+pub use self::whose::Whose;
 
 use std::net::{Ipv6Addr, SocketAddr};
 

@@ -199,6 +199,7 @@ impl Stating {
                 return self.broken(number, arrived, end, why);
             }
         };
+        self.teller.counts().counted(&counts, &arrived);
         let said = match (held, last) {
             (true, false) => CoverageSaid::Heartbeat(Statement { arrived, counts, number }),
             (true, true) => CoverageSaid::Closed(Some(counts), arrived, number, CoverageEnd::Ended),
