@@ -5,6 +5,9 @@ use sealtap_common::leaf::{BypassUnit, CanaryWay, Sums, Trial};
 use super::Families;
 use crate::serve::observe::kernel::{Kernel, State};
 
+/// One of the kernel's numbers: its name, what it is, and where it stands.
+type Number = (&'static str, &'static str, fn(&Sums) -> u64);
+
 impl Families {
     /// What the kernel saw, where it was ever asked.
     pub(super) fn kernel(&mut self, kernel: &Kernel) {
@@ -61,7 +64,7 @@ impl Families {
     /// The kernel's own numbers.
     fn counted(&mut self, now: &State) {
         let Some(counts) = &now.counts else { return };
-        let numbers: [(&'static str, &'static str, fn(&Sums) -> u64); 4] = [
+        let numbers: [Number; 4] = [
             ("sealtap_coverage_seen", "What the kernel saw of what is watched", |sums| sums.seen),
             ("sealtap_coverage_led", "What the kernel led to the gateway", |sums| sums.via_gateway),
             (
