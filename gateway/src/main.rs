@@ -13,6 +13,7 @@ const PARTS: Parts = Parts {
     show: sealtap::serve::browse::show,
     witness: sealtap::serve::witness::run,
     names: sealtap::serve::names::run,
+    bypasses: sealtap::serve::bypasses::run,
     runs: sealtap::serve::runs::run,
     bundle: sealtap::serve::bundle::run,
     kernel: Inner {

@@ -125,6 +125,11 @@ pub fn names(home: &Home) -> Vec<Value> {
     lines(&["names", "--json"], &home.data())
 }
 
+/// What `bypasses --json` prints of a gateway's home, oldest first.
+pub fn bypasses(home: &Home) -> Vec<Value> {
+    lines(&["bypasses", "--json"], &home.data())
+}
+
 fn lines(arguments: &[&str], data: &Path) -> Vec<Value> {
     let text = String::from_utf8(output(arguments, data)).expect("JSON is UTF-8");
     let line = |line: &str| {

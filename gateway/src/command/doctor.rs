@@ -13,7 +13,7 @@ Kernel programs are loaded, attached and detached again, a file is written and s
 bound: nothing stays. Without root, what only root can try is said to be unknown.
   sudo sealtap doctor
   sealtap doctor --data /var/lib/agent-log --json | jq '.checks[] | select(.state != \"well\")'
-  sudo sealtap doctor --canary      a watched probe tries each way out of the machine
+  sudo sealtap doctor --canary      a watched probe tries each way out, observed and then enforced
 
 Exit codes:
   0  all that could be tried is well     1  there are shortfalls, or the canary went around")]
@@ -24,7 +24,7 @@ pub struct Arguments {
     /// Config file, for its addresses
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Send a probe that tries each way out, watched and not watched
+    /// Send a probe that tries each way out, not watched and watched, in both modes
     #[arg(long)]
     pub canary: bool,
     /// One JSON object

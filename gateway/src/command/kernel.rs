@@ -13,7 +13,7 @@ use super::{Outcome, Output};
 A gateway that enforces pins its programs: when it is killed, what it watched stays cut off from the
 network, until somebody opens it. As root:
   sealtap kernel status
-  sealtap kernel detach --all
+  sealtap kernel detach
   sealtap kernel detach --instance 5f0c2a9be1d34a77"
 )]
 pub struct Arguments {
@@ -41,7 +41,7 @@ enum Part {
     Try,
     /// List what is attached or pinned: programs, links, watched cgroups, and whose they are
     Status(Status),
-    /// Take away what gateways that are gone left pinned; what they watched is free again
+    /// Take away what gateways that are gone left pinned, all of it or one's; what they watched is free again
     Detach(Detach),
 }
 
@@ -74,9 +74,9 @@ pub struct Status {
 #[derive(Clone, Debug, Args)]
 pub struct Detach {
     /// This one, by its name in `sealtap kernel status` or the first part of it
-    #[arg(long, value_name = "INSTANCE", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(long, value_name = "INSTANCE", conflicts_with = "all")]
     pub instance: Option<String>,
-    /// All whose gateway is gone
+    /// All whose gateway is gone, as without arguments
     #[arg(long)]
     pub all: bool,
     /// One JSON object a line

@@ -5,6 +5,7 @@
 //! inside the gateway is handed in as [`Parts`], so that this folder depends on no stage.
 
 pub mod bundle;
+pub mod bypasses;
 pub mod ca;
 pub mod demo;
 pub mod doctor;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub witness: fn(&witness::Arguments, &mut Output<'_>) -> Outcome,
     /// Lists names that were asked for.
     pub names: fn(&names::Arguments, &mut Output<'_>) -> Outcome,
+    /// Lists what went around.
+    pub bypasses: fn(&bypasses::Arguments, &mut Output<'_>) -> Outcome,
     /// Lists runs.
     pub runs: fn(&runs::Arguments, &mut Output<'_>) -> Outcome,
     /// Writes one run into one file.
@@ -104,6 +107,7 @@ enum Command {
     Show(show::Arguments),
     Runs(runs::Arguments),
     Names(names::Arguments),
+    Bypasses(bypasses::Arguments),
     Bundle(bundle::Arguments),
     Keys(keys::Arguments),
     Ca(ca::Arguments),
@@ -157,6 +161,7 @@ impl Command {
             Self::Show(arguments) => (parts.show)(&arguments, output),
             Self::Runs(arguments) => (parts.runs)(&arguments, output),
             Self::Names(arguments) => (parts.names)(&arguments, output),
+            Self::Bypasses(arguments) => (parts.bypasses)(&arguments, output),
             Self::Bundle(arguments) => (parts.bundle)(&arguments, output),
             Self::Keys(arguments) => keys::run(&arguments, output),
             Self::Ca(arguments) => ca::run(&arguments, output),

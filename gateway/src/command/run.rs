@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{Exit, Failure, serve};
+use crate::config::place;
 
 /// Run one command with its model and tool traffic recorded; no key, no account, no change to it.
 #[derive(Debug, Args)]
@@ -65,9 +66,9 @@ pub struct Arguments {
     /// proxy variables, and counts what goes around
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", env = "SEALTAP_KERNEL")]
     kernel: KernelChoice,
-    /// An address on this machine that COMMAND reaches without the gateway: 127.0.0.1:5432, or
-    /// `[::1]:0` for every port of it
-    #[arg(long, value_name = "ADDRESS")]
+    /// An address of the loopback that COMMAND reaches without the gateway: 127.0.0.1:5432, or
+    /// 127.0.0.1 for every port of it
+    #[arg(long, value_name = "ADDRESS", value_parser = place)]
     loopback_allow: Vec<SocketAddr>,
     /// Bytes for events of the kernel that wait to be read: a power of two, a page at least
     #[arg(long, value_name = "BYTES", hide = true)]

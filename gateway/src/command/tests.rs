@@ -114,8 +114,8 @@ fn only_the_commands_that_exist_are_offered() {
     let mut names: Vec<&str> = cli.get_subcommands().map(|command| command.get_name()).collect();
     names.sort_unstable();
     let all = [
-        "bundle", "ca", "demo", "doctor", "kernel", "keys", "ls", "names", "run", "runs", "serve",
-        "show", "verify", "witness",
+        "bundle", "bypasses", "ca", "demo", "doctor", "kernel", "keys", "ls", "names", "run",
+        "runs", "serve", "show", "verify", "witness",
     ];
     assert_eq!(names, all);
     // What the gateway starts for itself is there, and offered to nobody.
@@ -137,6 +137,24 @@ fn only_the_commands_that_exist_are_offered() {
     ] {
         assert!(parse(line).unwrap_err().use_stderr(), "{line}");
     }
+}
+
+#[test]
+fn what_was_left_closed_is_opened_without_arguments() {
+    for line in ["sealtap kernel detach", "sealtap kernel detach --all"] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+    assert!(parse("sealtap kernel detach --all --instance 5f").is_err());
+}
+
+#[test]
+fn places_are_read_as_in_the_configuration() {
+    for place in ["127.0.0.1", "127.0.0.1:5432", "::1", "[::1]:6379"] {
+        let line = format!("sealtap run --loopback-allow {place} -- true");
+        assert!(parse(&line).is_ok(), "{place}");
+    }
+    let refused = parse("sealtap run --loopback-allow 1.2.3.4:5 -- true").unwrap_err().to_string();
+    assert!(refused.contains("an address of the loopback"), "{refused}");
 }
 
 #[test]

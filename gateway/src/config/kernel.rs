@@ -168,7 +168,11 @@ pub(super) fn read(section: &Section<'_>, kernel: &mut Kernel) {
 const PLACES: &str = "an array such as [\"127.0.0.1:5432\", \"[::1]:6379\"]";
 
 /// An address of the loopback, with a port or for all of them.
-fn place(text: &str) -> Result<SocketAddr, String> {
+///
+/// # Errors
+///
+/// What it is to be, where it is another.
+pub fn place(text: &str) -> Result<SocketAddr, String> {
     let all = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 0));
     let place = all.or_else(|_| text.parse::<SocketAddr>());
     match place {

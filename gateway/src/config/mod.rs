@@ -30,7 +30,7 @@ use std::time::Duration;
 pub use ca::{Ca, Network};
 pub use error::{ConfigError, Problem, ProblemKind};
 pub use flags::Flags;
-pub use kernel::{Kernel, KernelMode, Scope};
+pub use kernel::{Kernel, KernelMode, Scope, place};
 pub use messages::{MessageForm, MessageLevel};
 pub use proxy::{AddressRange, Credentials, HostPattern, Other, Proxy};
 pub use upstream::{

@@ -82,8 +82,8 @@ pub fn run(arguments: &Arguments, output: &mut Output<'_>) -> Outcome {
     found.extend(disk::look(&arguments.data));
     let mut canary = Value::Null;
     if arguments.canary {
-        let (finding, ways) = canary::send(&config);
-        found.push(finding);
+        let (findings, ways) = canary::send(&config);
+        found.extend(findings);
         canary = ways;
     }
     let short = found.iter().filter(|finding| finding.state == State::Short).count();
@@ -121,7 +121,8 @@ fn lines(found: &[Finding], canary: &Value) -> String {
     }
     for way in canary.as_array().into_iter().flatten() {
         let word = |name: &str| way.get(name).and_then(Value::as_str).unwrap_or_default();
-        text.push_str(&format!("{:9}{:<14}  {}\n", "", word("way"), word("outcome")));
+        let (way, mode, outcome) = (word("way"), word("mode"), word("outcome"));
+        text.push_str(&format!("{:9}{way:<14}  {mode:<7}  {outcome}\n", ""));
     }
     let count = |state| found.iter().filter(|finding| finding.state == state).count();
     let (well, short) = (count(State::Well), count(State::Short));

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use sealtap_common::kernel::{Flow, flag, way};
 use sealtap_common::leaf::{BypassUnit, BypassVerdict, BypassWay};
 
+use super::Whose;
 use super::message::Bypass;
 use crate::capture::connection::{Notes, WentAround, WhoWent};
 use crate::serve::observe::Kernel;
@@ -44,6 +45,21 @@ pub(super) fn is_packet(event: &Flow) -> bool {
     event.flags & flag::PACKET != 0
 }
 
+impl Bypass {
+    /// Who it came from.
+    #[must_use]
+    pub fn whose(&self) -> Whose<'_> {
+        let executable = self.executable.as_deref();
+        Whose { packet: self.packet, process: self.process.into(), executable }
+    }
+
+    /// What was counted: a connect, or a send without one; or a packet.
+    #[must_use]
+    pub const fn unit(&self) -> BypassUnit {
+        if self.packet { BypassUnit::Packet } else { BypassUnit::Connect }
+    }
+}
+
 /// What is the same of several: way, whether it was stopped, whether packets were counted.
 type OfAKind = (String, bool, bool);
 
@@ -52,10 +68,22 @@ type OfAKind = (String, bool, bool);
 pub struct Around {
     each: Vec<Bypass>,
     more: BTreeMap<OfAKind, u64>,
+    /// All of it but what canaries tried.
+    counted: BTreeMap<OfAKind, u64>,
 }
 
 impl Around {
-    pub(super) fn add(&mut self, mut bypass: Bypass) {
+    /// Takes one in, of a canary or not.
+    pub(super) fn add(&mut self, bypass: Bypass, canary: bool) {
+        if !canary {
+            let kind = (bypass.way.clone(), bypass.denied, bypass.packet);
+            let count = self.counted.entry(kind).or_default();
+            *count = count.saturating_add(bypass.times);
+        }
+        self.keep(bypass);
+    }
+
+    fn keep(&mut self, mut bypass: Bypass) {
         // One says who and where; what says the same of others is a number.
         let mut more = std::mem::replace(&mut bypass.times, 1);
         let kind = (bypass.way.clone(), bypass.denied, bypass.packet);
@@ -70,24 +98,21 @@ impl Around {
     }
 
     pub(super) fn append(&mut self, later: Self) {
-        later.each.into_iter().for_each(|bypass| self.add(bypass));
-        for (kind, count) in later.more {
-            let sum = self.more.entry(kind).or_default();
-            *sum = sum.saturating_add(count);
+        later.each.into_iter().for_each(|bypass| self.keep(bypass));
+        for (own, later) in [(&mut self.more, later.more), (&mut self.counted, later.counted)] {
+            for (kind, count) in later {
+                let sum = own.entry(kind).or_default();
+                *sum = sum.saturating_add(count);
+            }
         }
     }
 
     /// Counts it.
     pub(super) fn count(&self, counts: &Kernel) {
-        let verdict = |denied| match denied {
-            true => BypassVerdict::Denied.as_str(),
-            false => BypassVerdict::Passed.as_str(),
-        };
-        for bypass in &self.each {
-            counts.around(&bypass.way, verdict(bypass.denied), bypass.times);
-        }
-        for ((way, denied, _), count) in &self.more {
-            counts.around(way, verdict(*denied), *count);
+        for ((way, denied, packet), count) in &self.counted {
+            let unit = if *packet { BypassUnit::Packet } else { BypassUnit::Connect };
+            let verdict = if *denied { BypassVerdict::Denied } else { BypassVerdict::Passed };
+            counts.around((unit.as_str(), way, verdict.as_str()), *count);
         }
     }
 }

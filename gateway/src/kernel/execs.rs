@@ -20,7 +20,7 @@ use super::programs::{ProgramsError, program_at};
 
 /// The program, and where it is.
 pub(super) const EXEC: &str = "sealtap_exec";
-const TRACEPOINT: &str = "sched_process_exec";
+pub(super) const TRACEPOINT: &str = "sched_process_exec";
 const SLOTS: &str = "EXECUTED";
 
 /// Processor time, in ticks, that nobody spends between the end of mapping a program and word of it:

@@ -36,6 +36,8 @@ pub(super) struct Asked {
     pub(super) gone: bool,
     pub(super) around: Vec<Bypass>,
     pub(super) told: Option<Hears>,
+    /// The cgroups whose tries are a canary's own.
+    pub(super) canaries: Vec<u64>,
     /// What went around since the last answer with numbers, and what that answer counted.
     fresh: Around,
     pub(super) counted: Around,
@@ -82,15 +84,14 @@ pub(super) fn follow(socket: &mut UnixStream, asked: &Waiting) {
             }
             Told::Bypass(bypass) => {
                 let mut asked = lock(asked);
-                if keep(&mut asked.around, &bypass) {
-                    let Bypass { destination, process, executable, way, denied, .. } = &bypass;
-                    let message = "went around the gateway";
-                    tracing::warn!(%destination, process, executable, way, denied, "{message}");
+                let canary = asked.canaries.contains(&bypass.scope);
+                if !canary && keep(&mut asked.around, &bypass) {
+                    say(&bypass);
                 }
                 if let Some(hears) = &asked.told {
                     hears(&bypass);
                 }
-                asked.fresh.add(bypass);
+                asked.fresh.add(bypass, canary);
             }
             Told::Asked(packets) => {
                 let now = Reading::now();
@@ -107,6 +108,15 @@ pub(super) fn follow(socket: &mut UnixStream, asked: &Waiting) {
     asked.gone = true;
     asked.waiting.clear();
     asked.looks.clear();
+}
+
+fn say(bypass: &Bypass) {
+    let Bypass { destination, way, .. } = bypass;
+    let (unit, by) = (bypass.unit().as_str(), bypass.whose().to_string());
+    match bypass.denied {
+        true => tracing::warn!(%destination, unit, way, by, "denied: it did not go to the gateway"),
+        false => tracing::warn!(%destination, unit, way, by, "went around the gateway"),
+    }
 }
 
 /// Keeps one to be told at the end; whether it is news. Packets of a socket that was told of already

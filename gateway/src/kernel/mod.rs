@@ -25,6 +25,7 @@ pub mod canary;
 mod cgroup;
 mod contents;
 mod counting;
+mod device;
 mod digests;
 mod domain;
 mod execs;
@@ -63,6 +64,7 @@ mod unread;
 mod uplinks;
 mod waiting;
 mod watched;
+mod whose;
 
 #[cfg(test)]
 mod tests;
@@ -85,6 +87,7 @@ pub use self::statements::{Last, Statements, Terms};
 pub use self::system::{Clock, clock};
 pub use self::tried::{Attempt, attempts, run as run_tries};
 pub use self::unread::Unread;
+pub use self::whose::Whose;
 
 use std::net::{Ipv6Addr, SocketAddr};
 

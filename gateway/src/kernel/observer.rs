@@ -169,6 +169,8 @@ impl Observer {
         resolver: Option<SocketAddr>,
         mode: CoverageMode,
     ) -> Result<(), ObserverError> {
+        // Before anything of it is told.
+        lock(&self.asked).canaries.push(cgroup.id);
         self.watch_by_id(cgroup, (port, true), resolver, mode)
     }
 

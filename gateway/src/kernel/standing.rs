@@ -112,8 +112,16 @@ pub fn detach(arguments: &Detach, output: &mut Output<'_>) -> Outcome {
         let said = "nothing was left behind: no pinned program whose gateway is gone";
         writeln!(output.styled(), "{said}").map_err(|error| Failure::writing(&error))?;
     }
+    let mut failed = None;
     for one in chosen {
-        let removed = one.open()?;
+        let removed = match one.open() {
+            Ok(removed) => removed,
+            // The others are opened all the same.
+            Err(failure) => {
+                failed = Some(failure.at(one.instance.to_string()));
+                continue;
+            }
+        };
         let written = match arguments.json {
             true => writeln!(output.exact(), "{removed}"),
             false => writeln!(
@@ -125,7 +133,7 @@ pub fn detach(arguments: &Detach, output: &mut Output<'_>) -> Outcome {
         };
         written.map_err(|error| Failure::writing(&error))?;
     }
-    Ok(Exit::Done)
+    failed.map_or(Ok(Exit::Done), Err)
 }
 
 /// Whether a gateway lives in this network namespace.

@@ -196,6 +196,7 @@ impl Stating {
                 return self.broken(number, arrived, end, why);
             }
         };
+        self.teller.counts().counted(&counts, &arrived);
         if held
             && last
             && let Err(why) = all_known(&counted)

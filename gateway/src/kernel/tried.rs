@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::OBJECT;
 use super::cgroup::open_root;
+use super::execs::TRACEPOINT;
 use super::loader::drop_capabilities;
 use super::message::{read, write};
 use crate::command::{Exit, Failure, Outcome};
@@ -105,6 +106,13 @@ fn try_each() -> Tried {
                         let _ = tc::qdisc_add_clsact(LOOPBACK);
                         program.attach(LOOPBACK, TcAttachType::Egress)
                     })?;
+                    program.detach(link)
+                })
+            }),
+            // By its name alone: there is no cgroup or device that it is at.
+            Program::RawTracePoint(program) => ("raw tracepoint", {
+                program.load().and_then(|()| {
+                    let link = program.attach(TRACEPOINT)?;
                     program.detach(link)
                 })
             }),

@@ -15,7 +15,7 @@ use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
 use super::message::ProgramAt;
 use super::programs::{ProgramsError, program_at};
 
-const UPLINK: &str = "sealtap_uplink";
+pub(super) const UPLINK: &str = "sealtap_uplink";
 
 /// Attaches the program to each device; the numbers of links are not known yet.
 pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Vec<ProgramAt>, ProgramsError> {

@@ -101,7 +101,12 @@ impl Account<'_> {
         let counted = &covered.counted;
         let around = |bypass: &Bypass| {
             json!({
-                "process": bypass.process,
+                "unit": bypass.unit().as_str(),
+                "way": bypass.way,
+                "denied": bypass.denied,
+                "times": bypass.times,
+                "process": bypass.whose().did(),
+                "socket_of": bypass.whose().socket_of(),
                 "executable": bypass.executable,
                 "destination": bypass.destination.to_string(),
             })

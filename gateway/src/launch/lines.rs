@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::termios::{OutputModes, tcgetattr};
 
-use crate::kernel::Bypass;
+use crate::kernel::{Bypass, Whose};
 use crate::serve::live::shown;
 
 /// Lines that wait to be said.
@@ -43,6 +43,7 @@ struct Around {
     executable: Option<String>,
     destination: SocketAddr,
     way: String,
+    packet: bool,
     denied: bool,
 }
 
@@ -80,8 +81,8 @@ impl Saying {
 impl Lines {
     /// Something went around.
     pub(super) fn around(&self, bypass: &Bypass) {
-        let Bypass { destination, process, executable, way, denied, .. } = bypass.clone();
-        let around = Around { process, executable, destination, way, denied };
+        let Bypass { destination, process, executable, way, packet, denied, .. } = bypass.clone();
+        let around = Around { process, executable, destination, way, packet, denied };
         // Where many wait already, the account tells of it.
         let _ = self.0.try_send(Line::Around(around));
     }
@@ -130,7 +131,9 @@ impl Telling {
             Line::Over(why) if !drawn_on => format!("coverage is over: {why}"),
             Line::Over(_) => return None,
             Line::Around(around) => {
-                if self.said.contains(&around) {
+                // The packet of a send that was said is no news.
+                let send = Around { packet: false, ..around.clone() };
+                if self.said.contains(&around) || self.said.contains(&send) {
                     return None;
                 }
                 if drawn_on || !self.may(now) {
@@ -167,11 +170,12 @@ impl Telling {
 
 impl Around {
     fn text(&self) -> String {
-        let Self { process, executable, destination, way, denied } = self;
+        let Self { process, executable, destination, way, packet, denied } = self;
         let became = if *denied { "DENIED" } else { "went around the gateway" };
-        let who =
-            executable.as_deref().map_or_else(String::new, |path| format!(" ({})", shown(path)));
-        format!("{became}: {way} to {destination} by process {process}{who}")
+        let unit = if *packet { "a packet" } else { "a connect or send" };
+        let (process, executable) = ((*process).into(), executable.as_deref());
+        let whose = shown(&Whose { packet: *packet, process, executable }.to_string());
+        format!("{became}: {unit} by {way} to {destination} by {whose}")
     }
 }
 
@@ -185,6 +189,7 @@ mod tests {
             executable: Some("/bin/x\u{1b}[2J".to_owned()),
             destination: SocketAddr::from(([192, 0, 2, 1], port)),
             way: "udp".to_owned(),
+            packet: port == 2,
             denied: port == 53,
         })
     }
@@ -194,7 +199,9 @@ mod tests {
         let start = Instant::now();
         let mut telling = Telling::new(start);
         let first = telling.say(line(53), start, false).unwrap();
-        assert!(first.starts_with("sealtap: DENIED: udp to 192.0.2.1:53 by process 7 (/bin/x"));
+        assert!(first.starts_with(
+            "sealtap: DENIED: a connect or send by udp to 192.0.2.1:53 by process 7 (/bin/x"
+        ));
         assert!(first.ends_with('\n') && !first.contains('\u{1b}'), "{first:?}");
         assert_eq!(telling.say(line(53), start, false), None, "said already");
         let said = (1..20).filter_map(|port| telling.say(line(port), start, false)).count();
@@ -212,6 +219,8 @@ mod tests {
         let mut telling = Telling::new(now);
         assert_eq!(telling.say(line(1), now, true), None);
         assert_eq!(telling.say(Line::Over("x".into()), now, true), None);
-        assert!(telling.say(line(2), now, false).unwrap().contains("(and 1 that"));
+        let said = telling.say(line(2), now, false).unwrap();
+        assert!(said.contains("(and 1 that") && said.contains("a packet by udp"), "{said}");
+        assert!(said.contains("by a socket of process 7"), "{said}");
     }
 }

@@ -36,11 +36,15 @@ impl Canaries {
     ) -> io::Result<Self> {
         let (ending, cgroup) = (canary.ending()?, canary.cgroup());
         let (stop, stopped) = channel::<()>();
+        if let Err(why) = canary.frames(&observer) {
+            tracing::warn!(%why, "the canary tries no frames below IP: packet is unavailable");
+        }
         let thread = std::thread::Builder::new().name("canary".to_owned()).spawn(move || {
             loop {
                 match canary.send(&observer, resolver, mode) {
                     Ok(tried) => {
                         told(&tried);
+                        teller.counts().canary(&tried);
                         teller.tried(tried);
                     }
                     Err(error) => tracing::warn!(%error, "the canary did not come back"),

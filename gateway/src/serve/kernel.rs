@@ -55,10 +55,14 @@ impl Readied {
         let watches = config.kernel.mode != KernelMode::Off;
         // Before there is a loader of this gateway.
         let left = if watches { left(&config.kernel.scopes)? } else { Vec::new() };
-        let loader = if watches { Some(armed(config)?) } else { None };
+        if watches {
+            Scopes::check(&config.kernel.scopes).map_err(|error| of_scopes(&error))?;
+        }
+        // First, with a device at which the loader then finds a place for its filter.
+        let canary = if watches { canary(config) } else { None };
+        let loader = if watches { Some(armed()?) } else { None };
         let enforces = config.kernel.mode == KernelMode::Enforce;
         let pins = if enforces { Some(pins()?) } else { None };
-        let canary = if watches { canary(config) } else { None };
         let Some(name) = &config.user else {
             if watches && geteuid().is_root() {
                 tracing::warn!(
@@ -114,8 +118,7 @@ fn say_if_unreadable(file: &Path, user: &User) {
     }
 }
 
-fn armed(config: &Config) -> Result<Loader, Failure> {
-    Scopes::check(&config.kernel.scopes).map_err(|error| of_scopes(&error))?;
+fn armed() -> Result<Loader, Failure> {
     Loader::start(None).map_err(|error| {
         Failure::new(format!("the kernel cannot watch the configured scopes: {error}")).fix(
             "start as root (`user` in [serve] then gives up privileges) on Linux 5.15 or later with \
@@ -236,7 +239,7 @@ impl Watching {
             // An ordinary user cannot take them away, and without the loader nobody else does.
             tracing::error!(
                 %error,
-                "what was watched stays closed: `sealtap kernel detach --all`, as root, opens it"
+                "what was watched stays closed: `sealtap kernel detach`, as root, opens it"
             );
         }
         drop(self.observer);
@@ -244,8 +247,8 @@ impl Watching {
 }
 
 fn around(bypass: &Bypass) -> Around {
-    let Bypass { destination, process, executable, denied, .. } = bypass.clone();
+    let Bypass { destination, process, executable, denied, packet, way, .. } = bypass.clone();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let at_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-    Around { at_us, destination, process, executable, denied }
+    Around { at_us, destination, process, executable, way, packet, denied }
 }

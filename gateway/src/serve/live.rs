@@ -20,7 +20,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use sealtap_common::leaf::Tunnel;
+use sealtap_common::leaf::{BypassUnit, Tunnel};
+
+use crate::kernel::Whose;
 
 pub use text::{duration, shown, size, time};
 
@@ -97,12 +99,27 @@ pub struct Around {
     pub at_us: u64,
     /// Where to.
     pub destination: SocketAddr,
-    /// The process.
+    /// The process, or whose socket a packet left by; 0 where that is not known.
     pub process: u32,
     /// Its executable, where it was still there.
     pub executable: Option<String>,
+    /// By what way.
+    pub way: String,
+    /// Whether it was a packet, and not a connect or a send without one.
+    pub packet: bool,
     /// Whether it was stopped.
     pub denied: bool,
+}
+
+impl Around {
+    fn whose(&self) -> Whose<'_> {
+        let executable = self.executable.as_deref();
+        Whose { packet: self.packet, process: self.process.into(), executable }
+    }
+
+    fn unit(&self) -> BypassUnit {
+        if self.packet { BypassUnit::Packet } else { BypassUnit::Connect }
+    }
 }
 
 #[derive(Debug)]

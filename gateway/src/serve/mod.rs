@@ -2,6 +2,7 @@
 
 pub mod browse;
 pub mod bundle;
+pub mod bypasses;
 mod canaries;
 pub mod demo;
 mod kernel;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::query::time;
 use super::records;
 use crate::command::{Exit, Failure, Outcome, Output, names};
+use crate::kernel::Whose;
 use crate::store::readable;
 
 /// Types of records by their names (RFC 1035, RFC 3596, RFC 2782, RFC 9460); others are numbers.
@@ -63,19 +64,24 @@ fn type_name(number: u16) -> String {
 }
 
 fn text(asker: &Asker<'_>) -> String {
-    let process = asker.process.map_or_else(|| "unknown".to_owned(), |process| process.to_string());
-    let who = asker.executable.as_deref().map_or_else(|| "unknown".to_owned(), readable);
+    let executable = asker.executable.as_deref().map(readable);
+    let whose = whose(asker, executable.as_deref());
     let class = match asker.class {
         INTERNET => String::new(),
         class => format!(" CLASS{class}"),
     };
     format!(
-        "{}  {:>5}  {:<5}{class}  {}  {process} ({who})",
+        "{}  {:>5}  {:<5}{class}  {}  by {whose}",
         time(asker.first),
         asker.count,
         type_name(asker.kind),
         readable(&asker.name)
     )
+}
+
+/// What asks is a packet: whose socket it left by is known.
+fn whose<'a>(asker: &Asker<'_>, executable: Option<&'a str>) -> Whose<'a> {
+    Whose { packet: true, process: asker.process.unwrap_or(0), executable }
 }
 
 fn object(leaf: u64, asker: &Asker<'_>) -> Value {
@@ -88,7 +94,7 @@ fn object(leaf: u64, asker: &Asker<'_>) -> Value {
         "count": asker.count,
         "first": time(asker.first),
         "last": time(asker.last),
-        "process": asker.process,
+        "socket_of": whose(asker, None).socket_of(),
         "executable": asker.executable.as_deref().map(exact),
         "leaf": leaf,
     })

@@ -54,6 +54,9 @@ pub(super) fn datagrams_go_around_and_are_counted() {
     assert_eq!(around.len(), 5);
     for bypass in around {
         assert_eq!(bypass["destination"], to.to_string());
+        let said = [&bypass["unit"], &bypass["way"], &bypass["denied"]];
+        assert_eq!(said, [&json!("connect"), &json!("udp"), &json!(false)], "{bypass}");
+        assert!(bypass["process"].is_u64() && bypass["socket_of"].is_null(), "{bypass}");
         let executable = bypass["executable"].as_str().expect("it was there");
         assert!(executable.contains("python"), "{executable}");
     }
@@ -76,6 +79,9 @@ pub(super) fn raw_packets_are_counted() {
     let around = launched.account["coverage"]["bypasses"].as_array().expect("a list").clone();
     assert_eq!(around.len(), 1, "one socket to one place is one line: {around:?}");
     assert_eq!(around[0]["destination"], "127.0.0.2:9");
+    let said = [&around[0]["unit"], &around[0]["way"], &around[0]["times"]];
+    assert_eq!(said, [&json!("packet"), &json!("raw"), &json!(7)], "{around:?}");
+    assert!(around[0]["process"].is_null(), "by whose socket is all that is known: {around:?}");
 }
 
 /// A device to send by.

@@ -243,7 +243,7 @@ fn who_asked_is_told_apart() {
     let names = asked.names();
     assert_eq!(names.len(), 20, "{names:?}");
     for name in names {
-        let process = name["process"].as_u64().expect("a number");
+        let process = name["socket_of"].as_u64().expect("a number");
         assert_eq!(name["name"], format!("{process}.example"), "{name}");
         assert!(name["executable"].as_str().is_some_and(|path| path.contains("python")), "{name}");
     }

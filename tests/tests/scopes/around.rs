@@ -1,11 +1,15 @@
 //! What goes around, what may, and what the gateway says of it.
 
 use std::net::UdpSocket;
+use std::process::Command;
 use std::process::Stdio;
 use std::sync::Arc;
 
 use sealtap_tests::gate::poll;
 use sealtap_tests::launch::Launch;
+use sealtap_tests::metrics::metrics;
+use sealtap_tests::programs;
+use sealtap_tests::records::bypasses;
 use sealtap_tests::running::Running;
 use sealtap_tests::seen;
 use serde_json::json;
@@ -25,14 +29,59 @@ pub(crate) fn what_goes_around_is_told_of() {
     let mut command = cgroup.command(send, &to.port().to_string());
     let mut sends = command.stdin(Stdio::piped()).spawn().expect("a shell can be run");
     // It is there until it was looked at.
-    let line =
-        poll("the live line", || gateway.live().into_iter().find(|line| line["event"] == "bypass"));
+    let (send, packet) = poll("the live lines", || {
+        let lines = gateway.live();
+        let of = |unit| lines.iter().find(|l| l["event"] == "bypass" && l["unit"] == unit).cloned();
+        Some((of("connect")?, of("packet")?))
+    });
     drop(sends.stdin.take());
     assert!(sends.wait().expect("it ends").success());
-    assert_eq!(line["destination"], to.to_string(), "{line}");
-    assert!(line["executable"].as_str().is_some_and(|path| path.contains("python")), "{line}");
+    for line in [&send, &packet] {
+        assert_eq!(line["destination"], to.to_string(), "{line}");
+        assert_eq!((&line["way"], &line["denied"]), (&json!("udp"), &json!(false)), "{line}");
+        assert!(line["executable"].as_str().is_some_and(|path| path.contains("python")), "{line}");
+    }
+    // Who sent is known, and of the packet whose socket it left by.
+    let process = &send["process"];
+    assert!(process.is_u64() && send["socket_of"].is_null(), "{send}");
+    assert!(packet["process"].is_null() && packet["socket_of"] == *process, "{packet}");
+    let samples = poll("numbers", || {
+        let samples = metrics(gateway.address());
+        samples
+            .get("sealtap_coverage_seen_total{unit=\"packet\"}")
+            .is_some_and(|seen| *seen == 1.0)
+            .then_some(samples)
+    });
+    let of = |name: &str| samples.get(name).copied();
+    for unit in ["connect", "packet"] {
+        let around =
+            format!("sealtap_bypass_total{{unit=\"{unit}\",way=\"udp\",verdict=\"passed\"}}");
+        assert_eq!(of(&around), Some(1.0), "{samples:?}");
+        assert_eq!(of(&format!("sealtap_coverage_led_total{{unit=\"{unit}\"}}")), Some(0.0));
+        assert_eq!(
+            of(&format!("sealtap_coverage_events_lost_total{{unit=\"{unit}\"}}")),
+            Some(0.0)
+        );
+    }
+    for name in ["late_cgroups_total", "older_sockets_total"] {
+        assert_eq!(of(&format!("sealtap_coverage_{name}")), Some(0.0), "{samples:?}");
+    }
+    assert_eq!(of("sealtap_redirected_not_come_connections"), Some(0.0), "{samples:?}");
+    assert!(of("sealtap_coverage_foreign_programs").is_some(), "{samples:?}");
     let home = gateway.terminate();
     assert_eq!(covered(&home)[0]["connections"]["bypass_passed"], 1);
+    // And afterwards.
+    let listed = bypasses(&home);
+    let units: Vec<_> = listed.iter().map(|one| one["unit"].as_str().expect("a word")).collect();
+    assert_eq!(units.len(), 2, "{listed:?}");
+    for (one, line) in
+        listed.iter().map(|one| (one, if one["unit"] == "packet" { &packet } else { &send }))
+    {
+        for name in ["unit", "way", "destination", "process", "socket_of", "executable"] {
+            assert_eq!(one[name], line[name], "{name}: {one}");
+        }
+        assert_eq!((&one["verdict"], &one["count"]), (&json!("passed"), &json!(1)), "{one}");
+    }
 }
 
 /// A place on the machine that scopes may reach by themselves, as the configuration says; no other.
@@ -119,4 +168,13 @@ pub(crate) fn a_run_says_what_goes_around_as_it_happens() {
     assert!(line.contains(&to.to_string()) && line.contains("python3"), "{line}");
     let quiet = said(&["--kernel=require", "--quiet"]);
     assert!(quiet.is_empty(), "{quiet:?}");
+    let home = home();
+    let mut run = Command::new(programs::sealtap());
+    run.args(["run", "--kernel=require", "--data"]).arg(home.data()).arg("--lock").arg(home.lock());
+    let output = run.args(["--", "python3", "-c", &script]).output().expect("it can be run");
+    let account = String::from_utf8(output.stderr).expect("text");
+    assert!(account.contains(&format!("around: connect by udp to {to} by process ")), "{account}");
+    // What ignores the proxy variables is led here as well.
+    assert!(account.contains("bundle         none: "), "{account}");
+    assert!(!account.contains("ignores the proxy variables"), "{account}");
 }

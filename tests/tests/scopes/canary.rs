@@ -10,6 +10,7 @@ use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::Options;
 use sealtap_tests::leaves;
 use sealtap_tests::maps::watched;
+use sealtap_tests::metrics::metrics;
 use sealtap_tests::programs;
 use serde_json::Value;
 
@@ -32,6 +33,14 @@ pub(crate) fn a_canary_tries_each_way_out_and_is_sealed() {
     poll("two canaries are back", || {
         (gateway.stderr().matches("the canary is back").count() >= 2).then_some(())
     });
+    let samples = metrics(gateway.address());
+    let tried = |name: &&String| name.starts_with("sealtap_canary_way{");
+    assert_eq!(samples.keys().filter(tried).count(), 12, "each way once: {samples:?}");
+    let led = "sealtap_canary_way{way=\"tcp4\",outcome=\"led\"}";
+    assert_eq!(samples.get(led).copied(), Some(1.0), "{samples:?}");
+    let around = |name: &String| name.starts_with("sealtap_bypass_total");
+    assert!(!samples.keys().any(around), "what canaries try is none: {samples:?}");
+    assert!(!gateway.stderr().contains("went around"), "{}", gateway.stderr());
     let lines = gateway.live();
     assert!(lines.iter().all(|line| line["event"] != "bypass"), "not the workload's: {lines:?}");
     let home = gateway.terminate();
@@ -51,6 +60,7 @@ pub(crate) fn a_canary_tries_each_way_out_and_is_sealed() {
     for name in ["udp4", "udp4_connected", "udp6", "udp_mapped"] {
         assert_eq!(way(name), (true, "passed".to_owned()), "{name}: {covered}");
     }
+    assert_eq!(way("packet"), frames("passed"), "{covered}");
     assert!(canary["led"].as_u64().is_some_and(|led| led >= 3), "{covered}");
     let counted = &covered["connections"];
     assert!(counted["via_gateway"].as_u64() >= canary["led"].as_u64(), "{covered}");
@@ -101,6 +111,14 @@ pub(crate) fn a_canary_that_is_back_is_watched_no_more() {
     assert_eq!(upstream.finish().len(), 3);
 }
 
+/// What becomes of frames where a device for them can be had, and elsewhere.
+pub(crate) fn frames(outcome: &str) -> (bool, String) {
+    match std::path::Path::new("/dev/net/tun").exists() {
+        true => (true, outcome.to_owned()),
+        false => (false, "unavailable".to_owned()),
+    }
+}
+
 /// Where nothing can be reached, nothing is said to be closed.
 pub(crate) fn a_dead_network_is_no_closed_one() {
     let ask = |command: &mut Command| {
@@ -121,4 +139,17 @@ pub(crate) fn a_dead_network_is_no_closed_one() {
     }
     let alive = ask(&mut Command::new(programs::sealtap()));
     assert_eq!(state(&alive), "well", "the control: {alive}");
+    // Both modes: what is let go where it is observed is denied where it is enforced.
+    let way = |mode: &str, name: &str| {
+        let ways = alive["canary"].as_array().expect("it was sent");
+        let way = ways.iter().find(|way| way["way"] == name && way["mode"] == mode);
+        let way = way.expect("every way is listed in both modes");
+        (way["control"].as_bool().expect("said"), way["outcome"].as_str().expect("said").to_owned())
+    };
+    for (mode, outcome) in [("observe", "passed"), ("enforce", "denied")] {
+        for name in ["udp4", "udp6", "raw4"] {
+            assert_eq!(way(mode, name), (true, outcome.to_owned()), "{mode} {name}: {alive}");
+        }
+        assert_eq!(way(mode, "packet"), frames(outcome), "{mode}: {alive}");
+    }
 }

@@ -7,6 +7,7 @@ mod around;
 mod canary;
 mod cgroup;
 mod coming;
+mod doctor;
 mod enforced;
 mod loader;
 mod names;
@@ -168,6 +169,7 @@ fn main() -> ExitCode {
         canary::a_canary_tries_each_way_out_and_is_sealed,
         canary::a_canary_that_is_back_is_watched_no_more,
         canary::a_dead_network_is_no_closed_one,
+        doctor::each_program_is_tried_and_well,
         enforced::what_cannot_be_led_is_denied_in_enforce_mode,
         enforced::a_killed_gateway_leaves_its_scopes_closed,
         enforced::a_gateway_that_starts_again_takes_over,

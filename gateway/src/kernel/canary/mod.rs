@@ -7,8 +7,10 @@
 //!                              └── probe, in the cgroup: led, denied, or around
 //! ```
 //!
-//! In: an observer that watches. Out: what became of every registered way. Its target is on the loopback:
-//! nothing leaves the machine. Fails without a word about coverage: a canary that could not be sent says
+//! In: an observer that watches, of a loader that was started after the canary. Out: what became of every
+//! registered way. Its target is on the loopback, and at the other end of a device of its own for frames, which
+//! the loader finds among the others: nothing leaves the machine. Where there is no such device, or no filter
+//! stands there, frames are not tried, and that is said. Fails without a word about coverage: a canary that could not be sent says
 //! nothing.
 
 mod probe;
@@ -33,6 +35,7 @@ use self::ways::Answer;
 use super::message::{read, write};
 use super::observer::{Observer, ObserverError};
 use super::scope::Found;
+use super::uplinks::UPLINK;
 
 /// How long the canary may take for one step.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,16 +61,18 @@ pub enum CanaryError {
 #[derive(Debug, Serialize, Deserialize)]
 enum Says {
     /// Where it is, and the port that it is to be led to.
-    Ready { id: u64, levels: u32, port: u16 },
+    Ready { id: u64, levels: u32, port: u16, device: Result<u32, String> },
     /// What became of it: the control, then the watched one; and how many connections were led to it.
     Tried { control: Vec<Answer>, watched: Vec<Answer>, led: u64 },
     /// It cannot.
     Failed(String),
 }
 
-/// What it is told: to try once.
+/// What it is told: to try once, and whether frames are to be tried too.
 #[derive(Debug, Serialize, Deserialize)]
-struct Go;
+struct Go {
+    frames: bool,
+}
 
 /// A canary that can be sent.
 pub struct Canary {
@@ -77,10 +82,13 @@ pub struct Canary {
     port: u16,
     /// Whether it was told to try and has not answered: its cgroup is watched.
     out: bool,
+    /// The device by which frames reach it, or why there is none.
+    device: Result<u32, String>,
 }
 
 impl Canary {
-    /// Starts its process, which keeps of the privileges that this one has now what it needs.
+    /// Starts its process, which keeps of the privileges that this one has now what it needs. Before the
+    /// loader: that puts its filter at the devices that are there.
     ///
     /// # Errors
     ///
@@ -96,9 +104,9 @@ impl Canary {
         let mut socket = own;
         socket.set_read_timeout(Some(PATIENCE))?;
         match read(&mut socket)? {
-            Says::Ready { id, levels, port } => {
+            Says::Ready { id, levels, port, device } => {
                 let place = Found { id, levels, path: "the canary's own".to_owned() };
-                Ok(Self { socket, process, place, port, out: false })
+                Ok(Self { socket, process, place, port, out: false, device })
             }
             other => Err(unexpected(other)),
         }
@@ -119,6 +127,20 @@ impl Canary {
         self.place.id
     }
 
+    /// Whether frames can be tried: by a device at whose end the filter stands that all others have too.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn frames(&self, observer: &Observer) -> Result<(), String> {
+        let device = self.device.clone()?;
+        let mut programs = observer.armed().programs.iter();
+        match programs.any(|at| at.name == UPLINK && at.device == device) {
+            true => Ok(()),
+            false => Err("no filter stands at the device that leads to the canary".to_owned()),
+        }
+    }
+
     /// Has every way out tried. Its cgroup is watched while that takes place and no longer, so that where one other
     /// is watched, the programs need not look for it among two. What was counted stays counted.
     ///
@@ -134,7 +156,8 @@ impl Canary {
         if !self.out {
             observer.watch_canary(&self.place, self.port, resolver, mode)?;
             self.out = true;
-            if let Err(error) = write(&mut self.socket, &Go) {
+            let frames = self.frames(observer).is_ok();
+            if let Err(error) = write(&mut self.socket, &Go { frames }) {
                 self.back(observer);
                 return Err(error.into());
             }

@@ -2,8 +2,10 @@
 //!
 //! In: a socket to the gateway as standard input. Out: what became of each way, as often as it is asked.
 //! It inherits no other descriptor, keeps what raw sockets take and what joining its cgroup does, parses
-//! nothing but its own probes' words, and ends when the gateway does, and its cgroup with it.
+//! nothing but its own probes' words and frames, and ends when the gateway does, and its cgroup and its
+//! device with it.
 
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
@@ -15,11 +17,12 @@ use rustix::process::geteuid;
 use rustix::thread::CapabilitySet;
 
 use super::super::cgroup::OwnCgroup;
+use super::super::device::{self, Device};
 use super::super::loader::stay_with_the_gateway;
 use super::super::message::{read, write};
 use super::super::raw::{Joining, close_inherited, flow_of};
 use super::super::system::vsock_listener;
-use super::ways::{Answer, DIRECT, LED, Targets};
+use super::ways::{Answer, DIRECT, LED, Targets, sender};
 use super::{Go, Says};
 use crate::command::{Exit, Failure, Outcome};
 use crate::privileges::keep_only;
@@ -53,11 +56,19 @@ pub fn run() -> Outcome {
     let name = format!("sealtap-canary-{}", std::process::id());
     let ready = OwnCgroup::new(&name).map_err(|error| error.to_string());
     let ready = ready.and_then(|cgroup| {
+        // With a right that is given up next; it stays as long as it is held.
+        let device = device::make().map_err(|error| {
+            format!("no device can be had that leads to the canary alone: {error}")
+        });
         // Before there are other threads.
         keep_only(needed()).map_err(|error| error.to_string())?;
-        Ok((cgroup, hold().map_err(|error| error.to_string())?))
+        let (device, end) = match device {
+            Ok(Device { index, end }) => (Ok(index), Some(end)),
+            Err(why) => (Err(why), None),
+        };
+        Ok((cgroup, hold(end).map_err(|error| error.to_string())?, device))
     });
-    let (cgroup, held) = match ready {
+    let (cgroup, held, device) = match ready {
         Ok(ready) => ready,
         Err(why) => {
             // However that ends, the gateway is gone.
@@ -66,8 +77,9 @@ pub fn run() -> Outcome {
         }
     };
     let (id, levels, port) = (cgroup.id(), cgroup.levels(), held.port);
-    let _ = write(&mut socket, &Says::Ready { id, levels, port })
-        .and_then(|()| serve(&mut socket, &cgroup, &held));
+    let index = device.clone().ok();
+    let _ = write(&mut socket, &Says::Ready { id, levels, port, device })
+        .and_then(|()| serve(&mut socket, &cgroup, &held, index));
     Ok(Exit::Done)
 }
 
@@ -79,13 +91,19 @@ fn needed() -> CapabilitySet {
     }
 }
 
-fn serve(socket: &mut UnixStream, cgroup: &OwnCgroup, held: &Held) -> io::Result<()> {
+fn serve(
+    socket: &mut UnixStream,
+    cgroup: &OwnCgroup,
+    held: &Held,
+    device: Option<u32>,
+) -> io::Result<()> {
     loop {
-        let Go = read(socket)?;
+        let Go { frames } = read(socket)?;
+        let targets = Targets { device: device.filter(|_| frames), ..held.targets };
         let before = held.led.load(Ordering::Acquire);
-        let control = probe(held, None);
+        let control = probe(&targets, None);
         let joining = cgroup.joining().map_err(io::Error::other)?;
-        let watched = probe(held, Some(joining));
+        let watched = probe(&targets, Some(joining));
         let led = held.led.load(Ordering::Acquire).saturating_sub(before);
         let says = match (control, watched) {
             (Ok(control), Ok(watched)) => Says::Tried { control, watched, led },
@@ -96,7 +114,7 @@ fn serve(socket: &mut UnixStream, cgroup: &OwnCgroup, held: &Held) -> io::Result
 }
 
 /// One process that tries every way.
-fn probe(held: &Held, joining: Option<Joining>) -> io::Result<Vec<Answer>> {
+fn probe(targets: &Targets, joining: Option<Joining>) -> io::Result<Vec<Answer>> {
     let mut command = Command::new("/proc/self/exe");
     command.args(["kernel", "probe"]).env_clear().current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -106,7 +124,7 @@ fn probe(held: &Held, joining: Option<Joining>) -> io::Result<Vec<Answer>> {
     let mut child = command.spawn()?;
     let said = (|| {
         let mut input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        write(&mut input, &held.targets)?;
+        write(&mut input, targets)?;
         read(child.stdout.as_mut().ok_or(io::ErrorKind::BrokenPipe)?)
     })();
     // It has said what it had to say, or never will.
@@ -115,8 +133,8 @@ fn probe(held: &Held, joining: Option<Joining>) -> io::Result<Vec<Answer>> {
     said
 }
 
-/// Opens it all; whoever comes is answered for as long as the process lives.
-fn hold() -> io::Result<Held> {
+/// Opens it all; whoever comes is answered for as long as the process lives, by a device's `end` as well.
+fn hold(end: Option<File>) -> io::Result<Held> {
     let led = Arc::new(AtomicU64::new(0));
     let target4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let target6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).ok();
@@ -132,7 +150,12 @@ fn hold() -> io::Result<Held> {
         udp4: udp4.local_addr()?.port(),
         udp6: udp6.as_ref().map(|socket| v6(socket.local_addr())).transpose()?,
         vsock: vsock.as_ref().map(|(_, port)| *port),
+        device: None,
     };
+    if let Some(end) = end {
+        let back = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        spawn(move || came_out(end, &back, targets.udp4))?;
+    }
     if let Some((listener, _)) = vsock {
         spawn(move || {
             while let Ok(stream) = rustix::net::accept(&listener) {
@@ -186,6 +209,16 @@ fn answer(listener: &TcpListener, word: impl Fn(&TcpStream) -> u8) {
         let word = word(&stream);
         // Who went away needs no answer.
         let _ = io::Write::write_all(&mut stream, &[word]);
+    }
+}
+
+/// Answers what comes out of the device for the port `to`, by the loopback.
+fn came_out(mut end: File, back: &UdpSocket, to: u16) {
+    let mut packet = [0; 2048];
+    while let Ok(length) = io::Read::read(&mut end, &mut packet) {
+        if let Some(from) = packet.get(..length).and_then(|packet| sender(packet, to)) {
+            let _ = back.send_to(&[DIRECT], (Ipv4Addr::LOCALHOST, from));
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The ways out, each tried once.
 //!
 //! In: where the target is. Out: for each way whether somebody answered, and who; whether the system
-//! refused; or that nothing came of it. Nothing is sent but to the loopback, and a byte or a packet at most.
+//! refused; or that nothing came of it. Nothing is sent but to the loopback, and frames by a device that leads
+//! nowhere but to the canary; a byte or a packet at most.
 
 use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpStream, UdpSocket};
@@ -29,7 +30,7 @@ const SHORT: Duration = Duration::from_millis(400);
 /// `MSG_FASTOPEN` of the kernel's `socket.h`.
 const FAST_OPEN: SendFlags = SendFlags::from_bits_retain(0x2000_0000);
 
-/// Where the target is; ports on the loopback.
+/// Where the target is: ports on the loopback, and the device by which frames reach it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Targets {
     pub(super) tcp4: u16,
@@ -37,6 +38,7 @@ pub(super) struct Targets {
     pub(super) udp4: u16,
     pub(super) udp6: Option<u16>,
     pub(super) vsock: Option<u32>,
+    pub(super) device: Option<u32>,
 }
 
 /// What came of one attempt.
@@ -67,7 +69,7 @@ pub(super) fn attempt(way: CanaryWay, targets: &Targets) -> Answer {
         CanaryWay::Udp6 => within(targets.udp6, |port| udp(v6(port), false)),
         CanaryWay::UdpMapped => udp(mapped(targets.udp4), false),
         CanaryWay::Raw4 => raw(targets.udp4),
-        CanaryWay::Packet => frame(targets.udp4),
+        CanaryWay::Packet => within(targets.device, |device| frame(device, targets.udp4)),
         CanaryWay::Vsock => within(targets.vsock, vsock),
     };
     tried.unwrap_or_else(|error| match Errno::from_io_error(&error) {
@@ -161,13 +163,31 @@ fn raw(to: u16) -> io::Result<Answer> {
     Ok(echoed(&ear))
 }
 
-/// The same as a frame at the loopback's device, which takes none from outside to its own addresses: that
-/// it left is all there is to see.
-fn frame(to: u16) -> io::Result<Answer> {
+/// The same as a frame, by a device whose other end is the canary. The loopback's would say nothing: nothing
+/// leaves the machine by it, and no filter stands there.
+fn frame(device: u32, to: u16) -> io::Result<Answer> {
     let made = socket(AddressFamily::PACKET, SocketType::DGRAM, None)?;
-    let loopback = rustix::net::netdevice::name_to_index(&made, "lo")?;
-    send_frame(&made, loopback, &datagram(9, to))?;
-    Ok(Answer::Sent)
+    let ear = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    ear.set_read_timeout(Some(PATIENCE))?;
+    match send_frame(&made, device, &datagram(ear.local_addr()?.port(), to)) {
+        // What the kernel says to the sender of a frame that a filter at the device drops.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
+            return Ok(Answer::Denied);
+        }
+        sent => sent?,
+    }
+    // Each that leaves is answered: without an answer nothing is known, and it is not said to have gone.
+    Ok(match echoed(&ear) {
+        Answer::Reached => Answer::Reached,
+        _ => Answer::Failed,
+    })
+}
+
+/// The port that a packet of [`datagram`] came from, if it is one for the port `to`.
+pub(super) fn sender(packet: &[u8], to: u16) -> Option<u16> {
+    let port = |at: usize| Some(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]));
+    let is_ours = packet.len() == LENGTH && packet.first() == Some(&0x45) && port(22)? == to;
+    is_ours.then(|| port(20))?
 }
 
 fn vsock(port: u32) -> io::Result<Answer> {
@@ -178,6 +198,9 @@ fn vsock(port: u32) -> io::Result<Answer> {
     connect_vsock(&made, port)?;
     heard(made)
 }
+
+/// Bytes of a [`datagram`]: the headers of IPv4 and UDP, and one more.
+const LENGTH: usize = 29;
 
 /// One byte by UDP from port to port of the loopback, in a header of IPv4 (RFC 791, RFC 768).
 fn datagram(from: u16, to: u16) -> Vec<u8> {
@@ -210,6 +233,11 @@ mod tests {
             .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
             .sum();
         assert_eq!((sum & 0xffff) + (sum >> 16), 0xffff);
+        assert_eq!((packet.len(), sender(&packet, 2)), (LENGTH, Some(1)));
+        assert_eq!(
+            (sender(&packet, 3), sender(&packet[..28], 2), sender(&[], 2)),
+            (None, None, None)
+        );
     }
 
     /// Where nobody watches, every plain way reaches a target that is there.
@@ -230,10 +258,12 @@ mod tests {
                 udp.send_to(&[DIRECT], from).unwrap();
             }
         });
-        let targets = Targets { tcp4, tcp6: None, udp4, udp6: None, vsock: None };
+        let targets = Targets { tcp4, tcp6: None, udp4, udp6: None, vsock: None, device: None };
         for way in [CanaryWay::Tcp4, CanaryWay::Udp4, CanaryWay::Udp4Connected] {
             assert_eq!(attempt(way, &targets), Answer::Reached, "{way:?}");
         }
-        assert_eq!(attempt(CanaryWay::Tcp6, &targets), Answer::Failed);
+        for way in [CanaryWay::Tcp6, CanaryWay::Packet] {
+            assert_eq!(attempt(way, &targets), Answer::Failed, "{way:?}: there is none");
+        }
     }
 }

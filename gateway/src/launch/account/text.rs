@@ -145,10 +145,17 @@ impl Account<'_> {
                 lines.add(format_args!("  bundle         {path}"));
                 lines.add(format_args!("  look           sealtap ls --data {data} --run {name}"));
             }
-            Ok(None) => lines.add(format_args!(
-                "  bundle         none: nothing came through the gateway; the command made no call, or \
-                 ignores the proxy variables"
-            )),
+            Ok(None) => {
+                let why = match &self.coverage {
+                    Coverage::Variables(_) => "made no call, or ignores the proxy variables",
+                    // What ignores them is led to the gateway all the same.
+                    Coverage::Kernel { counted: Ok(_), .. } => "made no call that was led to it",
+                    Coverage::Kernel { .. } => "made no call, as far as is known",
+                };
+                lines.add(format_args!(
+                    "  bundle         none: nothing came through the gateway; the command {why}"
+                ));
+            }
             Err(_) => lines.add(format_args!("  bundle         none: the record is not whole")),
         }
     }
@@ -202,9 +209,10 @@ fn told(covered: &Covered, enforced: bool, also: &[String]) -> Vec<String> {
         ));
     }
     for bypass in covered.around.iter().take(NAMED) {
-        let who = bypass.executable.as_deref().unwrap_or("unknown");
-        let how = if enforced { "denied" } else { "around" };
-        told.push(format!("{how}: {} to {} ({who})", bypass.process, bypass.destination));
+        let how = if bypass.denied { "denied" } else { "around" };
+        let unit = bypass.unit().as_str();
+        let (way, to) = (&bypass.way, bypass.destination);
+        told.push(format!("{how}: {unit} by {way} to {to} by {}", bypass.whose()));
     }
     let around_packets = packets.bypass_passed.saturating_add(packets.bypass_denied);
     if around_packets > 0 {

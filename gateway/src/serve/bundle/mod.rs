@@ -9,7 +9,7 @@ mod beside;
 mod covered;
 mod disclose;
 mod gather;
-mod tree;
+pub(super) mod tree;
 mod write;
 
 use std::fs::{self, File};

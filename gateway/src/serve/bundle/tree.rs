@@ -38,12 +38,12 @@ pub enum TreeError {
 }
 
 /// The tree under one checkpoint.
-pub(super) struct Tree {
+pub(in crate::serve) struct Tree {
     log: PathBuf,
     /// The signed checkpoint's bytes.
     pub(super) signed: Vec<u8>,
     /// Leaves in it.
-    pub(super) size: u64,
+    pub(in crate::serve) size: u64,
     /// The partial tiles of this size, which the log takes away as it grows.
     edge: HashMap<TilePath, Vec<Hash>>,
     /// Full tiles, which never change.
@@ -52,7 +52,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// The tree as it is published now.
-    pub(super) fn open(log: &Path) -> Result<Self, TreeError> {
+    pub(in crate::serve) fn open(log: &Path) -> Result<Self, TreeError> {
         let mut tries = 0;
         loop {
             match Self::look(log) {
@@ -82,7 +82,10 @@ impl Tree {
     }
 
     /// The leaves of a range.
-    pub(super) fn leaves(&self, range: std::ops::Range<u64>) -> Result<Vec<Vec<u8>>, TreeError> {
+    pub(in crate::serve) fn leaves(
+        &self,
+        range: std::ops::Range<u64>,
+    ) -> Result<Vec<Vec<u8>>, TreeError> {
         Ok(read_entries(&self.log, range)?)
     }
 

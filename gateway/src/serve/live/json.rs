@@ -80,7 +80,8 @@ pub(super) fn finished(text: &mut String, finished: &Finished) {
     line(text, &exchange);
 }
 
-/// `{"event":"bypass",...}`: traffic of a watched scope that did not come to the gateway.
+/// `{"event":"bypass",...}`: traffic of a watched scope that did not come to the gateway. Of a packet
+/// only whose socket it left by is known: `socket_of`.
 pub(super) fn around(text: &mut String, around: &Around) {
     line(
         text,
@@ -88,7 +89,10 @@ pub(super) fn around(text: &mut String, around: &Around) {
             "event": "bypass",
             "at": around.at_us,
             "destination": around.destination.to_string(),
-            "process": around.process,
+            "unit": around.unit().as_str(),
+            "way": around.way,
+            "process": around.whose().did(),
+            "socket_of": around.whose().socket_of(),
             "executable": around.executable,
             "denied": around.denied,
         }),

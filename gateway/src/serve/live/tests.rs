@@ -203,3 +203,34 @@ fn a_printer_that_stays_blocked_does_not_hold_the_end_up() {
     assert!(before.elapsed() < Duration::from_secs(5));
     output.shut(false);
 }
+
+/// A datagram that goes around is told of twice, and the lines say which is which.
+#[test]
+fn a_send_and_its_packet_are_told_apart() {
+    let around = |packet, process| Around {
+        at_us: 1_700_000_000_123_456,
+        destination: SocketAddr::from(([192, 0, 2, 1], 53)),
+        process,
+        executable: (process != 0).then(|| "/bin/x\u{1b}[2J".to_owned()),
+        way: "udp".to_owned(),
+        packet,
+        denied: packet,
+    };
+    let told = |around: &Around| {
+        let (mut text, mut object) = (String::new(), String::new());
+        text::around(&mut text, around);
+        json::around(&mut object, around);
+        (plain(&text), serde_json::from_str::<serde_json::Value>(&object).unwrap())
+    };
+    let (text, object) = told(&around(false, 7));
+    assert!(text.contains("AROUND  connect udp   192.0.2.1:53 by process 7 (/bin/x"), "{text}");
+    assert_eq!((&object["unit"], &object["way"]), (&"connect".into(), &"udp".into()), "{object}");
+    assert_eq!((&object["process"], object["socket_of"].is_null()), (&7.into(), true), "{object}");
+    let (text, object) = told(&around(true, 7));
+    assert!(text.contains("DENIED  packet  udp   192.0.2.1:53 by a socket of process 7"), "{text}");
+    assert!(!text.contains("\u{1b}[2J"), "{text:?}");
+    assert_eq!((&object["socket_of"], object["process"].is_null()), (&7.into(), true), "{object}");
+    let (text, object) = told(&around(false, 0));
+    assert!(text.ends_with("by a process that is not known\n"), "{text}");
+    assert!(object["process"].is_null() && object["socket_of"].is_null(), "{object}");
+}

@@ -46,14 +46,14 @@ pub(super) fn welcome(text: &mut String, welcome: &Welcome) {
 /// Something that did not come to the gateway.
 pub(super) fn around(text: &mut String, around: &Around) {
     let became = if around.denied { "DENIED" } else { "AROUND" };
-    let executable = around.executable.as_deref().unwrap_or("a process that is gone");
     let _ = writeln!(
         text,
-        "{FAINT}{}{FAINT:#}  {BAD}{became}{BAD:#}  {} {FAINT}by{FAINT:#} {} {FAINT}({}){FAINT:#}",
+        "{FAINT}{}{FAINT:#}  {BAD}{became}{BAD:#}  {:<7} {:<5} {} {FAINT}by{FAINT:#} {}",
         time(around.at_us),
+        around.unit().as_str(),
+        shown(&around.way),
         around.destination,
-        shown(executable),
-        around.process,
+        shown(&around.whose().to_string()),
     );
 }
 

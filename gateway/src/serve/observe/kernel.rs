@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use sealtap_common::leaf::Arrived;
+use sealtap_common::leaf::{Arrived, BypassUnit, Canary, CanaryWay, Counts, Sums, Trial};
 
-/// Ways around, by way and verdict.
-type Around = BTreeMap<(String, &'static str), u64>;
+/// Ways around, by unit, way and verdict.
+type Around = BTreeMap<(&'static str, String, &'static str), u64>;
 
 /// Counted since the start.
 #[derive(Debug, Default)]
@@ -25,11 +25,33 @@ pub struct State {
     pub arrived: Arrived,
     /// Connections of which nobody can say who made them.
     pub unknown: u64,
-    /// What went around.
+    /// What the kernel counted of it, as of the last statement with numbers.
+    pub counts: Option<Counts>,
+    /// Connections that the kernel led to the gateway and that had not come when that was made.
+    pub not_come: u64,
+    /// What went around, but for what canaries tried.
     pub around: Around,
+    /// Canaries that came back, the connections that were led to them, and what the last one found.
+    pub canaries: u64,
+    canaries_led: u64,
+    /// What the last one found.
+    pub canary: Vec<(CanaryWay, Trial)>,
     /// Packets to the resolver: those whose questions were read, those that could not be, those that
     /// found no room.
     pub asked: (u64, u64, u64),
+}
+
+impl State {
+    /// One of the kernel's numbers in both units.
+    #[must_use]
+    pub fn both(&self, number: impl Fn(&Sums) -> u64) -> Vec<(BypassUnit, u64)> {
+        let counts = self.counts.iter();
+        let both = |counts: &Counts| {
+            let connects = (BypassUnit::Connect, number(&counts.connections));
+            [connects, (BypassUnit::Packet, number(&counts.packets))]
+        };
+        counts.flat_map(both).collect()
+    }
 }
 
 impl Kernel {
@@ -45,10 +67,27 @@ impl Kernel {
         (state.arrived, state.unknown) = (arrived, unknown);
     }
 
-    /// So much went around.
-    pub fn around(&self, way: &str, verdict: &'static str, count: u64) {
+    /// These were its numbers, with what had come to the listener before they were read.
+    pub fn counted(&self, counts: &Counts, arrived: &Arrived) {
         let mut state = self.state();
-        let sum = state.around.entry((way.to_owned(), verdict)).or_default();
+        let led = counts.connections.via_gateway;
+        let came = [arrived.known, arrived.refused_led, state.canaries_led];
+        state.not_come = came.into_iter().fold(led, u64::saturating_sub);
+        state.counts = Some(counts.clone());
+    }
+
+    /// A canary came back.
+    pub fn canary(&self, tried: &Canary) {
+        let mut state = self.state();
+        state.canaries = state.canaries.saturating_add(1);
+        state.canaries_led = state.canaries_led.saturating_add(tried.led);
+        state.canary = tried.ways().collect();
+    }
+
+    /// So much went around.
+    pub fn around(&self, (unit, way, verdict): (&'static str, &str, &'static str), count: u64) {
+        let mut state = self.state();
+        let sum = state.around.entry((unit, way.to_owned(), verdict)).or_default();
         *sum = sum.saturating_add(count);
     }
 
