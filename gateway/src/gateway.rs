@@ -172,7 +172,7 @@ impl Gateway {
         let runs = run::Runs::new(
             boot,
             Arc::clone(&keys),
-            isolation::isolation(config, launch.is_some()),
+            isolation::isolation(config, launch.as_ref()),
             recovery.runs,
         );
         let mut ledger = Ledger::new(boot, policy, timeline, sealed, log.size(), runs);

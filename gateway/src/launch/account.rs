@@ -156,8 +156,9 @@ impl Account<'_> {
             line(format_args!("  refused        {count} with {why}"));
         }
         for process in &self.left {
-            let (what, then) = match self.coverage.is_enforced() {
+            let (what, then) = match self.coverage.is_ended() {
                 true => ("ended        ", "the command left it running"),
+                false if self.coverage.is_enforced() => ("still running", "it stays cut off"),
                 false => ("still running", "what it sends from now on is not recorded"),
             };
             line(format_args!("  {what}  {process}: {then}"));
@@ -277,7 +278,7 @@ impl Account<'_> {
             .iter()
             .map(|process| json!({ "id": process.id, "name": process.name }))
             .collect();
-        let (still_running, ended) = match self.coverage.is_enforced() {
+        let (still_running, ended) = match self.coverage.is_ended() {
             true => (Vec::new(), left),
             false => (left, Vec::new()),
         };
