@@ -35,7 +35,10 @@ pub(crate) fn descriptors_of_the_caller_are_closed() {
         command.current_dir(home.path()).env("HOME", home.path()).stdin(Stdio::null());
         let launched = Launched::new(home, command.output().expect("it runs")).expect(0);
         launched.captured(0);
-        assert_eq!(launched.stdout(), if enforced { "[]\n" } else { "[7, 8]\n" });
+        let said = launched.stdout();
+        // Beside these, whatever started this has left open.
+        assert_eq!(said.contains("7, 8"), !enforced, "{said}");
+        assert!(!enforced || said == "[]\n", "{said}");
     }
 }
 

@@ -10,7 +10,7 @@ use sealtap_tests::gate::poll;
 use sealtap_tests::launch::Launch;
 use sealtap_tests::running::cgroups;
 use sealtap_tests::standing::{self, Running};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{ENFORCE, OBSERVE, home, modes};
 
@@ -22,12 +22,18 @@ fn is_sleeping(process: u32) -> bool {
     line.starts_with(b"sleep\x00600")
 }
 
+/// The command's, by its name outside.
+fn cgroup(standing: &Value) -> PathBuf {
+    PathBuf::from(standing["watched"][0]["path"].as_str().expect("a path"))
+}
+
 /// The files by which it is ended belong to user 0, which the command is, and the gateway, without a capability.
 pub(crate) fn closed_files_of_its_cgroup_keep_nothing_running() {
     let home = home();
     let flags = [ENFORCE[0], ENFORCE[1], "--linger=0"];
     let running = Running::start(&home, &flags, LEAVES);
-    let (standing, cgroup) = (running.standing(), running.cgroup());
+    let standing = running.standing();
+    let cgroup = cgroup(&standing);
     for file in ["cgroup.kill", "cgroup.procs", "cgroup.events", "cgroup.freeze"] {
         // The command itself cannot: see below.
         fs::set_permissions(cgroup.join(file), Permissions::from_mode(0)).expect("closed");
@@ -114,7 +120,8 @@ pub(crate) fn what_cannot_be_ended_stays_cut_off() {
     let then = "sleep 600 >/dev/null 2>&1 </dev/null & echo $! > part; mv part left; \
                 while [ ! -e go ]; do sleep 0.05; done";
     let mut running = Running::start(&home, &flags, then);
-    let (standing, cgroup, gateway) = (running.standing(), running.cgroup(), running.gateway());
+    let (standing, gateway) = (running.standing(), running.gateway());
+    let cgroup = cgroup(&standing);
     running.tell();
     let left = || fs::read_to_string(home.path().join("left")).ok();
     let process: u32 = poll("it is left", left).trim().parse().expect("a number");
