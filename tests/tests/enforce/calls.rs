@@ -1,9 +1,11 @@
 //! Calls: what a command behind the fence does to itself, and to others of its user.
 
+use rustix::process::Signal;
 use sealtap_tests::launch::Launch;
+use sealtap_tests::standing::{self, Running};
 use sealtap_tests::verify::{Verdict, verify};
 
-use crate::{ENFORCE, home, modes, python};
+use crate::{ENFORCE, home, level, modes, python};
 
 /// Each call by its number; 0, or what the kernel said. The gateway's limits and priorities are set to what
 /// they are.
@@ -106,4 +108,17 @@ pub(crate) fn another_user_cannot_read_the_keys_and_that_is_said() {
         let same = said(flags);
         assert!(same.contains("key isolation: same user (launched)"), "{same}");
     }
+}
+
+/// A limit that somebody sets is an error of whoever meets it, and ends neither.
+pub(crate) fn signals_of_limits_end_neither_gateway_nor_loader() {
+    let running = Running::start(&home(), &ENFORCE, "true");
+    for process in [running.gateway(), running.loader()] {
+        for limit in [Signal::XCPU, Signal::XFSZ] {
+            standing::signal(process, limit);
+        }
+    }
+    let launched = running.go_on().expect(0);
+    launched.captured(0);
+    assert_eq!(level(&launched), "enforced", "{}", launched.account);
 }

@@ -83,6 +83,7 @@ fn main() -> ExitCode {
         left::what_cannot_be_ended_stays_cut_off,
         left::cgroups_that_it_made_are_taken_away,
         calls::calls_upon_others_and_namespaces_are_refused,
+        calls::signals_of_limits_end_neither_gateway_nor_loader,
         calls::another_user_cannot_read_the_keys_and_that_is_said,
         inherited::descriptors_of_the_caller_are_closed,
         inherited::standard_descriptors_are_bytes_and_no_more,
