@@ -174,6 +174,17 @@ def record_holds(origin, index, closed, record):
     require(form.b64(form.sha256(signed)) == record["record"], "not the record of its run")
 
 
+def key_change_holds(origin, value):
+    """That both keys signed a change; gives the old and the new one."""
+    name = {"log": origin, "run-record": run_format.key_name(origin)}[value["role"]]
+    keys = [form.unb64(value[which]) for which in ("old", "new")]
+    old, new = (form.vkey(name, key) for key in keys)
+    message = f"sealtap/v1/key-change\n{value['role']}\n{old}\n{new}\n{value['size']}\n".encode()
+    for key, which in zip(keys, ("old_signature", "new_signature")):
+        require(ed25519.verify(key, message, form.unb64(value[which])), "a key change")
+    return old, new
+
+
 def tunnel_holds(value):
     tunnel = value["tunnel"]
     require(set(tunnel) == {"alert", "from_client", "reason", "to_client"}, "members of a tunnel")
@@ -380,15 +391,9 @@ class History:
 
     def key_change(self, index, value):
         require(value["size"] == index, "a key change in another place")
-        name = self.origin + {"log": "", "run-record": "/run-record"}[value["role"]]
-        keys = [form.unb64(value[which]) for which in ("old", "new")]
-        require(self.keys.get(value["role"], keys[0]) == keys[0], "a key replaced twice")
-        self.keys[value["role"]] = keys[1]
-        vkeys = [form.vkey(name, key) for key in keys]
-        message = (f"sealtap/v1/key-change\n{value['role']}\n{vkeys[0]}\n{vkeys[1]}\n"
-                   f"{value['size']}\n").encode()
-        for key, which in zip(keys, ("old_signature", "new_signature")):
-            require(ed25519.verify(key, message, form.unb64(value[which])), "a key change")
+        old, new = key_change_holds(self.origin, value)
+        require(self.keys.get(value["role"], old) == old, "a key replaced twice")
+        self.keys[value["role"]] = new
 
     def exchange(self, value, leaf_hash):
         if value["kind"] == "opaque":
@@ -473,19 +478,25 @@ def check_leaves(history, entries):
     history.finish()
 
 
+def finds(one, checking):
+    """That a check finds what is broken, at the leaf at which a vector says so."""
+    try:
+        checking()
+    except Broken as problem:
+        require(problem.index == one["leaf"], f"{one['name']}: found elsewhere: {problem}")
+    except Invalid as problem:
+        require(one["leaf"] is None, f"{one['name']}: found at the end alone: {problem}")
+    else:
+        raise Invalid(f"{one['name']}: not found")
+
+
 def check_logs(vectors):
     """The leaves agree, and after each of the edits they do not, where it says so."""
     entries = [leaf.encode() for leaf in vectors["leaves"]]
     check_leaves(History(vectors["origin"]), entries)
     for one in vectors["broken"]:
-        try:
-            check_leaves(History(vectors["origin"]), covered_log.apply(entries, one["edit"]))
-        except Broken as problem:
-            require(problem.index == one["leaf"], f"{one['name']}: found elsewhere: {problem}")
-        except Invalid as problem:
-            require(one["leaf"] is None, f"{one['name']}: found at the end alone: {problem}")
-        else:
-            raise Invalid(f"{one['name']}: not found")
+        edited = covered_log.apply(entries, one["edit"])
+        finds(one, lambda: check_leaves(History(vectors["origin"]), edited))
     return 1 + len(vectors["broken"])
 
 
@@ -496,15 +507,8 @@ def check_bundles(vectors, folder):
     for data in good.values():
         check_bundle(broken_bundles.apply(data, []), vectors["vkey"], record_key)
     for one in vectors["bundles"]:
-        data = good[one["bundle"]]
-        try:
-            check_bundle(broken_bundles.apply(data, one["edits"]), vectors["vkey"], record_key)
-        except Broken as problem:
-            require(problem.index == one["leaf"], f"{one['name']}: found elsewhere: {problem}")
-        except Invalid as problem:
-            require(one["leaf"] is None, f"{one['name']}: found at the end alone: {problem}")
-        else:
-            raise Invalid(f"{one['name']}: not found")
+        edited = broken_bundles.apply(good[one["bundle"]], one["edits"])
+        finds(one, lambda: check_bundle(edited, vectors["vkey"], record_key))
     return len(vectors["bundles"])
 
 
@@ -512,17 +516,11 @@ def key_changes(leaves, origin):
     """The keys that changes lead to, by role: each change's old and new key."""
     found = {"log": [], "run-record": []}
     for index, value in leaves:
-        name = origin if value["role"] == "log" else run_format.key_name(origin)
-        keys = [form.unb64(value[which]) for which in ("old", "new")]
-        vkeys = [form.vkey(name, key) for key in keys]
-        require(value["size"] == index and keys[0] != keys[1], "a key change in another place")
-        message = (f"sealtap/v1/key-change\n{value['role']}\n{vkeys[0]}\n{vkeys[1]}\n"
-                   f"{index}\n").encode()
-        for key, which in zip(keys, ("old_signature", "new_signature")):
-            require(ed25519.verify(key, message, form.unb64(value[which])), "a key change")
+        old, new = key_change_holds(origin, value)
+        require(value["size"] == index and old != new, "a key change in another place")
         before = found[value["role"]]
-        require(not before or before[-1][1] == vkeys[0], "a key replaced twice")
-        before.append(vkeys)
+        require(not before or before[-1][1] == old, "a key replaced twice")
+        before.append((old, new))
     return found
 
 

@@ -5,8 +5,8 @@ use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
-    BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock_ops,
-    bpf_sockopt,
+    BPF_EXIST, BPF_NOEXIST, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
+    BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock_ops, bpf_sockopt,
 };
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_sk_storage_get};
 use aya_ebpf::macros::{cgroup_sockopt, sock_ops};
@@ -15,6 +15,7 @@ use sealtap_common::kernel::{Endpoint, FLOW_OPTION, Flow, FlowKey, family, flag}
 
 use crate::maps::{CONNECTIONS, NOTED, SOCKETS};
 use crate::packet::{MAPPED_WORD, bytes};
+use crate::scope;
 
 const CLOSED: u32 = 7;
 /// The namespace of what the gateway opened itself: no packet names its own, and nobody asks for it.
@@ -37,32 +38,49 @@ fn sealtap_socket(context: SockOpsContext) -> u32 {
 fn established(context: &SockOpsContext) {
     let flow = kept(context);
     // SAFETY: not null where it is read; the socket's own.
-    let flow = unsafe { flow.as_ref() };
-    let own = flow.is_some_and(|flow| flow.flags & flag::GATEWAY != 0);
+    let flow = unsafe { flow.as_mut() };
+    let own = flow.as_ref().is_some_and(|flow| flow.flags & flag::GATEWAY != 0);
     let Some(flow) = flow.filter(|flow| own || flow.gateway != 0) else {
         return unnamed(context);
     };
     let mut key = key(context);
     if own {
         key.namespace = ANY;
+        // By which it is told from others of that name.
+        flow.destination.address = remote(context);
     }
     // Where there is no room the gateway finds no flow, refuses the connection and counts it.
-    if CONNECTIONS.insert(key, flow, 0).is_ok() {
-        count(key.client.port, 1);
+    if note(key, flow) {
         // Others may have asked for other calls, and still want them.
         let asked = context.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG;
         let _ = context.set_cb_flags(asked as i32);
     }
 }
 
+/// Notes it, in the place of another one of that name; whether it is noted. Its port has one more where the name had no
+/// note before, and the same number where it had one.
+fn note(key: FlowKey, flow: &Flow) -> bool {
+    // The second time round the one that was there has gone meanwhile.
+    for _ in 0..2 {
+        if CONNECTIONS.insert(key, flow, BPF_NOEXIST.into()).is_ok() {
+            count(key.client.port, 1);
+            return true;
+        }
+        if CONNECTIONS.insert(key, flow, BPF_EXIST.into()).is_ok() {
+            return true;
+        }
+    }
+    false
+}
+
 /// What the context's socket has of ours, or null.
 #[inline(always)]
-fn kept(context: &SockOpsContext) -> *const Flow {
+fn kept(context: &SockOpsContext) -> *mut Flow {
     // SAFETY: the context's socket, which is a full one here, checked against null.
     unsafe {
         let socket = read_volatile(addr_of!((*context.ops).__bindgen_anon_2.sk));
         if socket.is_null() {
-            return core::ptr::null();
+            return core::ptr::null_mut();
         }
         let map = (&raw const SOCKETS).cast_mut().cast();
         bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0).cast()
@@ -103,13 +121,14 @@ fn count(port: u32, more: u32) {
     }
 }
 
-/// A connection that nobody led anywhere has this name now: whatever is noted under it is of one that is over and was not
-/// seen to end, since somebody else turned those calls off.
+/// A connection that nobody led anywhere begins: a note of one from the same address and port to the same address and
+/// port is of one that is over and was not seen to end, since somebody else turned those calls off. To another address
+/// there may be one that goes on, by the same port: its note stays.
 ///
 /// Most connections of a machine come here, and the large map is far away: so it is asked only where something is noted
 /// of any that came from this port. Every note is counted for its port, once it is there, and taken off where its removal
-/// took one away, so that a count is never below what is noted: one that replaces another is counted twice, which costs
-/// all that come from there later a look and nothing else. What is over was counted long before its port is used again.
+/// took one away, so that a count is what is noted, whoever else notes meanwhile: no port costs a look for longer than it
+/// has notes. What is over was counted long before its port is used again.
 fn unnamed(context: &SockOpsContext) {
     let ops: *mut bpf_sock_ops = context.ops;
     // SAFETY: the context's field, and a word of a map, each read by itself.
@@ -119,12 +138,19 @@ fn unnamed(context: &SockOpsContext) {
             return;
         }
     }
-    let key = key(context);
-    remove(key);
+    let (key, remote) = (key(context), Endpoint { address: remote(context), port: 0 });
+    // Whatever was led to the gateway went to this address of its family, so the name says the rest.
+    if scope::is_where_led(&remote) {
+        remove(key);
+    }
     let own = FlowKey { namespace: ANY, ..key };
     // SAFETY: as above.
     let noted = unsafe { CONNECTIONS.get(own) };
-    if noted.is_some_and(|noted| noted.namespace == key.namespace) {
+    let is_over = |noted: &Flow| {
+        let to = Endpoint { address: noted.destination.address, port: 0 };
+        noted.namespace == key.namespace && scope::is_same(&to, &remote)
+    };
+    if noted.is_some_and(is_over) {
         remove(own);
     }
 }
@@ -145,6 +171,22 @@ fn key(context: &SockOpsContext) -> FlowKey {
         }
         let gateway_port = u32::from_be(read_volatile(addr_of!((*ops).remote_port)));
         FlowKey { namespace: bpf_get_netns_cookie(context.as_ptr()), client, gateway_port }
+    }
+}
+
+/// The address of the other end.
+#[inline(always)]
+fn remote(context: &SockOpsContext) -> [u8; 16] {
+    let ops: *mut bpf_sock_ops = context.ops;
+    // SAFETY: as above.
+    unsafe {
+        let v4 = read_volatile(addr_of!((*ops).remote_ip4));
+        let part = |part: usize| read_volatile(addr_of!((*ops).remote_ip6[part]));
+        let v6 = [part(0), part(1), part(2), part(3)];
+        match read_volatile(addr_of!((*ops).family)) {
+            family::INET => mapped(v4),
+            _ => bytes(v6),
+        }
     }
 }
 

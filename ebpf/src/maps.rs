@@ -26,7 +26,7 @@ pub(crate) static SOCKETS: SkStorage<Flow> = SkStorage::new();
 pub(crate) static CONNECTIONS: HashMap<FlowKey, Flow, FLOWS, { BPF_F_RDONLY as usize }> =
     HashMap::new();
 
-/// How many of these come from each port, at the least: see [`crate::flow`].
+/// How many of these come from each port: see [`crate::flow`].
 #[btf_map]
 pub(crate) static NOTED: Array<u32, PORTS> = Array::new();
 

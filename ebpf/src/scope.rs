@@ -35,7 +35,7 @@ pub(crate) fn bank(settings: &Settings) -> u32 {
     unsafe { read_volatile(&raw const settings.bank) & 1 }
 }
 
-/// The watched cgroup with an id. Where there is but one, as for one run that sent no canary, no map is asked.
+/// The watched cgroup with an id. Where there is but one, as for a run, no map is asked.
 #[inline(always)]
 pub(crate) fn watched(settings: &Settings, id: u64) -> Option<Scope> {
     let found = if is_single(settings) {
@@ -207,6 +207,15 @@ pub(crate) fn is_same(one: &Endpoint, other: &Endpoint) -> bool {
 fn words(endpoint: &Endpoint) -> [u32; 4] {
     // SAFETY: sixteen bytes at the beginning of what is aligned for words.
     unsafe { (&raw const endpoint.address).cast::<[u32; 4]>().read() }
+}
+
+/// Whether it is where connections are led: the loopback's first address, in either family.
+#[inline(always)]
+pub(crate) fn is_where_led(endpoint: &Endpoint) -> bool {
+    let [first, second, third, last] = words(endpoint);
+    let v4 = third == 0xffff_u32.to_be() && last == u32::from_ne_bytes([127, 0, 0, 1]);
+    let v6 = third == 0 && last == 1_u32.to_be();
+    first == 0 && second == 0 && (v4 || v6)
 }
 
 /// Whether an address is one by which the machine calls itself.

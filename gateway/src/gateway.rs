@@ -6,6 +6,8 @@
 //! 4. The threads behind the traffic, then the listener.
 
 mod authority;
+mod begin;
+mod behind;
 mod checked;
 mod end;
 mod error;
@@ -17,43 +19,29 @@ mod reload;
 mod tests;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use rustls::crypto::SecureRandom;
-use sealtap_common::leaf::Policy;
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
 pub use self::checked::{CalledError, Checked, Listeners, Told};
 use self::end::wait_for_the_end;
 pub use self::error::{ServeError, StartError};
-use self::found::opened_store;
 pub use self::redirected::CoverageTeller;
 pub use self::reload::{ReloadError, Reloaded, Reloader};
+use crate::accept::Listener;
 use crate::accept::authority::Authority;
-use crate::accept::{Listener, Minter};
-use crate::capture::Tap;
-use crate::capture::journal::{self, Extents, Journal, Opened};
-use crate::capture::secrets::Secrets;
-use crate::clock::Timeline;
-use crate::config::{self, Config, Durability};
+use crate::capture::journal::Journal;
+use crate::config::Config;
 use crate::data::Writer;
-use crate::identify::{Launch, Runs};
 use crate::journey::Journey;
 use crate::route::Table;
-use crate::seal::aside::SealedAside;
-use crate::seal::ledger::{Entry, Happening, Ledger};
-use crate::seal::pins::Pins;
-use crate::seal::progress::Progress;
-use crate::seal::recovery::{RecoveryError, last_sealed, recover};
+use crate::seal::Sealer;
 use crate::seal::timestamp::Timestamps;
-use crate::seal::vouching::{Voucher, Vouching};
 use crate::seal::witness::Witnesses;
-use crate::seal::{Pace, Parts, Sealed, Sealer, run};
-use crate::serve::observe::{Bounds, Observe, ObserveListener, watch};
-use crate::store::retention;
+use crate::serve::observe::{ObserveListener, watch};
 
 /// How long open exchanges may go on after the gateway was told to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -110,188 +98,6 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         let checked = Checked::new(config, table, adopt).await?;
         Self::begin(checked, told, None).await
-    }
-
-    /// Makes a gateway of what was looked at: from here on things are sealed. Everything that comes
-    /// to it belongs to the run of `launch`, where there is one.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`]; whatever was wrong is as it was.
-    pub async fn begin(
-        checked: Checked,
-        told: Told,
-        launch: Option<Launch>,
-    ) -> Result<Self, StartError> {
-        let Checked { config, settings, listener, address, observe_listener, data, .. } = checked;
-        let Checked { writer, keys, mut authority, names, mut log, opened, store, .. } = checked;
-        let (config, observing) = (&config, &config.observe);
-        names.settle()?;
-        // Before anything is signed: on an old copy, the next leaf would be a fork.
-        let (witnesses, announcer) = match &config.witness {
-            Some(witness) => {
-                let (witnesses, announcer) =
-                    Witnesses::start(witness, &data, &keys, log.checkpoint()).await?;
-                if let Some(testimony) = witnesses.testimony().borrow().clone() {
-                    return Err(testimony.into());
-                }
-                (Some(witnesses), Some(announcer))
-            }
-            None => (None, None),
-        };
-        let timeline = Timeline::start(last_sealed(&log)?);
-
-        let mut store = match store {
-            Some(store) => store,
-            None => opened_store(&data, &keys, &log)?,
-        };
-        // Before anything is sealed.
-        let authority = authority.wait()?;
-        let random = secure_random();
-        let boot = system_id()?;
-        let strict = config.durability == Durability::Strict;
-        let durability =
-            if strict { journal::Durability::Strict } else { journal::Durability::Relaxed };
-        let options = journal::Options {
-            // A record of one read, 64 KiB, must fit a batch.
-            file_size: config.journal.file_size.max(1 << 20),
-            durability,
-            max_pending: usize::try_from(config.journal.pending).unwrap_or(usize::MAX),
-            // One command may send nothing at all.
-            hurried: launch.is_some(),
-            ..journal::Options::new(timeline)
-        };
-        let Opened { journal, batches, mut recovered } =
-            Journal::open(&data.journal(), boot, options)?;
-
-        let pins = Arc::new(Pins::default());
-        let recovery = recover(&log, &store, &mut recovered, &pins)?;
-        let policy = if strict { Policy::Strict } else { Policy::Relaxed };
-        let sealed = last_sealed(&log)?;
-        let records = run::unstored(&log, store.watermark()?, &keys).map_err(RecoveryError::Log)?;
-        let runs = run::Runs::new(
-            boot,
-            Arc::clone(&keys),
-            isolation::isolation(config, launch.as_ref()),
-            recovery.runs,
-        );
-        let mut ledger = Ledger::new(boot, policy, timeline, sealed, log.size(), runs);
-        let mut entries = Vec::new();
-        for happening in recovery.happenings {
-            entries.extend(ledger.enter(happening)?);
-        }
-        if let Some(size) = opened.adopted {
-            entries.extend(ledger.enter(Happening::Adopted { size })?);
-        }
-        let mut bound = Vec::new();
-        let mut split = |entry: Entry| {
-            bound.push(entry.aside);
-            (entry.leaf, entry.exchange)
-        };
-        let (leaves, exchanges): (Vec<_>, Vec<_>) = entries.into_iter().map(&mut split).unzip();
-        let range = log.append(&leaves)?;
-        let mut asides = recovery.asides;
-        asides.extend(SealedAside::of(range.clone().zip(bound)));
-        if let Some(announcer) = &announcer {
-            announcer.announce(log.checkpoint());
-        }
-        // All that earlier boots left is sealed: what of it is not stored is held, the rest may go.
-        pins.reading(recovered.first_file, 0);
-        store.begin_boot(&boot)?;
-        journal.settle_gaps();
-        let mut exchanges_to_store = recovery.sealed;
-        exchanges_to_store.extend(
-            range
-                .zip(leaves)
-                .zip(exchanges)
-                .filter_map(|((index, leaf), exchange)| Some(exchange?.0.into_sealed(index, leaf))),
-        );
-
-        let report = Report {
-            address,
-            observe: observe_listener.as_ref().map(ObserveListener::address).transpose()?,
-            origin: keys.origin().to_owned(),
-            size: log.size(),
-            interrupted: recovery.interrupted,
-            torn: recovered.torn.iter().map(|torn| torn.bytes).sum(),
-        };
-        let progress = Arc::new(Progress::default());
-        let retention = Arc::new(ArcSwap::from_pointee(retention_policy(config)));
-        let sealer = Sealer::start(Parts {
-            batches,
-            journal: journal.clone(),
-            directory: data.journal(),
-            extents: Extents::new(&data.journal()),
-            ledger,
-            log,
-            store,
-            pins,
-            recovered: Sealed { exchanges: exchanges_to_store, records, asides },
-            pace: Pace {
-                checkpoint: config.log.checkpoint,
-                heartbeat: config.log.heartbeat,
-                progress: config.log.progress,
-            },
-            progress: Arc::clone(&progress),
-            retention: (Arc::clone(&retention), timeline),
-            announcer,
-        })?;
-        let timestamp = config.timestamp.as_ref().map(|tsa| (tsa, Voucher::new(&tsa.url.host)));
-        let vouching = Vouching {
-            witnesses: witnesses.as_ref().map(|it| it.vouchers().to_vec()).unwrap_or_default(),
-            authority: timestamp.as_ref().map(|(_, voucher)| Arc::clone(voucher)),
-        };
-        let observe = Observe::new(
-            &settings.table.names(),
-            journal.clone(),
-            (progress, vouching),
-            vec![("data", data.root().to_owned()), ("lock", data.lock_directory())],
-            Bounds { log_late: observing.log_late, disk_left: observing.disk_left },
-            observing.enabled && observe_listener.is_none(),
-        );
-        let secrets = Secrets::new(keys.header(), &config.secrets.headers, &config.secrets.query);
-        let journey = Arc::new(Journey {
-            settings: ArcSwap::from_pointee(settings.bound_to(address)),
-            tap: Tap::new(journal.clone(), timeline, secrets, random, strict)
-                .for_launch(launch.clone()),
-            runs: Runs::of(launch.as_ref()),
-            launch: launch.map(|launch| launch.id),
-            random,
-            observe: Arc::new(observe),
-            minter: Minter::new(Arc::clone(&authority)),
-            report: told,
-        });
-        // One command calls few hosts, and is not to wait for the leaves of all.
-        if journey.launch.is_none() {
-            authority.prepare(journey.settings.load().opened_hosts());
-        }
-        let reloader = Reloader {
-            journey: Arc::clone(&journey),
-            keys,
-            authority: Arc::clone(&authority),
-            retention,
-            address,
-            present: Mutex::new(config.clone()),
-        };
-        let idle_runs = config.runs.idle;
-        let timestamps = timestamp.map(|(tsa, voucher)| Timestamps::start(tsa, &data, voucher));
-        let timestamps = timestamps.transpose()?;
-        Ok(Self {
-            journal,
-            sealer,
-            journey,
-            coverage: None,
-            authority,
-            listener,
-            observe_listener,
-            report,
-            idle_runs,
-            reloader: Some(reloader),
-            last: None,
-            witnesses,
-            timestamps,
-            writer,
-        })
     }
 
     /// What the start found.
@@ -365,11 +171,6 @@ impl Gateway {
             None => Ok(closed?),
         }
     }
-}
-
-fn retention_policy(config: &Config) -> retention::Policy {
-    let config::Retention { max_age, max_bytes } = config.retention;
-    retention::Policy { max_age, max_bytes }
 }
 
 /// A random id from the system itself: the library's own generator takes milliseconds to begin, which

@@ -1,17 +1,20 @@
-"""Many connections at once, each to a place of its own: many.py PORTS PROCESSES EACH WAVES.
+"""Many connections at once, each to a place of its own: many.py PORTS PROCESSES EACH WAVES SEEN.
 
 Each process makes so many connections per wave, one to each of as many addresses of the loopback that
 nobody else is sent to; all of them stand before any is given up. Whoever is reached says where that is.
-Says at the end how many there were and how many were answered by another place than was asked for.
+Nobody ends before the file SEEN is there, or ten minutes have passed: who is gone cannot be looked at. Says at the end how many there were and how many were answered by another place than was asked for.
 """
 
 import multiprocessing
+import os
 import socket
 import struct
 import sys
+import time
 
 ports = [int(port) for port in sys.argv[1].split(",")]
 processes, each, waves = (int(number) for number in sys.argv[2:5])
+seen = sys.argv[5]
 
 
 def place(number):
@@ -39,6 +42,9 @@ def work(worker, together, results):
         for _, stream in streams:
             stream.close()
         together.wait(300)
+    until = time.monotonic() + 600
+    while not os.path.exists(seen) and time.monotonic() < until:
+        time.sleep(0.01)
     results.put((made, len(wrong), wrong[:3]))
 
 
@@ -50,7 +56,7 @@ def main():
     ]
     for worker in workers:
         worker.start()
-    told = [results.get(timeout=600) for _ in workers]
+    told = [results.get(timeout=900) for _ in workers]
     for worker in workers:
         worker.join()
     print(sum(made for made, _, _ in told), sum(wrong for _, wrong, _ in told))

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// How long anything in the harness waits before it calls a case failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The same where a whole gateway begins or ends: what a busy or emulated machine takes for that says nothing.
+pub const OF_A_GATEWAY: Duration = Duration::from_secs(90);
+
 /// A count that only grows, and can be waited for.
 #[derive(Clone, Default)]
 pub struct Gate {
@@ -43,8 +46,16 @@ impl Gate {
 ///
 /// # Panics
 /// If that takes longer than [`PATIENCE`]; `what` says what was waited for.
-pub fn poll<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn poll<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    poll_for(PATIENCE, what, probe)
+}
+
+/// The same with another patience.
+///
+/// # Panics
+/// If it takes longer than that.
+pub fn poll_for<T>(patience: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = probe() {
             return found;

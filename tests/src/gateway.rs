@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::gate::{PATIENCE, poll};
+use crate::gate::{OF_A_GATEWAY, poll, poll_for};
 use crate::records::{self, Exchange};
 use crate::tls::Authority;
 use crate::verify::{self, Verdict};
@@ -307,14 +307,15 @@ impl Gateway {
 
     fn wait(&mut self) -> ExitStatus {
         let child = &mut self.child;
-        poll("the end of the gateway", || child.try_wait().expect("a child can be waited for"))
+        let ended = || child.try_wait().expect("a child can be waited for");
+        poll_for(OF_A_GATEWAY, "the end of the gateway", ended)
     }
 
     fn wait_until_listening(&mut self) -> Listening {
         let lines = self.lines.get_mut().expect("no reader of lines panics");
         let live = self.live.get_mut().expect("no reader of lines panics");
         loop {
-            let line = match lines.recv_timeout(PATIENCE) {
+            let line = match lines.recv_timeout(OF_A_GATEWAY) {
                 Ok(line) => parse(&line),
                 Err(RecvTimeoutError::Disconnected) => return Listening::Ended,
                 Err(RecvTimeoutError::Timeout) => return Listening::Silent,

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::gateway::Home;
 use crate::programs;
 use crate::records::{self, Exchange};
+use crate::seen;
 use crate::verify::{Verdict, text, verify};
 
 /// Variables of the caller that would change what the command sees.
@@ -80,6 +81,13 @@ impl Launch {
         self
     }
 
+    /// Has the gateway tell in detail what it finds out, so that a test can wait for it ([`seen`]).
+    #[must_use]
+    pub fn telling(self) -> Self {
+        let (name, value) = seen::DETAILS;
+        self.env(name, value)
+    }
+
     /// The whole command line, not yet started.
     #[must_use]
     pub fn command<T: AsRef<OsStr>>(mut self, line: impl IntoIterator<Item = T>) -> Command {
@@ -98,6 +106,26 @@ impl Launch {
     pub fn shell(self, script: &str) -> Launched {
         self.run(["sh", "-c", script])
     }
+}
+
+/// What was made ready, in a network of its own with this done first by a shell.
+///
+/// # Panics
+/// If nobody said where it is to run.
+#[must_use]
+pub fn apart(ready: &Command, first: &str) -> Command {
+    let mut command = Command::new("unshare");
+    let script = format!("ip link set lo up && {first} && exec \"$@\"");
+    command.args(["--net", "sh", "-c", &script, "sh"]).arg(ready.get_program());
+    command.args(ready.get_args()).stdin(Stdio::null());
+    command.current_dir(ready.get_current_dir().expect("a home"));
+    for (name, value) in ready.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
 }
 
 /// Where the closing account goes.
@@ -144,7 +172,9 @@ impl Launched {
     pub fn captured(&self, count: usize) -> Vec<Exchange> {
         self.home.assert_valid();
         let list = records::list(&self.home);
-        assert_eq!(list.len(), count, "{} {}", self.account, self.stderr());
+        let messages = self.home.data().join("messages.log");
+        let messages = std::fs::read_to_string(messages).unwrap_or_default();
+        assert_eq!(list.len(), count, "{} {} {messages}", self.account, self.stderr());
         let run = self.account["run"]["name"].as_str().expect("the account names the run");
         for exchange in &list {
             assert_eq!(exchange.text("/run"), run);

@@ -49,7 +49,7 @@ impl Running {
     /// # Panics
     /// If it does not start.
     pub fn start(home: &Arc<Home>, flags: &[&str], then: &str) -> Self {
-        Self::of(home, Launch::new(home, flags).command(waiting(then)))
+        Self::of(home, Launch::new(home, flags).telling().command(waiting(then)))
     }
 
     /// One by its command line, which is [`waiting`], or says `there` and waits as well.

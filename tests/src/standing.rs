@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::gate::poll;
+use crate::gate::{OF_A_GATEWAY, poll, poll_for};
 use crate::programs;
 pub use crate::running::Running;
 
@@ -43,7 +43,7 @@ pub fn signal(process: u32, signal: Signal) {
 /// If it does not end.
 pub fn gone(process: u32) {
     let path = PathBuf::from(format!("/proc/{process}/fdinfo"));
-    poll("the process is gone", || {
+    poll_for(OF_A_GATEWAY, "the process is gone", || {
         fs::read_dir(&path).map_or(true, |mut all| all.next().is_none()).then_some(())
     });
 }

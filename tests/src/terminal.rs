@@ -29,7 +29,7 @@ def shell():
 if pid == 0:
     shell() if play == "stop" else os.execvp(line[0], line)
 seen = b""
-def until(text, patience=20):
+def until(text, patience=90):
     global seen
     end = time.monotonic() + patience
     while text not in seen:

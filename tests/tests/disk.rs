@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::Signal;
 use sealtap_tests::bench::NAME;
 use sealtap_tests::content::Pattern;
-use sealtap_tests::gate::poll;
+use sealtap_tests::gate::{OF_A_GATEWAY, poll_for};
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{End, head};
 use sealtap_tests::load::Seen;
@@ -69,17 +69,25 @@ fn a_full_disk_refuses_and_comes_back() {
         .collect();
     for _ in 0..2 {
         let finished = seen.finished() + 20;
-        poll("calls that are answered", || (seen.finished() >= finished).then_some(()));
+        poll_for(OF_A_GATEWAY, "calls that are answered", || {
+            (seen.finished() >= finished).then_some(())
+        });
         let refused = seen.refused();
         volume.fill();
-        poll("calls that are refused", || (seen.refused() > refused + 20).then_some(()));
+        poll_for(OF_A_GATEWAY, "calls that are refused", || {
+            (seen.refused() > refused + 20).then_some(())
+        });
         volume.free();
     }
     let finished = seen.finished() + 20;
-    poll("calls that are answered again", || (seen.finished() >= finished).then_some(()));
+    poll_for(OF_A_GATEWAY, "calls that are answered again", || {
+        (seen.finished() >= finished).then_some(())
+    });
     // Until the room runs short by what is recorded alone: that, too, leaves enough to store it all.
     let refused = seen.refused();
-    poll("calls that are refused again", || (seen.refused() > refused + 20).then_some(()));
+    poll_for(OF_A_GATEWAY, "calls that are refused again", || {
+        (seen.refused() > refused + 20).then_some(())
+    });
     stop.store(true, Ordering::SeqCst);
     for client in clients {
         client.join().expect("a client saw what it should");
@@ -236,7 +244,7 @@ fn a_slow_disk_loses_nothing() {
     let gateway = options.under(wrapper).start_in(home);
     let stop = Arc::new(AtomicBool::new(false));
     let clients = seen.clients(gateway.address(), 16, &stop);
-    poll("calls that are answered", || (seen.finished() >= 60).then_some(()));
+    poll_for(OF_A_GATEWAY, "calls that are answered", || (seen.finished() >= 60).then_some(()));
     stop.store(true, Ordering::SeqCst);
     for client in clients {
         client.join().expect("a client saw what it should");

@@ -10,6 +10,7 @@ use sealtap_tests::gateway::{Home, Options};
 use sealtap_tests::http1::{End, head};
 use sealtap_tests::metrics::{ask, metrics};
 use sealtap_tests::programs;
+use sealtap_tests::refusing::Refusing;
 use sealtap_tests::upstream_http1::Upstream;
 use sealtap_tests::verify::text;
 use sealtap_tests::wire::Wire;
@@ -28,10 +29,10 @@ fn exchanges(upstream: &str, outcome: &str) -> String {
 #[test]
 fn the_numbers_add_up() {
     let upstream = ok();
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).unwrap();
+    let dead = Refusing::new();
     let gateway = Options::default()
         .upstream("up", upstream.url())
-        .upstream("dead", format!("http://{dead}"))
+        .upstream("dead", format!("http://{}", dead.address()))
         .start();
     let address = gateway.address();
     let before = metrics(address);

@@ -11,6 +11,7 @@ use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{End, Message, head};
 use sealtap_tests::programs;
 use sealtap_tests::records::{Direction, Exchange};
+use sealtap_tests::refusing::Refusing;
 use sealtap_tests::tls::Authority;
 use sealtap_tests::upstream_http1::Upstream;
 use sealtap_tests::verify::text;
@@ -74,10 +75,9 @@ fn a_request_with_a_body_to_an_unknown_name() {
 
 #[test]
 fn an_upstream_that_is_down() {
-    // A port that was just free and that nobody listens on.
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let address = address.expect("a port can be had");
-    let gateway = Options::default().upstream("down", format!("http://{address}")).start();
+    let refusing = Refusing::new();
+    let url = format!("http://{}", refusing.address());
+    let gateway = Options::default().upstream("down", url).start();
     let (answer, json) = get(&gateway, "/down/x");
     assert_eq!(answer.status(), 502);
     assert!(json.to_string().contains("upstream_unreachable"), "{json}");

@@ -63,13 +63,13 @@ put() {
         done
     done
 }
-mkdir -p "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/root" "$root/suites" "$root/bin"
+mkdir -p "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/root" "$root/suites" "$root/bin" "$root/mnt"
 cp "$(command -v busybox)" "$root/bin/busybox"
-for applet in modprobe poweroff uname dirname basename dmesg; do
+for applet in modprobe poweroff uname dirname basename dmesg switch_root; do
     ln -s busybox "$root/bin/$applet"
 done
-for program in sh cat cp chmod env false grep head id ls mkdir mount mv rm rmdir sed seq sleep sort tail touch \
-    true tr umount wc nsenter setpriv unshare ip tc curl python3; do
+for program in sh cat cmp cp chmod cut env false getent grep head id ls mkdir mkfifo mount mv rm rmdir sed seq \
+    sleep sort tail touch true tr umount wc nsenter setpriv unshare ip tc curl python3; do
     # Debian's own, whatever else a version manager has put before it.
     for found in /usr/sbin/$program /usr/bin/$program /sbin/$program /bin/$program; do
         [ -x "$found" ] && break
@@ -86,6 +86,8 @@ mkdir -p "$root/lib/modules/$release/kernel/drivers/net"
 modules=$folder/kernel/lib/modules/$release
 cp -r "$modules/kernel/net" "$modules/kernel/lib" "$root/lib/modules/$release/kernel/"
 cp "$modules/kernel/drivers/net/veth.ko" "$root/lib/modules/$release/kernel/drivers/net/"
+mkdir -p "$root/lib/modules/$release/kernel/drivers/block"
+cp "$modules/kernel/drivers/block/loop.ko" "$root/lib/modules/$release/kernel/drivers/block/"
 cp "$modules"/modules.order "$modules"/modules.builtin* "$root/lib/modules/$release/"
 busybox depmod -b "$root" "$release" 2>/dev/null ||
     PATH=$PATH:/usr/sbin:/sbin depmod -b "$root" "$release"
@@ -114,6 +116,9 @@ strip --strip-all "$root"/suites/*.test "$root$binaries/sealtap" "$root$binaries
 mkdir -p "$root/etc"
 printf '%s\n' 'root:x:0:0::/root:/bin/sh' 'nobody:x:65534:65534::/:/bin/false' >"$root/etc/passwd"
 printf '%s\n' 'root:x:0:' 'nogroup:x:65534:' >"$root/etc/group"
+# What tests put their own in place of.
+printf '%s\n' '127.0.0.1 localhost' '::1 localhost' >"$root/etc/hosts"
+touch "$root/etc/resolv.conf" "$root/etc/nsswitch.conf"
 # Whom this system trusts, as a gateway tells its commands.
 if [ -e /etc/ssl/certs/ca-certificates.crt ]; then put /etc/ssl/certs/ca-certificates.crt; fi
 cp tests/vm/init "$root/init"
@@ -123,7 +128,7 @@ chmod +x "$root/init"
 said=$folder/console
 timeout "$seconds" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 -nodefaults \
     -no-reboot -display none -serial stdio -kernel "$folder/kernel/boot/vmlinuz-$release" \
-    -initrd "$folder/image" -append "console=ttyS0 quiet panic=-1" </dev/null |
+    -initrd "$folder/image" -append "console=ttyS0 quiet panic=-1 no_timer_check" </dev/null |
     sed -u 's/\r$//' | tee "$said"
 grep -q '^sealtap-vm: ended 0$' "$said" || {
     echo "the machine did not say within $seconds s that all went well" >&2

@@ -161,27 +161,16 @@ impl Sums {
     /// These numbers, in the order of [`Self::all`].
     #[must_use]
     pub const fn of(numbers: [u64; 9]) -> Self {
-        let [
-            allowed,
-            bypass_denied,
-            bypass_passed,
-            events_lost,
-            events_read,
-            loopback,
-            seen,
-            unparsable,
-            via_gateway,
-        ] = numbers;
         Self {
-            allowed,
-            bypass_denied,
-            bypass_passed,
-            events_lost,
-            events_read,
-            loopback,
-            seen,
-            unparsable,
-            via_gateway,
+            allowed: numbers[0],
+            bypass_denied: numbers[1],
+            bypass_passed: numbers[2],
+            events_lost: numbers[3],
+            events_read: numbers[4],
+            loopback: numbers[5],
+            seen: numbers[6],
+            unparsable: numbers[7],
+            via_gateway: numbers[8],
         }
     }
 

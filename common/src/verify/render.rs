@@ -166,7 +166,8 @@ impl Report {
         }
     }
 
-    /// The report as one JSON object.
+    /// The report as one JSON object, each member of which has the name of what it says here. The members of
+    /// `bodies` are those of [`Bodies::Checked`], each null where the bodies are anything else.
     #[must_use]
     pub fn to_json(&self) -> String {
         let findings = self.findings.iter().map(|finding| {

@@ -3,6 +3,9 @@
 //! In: what a listener saw of a connection, from its coming to its end. Out: records in the journal,
 //! which a crash may cut after any of them. Never touches the disk on the caller's thread.
 
+#[cfg(test)]
+pub(crate) mod samples;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,3 +1,6 @@
+mod scopes;
+mod urls;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -277,63 +280,6 @@ fn a_missing_file_is_named() {
     assert!(error.to_string().starts_with("cannot read the config file no/such.toml: "));
 }
 
-impl Url {
-    fn to_string_for_test(&self) -> String {
-        format!("{} {} {} {}", self.scheme.as_str(), self.host, self.port, self.prefix)
-    }
-}
-
-#[test]
-fn urls_are_taken_apart_strictly() {
-    let good = [
-        ("http://h", "http h 80 "),
-        ("HTTPS://API.Example.COM/", "https api.example.com 443 "),
-        ("https://h:8443/a/b/", "https h 8443 /a/b"),
-        ("http://[2001:DB8::1]:8080/x//", "http 2001:db8::1 8080 /x/"),
-        ("http://127.0.0.1:11434", "http 127.0.0.1 11434 "),
-        ("https://h/a%2Fb/../c", "https h 443 /a%2Fb/../c"),
-        ("https://h./", "https h. 443 "),
-    ];
-    for (text, expected) in good {
-        assert_eq!(text.parse::<Url>().unwrap().to_string_for_test(), expected, "{text}");
-    }
-    let bad = [
-        ("h/a", UrlError::Scheme),
-        ("ftp://h", UrlError::Scheme),
-        ("http://", UrlError::Host),
-        ("http://:80", UrlError::Host),
-        ("http://a..b", UrlError::Host),
-        ("http://a b", UrlError::Host),
-        ("http://a%41", UrlError::Host),
-        ("http://[::1", UrlError::Host),
-        ("http://[h]", UrlError::Host),
-        ("http://::1", UrlError::Host),
-        ("http://h:", UrlError::Port),
-        ("http://h:0", UrlError::Port),
-        ("http://h:65536", UrlError::Port),
-        ("http://h:+80", UrlError::Port),
-        ("http://[::1]80", UrlError::Port),
-        ("http://u@h", UrlError::Credentials),
-        ("http://u:p@h:1/x", UrlError::Credentials),
-        ("http://h/?q", UrlError::Query),
-        ("http://h#f", UrlError::Query),
-        ("http://h/a b", UrlError::Path),
-        ("http://h/\u{e9}", UrlError::Path),
-    ];
-    for (text, expected) in bad {
-        assert_eq!(text.parse::<Url>().unwrap_err(), expected, "{text}");
-    }
-}
-
-#[test]
-fn authorities_leave_the_default_port_out() {
-    let authority = |text: &str| text.parse::<Url>().unwrap().authority();
-    assert_eq!(authority("https://h:443"), "h");
-    assert_eq!(authority("https://h:80"), "h:80");
-    assert_eq!(authority("http://[::1]:80"), "[::1]");
-    assert_eq!(authority("h2c://[::1]:81"), "[::1]:81");
-}
-
 #[test]
 fn a_key_given_twice_is_refused_where_it_stands_again() {
     let found = problems("listen = \"127.0.0.1:1\"\r\nlisten = \"127.0.0.1:2\"\r\n");
@@ -352,51 +298,4 @@ proptest::proptest! {
             }
         }
     }
-}
-
-#[test]
-fn scopes_are_read_in_each_of_their_forms() {
-    let text = "[kernel]\nmode = \"enforce\"\nresolver = \"127.0.0.53\"\ncanary = \"none\"\n\
-                loopback_allow = [\"127.0.0.1\", \"[::1]:6379\"]\n\
-                scopes = [\"/agents/\", \"unit:a@1.service\", \"container:3f2a*\"]\n";
-    let kernel = Config::parse(text, Path::new("c.toml")).unwrap().kernel;
-    let of = |scope: &str| scope.parse::<Scope>().unwrap();
-    assert_eq!(kernel.mode, KernelMode::Enforce);
-    assert_eq!(kernel.scopes[0], Scope::Cgroup("/agents".into()));
-    assert_eq!(kernel.scopes[1..], [of("unit:a@1.service"), of("container:3f2a*")]);
-    assert_eq!(kernel.resolver, Some("127.0.0.53:53".parse().unwrap()));
-    let places: Vec<String> = kernel.loopback_allow.iter().map(ToString::to_string).collect();
-    assert_eq!(places, ["127.0.0.1:0", "[::1]:6379"]);
-    assert_eq!((kernel.canary, kernel.interval.as_secs()), (None, 5));
-    for scope in &kernel.scopes {
-        assert_eq!(of(&scope.to_string()), *scope, "as it is shown it is read again");
-    }
-}
-
-#[test]
-fn a_wrong_scope_says_what_would_be_right() {
-    let wrong = [
-        ("agents", "such as"),
-        ("/", "the gateway in it"),
-        ("/sys/fs/cgroup/agents", "without /sys/fs/cgroup"),
-        ("/a/../b", "plain names"),
-        ("unit:agent", "full name"),
-        ("unit:/a.service", "full name"),
-        ("container:3f", "first 4 digits"),
-        ("container:a b c d e", "first 4 digits"),
-        ("pod:x", "such as"),
-    ];
-    for (scope, wanted) in wrong {
-        let text = format!("[kernel]\nmode = \"observe\"\nscopes = [\"{scope}\"]\n");
-        let said = Config::parse(&text, Path::new("c.toml")).unwrap_err().to_string();
-        assert!(said.contains("c.toml:3:11: `kernel.scopes`"), "{said}");
-        assert!(said.contains(wanted), "{said}");
-    }
-    let said = Config::parse("[kernel]\nmode = \"observe\"\n", Path::new("c.toml")).unwrap_err();
-    assert!(said.to_string().contains("`kernel.scopes` is missing"), "{said}");
-    let text = "[kernel]\nloopback_allow = [\"10.0.0.1:80\"]\n";
-    let said = Config::parse(text, Path::new("c.toml")).unwrap_err();
-    assert!(said.to_string().contains("never left alone"), "{said}");
-    let said = Config::parse("[serve]\nuser = \"root\"\n", Path::new("c.toml")).unwrap_err();
-    assert!(said.to_string().contains("an ordinary user"), "{said}");
 }

@@ -3,7 +3,8 @@
 use sealtap_common::leaf::{End, ErrorCode, Outcome};
 
 use super::answer::Answer;
-use super::exchange::{Endings, Exchange, Outgoing};
+use super::exchange::{Endings, Exchange};
+use super::outgoing::Outgoing;
 use super::relay::Ending;
 use super::response::Response;
 use super::upstream::AnswerError;

@@ -13,6 +13,7 @@ mod head;
 mod hold;
 mod learned;
 mod opaque;
+mod outgoing;
 mod own;
 pub mod pool;
 mod ready;

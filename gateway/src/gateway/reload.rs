@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::retention_policy;
+use super::behind::retention_policy;
 use crate::accept::authority::{Authority, AuthorityError};
 use crate::capture::secrets::Secrets;
 use crate::config::Config;

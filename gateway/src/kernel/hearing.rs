@@ -94,6 +94,7 @@ pub(super) fn follow(socket: &mut UnixStream, asked: &Waiting) {
             }
             Told::Asked(packets) => {
                 let now = Reading::now();
+                tracing::debug!(packets = packets.len(), "packets to the resolver were read");
                 // Read before the lock: whoever looks for a process needs that too.
                 let mut names = Names::default();
                 packets.into_iter().for_each(|packet| names.add(packet, &now));

@@ -34,13 +34,16 @@ pub(super) struct Hooks {
     root: File,
     path: PathBuf,
     watched: BTreeMap<u64, File>,
+    /// Those of sealtap's own that were looked at.
+    own: BTreeSet<u64>,
     older: Older,
 }
 
 impl Hooks {
     /// Nobody is watched yet.
     pub(super) fn new(root: File, path: PathBuf) -> io::Result<Self> {
-        Ok(Self { root, path, watched: BTreeMap::new(), older: Older::begin()? })
+        let (watched, own, older) = (BTreeMap::new(), BTreeSet::new(), Older::begin()?);
+        Ok(Self { root, path, watched, own, older })
     }
 
     /// A cgroup is watched from now on: `own` where sealtap made it, and nobody is in it yet.
@@ -49,7 +52,11 @@ impl Hooks {
             return;
         }
         let path = folder_of(&self.path, cgroup);
-        self.older.count(path.clone(), own);
+        // One of sealtap's own that is watched again is as empty as before: a look that came late would find whom
+        // it is watched for.
+        if !own || self.own.insert(cgroup) {
+            self.older.count(path.clone(), own);
+        }
         let Some(path) = path else { return };
         if let Ok(folder) = File::open(path) {
             self.watched.insert(cgroup, folder);

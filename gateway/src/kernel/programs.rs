@@ -10,10 +10,7 @@ use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, RingBuf};
-use aya::programs::{
-    CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, CgroupSockopt, ProgramInfo,
-    SockOps,
-};
+use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError, ProgramInfo};
 use aya::{Ebpf, EbpfLoader};
 use sealtap_common::kernel::{Endpoint, Flow, QUERIES, Query, RING, VERSION, Watch};
 
@@ -27,13 +24,18 @@ use super::pins::{self, PinsError};
 use super::uplinks;
 use super::watched::Watched;
 
-/// The programs at addresses: connections and sends of both families.
-const ADDRESSES: [&str; 4] =
-    ["sealtap_connect4", "sealtap_connect6", "sealtap_sendmsg4", "sealtap_sendmsg6"];
-const SOCKET: &str = "sealtap_socket";
-const ASKED: &str = "sealtap_asked";
+/// The programs at the root without which nothing is watched: connections and sends of both families, what
+/// becomes of sockets, what is asked of one, packets.
+const REQUIRED: [&str; 7] = [
+    "sealtap_connect4",
+    "sealtap_connect6",
+    "sealtap_sendmsg4",
+    "sealtap_sendmsg6",
+    "sealtap_socket",
+    "sealtap_asked",
+    "sealtap_packets",
+];
 const OPTION: &str = "sealtap_option";
-const PACKETS: &str = "sealtap_packets";
 
 /// How much room the programs have.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +61,7 @@ pub(super) enum ProgramsError {
     #[error("the kernel programs cannot be read: {0}")]
     Object(#[from] aya::EbpfError),
     #[error("the kernel takes no program {name}: {source}")]
-    Program { name: &'static str, source: Box<aya::programs::ProgramError> },
+    Program { name: &'static str, source: Box<ProgramError> },
     #[error("the kernel programs lack {0}")]
     Lacks(&'static str),
     #[error("a map of the kernel programs cannot be used: {0}")]
@@ -96,46 +98,11 @@ impl Programs {
         loader.map_max_entries("EVENTS", sizes.ring).map_max_entries("NAMES", sizes.queries);
         let mut ebpf = loader.override_global("RING_BYTES", &sizes.ring, true).load(object)?;
         let mut attached = Vec::new();
-        for name in ADDRESSES {
-            let failed = |source| ProgramsError::Program { name, source: Box::new(source) };
-            let program = ebpf.program_mut(name).ok_or(ProgramsError::Lacks(name))?;
-            let program: &mut CgroupSockAddr = program.try_into().map_err(failed)?;
-            program.load().map_err(failed)?;
-            program.attach(&root, CgroupAttachMode::Single).map_err(failed)?;
-            let info = program.info().map_err(failed)?;
-            attached.push(program_at(name, &info));
-        }
-        {
-            let failed = |source| ProgramsError::Program { name: SOCKET, source: Box::new(source) };
-            let program = ebpf.program_mut(SOCKET).ok_or(ProgramsError::Lacks(SOCKET))?;
-            let program: &mut SockOps = program.try_into().map_err(failed)?;
-            program.load().map_err(failed)?;
-            program.attach(&root, CgroupAttachMode::Single).map_err(failed)?;
-            let info = program.info().map_err(failed)?;
-            attached.push(program_at(SOCKET, &info));
-        }
-        {
-            let failed = |source| ProgramsError::Program { name: ASKED, source: Box::new(source) };
-            let program = ebpf.program_mut(ASKED).ok_or(ProgramsError::Lacks(ASKED))?;
-            let program: &mut CgroupSockopt = program.try_into().map_err(failed)?;
-            program.load().map_err(failed)?;
-            program.attach(&root, CgroupAttachMode::Single).map_err(failed)?;
-            let info = program.info().map_err(failed)?;
-            attached.push(program_at(ASKED, &info));
-        }
-        {
-            let failed =
-                |source| ProgramsError::Program { name: PACKETS, source: Box::new(source) };
-            let program = ebpf.program_mut(PACKETS).ok_or(ProgramsError::Lacks(PACKETS))?;
-            let program: &mut CgroupSkb = program.try_into().map_err(failed)?;
-            program.load().map_err(failed)?;
-            let (at, mode) = (CgroupSkbAttachType::Egress, CgroupAttachMode::Single);
-            program.attach(&root, at, mode).map_err(failed)?;
-            let info = program.info().map_err(failed)?;
-            attached.push(program_at(PACKETS, &info));
+        for name in REQUIRED {
+            attached.push(attach(&mut ebpf, &root, name)?);
         }
         // An older kernel may not take it; then nothing is said of what it would see.
-        if let Ok(option) = option(&mut ebpf, &root) {
+        if let Ok(option) = attach(&mut ebpf, &root, OPTION) {
             attached.push(option);
         }
         let (execs, exec) = Slots::attach(&mut ebpf)?;
@@ -299,13 +266,36 @@ fn pin_name(program: &ProgramAt) -> String {
     }
 }
 
-fn option(ebpf: &mut Ebpf, root: &File) -> Result<ProgramAt, ProgramsError> {
-    let failed = |source| ProgramsError::Program { name: OPTION, source: Box::new(source) };
-    let program = ebpf.program_mut(OPTION).ok_or(ProgramsError::Lacks(OPTION))?;
-    let program: &mut CgroupSockopt = program.try_into().map_err(failed)?;
-    program.load().map_err(failed)?;
-    program.attach(root, CgroupAttachMode::Single).map_err(failed)?;
-    Ok(program_at(OPTION, &program.info().map_err(failed)?))
+/// Loads a program and attaches it at the root.
+fn attach(ebpf: &mut Ebpf, root: &File, name: &'static str) -> Result<ProgramAt, ProgramsError> {
+    let program = ebpf.program_mut(name).ok_or(ProgramsError::Lacks(name))?;
+    let failed = |source| ProgramsError::Program { name, source: Box::new(source) };
+    attach_at(program, root).map_err(failed)?;
+    Ok(program_at(name, &program.info().map_err(failed)?))
+}
+
+/// The same by its type.
+fn attach_at(program: &mut Program, root: &File) -> Result<(), ProgramError> {
+    let mode = CgroupAttachMode::Single;
+    match program {
+        Program::CgroupSockAddr(program) => {
+            program.load()?;
+            program.attach(root, mode).map(drop)
+        }
+        Program::CgroupSockopt(program) => {
+            program.load()?;
+            program.attach(root, mode).map(drop)
+        }
+        Program::SockOps(program) => {
+            program.load()?;
+            program.attach(root, mode).map(drop)
+        }
+        Program::CgroupSkb(program) => {
+            program.load()?;
+            program.attach(root, CgroupSkbAttachType::Egress, mode).map(drop)
+        }
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
 }
 
 pub(super) fn program_at(name: &str, info: &ProgramInfo) -> ProgramAt {

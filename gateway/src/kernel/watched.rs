@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapError};
+use aya::maps::{Array, HashMap};
 use rustix::thread::{MembarrierCommand, membarrier};
 use sealtap_common::kernel::{Endpoint, Settings, Watch, alone};
 
@@ -17,7 +17,8 @@ use super::raw::Value;
 /// What they were told.
 pub(super) struct Watched {
     settings: Settings,
-    cgroups: BTreeMap<u64, Watch>,
+    /// What is to be done with each, and the levels at which it lies.
+    cgroups: BTreeMap<u64, (Watch, u32)>,
 }
 
 impl Watched {
@@ -39,9 +40,9 @@ impl Watched {
         let table = ebpf.map_mut("WATCHED").ok_or(ProgramsError::Lacks("WATCHED"))?;
         let mut table: HashMap<_, u64, Value<Watch>> = table.try_into()?;
         table.insert(cgroup, Value(watch), 0)?;
-        self.cgroups.insert(cgroup, watch);
+        self.cgroups.insert(cgroup, (watch, levels));
         self.several(ebpf)?;
-        self.settings.levels |= levels;
+        self.settings.levels = self.levels();
         self.settings.resolver = resolver.unwrap_or_default();
         self.set(ebpf)?;
         self.single(ebpf)
@@ -49,15 +50,23 @@ impl Watched {
 
     /// Watches it no more.
     pub(super) fn unwatch(&mut self, ebpf: &mut Ebpf, cgroup: u64) -> Result<(), ProgramsError> {
+        if !self.cgroups.contains_key(&cgroup) {
+            return Ok(());
+        }
         self.several(ebpf)?;
         let table = ebpf.map_mut("WATCHED").ok_or(ProgramsError::Lacks("WATCHED"))?;
         let mut table: HashMap<_, u64, Value<Watch>> = table.try_into()?;
-        match table.remove(&cgroup) {
-            Ok(()) | Err(MapError::KeyNotFound) => {}
-            Err(error) => return Err(error.into()),
-        }
+        table.remove(&cgroup)?;
         self.cgroups.remove(&cgroup);
+        // Where none is left, nobody looks.
+        self.settings.levels = self.levels();
+        self.set(ebpf)?;
         self.single(ebpf)
+    }
+
+    /// Where there is something to look for.
+    fn levels(&self) -> u32 {
+        self.cgroups.values().fold(0, |all, (_, levels)| all | levels)
     }
 
     /// Leaves these places on the machine alone, and no others.
@@ -105,7 +114,7 @@ impl Watched {
     /// what nobody reads, then that it may be read, when each program that runs has begun since.
     fn single(&mut self, ebpf: &mut Ebpf) -> Result<(), ProgramsError> {
         let mut all = self.cgroups.iter();
-        let (Some((id, watch)), None) = (all.next(), all.next()) else { return Ok(()) };
+        let (Some((id, (watch, _))), None) = (all.next(), all.next()) else { return Ok(()) };
         if self.settings.single != 0 {
             return Ok(());
         }

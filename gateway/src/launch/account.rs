@@ -3,7 +3,8 @@
 //! In: everything that is known at the end. Out: a few lines or one JSON object, on standard error or
 //! in a file; standard output is the command's. What comes from outside is shown escaped.
 
-use std::fmt::Write as _;
+mod text;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,31 +16,14 @@ use serde_json::{Value, json};
 use super::calls::Counted;
 use super::child::Ended;
 use super::descendants::Process;
-use super::makers::{self, Made, Makers};
+use super::makers::{self, Makers};
 use super::models::{Models, Pair};
-use super::watched::{Coverage, Covered};
+use super::watched::Coverage;
 use crate::command::{Failure, run};
 use crate::data::DataDir;
 use crate::identify::Launch;
 use crate::kernel::Bypass;
 use crate::kernel::names::Told;
-use crate::serve::live::{duration, shown, size};
-
-/// Ways around that are named.
-const NAMED: usize = 20;
-
-/// How far the gateway saw by the proxy variables alone.
-const COVERAGE: &str = "observed only: a program can ignore proxy variables, and nothing here would \
-                        notice";
-
-/// What no hook that is attached sees.
-const NOT_COVERED: &str = "not covered: vsock, helpers over unix sockets, other network namespaces, \
-                           connections made before the command began, and what a task sends that has \
-                           moved itself to another cgroup";
-
-/// What nothing closes even where all else is denied.
-const NOT_ENFORCED: &str = "not covered: helpers over unix sockets (a Docker socket, a daemon that acts for \
-                            the command), and what the names that it asked for say";
 
 /// What there is to say.
 pub(super) struct Account<'a> {
@@ -94,124 +78,6 @@ impl Account<'_> {
             failure.print(&mut error);
         }
         Ok(())
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        let total = self.calls.total();
-        let calls = if total == 1 { "call" } else { "calls" };
-        let lasted = duration(u64::try_from(self.lasted.as_nanos()).unwrap_or(u64::MAX));
-        let end = match self.ended {
-            Ended::Exited(0) => String::new(),
-            Ended::Exited(code) => format!(", exit code {code}"),
-            Ended::Signalled(signal) => format!(", ended by {}", signal_name(signal)),
-        };
-        let mut line = |line: std::fmt::Arguments<'_>| {
-            let _ = writeln!(text, "{line}");
-        };
-        line(format_args!(
-            "sealtap: run {}: {total} {calls} captured in {lasted}{end}",
-            self.launch.name()
-        ));
-        if total > 0 {
-            line(format_args!(
-                "  {:<40} {:>6} {:>6} {:>10} {:>10}",
-                "UPSTREAM", "CALLS", "FAILED", "SENT", "RECEIVED"
-            ));
-        }
-        for (origin, passed) in &self.calls.upstreams {
-            line(format_args!(
-                "  {:<40} {:>6} {:>6} {:>10} {:>10}",
-                shown(origin),
-                passed.calls,
-                passed.failed,
-                size(passed.sent),
-                size(passed.received)
-            ));
-            for ((asked, answered), count) in self.models.get(origin).into_iter().flatten() {
-                let name =
-                    |name: &Option<String>| name.as_deref().map_or_else(|| "-".to_owned(), shown);
-                let (asked, answered) = (name(asked), name(answered));
-                line(format_args!("    asked {asked}, answered {answered}: {count}"));
-            }
-        }
-        for (who, made) in self.makers.iter().take(NAMED) {
-            let Made { connections, exchanges, .. } = made;
-            line(format_args!(
-                "  made by        {}: {exchanges} over {connections} connections",
-                shown(&who.said())
-            ));
-        }
-        for (authority, unread) in &self.calls.opaque {
-            line(format_args!(
-                "  opaque         {}: {} unread, {} out, {} back, {}",
-                shown(authority),
-                unread.tunnels,
-                size(unread.sent),
-                size(unread.received),
-                unread.why
-            ));
-        }
-        for (why, count) in &self.calls.refused {
-            line(format_args!("  refused        {count} with {why}"));
-        }
-        for process in &self.left {
-            let (what, then) = match self.coverage.is_ended() {
-                true => ("ended        ", "the command left it running"),
-                false if self.coverage.is_enforced() => ("still running", "it stays cut off"),
-                false => ("still running", "what it sends from now on is not recorded"),
-            };
-            line(format_args!("  {what}  {process}: {then}"));
-        }
-        for said in self.covered() {
-            line(format_args!("  coverage       {}", shown(&said)));
-        }
-        for note in &self.notes {
-            line(format_args!("  not covered    {}", shown(note)));
-        }
-        match &self.record {
-            Ok(Some(path)) => {
-                let (path, data) = (path.display(), self.data.root().display());
-                line(format_args!("  bundle         {path}"));
-                line(format_args!(
-                    "  look           sealtap ls --data {data} --run {}",
-                    self.launch.name()
-                ));
-            }
-            Ok(None) => line(format_args!(
-                "  bundle         none: nothing came through the gateway; the command made no call, or \
-                 ignores the proxy variables"
-            )),
-            Err(_) => line(format_args!("  bundle         none: the record is not whole")),
-        }
-        text
-    }
-
-    /// How far the record reaches, in words.
-    fn covered(&self) -> Vec<String> {
-        match &self.coverage {
-            Coverage::Variables(None) => vec![COVERAGE.to_owned()],
-            Coverage::Variables(Some(why)) => {
-                vec![COVERAGE.to_owned(), format!("the kernel was not asked: {why}")]
-            }
-            Coverage::Kernel { counted: Err(why), broken: true, .. } => {
-                vec![format!(
-                    "broken: {why}; the command was ended, since not all was closed any more"
-                )]
-            }
-            Coverage::Kernel { counted: Err(why), enforced: true, .. } => {
-                vec![format!(
-                    "unknown: {why}; what the command could not send before it could not send \
-                              after"
-                )]
-            }
-            Coverage::Kernel { counted: Err(why), .. } => {
-                vec![format!("unknown: {why}")]
-            }
-            Coverage::Kernel { counted: Ok(covered), enforced, also, .. } => {
-                told(covered, *enforced, also)
-            }
-        }
     }
 
     fn coverage(&self) -> Value {
@@ -317,44 +183,6 @@ impl Account<'_> {
             "failure": failure,
         })
     }
-}
-
-/// What the kernel saw, in words.
-fn told(covered: &Covered, enforced: bool, also: &[String]) -> Vec<String> {
-    let (counted, packets) = (&covered.counted.connections, &covered.counted.packets);
-    let around = counted.bypass_passed.saturating_add(counted.bypass_denied);
-    let (how, what) = match enforced {
-        true => ("enforced", "were denied"),
-        false => ("observed", "went around"),
-    };
-    let mut told = vec![format!(
-        "{how} by the kernel: of {} connections and sends {} came to the gateway, {} asked for names, {} \
-         {what}, {} could not be told",
-        counted.seen, counted.via_gateway, counted.allowed, around, counted.unparsable
-    )];
-    let Told { seen, questions, unparsable, lost, .. } = covered.names;
-    if seen > 0 {
-        let unread = unparsable.saturating_add(lost);
-        told.push(format!(
-            "names asked: {questions} in {seen} packets, {unread} of them not read; `sealtap names` lists them"
-        ));
-    }
-    for bypass in covered.around.iter().take(NAMED) {
-        let who = bypass.executable.as_deref().unwrap_or("unknown");
-        let how = if enforced { "denied" } else { "around" };
-        told.push(format!("{how}: {} to {} ({who})", bypass.process, bypass.destination));
-    }
-    let around_packets = packets.bypass_passed.saturating_add(packets.bypass_denied);
-    if around_packets > 0 {
-        told.push(format!("{what}: {around_packets} of {} packets", packets.seen));
-    }
-    let more = around.saturating_sub(u64::try_from(covered.around.len().min(NAMED)).unwrap_or(0));
-    if more > 0 {
-        told.push(format!("{}: {more} more", if enforced { "denied" } else { "around" }));
-    }
-    told.push(if enforced { NOT_ENFORCED } else { NOT_COVERED }.to_owned());
-    told.extend(also.iter().cloned());
-    told
 }
 
 fn names(told: &Told) -> Value {

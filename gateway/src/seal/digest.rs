@@ -299,13 +299,13 @@ impl Digest {
             }
             kind::WENT_AROUND => {
                 if let Some(bypass) = went_around(boot, record.payload, record.at.file) {
-                    self.begun.extend(bypass.held().map(|held| (held, record.at.file)));
+                    self.begun.extend(bypass.held.map(|held| (held, record.at.file)));
                     emit(Event::Bypass(bypass));
                 }
             }
             kind::NAMES_ASKED => {
                 if let Some(queries) = names_asked(boot, record.payload, record.at.file) {
-                    self.begun.extend(queries.held().map(|held| (held, record.at.file)));
+                    self.begun.extend(queries.held.map(|held| (held, record.at.file)));
                     emit(Event::DnsQueries(queries));
                 }
             }

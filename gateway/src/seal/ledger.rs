@@ -108,6 +108,11 @@ impl Entry {
     fn of(leaf: Vec<u8>) -> Self {
         Self { leaf, exchange: None, gap: None, record: None, aside: None }
     }
+
+    /// A leaf, and what the store is to keep of what it binds.
+    fn beside(leaf: Vec<u8>, aside: Aside) -> Self {
+        Self { aside: Some(Box::new(aside)), ..Self::of(leaf) }
+    }
 }
 
 /// Makes leaves.
@@ -192,20 +197,16 @@ impl Ledger {
             }
             Happening::Connection(connection) => return self.connection(*connection),
             Happening::Bypass(bypass) => {
-                let held = bypass.held();
-                let DigestedBypass { leaf, unit, weight, .. } = *bypass;
                 let (boot, sealed) = (self.boot, self.now(0));
+                let (leaf, aside) = bypass.at(sealed);
                 let leaf = sealtap_common::leaf::Bypass { boot, sealed, ..leaf }.encode()?;
-                let aside = Aside { unit, carried: None, held, sealed, weight };
-                return Ok(vec![Entry { aside: Some(Box::new(aside)), ..Entry::of(leaf) }]);
+                return Ok(vec![Entry::beside(leaf, aside)]);
             }
             Happening::DnsQueries(queries) => {
-                let held = queries.held();
-                let DigestedQueries { leaf, unit, weight, .. } = *queries;
                 let (boot, sealed) = (self.boot, self.now(0));
+                let (leaf, aside) = queries.at(sealed);
                 let leaf = DnsQueries { boot, sealed, ..leaf }.encode()?;
-                let aside = Aside { unit, carried: None, held, sealed, weight };
-                return Ok(vec![Entry { aside: Some(Box::new(aside)), ..Entry::of(leaf) }]);
+                return Ok(vec![Entry::beside(leaf, aside)]);
             }
             Happening::Adopted { size } => Leaf::Adopted(Adopted {
                 boot: self.boot,

@@ -120,13 +120,13 @@ pub fn recover(
         Event::RunOpened { .. } | Event::RunEnded(..) | Event::Coverage(_) => {}
         // Nor are these sealed any more; but what their leaves bind may not be stored yet.
         Event::Bypass(bypass) => {
-            if let Some(held) = bypass.held() {
+            if let Some(held) = bypass.held {
                 pins.hold(held, bypass.first_file);
                 noted.extend(bypass.unit.map(|unit| (held, bypass.leaf.boot.0, unit)));
             }
         }
         Event::DnsQueries(queries) => {
-            if let Some(held) = queries.held() {
+            if let Some(held) = queries.held {
                 pins.hold(held, queries.first_file);
                 noted.extend(queries.unit.map(|unit| (held, queries.leaf.boot.0, unit)));
             }

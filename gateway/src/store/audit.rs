@@ -8,6 +8,9 @@
 //! the verdict is undecided. So it is where a gateway prunes meanwhile, under leaves that the report
 //! has not checked.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::ops::Range;
 

@@ -81,11 +81,12 @@ pub(crate) fn the_record_and_what_the_kernel_runs_are_out_of_reach() {
     assert_eq!(open, ["/dev/urandom"], "{free:?}");
 }
 
-/// Mounts anew what is read-only, and takes away what hides: in a namespace that it does not have (`plain`).
+/// Mounts anew what is read-only, and takes away what hides, in a namespace that it does not have (`plain`). Nothing is said of propagation: that would be a
+/// change of mounts, which Landlock denies, and then nothing else would be tried.
 const BY_A_NAMESPACE: &str = "import subprocess,sys\n\
     data,lock=sys.argv[1:]\n\
     def tries(name,*line):\n\
-    \x20done=subprocess.run(['unshare','-Umpf','--keep-caps',*line],stdin=subprocess.DEVNULL,stderr=subprocess.DEVNULL,stdout=subprocess.DEVNULL)\n\
+    \x20done=subprocess.run(['unshare','-Umpf','--propagation=unchanged','--keep-caps',*line],stdin=subprocess.DEVNULL,stderr=subprocess.DEVNULL,stdout=subprocess.DEVNULL)\n\
     \x20print(name,'open' if done.returncode==0 else 'closed')\n\
     tries('plain','true')\n\
     tries('switches','--mount-proc','sh','-c',': >>/proc/sys/kernel/core_pattern')\n\

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use sealtap_tests::gate::poll;
 use sealtap_tests::launch::Launch;
 use sealtap_tests::programs;
+use sealtap_tests::seen;
 use sealtap_tests::standing::Running;
 
 use crate::{ENFORCE, OBSERVE, home, modes};
@@ -212,10 +213,10 @@ pub(crate) fn what_cannot_be_read_of_a_process_is_said() {
             let file = fs::File::options().write(true).open(&program).expect("it is there");
             file.set_len((1 << 30) + 1).expect("it takes no room");
         }
-        // It stays for a while, by a pipe that nobody has opened: who is gone cannot be read either.
-        let line = "mkfifo last; (sleep 0.5; : > last) & \
-                    ./calls -s $SEALTAP_URL/none/ \"file://$PWD/last\"; true";
-        let launched = Launch::new(&home, &[OBSERVE]).shell(line).expect(0);
+        // It stays until it was looked at: who is gone cannot be read either.
+        let last = seen::last(&home, 1);
+        let line = format!("./calls -s $SEALTAP_URL/none/ \"file://{}\"; true", last.display());
+        let launched = Launch::new(&home, &[OBSERVE]).telling().shell(&line).expect(0);
         launched.captured(1);
         let (made, covered) = (&launched.account["makers"][0], &launched.account["coverage"]);
         assert_eq!(made["executable"], program.display().to_string());

@@ -1,22 +1,74 @@
-//! A name that is used again: what was noted of the gateway's own connection is not taken for another's.
+//! A name that is used again: what was noted of a connection that is over is not taken for another's, whether or not
+//! its end was seen.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
-use aya::maps::{Array, Map, MapData, MapInfo};
 use sealtap_tests::gate::poll;
-use sealtap_tests::running::Running;
+use sealtap_tests::maps::Notes;
+use sealtap_tests::running::{Running, cgroups};
 
 use super::{REQUIRE, connections, covered, home};
+
+/// Turns off whatever tells anybody that connections to a port end.
+struct Deaf(Child);
+
+impl Deaf {
+    fn to(port: u16) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/deaf.py");
+        let mut command = Command::new("python3");
+        command.arg(script).arg(cgroups()).arg(port.to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("Python 3 is needed");
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().expect("piped"));
+        output.read_line(&mut line).expect("read");
+        assert_eq!(line, "there\n", "it is attached");
+        Self(child)
+    }
+}
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// What somebody reads who connects from that port on the loopback to that other one, from outside of all scopes.
+fn answered(from: u16, port: u16) -> String {
+    let script = format!(
+        "import socket\n\
+         try:\n\
+         \x20s=socket.create_connection(('127.0.0.1',{port}),10,('127.0.0.1',{from}))\n\
+         \x20s.sendall(b'x'); print(s.recv(6).decode())\n\
+         except ConnectionResetError: print()"
+    );
+    let output = Command::new("python3").args(["-c", &script]).output().expect("it can be run");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
+}
 
 /// A server in scope is reached by the gateway and cuts that short. Then somebody else connects from the same
 /// address and port: what it is answered went around.
 pub(super) fn whoever_has_the_gateways_port_next_is_not_the_gateway() {
+    the_gateways_port_is_used_again(false);
+}
+
+/// The same, where nobody told that the first one is over.
+pub(super) fn nor_is_it_where_the_end_was_not_seen() {
+    the_gateways_port_is_used_again(true);
+}
+
+fn the_gateways_port_is_used_again(unseen: bool) {
     let home = home();
-    let script = "python3 -c \"import socket,struct,threading\n\
+    let script = "python3 -c \"import os,socket,struct,threading,time\n\
          l=socket.create_server(('127.0.0.1',0)); port=l.getsockname()[1]\n\
+         def say(name,what): open('new','w').write(what); os.rename('new',name)\n\
+         say('port',str(port))\n\
+         while not os.path.exists('go'): time.sleep(0.01)\n\
          def call():\n\
          \x20s=socket.create_connection(('127.0.0.1',port)); s.sendall(bytes(1))\n\
          \x20try: s.recv(1)\n\
@@ -24,26 +76,67 @@ pub(super) fn whoever_has_the_gateways_port_next_is_not_the_gateway() {
          t=threading.Thread(target=call); t.start()\n\
          c,peer=l.accept(); c.recv(1)\n\
          c.setsockopt(socket.SOL_SOCKET,socket.SO_LINGER,struct.pack('ii',1,0)); c.close(); t.join()\n\
-         open('new','w').write(str(port)+' '+str(peer[1]))\n\
-         import os; os.rename('new','ports')\n\
+         say('from',str(peer[1]))\n\
          c,_=l.accept(); c.sendall(b'secret'); c.recv(1)\"";
     let mut running = Running::start(&home, &[REQUIRE], script);
     running.tell();
-    let ports = home.path().join("ports");
-    let ports = poll("the gateway was there", || fs::read_to_string(&ports).ok());
-    let (port, from) = ports.split_once(' ').expect("two ports");
-    let other = format!(
-        "import socket; s=socket.create_connection(('127.0.0.1',{port}),10,('127.0.0.1',{from})); \
-         print(s.recv(6).decode())"
-    );
-    let output = Command::new("python3").args(["-c", &other]).output().expect("Python 3 is needed");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "secret\n", "{output:?}");
+    let number = |name: &str| -> u16 {
+        let path = home.path().join(name);
+        let text = poll(name, || fs::read_to_string(&path).ok());
+        text.parse().expect("a port")
+    };
+    let port = number("port");
+    let deaf = unseen.then(|| Deaf::to(port));
+    fs::write(home.path().join("go"), "").expect("written");
+    let from = number("from");
+    let notes = Notes::of(running.loader());
+    let stays = u32::from(unseen);
+    poll("what is noted of it", || (notes.at(from) == stays).then_some(()));
+    assert_eq!(answered(from, port), "secret");
+    assert_eq!(notes.at(from), 0);
+    drop(deaf);
     let launched = running.go_on().expect(0);
     launched.captured(1);
     assert_eq!(connections(&launched, "via_gateway"), 1, "{}", launched.account);
     let packets = &covered(&launched)["packets"];
     assert!(packets["via_gateway"].as_u64() >= Some(4), "{packets}");
     assert!(packets["bypass_passed"].as_u64() >= Some(2), "{packets}");
+}
+
+/// A client in scope is led, and goes without anybody being told. Somebody else who then connects to the gateway from
+/// its address and port is not taken for it.
+pub(super) fn whoever_has_a_clients_port_next_is_not_the_client() {
+    let home = home();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let script = format!(
+        "python3 -c \"import os,socket,struct,sys\n\
+         s=socket.create_connection(('127.0.0.1',{port})); s.sendall(bytes(1)); s.recv(1)\n\
+         s.setsockopt(socket.SOL_SOCKET,socket.SO_LINGER,struct.pack('ii',1,0))\n\
+         own=s.getsockname()[1]; s.close()\n\
+         open('new','w').write(str(own)); os.rename('new','from'); sys.stdin.readline()\""
+    );
+    let mut running = Running::start(&home, &[REQUIRE], &script);
+    let door = running.redirected_port();
+    let deaf = Deaf::to(door);
+    running.tell();
+    let (mut stream, _) = listener.accept().expect("it is reached");
+    stream.write_all(b"x").expect("it is there");
+    let from = home.path().join("from");
+    let from = poll("it was led", || fs::read_to_string(&from).ok());
+    let from: u16 = from.parse().expect("a port");
+    drop(stream);
+    let notes = Notes::of(running.loader());
+    // The gateway's own is over, and that was seen.
+    poll("the client's stays", || (notes.all() == 1).then_some(()));
+    assert_eq!(notes.at(from), 1);
+    assert_eq!(answered(from, door), "", "it is refused");
+    assert_eq!((notes.all(), notes.counted()), (0, 0));
+    drop(deaf);
+    let launched = running.go_on().expect(0);
+    launched.captured(1);
+    assert_eq!(launched.account["coverage"]["refused"], 1, "{}", launched.account);
+    assert_eq!(connections(&launched, "via_gateway"), 1, "{}", launched.account);
 }
 
 /// Each connection that is led is noted for the port that it comes from, until it is over: a note that stays
@@ -65,32 +158,16 @@ pub(super) fn notes_are_counted_until_their_connections_are_over() {
         (0..CONNECTIONS).map(|_| listener.accept().expect("it is reached").0).collect();
     let ports = home.path().join("ports");
     let ports = poll("all are there", || fs::read_to_string(&ports).ok());
-    let ports: Vec<u32> = ports.split(' ').map(|port| port.parse().expect("a port")).collect();
-    let counted = noted(&running);
-    let at = |port: &u32| counted.get(port, 0).expect("a number");
-    assert!(ports.iter().all(|port| at(port) >= 1), "{ports:?}");
+    let ports: Vec<u16> = ports.split(' ').map(|port| port.parse().expect("a port")).collect();
+    let notes = Notes::of(running.loader());
+    assert!(ports.iter().all(|port| notes.at(*port) >= 1), "{ports:?}");
     // The gateway's own are noted as well.
-    let all = || counted.iter().map(|number| number.expect("a number")).sum::<u32>();
-    assert_eq!(all(), 2 * u32::try_from(CONNECTIONS).expect("few"));
+    assert_eq!(notes.counted(), 2 * u32::try_from(CONNECTIONS).expect("few"));
     for stream in &mut held {
         stream.write_all(b"x").expect("it is there");
     }
     drop(held);
-    poll("none is left", || (all() == 0).then_some(()));
+    poll("none is left", || (notes.counted() == 0).then_some(()));
     let launched = running.go_on().expect(0);
     assert_eq!(connections(&launched, "via_gateway"), CONNECTIONS as u64, "{}", launched.account);
-}
-
-/// How many connections are noted for each port, as the loader's programs have it.
-fn noted(running: &Running) -> Array<MapData, u32> {
-    let held = running.held();
-    let maps = held.iter().filter_map(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("map_id:"))?;
-        line.trim().parse::<u32>().ok()
-    });
-    let named =
-        |id: &u32| MapInfo::from_id(*id).is_ok_and(|info| info.name_as_str() == Some("NOTED"));
-    let id = maps.into_iter().find(named).expect("a map of that name");
-    let map = Map::from_map_data(MapData::from_id(id).expect("it is there")).expect("it is known");
-    Array::try_from(map).expect("an array")
 }

@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use sealtap_tests::gate::{PATIENCE, poll};
-use sealtap_tests::launch::{Launch, Launched};
+use sealtap_tests::launch::{Launch, Launched, apart};
 use sealtap_tests::running::Running;
+use sealtap_tests::seen;
 use serde_json::json;
 
 use super::{CLEARED, REQUIRE, connections, covered, home, level, run};
@@ -20,15 +20,21 @@ pub(super) fn datagrams_go_around_and_are_counted() {
     server.set_read_timeout(Some(PATIENCE)).expect("reads can time out");
     let to = server.local_addr().expect("an address");
     let script = format!(
-        "import socket,time\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
+        "import socket,sys\nprint('there',flush=True); sys.stdin.readline()\n\
+         s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
          for n in range(3): s.sendto(b'x',('127.0.0.1',{0}))\n\
          c=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
          c.connect(('127.0.0.1',{0})); c.send(b'y')\n\
          m=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM)\n\
-         m.sendto(b'z',('::ffff:127.0.0.1',{0})); time.sleep(0.3)",
+         m.sendto(b'z',('::ffff:127.0.0.1',{0})); sys.stdin.readline()",
         to.port()
     );
-    let launched = run(Launch::new(&home, &[REQUIRE]), &["python3", "-c", &script]).expect(0);
+    let line = CLEARED.iter().copied().chain(["python3", "-c", &script]);
+    let mut running = Running::of(&home, Launch::new(&home, &[REQUIRE]).command(line));
+    running.tell();
+    // It is there until it was looked at.
+    seen::around(&home, 5);
+    let launched = running.go_on().expect(0);
     let mut byte = [0; 1];
     for expected in b"xxxyz" {
         server.recv(&mut byte).expect("it was let go");
@@ -56,12 +62,11 @@ pub(super) fn datagrams_go_around_and_are_counted() {
 /// A raw socket whose program writes the headers itself passes every hook but the one for packets.
 pub(super) fn raw_packets_are_counted() {
     let home = home();
-    let script = "import socket,struct,time\n\
+    let script = "import socket,struct\n\
          s=socket.socket(socket.AF_INET,socket.SOCK_RAW,socket.IPPROTO_RAW)\n\
          udp=struct.pack('!HHHH',4711,9,9,0)+b'x'\n\
          ip=struct.pack('!BBHHHBBH4s4s',0x45,0,29,0,0,64,17,0,b'\\x7f\\0\\0\\x01',b'\\x7f\\0\\0\\x02')\n\
-         for n in range(7): s.sendto(ip+udp,('127.0.0.2',0))\n\
-         time.sleep(0.3)";
+         for n in range(7): s.sendto(ip+udp,('127.0.0.2',0))";
     let launched = run(Launch::new(&home, &[REQUIRE]), &["python3", "-c", script]).expect(0);
     launched.captured(0);
     assert_eq!(connections(&launched, "seen"), 0, "{}", launched.account);
@@ -73,38 +78,24 @@ pub(super) fn raw_packets_are_counted() {
     assert_eq!(around[0]["destination"], "127.0.0.2:9");
 }
 
-/// A network of its own for `sealtap` and all that it starts, with a device to send by.
-fn apart(launch: Launch, line: &[&str]) -> Output {
-    let inner = launch.command(line);
-    let mut command = Command::new("unshare");
-    let device = "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up \
-        && ip link set v1 up && exec \"$@\"";
-    command.args(["--net", "sh", "-c", device, "sh"]).arg(inner.get_program());
-    command.args(inner.get_args()).stdin(Stdio::null());
-    command.current_dir(inner.get_current_dir().expect("a home"));
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.output().expect("it can be run")
-}
+/// A device to send by.
+const DEVICE: &str = "ip link add v0 type veth peer name v1 && ip link set v0 up && \
+    ip link set v1 up";
 
 /// Frames from below IP: those that pass a device's queue are counted there, and the option that takes
 /// others past it is counted when it is set.
 pub(super) fn frames_are_counted() {
     let home = home();
-    let script = "import socket,time\n\
+    let script = "import socket\n\
          s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW); s.bind(('v0',0x88b5))\n\
          r=socket.socket(socket.AF_PACKET,socket.SOCK_RAW,socket.htons(0x88b5)); r.bind(('v1',0x88b5))\n\
          f=b'\\xff'*6+b'\\x02'+b'\\0'*5+b'\\x88\\xb5'+b'x'*46\n\
          for n in range(5): s.send(f); assert r.recv(99)==f\n\
          s.setsockopt(263,20,1)\n\
-         s.send(f); assert r.recv(99)==f\n\
-         time.sleep(0.3)";
+         s.send(f); assert r.recv(99)==f";
     let line: Vec<&str> = CLEARED.iter().copied().chain(["python3", "-c", script]).collect();
-    let output = apart(Launch::new(&home, &[REQUIRE]), &line);
+    let ready = Launch::new(&home, &[REQUIRE]).command(&line);
+    let output = apart(&ready, DEVICE).output().expect("it can be run");
     let launched = Launched::new(home, output).expect(0);
     launched.captured(0);
     let covered = covered(&launched);
@@ -197,10 +188,10 @@ pub(super) fn answers_to_others_are_denied() {
     let mut running = Running::start(
         &home,
         &[REQUIRE, "--enforce"],
-        "python3 -c \"import socket\n\
+        "python3 -c \"import os,socket,sys\n\
          l=socket.create_server(('127.0.0.1',0))\n\
-         open('port','w').write(str(l.getsockname()[1]))\n\
-         l.settimeout(1)\ntry: l.accept()\nexcept OSError: pass\"",
+         open('new','w').write(str(l.getsockname()[1])); os.rename('new','port')\n\
+         sys.stdin.readline(); l.setblocking(False)\ntry: l.accept(); print('came')\nexcept BlockingIOError: pass\"",
     );
     let place = home.path().join("port");
     running.tell();
@@ -208,7 +199,8 @@ pub(super) fn answers_to_others_are_denied() {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let refused = TcpStream::connect_timeout(&address, Duration::from_millis(500));
     assert!(refused.is_err(), "it answered");
-    let launched = running.end().expect(0);
+    let launched = running.go_on().expect(0);
+    assert_eq!(launched.stdout(), "");
     launched.captured(0);
     let covered = covered(&launched);
     let packets = &covered["packets"];

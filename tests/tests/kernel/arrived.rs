@@ -10,6 +10,7 @@ use std::time::Instant;
 use sealtap_tests::gate::PATIENCE;
 use sealtap_tests::launch::Launch;
 use sealtap_tests::running::Running;
+use sealtap_tests::seen;
 
 use super::{REQUIRE, connections, covered, home, run};
 
@@ -45,9 +46,15 @@ pub(super) fn many_connections_at_once_arrive_where_they_were_meant_to() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/many.py");
     let at_a_time = PROCESSES * each;
     let [processes, each, waves] = [PROCESSES, each, waves].map(|number| number.to_string());
-    let line = ["python3", script, &ports.join(","), &processes, &each, &waves];
+    let line = ["python3", script, &ports.join(","), &processes, &each, &waves, "seen"];
+    let asked = Arc::clone(&home);
+    let looked = std::thread::spawn(move || {
+        seen::connections(&asked, count);
+        fs::write(asked.path().join("seen"), "").expect("written");
+    });
     let began = Instant::now();
-    let launched = run(Launch::new(&home, &[REQUIRE]), &line).expect(0);
+    let launched = run(Launch::new(&home, &[REQUIRE]).telling(), &line).expect(0);
+    looked.join().expect("all were looked at");
     println!("{count} connections, {at_a_time} at a time: {:?}", began.elapsed());
     assert_eq!(launched.stdout(), format!("{count} 0\n"));
     assert_eq!(reached.load(Ordering::Acquire), count);

@@ -6,14 +6,16 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use rustix::process::Signal;
 use sealtap_tests::gate::poll;
+use sealtap_tests::gateway::Home;
 use sealtap_tests::launch::{Launch, Launched};
 use sealtap_tests::running::Running;
 use sealtap_tests::standing::signal;
 use sealtap_tests::tls::Authority;
-use sealtap_tests::{http2, upstream_http2, verify};
+use sealtap_tests::{http2, seen, upstream_http2, verify};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -51,10 +53,11 @@ pub(super) fn python() -> String {
 
 /// `curl` over HTTP/1.1 to a server that answers with what it was sent.
 fn curl_1(times: usize) -> Launched {
-    let authority = Authority::new();
-    let upstream = model(&authority);
+    let (home, authority) = (home(), Authority::new());
+    let asked = Arc::clone(&home);
+    let upstream = model(&authority, move || seen::connections(&asked, 1));
     let port = upstream.address().port();
-    curl(&authority, ("model.example", port), "--http1.1", times, "hello")
+    curl((&home, &authority), ("model.example", port), "--http1.1", times, "hello")
 }
 
 /// `curl` over HTTP/2 to a server that answers `two`.
@@ -67,18 +70,17 @@ fn curl_2(times: usize) -> Launched {
         let _ = http2::send(&mut stream, "two", true).await;
     });
     let port = upstream.address().port();
-    curl(&authority, ("localhost", port), "--http2", times, "two")
+    curl((&home(), &authority), ("localhost", port), "--http2", times, "two")
 }
 
 /// `curl` to a captured host, so often over one connection; the process's number lands in `pid`.
 fn curl(
-    authority: &Authority,
+    (home, authority): (&Arc<Home>, &Authority),
     (name, port): (&str, u16),
     protocol: &str,
     times: usize,
     answer: &str,
 ) -> Launched {
-    let home = home();
     let ca = home.path().join("upstream-ca.pem");
     authority.write(&ca);
     let config = home.path().join("sealtap.toml");
@@ -94,7 +96,8 @@ fn curl(
         format!("--config={}", config.display()),
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let launched = run(Launch::new(&home, &flags), &["sh", "-c", &script]).expect(0);
+    let launch = Launch::new(home, &flags).telling();
+    let launched = run(launch, &["sh", "-c", &script]).expect(0);
     assert_eq!(launched.stdout(), answer.repeat(times));
     launched
 }
@@ -200,9 +203,12 @@ pub(super) fn many_processes_are_told_apart() {
     let home = home();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
+    let asked = Arc::clone(&home);
     let served = std::thread::spawn(move || {
         let accepted: Vec<_> =
             (0..PROCESSES * EACH).map(|_| listener.accept().expect("a connection").0).collect();
+        // Nobody goes before it was looked at.
+        seen::connections(&asked, PROCESSES * EACH);
         for mut stream in accepted {
             stream.write_all(b"x").expect("the byte leaves");
         }
@@ -218,7 +224,8 @@ pub(super) fn many_processes_are_told_apart() {
          \x20 os._exit(0)\n\
          ends=[os.wait()[1] for _ in range({PROCESSES})]\nprint(sum(ends))"
     );
-    let launched = run(Launch::new(&home, &[REQUIRE]), &["python3", "-c", &script]).expect(0);
+    let launch = Launch::new(&home, &[REQUIRE]).telling();
+    let launched = run(launch, &["python3", "-c", &script]).expect(0);
     assert_eq!(launched.stdout(), "0\n");
     served.join().expect("all were served");
     let mut made = HashMap::new();
@@ -313,7 +320,16 @@ pub(super) fn connections_of_a_killed_gateway_are_sealed_by_the_next() {
     let (mut stream, _) = listener.accept().expect("a connection");
     let mut bytes = [0; 3];
     stream.read_exact(&mut bytes).expect("they come");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let executable = python();
+    // Who it was is in the journal before there is nobody to write it.
+    poll("it is noted who connected", || {
+        let files = fs::read_dir(home.data().join("journal")).expect("a journal").flatten();
+        let noted = |path: PathBuf| {
+            let bytes = fs::read(path).unwrap_or_default();
+            memchr::memmem::find(&bytes, executable.as_bytes()).is_some()
+        };
+        files.map(|file| file.path()).any(noted).then_some(())
+    });
     running.kill_gateway();
     drop(stream);
     poll("the command is over", || fs::remove_dir(&cgroup).is_ok().then_some(()));
@@ -324,15 +340,18 @@ pub(super) fn connections_of_a_killed_gateway_are_sealed_by_the_next() {
     assert_eq!((&joined["exchanges"], &joined["open"]), (&json!(1), &json!(0)), "{report}");
     let rows = sealtap_tests::records::rows(&home.data());
     let cut = rows.iter().find(|row| row["outcome"] == "interrupted").expect("it was cut off");
-    let executable = python();
     assert_eq!(cut["maker"]["executable"], executable, "{cut}");
 }
 
 /// Proxy variables are no secret to who is here: a call that uses them is inside all the same.
 pub(super) fn calls_to_the_front_are_carried_too() {
     let home = home();
-    let script = "curl -sS -o /dev/null -w '%{http_code}' $SEALTAP_URL/nowhere/v1/x";
-    let launched = Launch::new(&home, &[REQUIRE]).run(["sh", "-c", script]);
+    let last = seen::last(&home, 1);
+    let script = format!(
+        "curl -sS -o /dev/null -w '%{{http_code}}' $SEALTAP_URL/nowhere/v1/x \"file://{}\"",
+        last.display()
+    );
+    let launched = Launch::new(&home, &[REQUIRE]).telling().run(["sh", "-c", &script]);
     assert_eq!(launched.code(), Some(0), "{}", launched.stderr());
     let exchange = launched.captured(1).remove(0);
     assert_ne!(exchange.text("/ingress"), "transparent", "{}", exchange.json);

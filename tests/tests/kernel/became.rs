@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::Home;
 use sealtap_tests::launch::Launched;
 use sealtap_tests::running::Running;
+use sealtap_tests::seen;
 use sealtap_tests::standing::signal;
 
 use super::attribution::{digest, python, report, resolved};
@@ -67,7 +67,7 @@ fn makers(home: &Arc<Home>, stopped: bool) -> (Launched, Vec<(String, serde_json
         signal(loader, Signal::CONT);
     }
     // They are looked at while they are there.
-    std::thread::sleep(Duration::from_secs(3));
+    seen::connections(home, 3 * EACH);
     fs::write(home.path().join("go"), "").expect("written");
     let launched = running.go_on().expect(0);
     drop(served.join().expect("all were served"));

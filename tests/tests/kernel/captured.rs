@@ -9,6 +9,7 @@ use sealtap_tests::coverage::state;
 use sealtap_tests::gate::PATIENCE;
 use sealtap_tests::gateway::Home;
 use sealtap_tests::launch::{Launch, Launched};
+use sealtap_tests::seen;
 use sealtap_tests::tls::Authority;
 use sealtap_tests::upstream_http1::Upstream;
 use serde_json::json;
@@ -28,7 +29,8 @@ fn curl(home: &Arc<Home>, authority: &Authority, upstream: &Upstream, kernel: &s
             &format!("--upstream-ca={}", ca.display()),
             &format!("--config={}", config.display()),
         ],
-    );
+    )
+    .telling();
     let (url, resolve) = (
         format!("https://model.example:{port}/v1/chat"),
         format!("model.example:{port}:127.0.0.1"),
@@ -47,7 +49,8 @@ fn curl(home: &Arc<Home>, authority: &Authority, upstream: &Upstream, kernel: &s
 /// TLS to a captured name, by a client that was told of no proxy.
 pub(super) fn a_client_without_proxy_variables_is_captured() {
     let (home, authority) = (home(), Authority::new());
-    let upstream = model(&authority);
+    let asked = Arc::clone(&home);
+    let upstream = model(&authority, move || seen::connections(&asked, 1));
     let launched = curl(&home, &authority, &upstream, REQUIRE).expect(0);
     assert_eq!(launched.stdout(), "hello");
     let exchange = launched.captured(1).remove(0);
@@ -78,7 +81,7 @@ pub(super) fn a_client_without_proxy_variables_is_captured() {
 /// The control: without the kernel the same client goes around, and nothing notices.
 pub(super) fn the_same_client_goes_around_without_the_kernel() {
     let (home, authority) = (home(), Authority::new());
-    let upstream = model(&authority);
+    let upstream = model(&authority, || ());
     let launched = curl(&home, &authority, &upstream, "--kernel=off").expect(0);
     assert_eq!(launched.stdout(), "hello");
     launched.captured(0);

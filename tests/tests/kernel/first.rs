@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -32,11 +32,10 @@ const ASKS: &str = "import socket,sys,time\n\
 /// What a server was sent, connection by connection.
 type Heard = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// A server of `listener` that gives `answer` to what comes until `end`, and hangs up.
-fn answers(
+/// A server of `listener` that does this with each connection, and tells what it was sent.
+fn serves(
     listener: TcpListener,
-    end: &'static [u8],
-    answer: &'static [u8],
+    serve: impl Fn(&mut TcpStream, &dyn Fn(Vec<u8>)) + Copy + Send + 'static,
 ) -> (SocketAddr, Heard) {
     let address = listener.local_addr().expect("an address");
     let heard = Heard::default();
@@ -46,19 +45,31 @@ fn answers(
             let all = Arc::clone(&all);
             thread::spawn(move || {
                 stream.set_read_timeout(Some(PATIENCE)).expect("reads can time out");
-                let (mut got, mut part) = (Vec::new(), [0; 999]);
-                while !got.ends_with(end) {
-                    match stream.read(&mut part) {
-                        Ok(length) if length > 0 => got.extend(&part[..length]),
-                        _ => break,
-                    }
-                }
-                all.lock().expect("nobody panics here").push(got);
-                let _ = stream.write_all(answer);
+                let told = |got| all.lock().expect("nobody panics here").push(got);
+                serve(&mut stream, &told);
             });
         }
     });
     (address, heard)
+}
+
+/// A server of `listener` that gives `answer` to what comes until `end`, and hangs up.
+fn answers(
+    listener: TcpListener,
+    end: &'static [u8],
+    answer: &'static [u8],
+) -> (SocketAddr, Heard) {
+    serves(listener, move |stream, told| {
+        let (mut got, mut part) = (Vec::new(), [0; 999]);
+        while !got.ends_with(end) {
+            match stream.read(&mut part) {
+                Ok(length) if length > 0 => got.extend(&part[..length]),
+                _ => break,
+            }
+        }
+        told(got);
+        let _ = stream.write_all(answer);
+    })
 }
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
@@ -228,27 +239,39 @@ pub(super) fn what_policy_refuses_goes_nowhere() {
 
 /// A server that answers each head, keeps the connection, and gives what it was sent.
 fn keeps() -> (SocketAddr, Heard) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let heard = Heard::default();
-    let all = Arc::clone(&heard);
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let all = Arc::clone(&all);
-            thread::spawn(move || {
-                stream.set_read_timeout(Some(PATIENCE)).expect("reads can time out");
-                let (mut got, mut part) = (Vec::new(), [0; 999]);
-                while let Ok(length @ 1..) = stream.read(&mut part) {
-                    got.extend(&part[..length]);
-                    if got.ends_with(b"\r\n\r\n") {
-                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-                    }
-                }
-                all.lock().expect("nobody panics here").push(got);
-            });
+    serves(TcpListener::bind("127.0.0.1:0").expect("a port"), |stream, told| {
+        let (mut got, mut part) = (Vec::new(), [0; 999]);
+        while let Ok(length @ 1..) = stream.read(&mut part) {
+            got.extend(&part[..length]);
+            if got.ends_with(b"\r\n\r\n") {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
         }
-    });
-    (address, heard)
+        told(got);
+    })
+}
+
+/// A client that ends its side behind a name, without the line feed that would end the line, is told by that name
+/// like any other: what it sent reaches its server where the name is not captured, and nothing does where it is.
+pub(super) fn a_name_counts_whose_line_a_client_never_ends() {
+    let (address, heard) = keeps();
+    let script = format!(
+        "import socket\n\
+         def leaves(data):\n\
+         \x20with socket.create_connection(('127.0.0.1',{}),timeout=20) as s:\n\
+         \x20 s.sendall(data); s.shutdown(socket.SHUT_WR); got=b''\n\
+         \x20 while more:=s.recv(999): got+=more\n\
+         \x20 print(got)\n\
+         leaves(b'GET /named HTTP/1.1\\r\\nHost: model.example')\n\
+         leaves(b'GET /other HTTP/1.1\\r\\nHost: other.example')\n",
+        address.port()
+    );
+    let config = format!("{NAMED}[timeouts]\nclient_head = \"10min\"\n");
+    let launched = launch(&config, &script);
+    assert_eq!(launched.stdout(), "b''\nb''\n", "{}", launched.stderr());
+    let heard = heard.lock().expect("nobody panics here").clone();
+    let other = b"GET /other HTTP/1.1\r\nHost: other.example".to_vec();
+    assert_eq!(heard.into_iter().filter(|got| !got.is_empty()).collect::<Vec<_>>(), [other]);
 }
 
 /// On a connection that passes since its first request names another host, a later one to a captured host does
@@ -257,9 +280,18 @@ pub(super) fn a_captured_name_does_not_pass_behind_another() {
     let (address, heard) = keeps();
     let script = format!(
         "to=('127.0.0.1',{})\n\
+         def in_turn(first,then):\n\
+         \x20with socket.create_connection(to,20) as s:\n\
+         \x20 s.sendall(first); got=b''\n\
+         \x20 while not got.endswith(b'ok'): got+=s.recv(999)\n\
+         \x20 try:\n\
+         \x20  s.sendall(then)\n\
+         \x20  while more:=s.recv(999): got+=more\n\
+         \x20 except ConnectionResetError: got+=b' reset'\n\
+         \x20 return got\n\
          other=b'GET /other HTTP/1.1\\r\\nHost: other.example\\r\\n\\r\\n'\n\
          named=b'GET /named HTTP/1.1\\r\\nConnection: close\\r\\nHost: model.example\\r\\n\\r\\n'\n\
-         says(asks(*to,[other,named],0.5))\n\
+         says(in_turn(other,named))\n\
          print(asks(*to,[other+named]).count(b'200 OK'))\n\
          says(asks(*to,[b'GET / HTTP/1.1\\r\\nX: '+b'x'*300000,b'\\r\\n'+named],0.5))\n\
          print(asks(*to,[named.replace(b': model',b':\\r\\n model')])[9:12].decode())",

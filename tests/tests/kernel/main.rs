@@ -14,6 +14,7 @@ mod clients;
 mod counted;
 mod ended;
 mod first;
+mod shared;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,9 +34,11 @@ fn home() -> Arc<Home> {
     Arc::new(Home::new())
 }
 
-/// A server of `model.example` that answers with what it was sent.
-fn model(authority: &Authority) -> Upstream {
-    Upstream::answering_tls(authority.server_for("model.example"), |session, request| {
+/// A server of `model.example` that answers with what it was sent, once `ready` says so: whoever asked is there
+/// until then.
+fn model(authority: &Authority, ready: impl Fn() + Send + Sync + 'static) -> Upstream {
+    Upstream::answering_tls(authority.server_for("model.example"), move |session, request| {
+        ready();
         let body = request.bytes().to_vec();
         let length = body.len().to_string();
         session.send(head("HTTP/1.1 200 OK", &[("Content-Length", length.as_str())]));
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
             what_is_not_captured_passes_as_what_it_is,
             what_policy_refuses_goes_nowhere,
             a_captured_name_does_not_pass_behind_another,
+            a_name_counts_whose_line_a_client_never_ends,
             what_only_begins_like_it_passes;
         around:
             datagrams_go_around_and_are_counted,
@@ -110,7 +114,13 @@ fn main() -> ExitCode {
             whoever_becomes_another_at_once_is_named_rightly_or_not_at_all;
         again:
             whoever_has_the_gateways_port_next_is_not_the_gateway,
+            nor_is_it_where_the_end_was_not_seen,
+            whoever_has_a_clients_port_next_is_not_the_client,
             notes_are_counted_until_their_connections_are_over;
+        shared:
+            a_client_whose_port_another_uses_is_accepted,
+            a_gateway_whose_port_another_uses_is_answered,
+            upstreams_at_one_port_leave_no_counts;
     ];
     // Not every machine has Node; the others must be there.
     let missing = suite::without_the_kernel(&["curl", "python3"]);

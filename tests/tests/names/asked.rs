@@ -11,7 +11,7 @@ use sealtap_common::commit::{self, BodyKey, UnitKind};
 use sealtap_common::leaf::Leaf;
 use sealtap_tests::gateway::Home;
 use sealtap_tests::launch::{Launch, Launched};
-use sealtap_tests::{coverage, leaves, records, verify};
+use sealtap_tests::{coverage, leaves, records, seen, verify};
 use serde_json::Value;
 
 use super::{ANOTHER, RESOLVER, RESOLVER_6, SERVER};
@@ -24,12 +24,15 @@ pub(crate) struct Asked {
 
 /// Runs a command in a network of its own that has the servers, under sealtap.
 pub(crate) fn ask(flags: &[&str], resolver: &str, line: &[&str]) -> Asked {
-    ask_in(&Arc::new(Home::new()), flags, resolver, line)
+    ask_while(flags, resolver, line, &[])
 }
 
-fn ask_in(home: &Arc<Home>, flags: &[&str], resolver: &str, line: &[&str]) -> Asked {
+/// The same; whenever one of these numbers of packets was read, with who sent them, a file `seen.NUMBER` says so
+/// to whoever stays until then.
+pub(crate) fn ask_while(flags: &[&str], resolver: &str, line: &[&str], counts: &[u64]) -> Asked {
+    let home = &Arc::new(Home::new());
     let (conf, switch) = (home.path().join("resolv.conf"), home.path().join("nsswitch.conf"));
-    fs::write(&conf, format!("nameserver {resolver}\noptions timeout:5 attempts:1\n"))
+    fs::write(&conf, format!("nameserver {resolver}\noptions timeout:20 attempts:1\n"))
         .expect("a configuration");
     fs::write(&switch, "hosts: files dns\n").expect("a configuration");
     let heard = home.path().join("heard");
@@ -40,7 +43,7 @@ fn ask_in(home: &Arc<Home>, flags: &[&str], resolver: &str, line: &[&str]) -> As
         conf.display(),
         switch.display()
     );
-    let inner = Launch::new(home, flags).command(line);
+    let inner = Launch::new(home, flags).telling().command(line);
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "sh", "-c", &prepare, "sh"]);
     command.arg(std::env::current_exe().expect("this program")).arg(SERVER).arg(&heard);
@@ -53,7 +56,13 @@ fn ask_in(home: &Arc<Home>, flags: &[&str], resolver: &str, line: &[&str]) -> As
             None => command.env_remove(name),
         };
     }
-    let output: Output = command.stdin(Stdio::null()).output().expect("it can be run");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let running = command.spawn().expect("it can be run");
+    for count in counts {
+        seen::asked(home, *count);
+        fs::write(home.path().join(format!("seen.{count}")), "").expect("written");
+    }
+    let output: Output = running.wait_with_output().expect("it ends");
     let heard = fs::read_to_string(&heard).unwrap_or_default();
     let heard = heard.lines().map(str::to_owned).collect();
     Asked { launched: Launched::new(Arc::clone(home), output), heard }

@@ -1,10 +1,13 @@
 //! What goes around, what may, and what the gateway says of it.
 
 use std::net::UdpSocket;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use sealtap_tests::gate::poll;
 use sealtap_tests::launch::Launch;
+use sealtap_tests::running::Running;
+use sealtap_tests::seen;
 use serde_json::json;
 
 use crate::cgroup::Cgroup;
@@ -16,12 +19,16 @@ pub(crate) fn what_goes_around_is_told_of() {
     let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let to = server.local_addr().expect("an address");
     let gateway = serve(&cgroup, "");
-    let send = "python3 -c 'import socket,sys,time; \
+    let send = "exec python3 -c 'import socket,sys; \
         socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(b\"x\",(\"127.0.0.1\",int(sys.argv[1]))); \
-        time.sleep(0.3)' \"$0\"";
-    cgroup.run(send, &to.port().to_string());
+        sys.stdin.readline()' \"$0\"";
+    let mut command = cgroup.command(send, &to.port().to_string());
+    let mut sends = command.stdin(Stdio::piped()).spawn().expect("a shell can be run");
+    // It is there until it was looked at.
     let line =
         poll("the live line", || gateway.live().into_iter().find(|line| line["event"] == "bypass"));
+    drop(sends.stdin.take());
+    assert!(sends.wait().expect("it ends").success());
     assert_eq!(line["destination"], to.to_string(), "{line}");
     assert!(line["executable"].as_str().is_some_and(|path| path.contains("python")), "{line}");
     let home = gateway.terminate();
@@ -82,16 +89,23 @@ pub(crate) fn a_socket_is_not_left_alone_for_where_it_sent_before() {
 pub(crate) fn a_run_says_what_goes_around_as_it_happens() {
     let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let to = server.local_addr().expect("an address");
-    // The same again and again, by a process that is there to be looked up; no newline of its own at its end.
+    // The same again and again, by a process that is there until it was looked at; no newline of its own at its end.
     let script = format!(
-        "import socket,sys,time\nsys.stderr.write('own\\n'); sys.stderr.flush()\n\
+        "import socket,sys\nsys.stderr.write('own\\n'); sys.stderr.flush()\n\
+         print('there',flush=True); sys.stdin.readline()\n\
          s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
-         [(s.sendto(b'x',('127.0.0.1',{})), time.sleep(0.3)) for _ in range(3)]",
+         for _ in range(3): s.sendto(b'x',('127.0.0.1',{})); sys.stdin.readline()",
         to.port()
     );
     let said = |flags: &[&str]| {
         let home = home();
-        let launched = Launch::new(&home, flags).run(["python3", "-c", &script]).expect(0);
+        let line = Launch::new(&home, flags).command(["python3", "-c", &script]);
+        let mut running = Running::of(&home, line);
+        for count in 1..=3 {
+            running.tell();
+            seen::around(&home, count);
+        }
+        let launched = running.go_on().expect(0);
         let said = launched.stderr();
         let around = |line: &&str| line.contains("went around the gateway");
         let lines: Vec<String> = said.lines().filter(around).map(str::to_owned).collect();

@@ -1,14 +1,20 @@
 //! Canaries of a gateway that serves.
 
+use std::fs;
+use std::mem::offset_of;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
+use sealtap_common::kernel::Settings;
 use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::Options;
+use sealtap_tests::leaves;
+use sealtap_tests::maps::watched;
 use sealtap_tests::programs;
 use serde_json::Value;
 
 use crate::cgroup::{Cgroup, root};
-use crate::{USER, covered, helper, home, with_canary};
+use crate::{CURL, USER, covered, helper, home, model, with_canary};
 
 /// Each way out is tried again and again, and what became of it is in the log.
 pub(crate) fn a_canary_tries_each_way_out_and_is_sealed() {
@@ -49,6 +55,50 @@ pub(crate) fn a_canary_tries_each_way_out_and_is_sealed() {
     let counted = &covered["connections"];
     assert!(counted["via_gateway"].as_u64() >= canary["led"].as_u64(), "{covered}");
     assert!(counted["bypass_passed"].as_u64().is_some_and(|passed| passed >= 8), "{covered}");
+}
+
+/// A canary that is back is watched no more, so the programs have one scope to look for; what it did stays counted.
+pub(crate) fn a_canary_that_is_back_is_watched_no_more() {
+    let cgroup = Cgroup::new();
+    let upstream = model();
+    let gateway = Options::default()
+        .config(with_canary(&cgroup, "1s", ""))
+        .argument(format!("--user={}", USER.0))
+        .start_in(home());
+    let loader = helper(&gateway, "loader").as_raw_nonzero().get();
+    let loader = u32::try_from(loader).expect("a process");
+    let url = format!("http://{}/hello", upstream.address());
+    let own = fs::metadata(&cgroup.path).expect("it is there").ino();
+    for times in 1..4 {
+        let back = || gateway.stderr().matches("the canary is back").count() >= times;
+        poll("a canary is back", || back().then_some(()));
+        assert_eq!(cgroup.run(CURL, &url), "/hello");
+        // The next one may be on its way.
+        poll("one scope is watched", || {
+            let (ids, settings) = watched(loader);
+            let word = |at: usize| {
+                u32::from_ne_bytes(settings[at..at + 4].try_into().expect("four bytes"))
+            };
+            let one = word(offset_of!(Settings, single)) == 1 && ids == [own];
+            let levels = word(offset_of!(Settings, levels));
+            // All at one moment, or another canary is.
+            (one && levels.count_ones() == 1).then_some(())
+        });
+    }
+    let home = gateway.terminate();
+    let covered = covered(&home).remove(0);
+    assert_eq!(covered["end"], "ended", "{covered}");
+    assert_eq!(covered["known"], 3, "{covered}");
+    let number = |value: &Value| value.as_u64().expect("a number");
+    let leaves = leaves::all(&home.log());
+    let led = leaves.iter().filter(|leaf| leaf["kind"] == "coverage-canary");
+    let led: Vec<u64> = led.map(|leaf| number(&leaf["led"])).collect();
+    assert!(led.len() >= 3 && led.iter().all(|led| *led >= 3), "each is led anew: {led:?}");
+    // The verifier holds this against each statement.
+    let all = led.iter().sum::<u64>() + 3;
+    assert!(number(&covered["connections"]["via_gateway"]) >= all, "{all}: {covered}");
+    assert_eq!(number(&covered["older"]), 0, "{covered}");
+    assert_eq!(upstream.finish().len(), 3);
 }
 
 /// Where nothing can be reached, nothing is said to be closed.

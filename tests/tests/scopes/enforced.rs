@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use sealtap_tests::gate::poll;
+use sealtap_tests::gate::{OF_A_GATEWAY, poll, poll_for};
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::volume::{self, Volume};
 use sealtap_tests::{programs, verify};
@@ -191,11 +191,12 @@ pub(crate) fn what_is_detached_while_the_disk_is_full_is_noticed() {
                   --data-binary @- \"$0\"";
     assert_eq!(cgroup.run(upload, &url), "/upload");
     volume.fill();
-    poll("the journal takes nothing", || {
+    // Each call may take its whole time.
+    poll_for(OF_A_GATEWAY, "the journal takes nothing", || {
         let call = cgroup.command(upload, &url).output().expect("a shell can be run");
         (!call.status.success()).then_some(())
     });
-    poll("a connection is refused", || {
+    poll_for(OF_A_GATEWAY, "a connection is refused", || {
         let _ = cgroup.command(CURL, &url).output().expect("a shell can be run");
         gateway.stderr().contains("refused: the journal takes nothing").then_some(())
     });

@@ -71,7 +71,13 @@ pub(crate) fn serve_scopes(scopes: &[String]) -> Gateway {
 
 /// A server that says which path it was asked for.
 pub(crate) fn model() -> Upstream {
-    Upstream::answering(|session, request| {
+    model_once(|| ())
+}
+
+/// The same, once `ready` says so.
+pub(crate) fn model_once(ready: impl Fn() + Send + Sync + 'static) -> Upstream {
+    Upstream::answering(move |session, request| {
+        ready();
         let body = request.head.target().to_vec();
         let length = body.len().to_string();
         session.send(head("HTTP/1.1 200 OK", &[("Content-Length", length.as_str())]));
@@ -157,6 +163,7 @@ fn main() -> ExitCode {
         loader::large_executables_keep_nobody_waiting,
         names::names_are_sealed_and_go_when_they_are_old,
         canary::a_canary_tries_each_way_out_and_is_sealed,
+        canary::a_canary_that_is_back_is_watched_no_more,
         canary::a_dead_network_is_no_closed_one,
         enforced::what_cannot_be_led_is_denied_in_enforce_mode,
         enforced::a_killed_gateway_leaves_its_scopes_closed,

@@ -1,10 +1,10 @@
 //! Names that the processes of a scope ask the configured resolver for.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use sealtap_tests::gate::poll;
+use sealtap_tests::gate::{OF_A_GATEWAY, poll, poll_for};
 use sealtap_tests::gateway::{Home, Options};
 use sealtap_tests::records::names;
 use sealtap_tests::{resolver, verify};
@@ -12,14 +12,17 @@ use sealtap_tests::{resolver, verify};
 use super::cgroup::Cgroup;
 use super::{CURL, USER, config, covered, model, serve};
 
-/// On this machine, where nothing else listens at port 53.
-const RESOLVER: &str = "127.53.0.53";
+/// On this machine, at an address of this process's own: nothing else listens at port 53 of it.
+fn resolver_address() -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 53, high, low)
+}
 
 const ASK: &str = "python3 -c \"
 import socket,struct,sys
 name='sealed-by-serve.example'
 m=b'\\x12\\x34\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0'+b''.join(bytes([len(l)])+l.encode() for l in name.split('.'))
-s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(5)
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(20)
 s.sendto(m+struct.pack('!BHH',0,1,1),(sys.argv[1],53)); assert b'sealed-by-serve' in s.recv(512)
 \" \"$0\"";
 
@@ -36,13 +39,14 @@ fn holds(home: &Home, wanted: &[u8]) -> bool {
 /// all else holds. So it is with who made the connections.
 pub(super) fn names_are_sealed_and_go_when_they_are_old() {
     let cgroup = Cgroup::new();
-    let gateway = serve(&cgroup, &format!("resolver = \"{RESOLVER}\"\n"));
-    let address: IpAddr = RESOLVER.parse().expect("an address");
+    let address = resolver_address();
+    let asks = address.to_string();
+    let gateway = serve(&cgroup, &format!("resolver = \"{asks}\"\n"));
     let heard = gateway.home().path().join("heard");
-    let status = resolver::around(&[address], cgroup.command(ASK, RESOLVER), &heard);
+    let status = resolver::around(&[address.into()], cgroup.command(ASK, &asks), &heard);
     assert!(status.success(), "{status}");
     let heard = fs::read_to_string(heard).expect("what was heard");
-    assert_eq!(heard.trim(), format!("{RESOLVER} udp sealed-by-serve.example 1"));
+    assert_eq!(heard.trim(), format!("{asks} udp sealed-by-serve.example 1"));
     let upstream = model();
     cgroup.run(CURL, &format!("{}/led", upstream.url()));
     let listed = poll("the names", || {
@@ -91,8 +95,10 @@ pub(super) fn names_are_sealed_and_go_when_they_are_old() {
         .config(config(&cgroup, retention))
         .argument(format!("--user={}", USER.0))
         .start_in(Arc::clone(&home));
-    poll("names that are gone", || names(&home).is_empty().then_some(()));
-    poll("a store without them", || (!holds(&home, b"sealed-by-serve")).then_some(()));
+    poll_for(OF_A_GATEWAY, "names that are gone", || names(&home).is_empty().then_some(()));
+    poll_for(OF_A_GATEWAY, "a store without them", || {
+        (!holds(&home, b"sealed-by-serve")).then_some(())
+    });
     gateway.terminate();
     let report = verify::report(&home.data(), &home.keys());
     assert_eq!(

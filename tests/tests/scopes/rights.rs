@@ -6,20 +6,34 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use rustix::process::Signal;
-use sealtap_tests::gate::poll;
+use sealtap_tests::gate::{Gate, poll};
 use sealtap_tests::gateway::Options;
+use sealtap_tests::metrics::metrics;
 use serde_json::json;
 
 use crate::cgroup::Cgroup;
-use crate::{CURL, USER, config, covered, field, healthz, home, model, serve, threads, wait_for};
+use crate::{
+    CURL, USER, config, covered, field, healthz, home, model, model_once, serve, threads, wait_for,
+};
 
 /// What a scope sends comes to a gateway that holds no privilege in any thread.
 pub(crate) fn a_scope_is_captured_by_a_gateway_without_privileges() {
-    let cgroup = Cgroup::new();
-    let upstream = model();
+    let (cgroup, looked) = (Cgroup::new(), Gate::default());
+    let opened = looked.clone();
+    let upstream = model_once(move || opened.wait(1));
     let gateway = serve(&cgroup, "");
     let url = format!("http://{}/hello", upstream.address());
-    assert_eq!(cgroup.run(CURL, &url), "/hello");
+    std::thread::scope(|scope| {
+        let answered = scope.spawn(|| cgroup.run(CURL, &url));
+        // Whoever asked waits for the answer, which comes once it was looked at.
+        poll("it was looked at", || {
+            let samples = metrics(gateway.address());
+            let found = samples.get("sealtap_redirected_attributed_total");
+            (found == Some(&1.0)).then_some(())
+        });
+        looked.open();
+        assert_eq!(answered.join().expect("it is answered"), "/hello");
+    });
     let all = threads(gateway.pid());
     assert!(all.len() > 3, "{}", all.len());
     for status in &all {

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use sealtap_tests::bench::NAME;
+use sealtap_tests::gate::{OF_A_GATEWAY, poll_for};
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::trace::{self, Call};
 
@@ -55,10 +55,7 @@ pub(crate) fn traced(
     let (listener, pid) = (gateway.address(), gateway.pid());
     // Strict, the record is there when the answer ends; relaxed, it may come after.
     assert!(!strict || !gateway.list().is_empty(), "an answer ended before its record");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while gateway.list().is_empty() {
-        assert!(Instant::now() < deadline, "nothing was recorded");
-    }
+    poll_for(OF_A_GATEWAY, "a record", || (!gateway.list().is_empty()).then_some(()));
     let home = gateway.terminate();
     let calls = trace::read(&trace::file(home.path()), pid);
     Traced { calls, listener, upstream }

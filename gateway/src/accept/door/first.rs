@@ -16,7 +16,7 @@ use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::kind::{Kind, kind, whole_head};
+use super::kind::{Kind, Looked, whole_head};
 use crate::wire::http1::{MAX_HEAD, Opening};
 use crate::wire::stream::Stream;
 
@@ -86,13 +86,14 @@ where
     D: Future<Output = Option<Stream>>,
 {
     let mut acceptor = Acceptor::default();
+    let mut looked = Looked::default();
     let mut fed = 0;
     let mut dial = Some(dial);
     let mut listening = false;
     let mut begun = None;
     let captured = patience.captured;
     loop {
-        let kind = match kind(&seen, patience.tls) {
+        let kind = match looked.kind(&seen, patience.tls) {
             Kind::Request if captured == Captured::No => Kind::Undecided,
             kind => kind,
         };

@@ -7,7 +7,7 @@
 //! servers read in more ways than one: a field of that name behind what looks like a request's first
 //! line counts wherever it stands. Neither keeps more than a line.
 
-use super::kind::{Kind, kind};
+use super::kind::{Kind, Looked};
 use crate::forward::{Look, Saw};
 
 /// How much of one line is kept, from its end: of a head, and of what is none, where a request's first line may
@@ -159,6 +159,7 @@ impl Look for Heads {
 /// Looks whether what had been open becomes HTTP, or TLS, after all.
 pub(super) struct Beginning {
     seen: Vec<u8>,
+    looked: Looked,
     tls: bool,
     open: bool,
 }
@@ -166,7 +167,7 @@ pub(super) struct Beginning {
 impl Beginning {
     /// Where `tls` may be what it becomes.
     pub(super) fn new(tls: bool) -> Self {
-        Self { seen: Vec::new(), tls, open: true }
+        Self { seen: Vec::new(), looked: Looked::default(), tls, open: true }
     }
 }
 
@@ -176,7 +177,7 @@ impl Look for Beginning {
             return Saw::Nothing;
         }
         self.seen.extend_from_slice(bytes);
-        match kind(&self.seen, self.tls) {
+        match self.looked.kind(&self.seen, self.tls) {
             Kind::Tls | Kind::Http(_) => return Saw::Captured,
             Kind::Request | Kind::Undecided => {}
             Kind::Neither => {

@@ -29,8 +29,39 @@ pub(super) enum Kind {
     Undecided,
 }
 
-/// What bytes from a client begin, where `tls` may be what they begin.
-pub(super) fn kind(seen: &[u8], tls: bool) -> Kind {
+/// How far a client's bytes were looked at: what more of them comes is looked at alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Looked {
+    /// Blanks in front of the first line.
+    blanks: usize,
+    /// Bytes of that line, none of which ends it.
+    unended: usize,
+}
+
+impl Looked {
+    /// What bytes from a client begin, where `tls` may be what they begin. They are those of the last look, with
+    /// more behind them.
+    pub(super) fn kind(&mut self, seen: &[u8], tls: bool) -> Kind {
+        kind(self, seen, tls)
+    }
+
+    /// The first line that is not blank, and what is behind it.
+    fn line<'a>(&mut self, seen: &'a [u8]) -> &'a [u8] {
+        let line = seen.get(self.blanks..).unwrap_or_default().trim_ascii_start();
+        self.blanks = seen.len().saturating_sub(line.len());
+        line
+    }
+
+    /// Where that line ends.
+    fn end(&mut self, line: &[u8]) -> Option<usize> {
+        let new = line.get(self.unended..).unwrap_or_default();
+        let end = memchr::memchr(b'\n', new).and_then(|end| self.unended.checked_add(end));
+        self.unended = end.unwrap_or(line.len());
+        end
+    }
+}
+
+fn kind(looked: &mut Looked, seen: &[u8], tls: bool) -> Kind {
     match seen {
         [] => return Kind::Undecided,
         // A record of the handshake (RFC 8446 section 5.1). Not all servers look at its version.
@@ -48,7 +79,7 @@ pub(super) fn kind(seen: &[u8], tls: bool) -> Kind {
     }
     // Empty lines may stand before a request (RFC 9112 section 2.2); some servers take half of one,
     // and some take blanks.
-    let line = seen.trim_ascii_start();
+    let line = looked.line(seen);
     if line.is_empty() {
         // Some servers drop as many as come; whoever reads them as HTTP does not.
         return if seen.len() <= LINE { Kind::Request } else { Kind::Http(Opening::Http1) };
@@ -61,7 +92,7 @@ pub(super) fn kind(seen: &[u8], tls: bool) -> Kind {
         [] if METHODS.iter().any(|known| known.starts_with(method)) => Kind::Request,
         [] if method.len() <= 64 => Kind::Undecided,
         [b' ' | b'\t' | 0x0b | 0x0c, ..] if known => Kind::Http(Opening::Http1),
-        [b' ' | b'\t', ..] if !method.is_empty() => match memchr::memchr(b'\n', line) {
+        [b' ' | b'\t', ..] if !method.is_empty() => match looked.end(line) {
             Some(end) if has_version(line.get(..end).unwrap_or_default()) => {
                 Kind::Http(Opening::Http1)
             }
@@ -91,6 +122,50 @@ pub(super) fn whole_head(seen: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn kind(seen: &[u8], tls: bool) -> Kind {
+        Looked::default().kind(seen, tls)
+    }
+
+    /// However the bytes come, each look says what one look at all of them says, and looks at no byte twice.
+    #[test]
+    fn looks_that_go_on_say_what_one_look_says() {
+        let blanks = [b' '; LINE + 2];
+        let long = [b"PURGE /".as_slice(), &[b'x'; LINE]].concat();
+        for (whole, step) in [
+            (b"PURGE /x HTTP/1.1\r\nHost: x\r\n".as_slice(), 1),
+            (b"PURGE me\r\nGET / HTTP/1.1\r\n", 1),
+            (b" \r\n\n\rpost\t/\thttp/1.1 \r\n", 1),
+            (b"\n\nDELETE /", 1),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 1),
+            (b"PRI * HTTP/2.1 x\nHTTP/1.1\n", 1),
+            (b"\x80\x2e\x01\x03\x01", 1),
+            (b"EHLO mail.example\r\n", 1),
+            (&blanks, 61),
+            (&long, 61),
+        ] {
+            let ends: Vec<usize> = (0..whole.len()).step_by(step).chain([whole.len()]).collect();
+            let at_once: Vec<_> = ends.iter().map(|end| kind(&whole[..*end], true)).collect();
+            // Piece by piece, and in each two pieces.
+            let mut looked = Looked::default();
+            for (end, expected) in ends.iter().zip(&at_once) {
+                let (shown, before) = (whole[..*end].escape_ascii(), looked);
+                assert_eq!(looked.kind(&whole[..*end], true), *expected, "{shown}");
+                assert!(before.blanks <= looked.blanks && before.unended <= looked.unended);
+            }
+            for first in &ends {
+                let mut looked = Looked::default();
+                looked.kind(&whole[..*first], true);
+                let last = looked.kind(whole, true);
+                assert_eq!(Some(&last), at_once.last(), "{} at {first}", whole.escape_ascii());
+            }
+        }
+        let (mut looked, open) = (Looked::default(), &long[..LINE]);
+        assert_eq!(looked.kind(open, true), Kind::Undecided);
+        assert_eq!((looked.blanks, looked.unended), (0, LINE), "nothing of it is looked at again");
+        assert_eq!(looked.kind(&blanks[..LINE], true), Kind::Request);
+        assert_eq!(looked.blanks, LINE, "nor of blanks");
+    }
 
     #[test]
     fn http_is_recognised_by_its_first_bytes_and_other_things_are_not() {

@@ -46,6 +46,9 @@ pub enum CanaryError {
     /// It said why not.
     #[error("the canary cannot be sent: {0}")]
     Refused(String),
+    /// It was sent and has not answered.
+    #[error("the canary has not answered for {PATIENCE:?}: it is waited for on")]
+    Late,
     /// The kernel does not watch it.
     #[error(transparent)]
     Observer(#[from] ObserverError),
@@ -72,7 +75,8 @@ pub struct Canary {
     process: Child,
     place: Found,
     port: u16,
-    watched: bool,
+    /// Whether it was told to try and has not answered: its cgroup is watched.
+    out: bool,
 }
 
 impl Canary {
@@ -94,7 +98,7 @@ impl Canary {
         match read(&mut socket)? {
             Says::Ready { id, levels, port } => {
                 let place = Found { id, levels, path: "the canary's own".to_owned() };
-                Ok(Self { socket, process, place, port, watched: false })
+                Ok(Self { socket, process, place, port, out: false })
             }
             other => Err(unexpected(other)),
         }
@@ -115,7 +119,8 @@ impl Canary {
         self.place.id
     }
 
-    /// Has every way out tried.
+    /// Has every way out tried. Its cgroup is watched while that takes place and no longer, so that where one other
+    /// is watched, the programs need not look for it among two. What was counted stays counted.
     ///
     /// # Errors
     ///
@@ -126,16 +131,40 @@ impl Canary {
         resolver: Option<SocketAddr>,
         mode: CoverageMode,
     ) -> Result<Tried, CanaryError> {
-        if !self.watched {
+        if !self.out {
             observer.watch_canary(&self.place, self.port, resolver, mode)?;
-            self.watched = true;
+            self.out = true;
+            if let Err(error) = write(&mut self.socket, &Go) {
+                self.back(observer);
+                return Err(error.into());
+            }
         }
-        write(&mut self.socket, &Go)?;
-        match read(&mut self.socket)? {
+        let says = read(&mut self.socket);
+        if says.as_ref().is_err_and(is_late) {
+            // It may still be there: what it tried would go around if it were not watched, and be taken for
+            // what went around while it was.
+            return Err(CanaryError::Late);
+        }
+        self.back(observer);
+        match says? {
             Says::Tried { control, watched, led } => Ok(tried(&control, &watched, led)),
             other => Err(unexpected(other)),
         }
     }
+
+    /// Nobody is in its cgroup any more. It is watched anew for the next one even where the loader did not say that
+    /// it has heard this: it may have.
+    fn back(&mut self, observer: &Observer) {
+        self.out = false;
+        if let Err(error) = observer.unwatch(self.place.id) {
+            tracing::warn!(%error, "the canary's cgroup may still be watched");
+        }
+    }
+}
+
+/// Whether an answer is still to come.
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// What ends a canary.

@@ -64,7 +64,7 @@ fn bypass() -> DigestedBypass {
         way: BypassWay::Raw,
         who: None,
     };
-    DigestedBypass { leaf, unit: None, first_file: 0, weight: 0 }
+    DigestedBypass { leaf, unit: None, held: None, first_file: 0, weight: 0 }
 }
 
 /// If each part copied what all of them have, this would copy some 400 GB, on the thread that seals.

@@ -1,7 +1,7 @@
 //! What the journal keeps of connections.
 
 use super::*;
-use crate::capture::connection::{Began, Learned, Over, WentAround};
+use crate::capture::connection::{Learned, Over, samples};
 use crate::capture::journal::Extent;
 use crate::capture::record::kind;
 use crate::kernel::Process;
@@ -13,18 +13,7 @@ fn wanted(pins: &Pins, boot: u8, kind: u8, number: u64, payload: &[u8]) -> bool 
 }
 
 fn began(id: u8) -> Vec<u8> {
-    let began = Began {
-        id: [id; 16],
-        coverage: [9; 16],
-        number: 1,
-        statement: 1,
-        at_us: 1,
-        refused: false,
-        key: [3; 32],
-        client: "127.0.0.1:1".into(),
-        noted: None,
-    };
-    postcard::to_stdvec(&began).unwrap()
+    postcard::to_stdvec(&samples::began(id)).unwrap()
 }
 
 #[test]
@@ -62,17 +51,7 @@ fn one_long_connection_keeps_its_own_records_alone() {
 
 #[test]
 fn ways_around_and_names_are_kept_until_they_are_stored() {
-    let around = |number| WentAround {
-        coverage: [9; 16],
-        number,
-        statement: 1,
-        count: 1,
-        unit: "packet".into(),
-        verdict: "passed".into(),
-        way: "raw".into(),
-        who: None,
-    };
-    let around = |number| postcard::to_stdvec(&around(number)).unwrap();
+    let around = |number| postcard::to_stdvec(&samples::went_around(number, None)).unwrap();
     let pins = Pins::default();
     pins.reading(5, 0);
     pins.hold(Held::Aside(kind::WENT_AROUND, [9; 16], 300), 2);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::capture::connection::{Began, NamesAsked, WentAround, WhoWent};
+use crate::capture::connection::{NamesAsked, WhoWent, samples};
 use crate::capture::journal::{self, Journal, Opened};
 use crate::capture::record::kind;
 use crate::clock::Timeline;
@@ -39,19 +39,9 @@ fn a_connection_that_nobody_will_be_told_of_keeps_nothing() {
     let data = DataDir::new(directory.path().join("data"));
     let _writer = data.become_writer().unwrap();
     let (log, store, _) = started(directory.path(), &data);
-    let began = Began {
-        id: [2; 16],
-        coverage: [9; 16],
-        number: 1,
-        statement: 1,
-        at_us: 1,
-        refused: false,
-        key: [3; 32],
-        client: "127.0.0.1:1".into(),
-        noted: None,
-    };
+    let began = postcard::to_stdvec(&samples::began(2)).unwrap();
     let Opened { journal, batches, .. } = open(&data, 1);
-    journal.note(kind::CONNECTION_BEGAN, &[&postcard::to_stdvec(&began).unwrap()]).unwrap();
+    journal.note(kind::CONNECTION_BEGAN, &[&began]).unwrap();
     journal.close().unwrap();
     drop(batches);
 
@@ -75,15 +65,9 @@ fn what_leaves_of_ways_around_and_names_bind_is_stored_after_a_crash() {
     let _writer = data.become_writer().unwrap();
     let (mut log, mut store, _) = started(directory.path(), &data);
     let destination = "192.0.2.1:9".parse().unwrap();
-    let around = |number| WentAround {
-        coverage: [9; 16],
-        number,
-        statement: 1,
-        count: 1,
-        unit: "packet".into(),
-        verdict: "passed".into(),
-        way: "raw".into(),
-        who: Some(([3; 32], WhoWent { destination, process: 1, executable: None })),
+    let around = |number| {
+        let who = WhoWent { destination, process: 1, executable: None };
+        samples::went_around(number, Some(([3; 32], who)))
     };
     let names = |number| NamesAsked {
         coverage: [9; 16],

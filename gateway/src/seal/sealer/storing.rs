@@ -4,12 +4,15 @@
 //! may still succeed, leaves in the journal what cannot be stored, and never notes an exchange
 //! before the statements that were published with it.
 
+mod giving_back;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sealtap_common::leaf::{Limit, Ranges};
 
+pub(super) use self::giving_back::CarriedOver;
 use super::super::aside::SealedAside;
 use super::super::backlog::Backlog;
 use super::super::deferred::{Deferred, DeferredError};
@@ -19,13 +22,10 @@ use super::super::progress::Progress;
 use super::super::run::SealedRecord;
 use super::super::sealed::SealedExchange;
 use super::{LAST_TRIES, RETRY, Sealed};
-use crate::capture::journal::{Extents, Journal, RecordRef};
+use crate::capture::journal::{Extents, Journal};
 use crate::clock::Timeline;
 use crate::store::retention::{Keeper, Statement};
 use crate::store::{Store, StoreError};
-
-/// Files that hold little that is needed, at least, before that is carried over.
-const CARRIED: u64 = 4;
 
 /// Exchanges stored in one transaction, at most. Ids and tags are random, so each row dirties a page
 /// of an index by itself until the rows of one transaction are many enough to share pages.
@@ -123,16 +123,6 @@ pub(super) struct Storing {
     pub(super) given_up: bool,
 }
 
-/// What was carried over.
-#[derive(Default)]
-pub(super) struct CarriedOver {
-    /// The file up to which it stands for all.
-    next: u64,
-    bytes: u64,
-    /// After a failure: the file with which it is tried again.
-    again: u64,
-}
-
 impl Storing {
     /// Stores what was recovered and then what is published, until the log thread ends.
     pub(super) fn run(mut self, recovered: Sealed, sealed: &Receiver<Published>) {
@@ -141,7 +131,7 @@ impl Storing {
             tracing::debug!(%error, "the store keeps its priority");
         }
         match self.journal.carried() {
-            Ok(Some((next, bytes))) => self.carried = CarriedOver { next, bytes, again: 0 },
+            Ok(Some((next, bytes))) => self.carried = CarriedOver::up_to(next, bytes),
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "the journal keeps its files"),
         }
@@ -185,16 +175,11 @@ impl Storing {
             if tries == 0 {
                 tracing::error!(%error, "cannot note what retention stated; trying again");
             }
-            self.progress.store_fails();
-            tries = tries.saturating_add(1);
-            if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
+            if !self.waits(&mut tries) {
                 return;
             }
-            std::thread::sleep(RETRY);
         }
-        if tries > 0 {
-            self.progress.store_works();
-        }
+        self.worked(tries);
         if !stated.is_empty() {
             self.keeper.stated();
         }
@@ -230,18 +215,31 @@ impl Storing {
             if tries == 0 {
                 tracing::error!(%error, what, count, "cannot store");
             }
-            tries = tries.saturating_add(1);
-            let stopping = self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES;
-            if !error.is_passing() || stopping {
+            if !error.is_passing() || !self.waits(&mut tries) {
                 return false;
             }
-            self.progress.store_fails();
-            std::thread::sleep(RETRY);
         }
+        self.worked(tries);
+        true
+    }
+
+    /// The store failed once more, and may work again: waits, unless it was told to stop and tried long
+    /// enough. Whether it is to be tried again.
+    fn waits(&self, tries: &mut u32) -> bool {
+        self.progress.store_fails();
+        *tries = tries.saturating_add(1);
+        if self.stopping.load(Ordering::Relaxed) && *tries > LAST_TRIES {
+            return false;
+        }
+        std::thread::sleep(RETRY);
+        true
+    }
+
+    /// The store worked after so many failures.
+    fn worked(&self, tries: u32) {
         if tries > 0 {
             self.progress.store_works();
         }
-        true
     }
 
     /// Stores exchanges, as many in one transaction as belong there; `settled` is told what each batch
@@ -332,69 +330,22 @@ impl Storing {
                 }
                 return false;
             }
-            self.progress.store_fails();
             if tries == 0 {
                 tracing::error!(%error, exchanges = batch.len(), "cannot store; trying again");
             }
             if batch.len() > 1 && matches!(error, StoreError::Full { .. }) {
                 // One at a time takes the least room.
+                self.progress.store_fails();
                 return false;
             }
-            tries = tries.saturating_add(1);
-            if self.stopping.load(Ordering::Relaxed) && tries > LAST_TRIES {
+            if !self.waits(&mut tries) {
                 tracing::warn!("what is not stored is left in the journal for the next start");
                 self.given_up = true;
                 return false;
             }
-            std::thread::sleep(RETRY);
         }
         let held = |exchange: &SealedExchange| Held::Exchange((exchange.boot, exchange.number));
         self.pins.release_all(batch.iter().map(held));
         true
-    }
-
-    /// Gives back the journal's files that nothing needs any more, and those of which only little is
-    /// needed, once that is carried over.
-    fn give_back(&mut self) {
-        let floor = self.journal.floor().unwrap_or(u64::MAX);
-        let lowest = self.pins.lowest().min(floor);
-        if self.carried.next > 0 && lowest >= self.carried.next {
-            if let Err(error) = self.journal.forget_carried() {
-                tracing::warn!(%error, "journal files stay although they are not needed");
-                return;
-            }
-            self.carried = CarriedOver::default();
-            self.extents.forget_carried();
-        }
-        self.extents.forget_below(lowest);
-        self.journal.recycle_below(lowest);
-        self.carry(lowest);
-    }
-
-    /// Carries over what old files hold of exchanges that are not stored, when the files are much
-    /// larger than that: the journal stays within a small multiple of what is needed of it.
-    fn carry(&mut self, lowest: u64) {
-        let (reading, under_way) = self.pins.progress();
-        let files = reading.saturating_sub(lowest.max(self.carried.next));
-        let size = self.journal.file_size();
-        let worth = under_way.max(self.carried.bytes).saturating_add(size.saturating_mul(CARRIED));
-        if files.saturating_mul(size) < worth || reading < self.carried.again {
-            return;
-        }
-        let needed = self.pins.needed();
-        let wanted = |boot: &[u8; 16], record: &RecordRef<'_>| needed.wants(boot, record);
-        match self.journal.carry(&wanted, needed.reading) {
-            Ok(bytes) => {
-                tracing::debug!(bytes, files, "carried over what is not stored yet");
-                self.carried = CarriedOver { next: needed.reading, bytes, again: 0 };
-                self.extents.forget_carried();
-                self.extents.forget_below(needed.reading);
-                self.journal.recycle_below(needed.reading);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "journal files stay although little of them is needed");
-                self.carried.again = reading.saturating_add(CARRIED);
-            }
-        }
     }
 }

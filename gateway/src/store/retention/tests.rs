@@ -1,12 +1,13 @@
-//! Retention on real database files: what goes, what stays, and what a crash between two steps leaves.
+//! Retention on real database files: what goes, and what stays.
 
-use std::io;
+mod checked;
+mod later;
+
 use std::path::Path;
 use std::time::Duration;
 
 use sealtap_common::encoding::Id;
-use sealtap_common::leaf::{Extensions, Leaf, Limit, Ranges, Retention};
-
+use sealtap_common::leaf::{Extensions, Limit, Ranges, Retention};
 use sealtap_common::unit::{Maker, ProcessSeen};
 
 use super::*;
@@ -14,7 +15,7 @@ use crate::seal::aside::SealedAside;
 use crate::seal::connections::KeptUnit;
 use crate::store::tests::fixture::{Journal, KEY, Sample, body_of, noise_bytes};
 use crate::store::{
-    Direction, LeafLookup, SealedBody, SealedExchange, Segment, Store, StoreError, StoreReader,
+    Direction, SealedBody, SealedExchange, Segment, Store, StoreError, StoreReader,
 };
 
 const LIMIT: Limit = Limit { age: Some(30 * 86_400 * 1_000_000), bytes: None };
@@ -144,88 +145,6 @@ fn branches_of_a_recipe_keep_what_they_share() {
 }
 
 #[test]
-fn only_what_a_leaf_has_named_may_be_missing() {
-    let directory = tempfile::tempdir().unwrap();
-    let (mut journal, mut store) =
-        (Journal::default(), Store::open(directory.path(), &KEY).unwrap());
-    let (batch, _) = conversation(4, &mut journal);
-    store.put(&batch, &mut journal).unwrap();
-    let (index, retention) = statement(5, 1, 2);
-    store.state(&[(index, retention.clone())]).unwrap();
-    finish(&mut store);
-    let retention = Leaf::Retention(retention).encode().unwrap();
-    let restart = br#"{"ext":{},"kind":"unknown","sealed":1,"v":1}"#.to_vec();
-    let check = |statement: &[u8]| {
-        let mut leaf = |index: u64| {
-            Ok(match index {
-                0 => restart.clone(),
-                1..=4 => batch[usize::try_from(index).unwrap() - 1].leaf.clone(),
-                _ => statement.to_vec(),
-            })
-        };
-        let mut reader = StoreReader::open(directory.path()).unwrap();
-        let mut found = Vec::new();
-        let check = reader.check(6, &mut leaf, &mut |finding| found.push(finding.leaf)).unwrap();
-        (check.exchanges, check.pruned, found)
-    };
-    assert_eq!(check(&retention), (2, 2, vec![]));
-    assert_eq!(check(&restart), (2, 0, vec![1, 2]));
-    let (_, short) = statement(5, 2, 2);
-    assert_eq!(check(&Leaf::Retention(short).encode().unwrap()), (2, 1, vec![1]));
-}
-
-/// A log of four exchanges; once leaf 2 is asked for, the store prunes the first two, which `stated`
-/// names behind them.
-struct GoingOn<'a> {
-    batch: &'a [SealedExchange],
-    store: Option<Store>,
-    stated: Option<Ranges>,
-}
-
-impl LeafLookup for GoingOn<'_> {
-    fn leaf(&mut self, index: u64) -> io::Result<Vec<u8>> {
-        if index == 2
-            && let Some(mut store) = self.store.take()
-        {
-            assert_eq!(finish(&mut store).exchanges, 2);
-        }
-        let before = usize::try_from(index).unwrap().checked_sub(1);
-        Ok(before.map_or_else(|| b"{}".to_vec(), |at| self.batch[at].leaf.clone()))
-    }
-
-    fn stated_since(&mut self, size: u64) -> io::Result<Vec<Ranges>> {
-        assert_eq!(size, 5);
-        Ok(self.stated.iter().cloned().collect())
-    }
-}
-
-#[test]
-fn what_goes_during_a_check_is_neither_lost_nor_checked() {
-    let (_, said) = statement(5, 1, 2);
-    for stated in [Some(said.leaves.clone()), None] {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut journal, mut store) =
-            (Journal::default(), Store::open(directory.path(), &KEY).unwrap());
-        let (batch, _) = conversation(4, &mut journal);
-        store.put(&batch, &mut journal).unwrap();
-        store.state(&[(5, said.clone())]).unwrap();
-        let mut reader = StoreReader::open(directory.path()).unwrap();
-        let first = reader.at_leaf(1).unwrap().unwrap();
-        let (mut found, named) = (Vec::new(), stated.is_some());
-        let mut log = GoingOn { batch: &batch, store: Some(store), stated };
-        let check = reader.check(5, &mut log, &mut |finding| found.push(finding.leaf)).unwrap();
-        assert_eq!((check.exchanges, check.pruned, check.absent), (3, 0, 0));
-        assert_eq!((check.since, found), if named { (1, vec![]) } else { (0, vec![2]) });
-        // One whose row was read before, and whose bytes are looked for after.
-        let Ok(Leaf::Exchange(leaf)) = Leaf::decode(&first.leaf) else { panic!("{first:?}") };
-        let held = reader.held(&first, &first.leaf, &leaf, &[], &mut |part, detail| {
-            panic!("{part}: {detail}");
-        });
-        assert_eq!(held, None);
-    }
-}
-
-#[test]
 fn age_and_size_name_the_oldest() {
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, mut store) =
@@ -322,79 +241,4 @@ fn makers_go_like_everything_else() {
     store.put_asides(&asides).unwrap();
     assert_eq!(made_by(batch[4].number), None);
     assert_eq!(store.due(age, u64::MAX).unwrap(), None);
-}
-
-#[test]
-fn every_step_may_be_the_last_before_a_crash() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut journal = Journal::default();
-    let (batch, bodies) = conversation(7, &mut journal);
-    let open = || Store::open(directory.path(), &KEY).unwrap();
-    let mut store = open();
-    store.put(&batch[..6], &mut journal).unwrap();
-    // The leaf is out and not noted: nothing is gone; the next start is told of it again.
-    drop(store);
-    let mut store = open();
-    assert!(store.to_prune().unwrap().is_empty());
-    store.state(&[statement(6, 1, 5)]).unwrap();
-    // Noted, and nothing destroyed.
-    drop(store);
-    let mut store = open();
-    store.state(&[statement(6, 1, 5)]).unwrap();
-    assert_eq!(store.to_prune().unwrap(), 0..6);
-    assert_eq!(store.prune(2).unwrap().exchanges, 2);
-    // Some destroyed, nothing given back.
-    drop(store);
-    let mut store = open();
-    assert_eq!(store.to_prune().unwrap(), 3..6);
-    // One that had waited in the journal comes behind retention: only its row.
-    assert_eq!(store.put(&batch[..1], &mut journal).unwrap().present, 1);
-    assert_eq!(finish(&mut store).exchanges, 3);
-    store.put(&batch, &mut journal).unwrap();
-    drop(store);
-    let store = open();
-    assert!(store.to_prune().unwrap().is_empty());
-    let mut reader = StoreReader::open(directory.path()).unwrap();
-    for (exchange, body) in batch.iter().zip(&bodies).skip(5) {
-        assert_eq!(body_of(&mut reader, &exchange.id, Direction::Request), *body);
-    }
-}
-
-#[test]
-fn what_comes_behind_retention_leaves_its_row_only() {
-    let directory = tempfile::tempdir().unwrap();
-    let (mut journal, mut store) =
-        (Journal::default(), Store::open(directory.path(), &KEY).unwrap());
-    let (batch, _) = conversation(3, &mut journal);
-    store.put(&batch[1..], &mut journal).unwrap();
-    store.state(&[statement(9, 1, 2)]).unwrap();
-    finish(&mut store);
-    assert_eq!(store.put(&batch[..1], &mut journal).unwrap().exchanges, 1);
-    assert!(store.compacted(&batch[0].boot, batch[0].number).unwrap());
-    let reader = StoreReader::open(directory.path()).unwrap();
-    let stored = reader.exchange(&batch[0].id).unwrap().unwrap();
-    assert_eq!((stored.units.len(), stored.bodies.len()), (0, 0));
-    assert!(stored.pruned.is_some());
-}
-
-#[test]
-fn a_store_of_the_first_version_goes_on() {
-    let directory = tempfile::tempdir().unwrap();
-    let (mut journal, mut store) =
-        (Journal::default(), Store::open(directory.path(), &KEY).unwrap());
-    let (batch, bodies) = conversation(3, &mut journal);
-    store.put(&batch, &mut journal).unwrap();
-    // As version 1 left it: no table, no way to shrink.
-    let made = "DROP TABLE retention; PRAGMA user_version = 1; PRAGMA auto_vacuum = NONE; VACUUM";
-    store.connection.execute_batch(made).unwrap();
-    drop(store);
-    let mut reader = StoreReader::open(directory.path()).unwrap();
-    assert_eq!(body_of(&mut reader, &batch[0].id, Direction::Request), bodies[0]);
-    assert_eq!(reader.at_leaf(9).unwrap(), None);
-    drop(reader);
-    let mut store = Store::open(directory.path(), &KEY).unwrap();
-    store.state(&[statement(9, 1, 2)]).unwrap();
-    finish(&mut store);
-    let mut reader = StoreReader::open(directory.path()).unwrap();
-    assert_eq!(body_of(&mut reader, &batch[2].id, Direction::Request), bodies[2]);
 }

@@ -141,6 +141,11 @@ fn log(gone: Option<(u64, u64)>) -> Log {
     Log { leaves, kept: Vec::new(), pruning: None }
 }
 
+/// The same leaves, for a log of files.
+pub(in super::super) fn leaves(gone: Option<(u64, u64)>) -> Vec<Vec<u8>> {
+    log(gone).leaves
+}
+
 fn asides() -> [SealedAside; 3] {
     let aside = |leaf, bytes: &[u8], sealed| {
         let unit = Some(KeptUnit { key: [9; 32], bytes: bytes.to_vec() });
@@ -162,7 +167,8 @@ fn the_log_is_one_that_can_be_read() {
     }
 }
 
-fn filled(directory: &Path) -> Store {
+/// A store with what these leaves bind.
+pub(in super::super) fn filled(directory: &Path) -> Store {
     let mut store = Store::open(directory, &KEY).unwrap();
     store.put_asides(&asides()).unwrap();
     store

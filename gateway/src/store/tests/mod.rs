@@ -1,6 +1,6 @@
 //! Tests of the store on real database files.
 
-mod bound;
+pub(super) mod bound;
 mod capture;
 mod crash;
 mod damage;

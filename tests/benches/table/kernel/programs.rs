@@ -11,20 +11,23 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::{
-    CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, CgroupSockopt, ProgramInfo,
-    SockOps,
-};
+use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError, ProgramInfo};
 use aya::{Ebpf, EbpfLoader};
 use sealtap_common::kernel::{Settings, mode};
 
 use super::{Scope, other};
 
-const ADDRESSES: [&str; 4] =
-    ["sealtap_connect4", "sealtap_connect6", "sealtap_sendmsg4", "sealtap_sendmsg6"];
-const OPTIONS: [&str; 2] = ["sealtap_asked", "sealtap_option"];
-const SOCKET: &str = "sealtap_socket";
 pub(crate) const PACKETS: &str = "sealtap_packets";
+const NAMES: [&str; 8] = [
+    "sealtap_connect4",
+    "sealtap_connect6",
+    "sealtap_sendmsg4",
+    "sealtap_sendmsg6",
+    "sealtap_asked",
+    "sealtap_option",
+    "sealtap_socket",
+    PACKETS,
+];
 
 /// How often the loader reads what went around.
 const LOOK: Duration = Duration::from_millis(100);
@@ -63,14 +66,9 @@ impl Programs {
     pub(crate) fn load(object: &Path, scope: &Scope) -> Result<Self> {
         let bytes = std::fs::read(object)?;
         let mut ebpf = EbpfLoader::new().load(&bytes).map_err(other)?;
-        for name in ADDRESSES {
-            of::<&mut CgroupSockAddr>(&mut ebpf, name)?.load().map_err(other)?;
+        for name in NAMES {
+            load(ebpf.program_mut(name).ok_or_else(lacks)?).map_err(other)?;
         }
-        for name in OPTIONS {
-            of::<&mut CgroupSockopt>(&mut ebpf, name)?.load().map_err(other)?;
-        }
-        of::<&mut SockOps>(&mut ebpf, SOCKET)?.load().map_err(other)?;
-        of::<&mut CgroupSkb>(&mut ebpf, PACKETS)?.load().map_err(other)?;
         let ring = RingBuf::try_from(ebpf.take_map("EVENTS").ok_or_else(lacks)?).map_err(other)?;
         let stop = Arc::new(AtomicBool::new(false));
         let reading = std::thread::spawn({
@@ -89,24 +87,10 @@ impl Programs {
 
     /// Attaches them at the root.
     pub(crate) fn attach(&mut self) -> Result<()> {
-        let (ebpf, root) = (&mut self.ebpf, &self.root);
-        let mode = CgroupAttachMode::Single;
-        for name in ADDRESSES {
-            let program: &mut CgroupSockAddr = of(ebpf, name)?;
-            let link = program.attach(root, mode).map_err(other)?;
-            self.links.push(Box::new(program.take_link(link).map_err(other)?));
+        for name in NAMES {
+            let program = self.ebpf.program_mut(name).ok_or_else(lacks)?;
+            self.links.push(attach(program, &self.root).map_err(other)?);
         }
-        for name in OPTIONS {
-            let program: &mut CgroupSockopt = of(ebpf, name)?;
-            let link = program.attach(root, mode).map_err(other)?;
-            self.links.push(Box::new(program.take_link(link).map_err(other)?));
-        }
-        let program: &mut SockOps = of(ebpf, SOCKET)?;
-        let link = program.attach(root, mode).map_err(other)?;
-        self.links.push(Box::new(program.take_link(link).map_err(other)?));
-        let program: &mut CgroupSkb = of(ebpf, PACKETS)?;
-        let link = program.attach(root, CgroupSkbAttachType::Egress, mode).map_err(other)?;
-        self.links.push(Box::new(program.take_link(link).map_err(other)?));
         Ok(())
     }
 
@@ -147,8 +131,7 @@ impl Programs {
 
     /// What all of them took so far, likewise.
     pub(crate) fn spent_by_all(&self) -> Result<Spent> {
-        let names = ADDRESSES.into_iter().chain(OPTIONS).chain([SOCKET, PACKETS]);
-        names.map(|name| self.spent(name)).try_fold(Spent::default(), |all, one| {
+        NAMES.into_iter().map(|name| self.spent(name)).try_fold(Spent::default(), |all, one| {
             let one = one?;
             Ok(Spent { ns: all.ns + one.ns, runs: all.runs + one.runs })
         })
@@ -170,11 +153,39 @@ impl Drop for Programs {
     }
 }
 
-fn of<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<P>
-where
-    P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
-{
-    ebpf.program_mut(name).ok_or_else(lacks)?.try_into().map_err(other)
+/// Loads one by its type.
+fn load(program: &mut Program) -> std::result::Result<(), ProgramError> {
+    match program {
+        Program::CgroupSockAddr(program) => program.load(),
+        Program::CgroupSockopt(program) => program.load(),
+        Program::SockOps(program) => program.load(),
+        Program::CgroupSkb(program) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+/// Attaches one at the root, likewise; its link.
+fn attach(program: &mut Program, root: &File) -> std::result::Result<Box<dyn Any>, ProgramError> {
+    let mode = CgroupAttachMode::Single;
+    match program {
+        Program::CgroupSockAddr(program) => {
+            let link = program.attach(root, mode)?;
+            Ok(Box::new(program.take_link(link)?))
+        }
+        Program::CgroupSockopt(program) => {
+            let link = program.attach(root, mode)?;
+            Ok(Box::new(program.take_link(link)?))
+        }
+        Program::SockOps(program) => {
+            let link = program.attach(root, mode)?;
+            Ok(Box::new(program.take_link(link)?))
+        }
+        Program::CgroupSkb(program) => {
+            let link = program.attach(root, CgroupSkbAttachType::Egress, mode)?;
+            Ok(Box::new(program.take_link(link)?))
+        }
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
 }
 
 fn read(mut ring: RingBuf<MapData>, stop: &AtomicBool) {

@@ -97,6 +97,24 @@ fn what_names_none_passes() {
     assert_eq!(saw(b"\xff\x00\n\n\xfe HTTP/\xff\nhost:\xff\n"), Saw::Nothing);
 }
 
+/// A client that ends its side in the middle of a head, behind a line that is not ended, has named a host all
+/// the same.
+#[test]
+fn a_name_counts_without_the_end_of_its_line() {
+    let captured = |head: &[u8]| captured_by_host(heads().captures, head);
+    for head in [
+        b"GET / HTTP/1.1\r\nHost: model.example".as_slice(),
+        b"GET / HTTP/1.1\nHost: other.example\nHost: model.example\r",
+        b"GET http://model.example/ HTTP/1.1",
+        b"CONNECT model.example:443",
+    ] {
+        assert_eq!(heads().look(head), Saw::Nothing, "{}: the line may go on", head.escape_ascii());
+        assert!(captured(head), "{}", head.escape_ascii());
+    }
+    assert!(!captured(b"GET / HTTP/1.1\r\nHost: other.example"));
+    assert!(!captured(b"GET / HTTP/1.1\r\nHost: model.exampl"));
+}
+
 /// Names of HTTP/2 are not read.
 #[test]
 fn what_becomes_http2_says_so() {
