@@ -44,11 +44,9 @@ pub(crate) fn descriptors_of_the_caller_are_closed() {
 
 /// Of the three themselves, what gives more than bytes.
 pub(crate) fn standard_descriptors_are_bytes_and_no_more() {
-    let path = || {
-        let (read, path) = (File::options().read(true).clone(), 0o10_000_000);
-        let mut options = read;
-        options.custom_flags(path).open("/").expect("there")
-    };
+    /// `O_PATH` of open(2).
+    const PATH: i32 = 0o10_000_000;
+    let path = || File::options().read(true).custom_flags(PATH).open("/").expect("there");
     let leaves = || {
         let list = cgroups().join("cgroup.procs");
         File::options().read(true).write(true).open(list).expect("there")

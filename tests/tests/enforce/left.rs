@@ -36,7 +36,7 @@ pub(crate) fn closed_files_of_its_cgroup_keep_nothing_running() {
     let cgroup = cgroup(&standing);
     for file in ["cgroup.kill", "cgroup.procs", "cgroup.events", "cgroup.freeze"] {
         // The command itself cannot: see below.
-        fs::set_permissions(cgroup.join(file), Permissions::from_mode(0)).expect("closed");
+        fs::set_permissions(cgroup.join(file), Permissions::from_mode(0o000)).expect("closed");
     }
     let launched = running.go_on().expect(0);
     launched.captured(0);
