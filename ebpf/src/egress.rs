@@ -53,13 +53,13 @@ fn leaving(context: &SkBuffContext) -> i32 {
         let map = (&raw const SOCKETS).cast_mut().cast();
         bpf_sk_storage_get(map, socket.cast(), null_mut(), 0).cast::<Flow>()
     };
-    if kept.is_null() {
+    // SAFETY: checked against null; the socket's own. What is kept of the other end says nothing of this one.
+    let flow = unsafe { kept.as_ref().filter(|flow| flow.flags & flag::LED == 0) };
+    let Some(flow) = flow else {
         // Most of a machine's packets end here, unread.
         let Some(scope) = scope::of_packet(settings, buffer) else { return GO_ON };
-        return other(context, settings, &scope, packet::parse(buffer), (socket, kept));
-    }
-    // SAFETY: not null; the socket's own.
-    let flow = unsafe { &*kept };
+        return other(context, settings, &scope, packet::parse(buffer), (socket, null_mut()));
+    };
     if flow.flags & flag::GATEWAY != 0 {
         return GO_ON;
     }

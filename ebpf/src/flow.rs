@@ -5,8 +5,9 @@ use core::ptr::{addr_of, read_volatile};
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
-    BPF_EXIST, BPF_NOEXIST, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
-    BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock_ops, bpf_sockopt,
+    BPF_EXIST, BPF_NOEXIST, BPF_SK_STORAGE_GET_F_CREATE, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
+    BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, bpf_sock_ops,
+    bpf_sockopt,
 };
 use aya_ebpf::helpers::generated::{bpf_get_netns_cookie, bpf_sk_storage_get};
 use aya_ebpf::macros::{cgroup_sockopt, sock_ops};
@@ -29,6 +30,7 @@ const SO_ORIGINAL_DST: i32 = 80;
 fn sealtap_socket(context: SockOpsContext) -> u32 {
     match context.op() {
         BPF_SOCK_OPS_TCP_CONNECT_CB => established(&context),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => came(&context),
         BPF_SOCK_OPS_STATE_CB if context.arg(1) == CLOSED => closed(&context),
         _ => {}
     }
@@ -73,9 +75,38 @@ fn note(key: FlowKey, flow: &Flow) -> bool {
     false
 }
 
+/// What came to the gateway keeps what was noted of it: whoever connected may have sent all it has to say and be gone,
+/// and its note with it, before the gateway asks.
+fn came(context: &SockOpsContext) {
+    let ops: *mut bpf_sock_ops = context.ops;
+    // SAFETY: the context's field, read by itself.
+    let port = unsafe { u32::from_be(read_volatile(addr_of!((*ops).remote_port))) };
+    // Most of what others accept ends here.
+    if !is_noted(port) {
+        return;
+    }
+    let FlowKey { namespace, client: here, .. } = key(context);
+    if !scope::is_where_led(&here) {
+        return;
+    }
+    let client = Endpoint { address: remote(context), port };
+    let key = FlowKey { namespace, client, gateway_port: here.port };
+    // SAFETY: programs replace entries whole and remove them only when the connection is over.
+    let Some(noted) = (unsafe { CONNECTIONS.get(key) }) else { return };
+    let mut led = Flow { flags: noted.flags | flag::LED, ..*noted };
+    // Without memory it is what the note says, as long as that is there.
+    let _ = storage(context, &raw mut led, BPF_SK_STORAGE_GET_F_CREATE.into());
+}
+
 /// What the context's socket has of ours, or null.
 #[inline(always)]
 fn kept(context: &SockOpsContext) -> *mut Flow {
+    storage(context, core::ptr::null_mut(), 0)
+}
+
+/// What the context's socket has of ours, from now on this `first` where it has nothing and that is asked for, or null.
+#[inline(always)]
+fn storage(context: &SockOpsContext, first: *mut Flow, asked: u64) -> *mut Flow {
     // SAFETY: the context's socket, which is a full one here, checked against null.
     unsafe {
         let socket = read_volatile(addr_of!((*context.ops).__bindgen_anon_2.sk));
@@ -83,7 +114,7 @@ fn kept(context: &SockOpsContext) -> *mut Flow {
             return core::ptr::null_mut();
         }
         let map = (&raw const SOCKETS).cast_mut().cast();
-        bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0).cast()
+        bpf_sk_storage_get(map, socket.cast(), first.cast(), asked).cast()
     }
 }
 
@@ -119,6 +150,13 @@ fn count(port: u32, more: u32) {
         // SAFETY: the slot is there as long as the map, and changed by nothing but these additions.
         let _ = unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(noted, more) };
     }
+}
+
+/// Whether anything is noted of a connection from that port.
+#[inline(always)]
+fn is_noted(port: u32) -> bool {
+    // SAFETY: a word of a map, read by itself.
+    NOTED.get_ptr(port).is_some_and(|noted| unsafe { read_volatile(noted) } != 0)
 }
 
 /// A connection that nobody led anywhere begins: a note of one from the same address and port to the same address and
@@ -214,9 +252,25 @@ fn answer(context: &SockoptContext) {
     if !(whole || v4 || v6) {
         return;
     }
-    let Some(key) = accepted(asked, context) else { return };
-    // SAFETY: programs replace entries whole and remove them only when the connection is over.
-    let Some(flow) = (unsafe { CONNECTIONS.get(key) }) else { return };
+    // SAFETY: the context's socket, checked against null; the helper gives what it has of ours, or null.
+    let led = unsafe {
+        let socket = read_volatile(addr_of!((*asked).__bindgen_anon_1.sk));
+        if socket.is_null() {
+            return;
+        }
+        let map = (&raw const SOCKETS).cast_mut().cast();
+        let led = bpf_sk_storage_get(map, socket.cast(), core::ptr::null_mut(), 0).cast::<Flow>();
+        led.as_ref().filter(|led| led.flags & flag::LED != 0)
+    };
+    let flow = match led {
+        Some(led) => led,
+        None => {
+            let Some(key) = accepted(asked, context) else { return };
+            // SAFETY: programs replace entries whole and remove them only when the connection is over.
+            let Some(noted) = (unsafe { CONNECTIONS.get(key) }) else { return };
+            noted
+        }
+    };
     let written = if whole {
         put(asked, flow)
     } else if v4 {

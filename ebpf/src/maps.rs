@@ -65,6 +65,6 @@ pub(crate) static RING_BYTES: u32 = RING as u32;
 /// another version.
 #[unsafe(no_mangle)]
 #[used]
-static ABI_5: u32 = VERSION;
+static ABI_6: u32 = VERSION;
 
-const _: () = assert!(VERSION == 5, "the name says so");
+const _: () = assert!(VERSION == 6, "the name says so");

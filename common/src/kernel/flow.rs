@@ -75,6 +75,8 @@ pub mod flag {
     pub const GATEWAY: u32 = 32;
     /// Of a socket: it is connected to a place on the machine that is left alone.
     pub const LEFT_ALONE: u32 = 64;
+    /// Of a socket: it is the gateway's end of a connection that was led there, and has what was noted of the other end.
+    pub const LED: u32 = 128;
 }
 
 /// Values of [`Flow::way`].
@@ -151,6 +153,9 @@ pub struct Settings {
     pub single_id: u64,
     /// Of the ports of single places that are left alone: bit n for any that is n more than a multiple of 64.
     pub ports: u64,
+    /// The gateway's network namespace, by its cookie; 0 where the kernel does not say. From another one its listener is
+    /// not reached.
+    pub namespace: u64,
 }
 
 impl Settings {
@@ -166,7 +171,7 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 32);
     assert!(size_of::<Flow>() == 88);
     assert!(size_of::<Watch>() == 8);
-    assert!(size_of::<Settings>() == 64);
+    assert!(size_of::<Settings>() == 72);
     assert!(core::mem::offset_of!(Flow, process) == 40);
     assert!(core::mem::offset_of!(Flow, destination) == 56);
     assert!(core::mem::offset_of!(Flow, family) == 76);

@@ -137,7 +137,7 @@ words! {
         LinksChanged = "links_changed",
         /// The process that held the programs is gone, and its numbers with it.
         LoaderGone = "loader_gone",
-        /// The numbers did not add up, and are not stated.
+        /// The last numbers did not add up, or not all of them are known, and they are not stated.
         NumbersWrong = "numbers_wrong",
         /// Something that should be watched is not, so the numbers would not be all, and are not stated.
         Unwatched = "unwatched",

@@ -36,9 +36,21 @@ pub(super) trait Record: Sized {
     }
 }
 
+/// Where records come from, one behind the other.
+pub(super) trait Source {
+    /// Does something with the bytes of the next one, if it is there.
+    fn take<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> Option<T>;
+}
+
+impl Source for RingBuf<MapData> {
+    fn take<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.next().map(|bytes| read(&bytes))
+    }
+}
+
 /// A ring, and how many of its records were read.
-pub(super) struct Ring<R: Record> {
-    ring: RingBuf<MapData>,
+pub(super) struct Ring<R: Record, S = RingBuf<MapData>> {
+    ring: S,
     read: Banks<R::Read>,
     /// The same when each bank was closed last.
     closed: Banks<R::Read>,
@@ -60,14 +72,14 @@ impl<T> Banks<T> {
     }
 }
 
-impl<R: Record> Ring<R> {
+impl<R: Record, S: Source> Ring<R, S> {
     /// With nothing read so far.
-    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
+    pub(super) fn new(ring: S) -> Self {
         Self { ring, read: Banks::default(), closed: Banks::default() }
     }
 
     /// What becomes readable when a record comes.
-    pub(super) const fn readable(&self) -> &RingBuf<MapData> {
+    pub(super) const fn readable(&self) -> &S {
         &self.ring
     }
 
@@ -81,8 +93,8 @@ impl<R: Record> Ring<R> {
     }
 
     fn next(&mut self, told: &mut impl FnMut(&R)) -> bool {
-        let Some(bytes) = self.ring.next() else { return false };
-        let Some(record) = R::within(&bytes) else { return true };
+        let Some(record) = self.ring.take(R::within) else { return false };
+        let Some(record) = record else { return true };
         *self.read.of(record.bank()) += record.counted();
         told(&record);
         true

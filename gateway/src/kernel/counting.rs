@@ -11,7 +11,7 @@ use aya::maps::{MapData, PerCpuArray, RingBuf};
 use sealtap_common::kernel::{Bank, Counters, Flow, flag};
 use sealtap_common::leaf::Sums;
 
-use super::banks::{Record, Ring};
+use super::banks::{Record, Ring, Source};
 use super::programs::ProgramsError;
 use super::raw::{Value, flow_in};
 
@@ -51,18 +51,18 @@ impl Record for Flow {
 }
 
 /// The events, and how many were read.
-pub(super) struct Counting {
-    events: Ring<Flow>,
+pub(super) struct Counting<S = RingBuf<MapData>> {
+    events: Ring<Flow, S>,
 }
 
-impl Counting {
+impl<S: Source> Counting<S> {
     /// With nothing read so far.
-    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
+    pub(super) fn new(ring: S) -> Self {
         Self { events: Ring::new(ring) }
     }
 
     /// What becomes readable when something went around.
-    pub(super) fn ring(&self) -> &RingBuf<MapData> {
+    pub(super) fn ring(&self) -> &S {
         self.events.readable()
     }
 
@@ -139,3 +139,6 @@ fn sums(before: &Counters, closed: &Counters, events_read: u64) -> Sums {
         events_read,
     }
 }
+
+#[cfg(test)]
+mod tests;

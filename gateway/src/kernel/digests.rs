@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::{File, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::fstatfs;
@@ -17,9 +16,10 @@ use rustix::process::setpriority_process;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use sha2::{Digest as _, Sha256};
 
-/// Files on their way to the threads that read them, and files that are read side by side; each is open.
-pub(super) const QUEUE: usize = 64;
-const SIDE_BY_SIDE: usize = 64;
+use super::shares::Shares;
+
+/// Files that are read side by side; each is open.
+const SIDE_BY_SIDE: usize = 256;
 
 /// The longest executable whose digest is taken, in bytes, and how much of one is read at once.
 pub(super) const LARGEST: u64 = 1 << 30;
@@ -30,9 +30,6 @@ const REMEMBERED: usize = 1024;
 
 /// Questions about one file that wait for the same answer.
 const ASKING: usize = 4096;
-
-/// Between two looks for what another thread has left.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// How much less of the machine this takes than others get.
 const NICENESS: i32 = 10;
@@ -77,8 +74,9 @@ impl Version {
     }
 }
 
-/// A file whose digest is wanted, and for which question.
+/// A file whose digest is wanted, for which scope, and for which question.
 pub(super) struct Wanted {
+    scope: u64,
     number: u64,
     file: File,
     version: Version,
@@ -90,14 +88,14 @@ impl Wanted {
     }
 
     /// None where it is no file, or too long, or a process serves it.
-    pub(super) fn new(number: u64, file: File) -> Option<Self> {
+    pub(super) fn new((scope, number): (u64, u64), file: File) -> Option<Self> {
         let meta = file.metadata().ok().filter(Metadata::is_file)?;
         let system = fstatfs(&file).ok()?;
         if u64::try_from(system.f_type).ok() == Some(SERVED) {
             return None;
         }
         let version = Version::of(&meta);
-        (version.length <= LARGEST).then_some(Self { number, file, version })
+        (version.length <= LARGEST).then_some(Self { scope, number, file, version })
     }
 }
 
@@ -108,17 +106,17 @@ pub(super) struct Digests(Arc<Mutex<Table>>);
 #[derive(Default)]
 struct Table {
     known: HashMap<Version, [u8; 32]>,
-    /// Who else asked for a file that is being read, or waits for that.
-    asked: HashMap<Version, VecDeque<u64>>,
+    /// Who asked for a file that is being read, or waits for that; by scope, since one may wait for long.
+    asked: HashMap<(u64, Version), VecDeque<u64>>,
 }
 
 /// What becomes of a question for a digest.
 pub(super) enum Answer {
     /// It is known.
     Known([u8; 32]),
-    /// It comes with that of whoever asked first: however many ask for a file, it takes one place.
+    /// It comes with that of whoever asked first: however many of a scope ask for a file, it takes one place.
     Shared,
-    /// Nobody asked before: the file is to be read.
+    /// Nobody of that scope asked before: the file is to be read.
     First(Wanted),
 }
 
@@ -128,7 +126,8 @@ impl Digests {
         if let Some(digest) = table.known.get(&wanted.version) {
             return Answer::Known(*digest);
         }
-        if let Some(numbers) = table.asked.get_mut(&wanted.version) {
+        let key = (wanted.scope, wanted.version);
+        if let Some(numbers) = table.asked.get_mut(&key) {
             // Of a file that is never read to its end, whoever asked first was answered long ago.
             if numbers.len() >= ASKING {
                 numbers.pop_front();
@@ -136,25 +135,29 @@ impl Digests {
             numbers.push_back(wanted.number);
             return Answer::Shared;
         }
-        table.asked.insert(wanted.version, VecDeque::from([wanted.number]));
+        table.asked.insert(key, VecDeque::from([wanted.number]));
         Answer::First(wanted)
     }
 
     /// That a file is not read after all; whose questions that leaves without an answer.
     pub(super) fn leave(&self, wanted: &Wanted) -> VecDeque<u64> {
-        self.learn(wanted.version, None)
+        self.learn((wanted.scope, wanted.version), None)
+    }
+
+    fn known(&self, version: &Version) -> Option<[u8; 32]> {
+        self.lock().known.get(version).copied()
     }
 
     /// Remembers what it is, if that is known; who asked.
-    fn learn(&self, version: Version, digest: Option<[u8; 32]>) -> VecDeque<u64> {
+    fn learn(&self, key: (u64, Version), digest: Option<[u8; 32]>) -> VecDeque<u64> {
         let mut table = self.lock();
         if let Some(digest) = digest {
             if table.known.len() >= REMEMBERED {
                 table.known.clear();
             }
-            table.known.insert(version, digest);
+            table.known.insert(key.1, digest);
         }
-        table.asked.remove(&version).unwrap_or_default()
+        table.asked.remove(&key).unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -164,6 +167,7 @@ impl Digests {
 
 /// A file that is being read.
 struct Reading {
+    scope: u64,
     began: SystemTime,
     file: File,
     version: Version,
@@ -172,18 +176,50 @@ struct Reading {
 }
 
 /// Who takes digests: some threads, any of which may hang in a file that somebody serves who never answers. It
-/// keeps that one file then, and the others go on with what else there is.
+/// keeps that one file then, and the others go on with what else there is. No scope may have more of them, or more
+/// open files, than are left for others.
 pub(super) struct Digesters {
-    wanted: Mutex<Receiver<Wanted>>,
-    reading: Mutex<BTreeMap<(u64, u64), Reading>>,
+    files: Mutex<Files>,
+    changed: Condvar,
+}
+
+struct Files {
+    reading: BTreeMap<(u64, u64), Reading>,
+    places: Shares,
+    threads: Shares,
+    ended: bool,
 }
 
 impl Digesters {
-    pub(super) fn new(wanted: Receiver<Wanted>) -> Self {
-        Self { wanted: Mutex::new(wanted), reading: Mutex::default() }
+    /// For so many threads.
+    pub(super) fn new(threads: usize) -> Self {
+        let (places, threads) = (Shares::new(SIDE_BY_SIDE), Shares::new(threads));
+        let files = Files { reading: BTreeMap::new(), places, threads, ended: false };
+        Self { files: Mutex::new(files), changed: Condvar::new() }
     }
 
-    /// Takes digests until nobody wants any, or nobody is told.
+    /// Has a file read; gives it back where there is no room.
+    pub(super) fn read(&self, wanted: Wanted) -> Result<(), Wanted> {
+        let mut files = lock(&self.files);
+        if files.ended || !files.places.take(wanted.scope) {
+            return Err(wanted);
+        }
+        let Wanted { scope, number, file, version } = wanted;
+        let (began, hash) = (SystemTime::now(), Sha256::new());
+        let reading = Reading { scope, began, file, version, hash, done: 0 };
+        files.reading.insert((version.length, number), reading);
+        drop(files);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// What there is will be read, and then no more.
+    pub(super) fn end(&self) {
+        lock(&self.files).ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Takes digests until that is the end, or nobody is told.
     pub(super) fn take(&self, known: &Digests, told: impl Fn(u64, Option<[u8; 32]>) -> bool) {
         // The files are open: it takes no right to read them, and nobody waits for it.
         let none = CapabilitySet::empty();
@@ -193,54 +229,64 @@ impl Digesters {
         );
         let _ = setpriority_process(None, NICENESS);
         let mut buffer = vec![0; SLICE];
-        loop {
-            let Some(((_, number), mut file)) = self.next() else {
-                if !self.wait() {
-                    return;
-                }
-                continue;
-            };
-            let digest = match file.read(&mut buffer) {
-                Some(true) => {
+        while let Some(((_, number), mut file)) = self.next() {
+            let scope = file.scope;
+            let told = match file.read(&mut buffer, known) {
+                Read::Slice => {
                     let left = file.version.length.saturating_sub(file.done);
-                    lock(&self.reading).insert((left, number), file);
+                    lock(&self.files).reading.insert((left, number), file);
+                    self.done(scope, false);
                     continue;
                 }
-                Some(false) => Some(file.hash.finalize().into()),
-                None => None,
+                Read::All(digest) => {
+                    // Whoever asked is told, also what is not to be remembered.
+                    let settled = file.version.is_settled(file.began);
+                    let remembered = digest.filter(|_| settled);
+                    let asked = known.learn((scope, file.version), remembered);
+                    asked.into_iter().all(|number| told(number, digest))
+                }
             };
-            // Whoever asked is told, also what is not to be remembered.
-            let remembered = digest.filter(|_| file.version.is_settled(file.began));
-            let asked = known.learn(file.version, remembered);
-            if !asked.into_iter().all(|number| told(number, digest)) {
+            self.done(scope, true);
+            if !told {
                 return;
             }
         }
     }
 
-    /// What has the least left to read, of what is wanted by now.
+    /// What has the least left to read, of a scope that may have a thread; none at the end.
     fn next(&self) -> Option<((u64, u64), Reading)> {
-        let mut reading = lock(&self.reading);
-        // Another one may be waiting there: it takes what comes.
-        if let Ok(wanted) = self.wanted.try_lock() {
-            while reading.len() < SIDE_BY_SIDE
-                && let Ok(next) = wanted.try_recv()
-            {
-                begin(&mut reading, next);
+        let mut files = lock(&self.files);
+        loop {
+            if let Some(next) = files.next() {
+                return Some(next);
             }
+            if files.ended {
+                return None;
+            }
+            files = self.changed.wait(files).unwrap_or_else(PoisonError::into_inner);
         }
-        reading.pop_first()
     }
 
-    /// Waits for something to read; whether any can come. Not for long, since another one may leave some.
-    fn wait(&self) -> bool {
-        let next = lock(&self.wanted).recv_timeout(PAUSE);
-        match next {
-            Ok(next) => begin(&mut lock(&self.reading), next),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return false,
+    /// The thread is free, and the place if there is no more to read.
+    fn done(&self, scope: u64, all: bool) {
+        let mut files = lock(&self.files);
+        files.threads.give(scope);
+        if all {
+            files.places.give(scope);
         }
-        true
+        drop(files);
+        self.changed.notify_all();
+    }
+}
+
+impl Files {
+    fn next(&mut self) -> Option<((u64, u64), Reading)> {
+        let threads = &self.threads;
+        let (key, _) = self.reading.iter().find(|(_, reading)| threads.may(reading.scope))?;
+        let key = *key;
+        let reading = self.reading.remove(&key)?;
+        self.threads.take(reading.scope);
+        Some((key, reading))
     }
 }
 
@@ -248,16 +294,29 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn begin(reading: &mut BTreeMap<(u64, u64), Reading>, wanted: Wanted) {
-    let Wanted { number, file, version } = wanted;
-    let began = SystemTime::now();
-    let reads = Reading { began, file, version, hash: Sha256::new(), done: 0 };
-    reading.insert((version.length, number), reads);
+/// What became of a file.
+enum Read {
+    /// There is more to read.
+    Slice,
+    /// Its digest; none where it cannot be told what it is.
+    All(Option<[u8; 32]>),
 }
 
 impl Reading {
+    /// Reads a slice, unless another scope's has been read to its end.
+    fn read(&mut self, buffer: &mut [u8], known: &Digests) -> Read {
+        if let Some(digest) = known.known(&self.version) {
+            return Read::All(Some(digest));
+        }
+        match self.slice(buffer) {
+            Some(true) => Read::Slice,
+            Some(false) => Read::All(Some(self.hash.finalize_reset().into())),
+            None => Read::All(None),
+        }
+    }
+
     /// Reads a slice; whether there is more to read, none where it cannot be told what it is.
-    fn read(&mut self, buffer: &mut [u8]) -> Option<bool> {
+    fn slice(&mut self, buffer: &mut [u8]) -> Option<bool> {
         let count = self.file.read(buffer).ok()?;
         self.hash.update(buffer.get(..count)?);
         self.done = self.done.saturating_add(u64::try_from(count).ok()?);

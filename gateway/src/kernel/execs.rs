@@ -68,16 +68,29 @@ impl Noted for Slots {
 /// address, which is none before; from there to word of it nothing waits for anybody, and little is
 /// done. So it is over for a process with another thread, and for one that sleeps or has worked for long
 /// after its code was seen to have an address.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Settling {
+    /// When it was read (`CLOCK_BOOTTIME`, nanoseconds), and when what was taken in last was so.
+    read: u64,
+    last: u64,
     /// The processor time that it had spent when its code was seen first.
     mapped: Option<u64>,
     settled: bool,
 }
 
 impl Settling {
-    /// Takes in what a process was seen to do, after what was read and after what was taken in before.
-    pub(super) fn add(&mut self, seen: &Stat) {
+    /// Of what had been read by then.
+    pub(super) fn after(read: u64) -> Self {
+        Self { read, last: read, mapped: None, settled: false }
+    }
+
+    /// Takes in what a process was seen to do by a look that began `at` then. A look says nothing of what was read
+    /// after it began, and nothing more when it is taken in again: what it sees, it sees one after the other.
+    pub(super) fn add(&mut self, at: u64, seen: &Stat) {
+        if at <= self.last {
+            return;
+        }
+        self.last = at;
         if let Some(spent) = self.mapped {
             let worked = seen.spent.saturating_sub(spent) >= RAN;
             self.settled = self.settled || worked || seen.sleeps;
@@ -87,13 +100,21 @@ impl Settling {
         self.settled = self.settled || seen.threads > 1;
     }
 
-    /// The process did something else after what was read.
-    pub(super) fn went_on(&mut self) {
-        self.settled = true;
+    /// The process did something else `at` then, if that is after what was read.
+    pub(super) fn went_on(&mut self, at: u64) {
+        if at > self.read {
+            self.settled = true;
+            self.last = self.last.max(at);
+        }
     }
 
     pub(super) fn is_settled(&self) -> bool {
         self.settled
+    }
+
+    /// Whether what was noted by `at` is too old to go by: something was taken in since.
+    pub(super) fn is_behind(&self, at: u64) -> bool {
+        at < self.last
     }
 }
 

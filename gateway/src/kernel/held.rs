@@ -14,9 +14,16 @@ const LIMIT: Duration = Duration::from_millis(500);
 /// How much does.
 const MOST: usize = 1024;
 
+/// Between two looks: longer each time.
+const SOON: Duration = Duration::from_millis(2);
+const LATER: Duration = Duration::from_millis(16);
+
 /// What waits, in its order.
 pub(super) struct Held<T> {
     waiting: Vec<Waiting<T>>,
+    /// When it is looked at again, and how long after that.
+    next: Instant,
+    pause: Duration,
 }
 
 struct Waiting<T> {
@@ -28,19 +35,22 @@ struct Waiting<T> {
 
 impl<T> Default for Held<T> {
     fn default() -> Self {
-        Self { waiting: Vec::new() }
+        Self { waiting: Vec::new(), next: Instant::now(), pause: SOON }
     }
 }
 
 impl<T> Held<T> {
-    /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    /// How long nothing is to be looked at; none where nothing waits.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let left = self.next.saturating_duration_since(Instant::now());
+        (!self.waiting.is_empty()).then_some(left)
     }
 
     /// Takes something that a process did which `connected` then; process 0 is nobody.
     pub(super) fn push(&mut self, what: T, process: u32, connected: u64) {
-        self.waiting.push(Waiting { what, process, connected, since: Instant::now() });
+        let since = Instant::now();
+        self.waiting.push(Waiting { what, process, connected, since });
+        (self.next, self.pause) = (since, SOON);
     }
 
     /// Gives what is known, or will not be; `all` of it where nothing may wait longer.
@@ -49,6 +59,11 @@ impl<T> Held<T> {
         readings: &mut Readings,
         all: bool,
     ) -> Vec<(T, Option<String>)> {
+        if !all && self.next > Instant::now() {
+            return Vec::new();
+        }
+        self.next = Instant::now() + self.pause;
+        self.pause = self.pause.saturating_mul(2).min(LATER);
         // What each did is in the past: how it is now is asked for once.
         let mut now = HashMap::new();
         let all = all || self.waiting.len() > MOST;

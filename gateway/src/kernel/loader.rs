@@ -22,7 +22,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXCPU, SIGXFSZ};
 
 use super::around;
 use super::held::Held;
-use super::looking::Looking;
+use super::looking::{Asks, Looking};
 use super::message::{Answer, Armed, Bypass, Packet, Question, Told, read, write};
 use super::names::{Copies, together};
 use super::pins;
@@ -36,10 +36,7 @@ use crate::rights::{LOADER, lacking};
 const FIRST_PROCESSES: u64 = 0xEFFF_FFFC;
 
 /// Between two looks for events: packets wake nobody.
-const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-
-/// The same, and for what processes do, where that is waited for.
-const SOON: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Looks at processes that are begun before events have a turn: connections wait for these.
 const LOOKS: usize = 1024;
@@ -132,7 +129,9 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
     // What waits for the executable of who did it.
     let (mut bypasses, mut packets) = (Held::default(), Held::default());
     loop {
-        let waits = !bypasses.is_empty() || !packets.is_empty() || looking.is_unsettled();
+        // Or until a process is looked at again that is waited for.
+        let waits = [bypasses.pause(), packets.pause(), looking.pause()];
+        let pause = waits.into_iter().flatten().fold(LOOK, Duration::min);
         {
             let mut ready = [
                 PollFd::new(&*socket, PollFlags::IN),
@@ -140,7 +139,7 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
                 PollFd::from_borrowed_fd(programs.queries().as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(looking.waker(), PollFlags::IN),
             ];
-            let pause = if waits { SOON } else { LOOK };
+            let pause = Timespec::try_from(pause).unwrap_or_default();
             rustix::io::retry_on_intr(|| poll(&mut ready, Some(&pause)))?;
         }
         // What the answer counts is told of before it, what the next one will behind it.
@@ -148,16 +147,16 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
         programs.read_events(|flow| around.add(flow));
         let (mut names, mut later_names) = (Copies::default(), Copies::default());
         programs.read_queries(|query| names.add(query));
-        let mut looked = looking.told(&mut readings);
-        let mut other = None;
+        let (mut looked, mut other) = (Vec::new(), None);
         let began = Instant::now();
         for _ in 0..LOOKS {
             if began.elapsed() >= LOOKING || !is_asked(socket)? {
                 break;
             }
             match read(socket)? {
-                Question::Look { number, process, connected } => {
-                    looked.extend(looking.look((number, process, connected), &mut readings));
+                Question::Look { number, process, connected, scope } => {
+                    let asks = Asks { number, process, connected, scope };
+                    looked.extend(looking.ask(asks, &mut readings));
                 }
                 question => {
                     other = Some(question);
@@ -165,6 +164,7 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
                 }
             }
         }
+        looked.extend(looking.told(&mut readings));
         let answer = other.map(|question| {
             let (now, later) = ((&mut around, &mut names), (&mut later, &mut later_names));
             answer(question, programs, now, later)

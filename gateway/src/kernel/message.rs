@@ -66,6 +66,8 @@ pub(super) enum Question {
         process: u32,
         /// When.
         connected: u64,
+        /// The id of the watched cgroup that the connection belongs to.
+        scope: u64,
     },
 }
 
@@ -155,6 +157,10 @@ pub struct Counted {
     pub watched: u64,
     /// Cgroups that are in neither of these two yet, since their sockets are still being counted.
     pub due: u64,
+    /// Cgroups that are in neither of them and will not be, since their sockets could not be counted.
+    pub unknown: u64,
+    /// Why those of the first of them could not.
+    pub why_unknown: Option<String>,
 }
 
 /// Packets to the resolver.

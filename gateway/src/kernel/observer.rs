@@ -257,7 +257,7 @@ impl Observer {
     ///
     /// [`ObserverError`]; nobody waits for a loader that is busy.
     pub async fn look(&self, flow: &Flow) -> Result<Option<Process>, ObserverError> {
-        let (process, connected) = (flow.process, flow.connected);
+        let Flow { process, connected, scope, .. } = *flow;
         let (answer, answered) = oneshot::channel();
         let number = {
             let mut asked = lock(&self.asked);
@@ -266,7 +266,7 @@ impl Observer {
             }
             asked.looked = asked.looked.saturating_add(1);
             let number = asked.looked;
-            self.send(Question::Look { number, process, connected })?;
+            self.send(Question::Look { number, process, connected, scope })?;
             asked.looks.insert(number, answer);
             number
         };

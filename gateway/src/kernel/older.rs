@@ -2,47 +2,66 @@
 //!
 //! In: cgroups as they begin to be watched. Out: how many of them there are, and how many connected sockets
 //! their processes had then; of each cgroup both at once, when it has been looked at, by a thread of its
-//! own: a machine may have tens of thousands of processes, and statements wait for none of them. While one
-//! is still being looked at, that is said.
+//! own: a machine may have tens of thousands of processes, and a process a million descriptors; statements
+//! wait for none of them. While one is still being looked at, that is said; so it is of one that took too long
+//! or could not be read to its end, which is in no number then: no part of it, and no zero.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
-use super::cgroup::below;
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat, readlinkat_raw};
+use rustix::io::Errno;
+
+/// How long one cgroup is looked at; and how much of it between two looks at the clock.
+const LIMIT: Duration = Duration::from_secs(60);
+const OFTEN: usize = 1024;
+
+/// Room for what a descriptor of a socket is called, by its inode.
+const SOCKET: usize = 64;
 
 /// What is known.
 pub(super) struct Older {
     asks: Sender<(PathBuf, bool)>,
-    looked: Receiver<(u64, bool)>,
+    looked: Receiver<(io::Result<u64>, bool)>,
     sockets: u64,
     found: u64,
     due: u64,
+    unknown: u64,
+    why: Option<String>,
 }
 
 impl Older {
     /// Nobody is watched yet.
     pub(super) fn begin() -> io::Result<Self> {
+        Self::within(LIMIT)
+    }
+
+    /// The same, with another limit for each cgroup.
+    fn within(limit: Duration) -> io::Result<Self> {
         let (asks, asked) = channel::<(PathBuf, bool)>();
         let (tells, looked) = channel();
         let look = move || {
             while let Ok((cgroup, own)) = asked.recv() {
-                if tells.send((older(&cgroup), own)).is_err() {
+                let counted = older(&cgroup, &mut Left::of(limit));
+                if tells.send((counted, own)).is_err() {
                     return;
                 }
             }
         };
         std::thread::Builder::new().name("older".to_owned()).spawn(look)?;
-        Ok(Self { asks, looked, sockets: 0, found: 0, due: 0 })
+        Ok(Self { asks, looked, sockets: 0, found: 0, due: 0, unknown: 0, why: None })
     }
 
     /// A cgroup is watched from now on: `own` where sealtap made it; without a folder it is gone already.
     pub(super) fn count(&mut self, folder: Option<PathBuf>, own: bool) {
-        match folder.and_then(|folder| self.asks.send((folder, own)).ok()) {
-            Some(()) => self.due = self.due.saturating_add(1),
+        match folder.map(|folder| self.asks.send((folder, own))) {
+            Some(Ok(())) => self.due = self.due.saturating_add(1),
+            Some(Err(_)) => self.lacks("the thread that counts them is gone".to_owned()),
             None => self.found = self.found.saturating_add(u64::from(!own)),
         }
     }
@@ -50,10 +69,20 @@ impl Older {
     /// Hears of what was looked at.
     pub(super) fn hear(&mut self) {
         while let Ok((sockets, own)) = self.looked.try_recv() {
-            self.sockets = self.sockets.saturating_add(sockets);
-            self.found = self.found.saturating_add(u64::from(!own));
             self.due = self.due.saturating_sub(1);
+            match sockets {
+                Ok(sockets) => {
+                    self.sockets = self.sockets.saturating_add(sockets);
+                    self.found = self.found.saturating_add(u64::from(!own));
+                }
+                Err(error) => self.lacks(error.to_string()),
+            }
         }
+    }
+
+    fn lacks(&mut self, why: String) {
+        self.unknown = self.unknown.saturating_add(1);
+        self.why.get_or_insert(why);
     }
 
     /// Connected sockets that watched processes had when they began to be watched.
@@ -70,41 +99,169 @@ impl Older {
     pub(super) fn due(&self) -> u64 {
         self.due
     }
+
+    /// Cgroups that are watched and will be in none of these numbers, and why the first of them is not.
+    pub(super) fn unknown(&self) -> (u64, Option<String>) {
+        (self.unknown, self.why.clone())
+    }
+}
+
+/// What is left of the time for one cgroup.
+struct Left {
+    until: Instant,
+    since: usize,
+}
+
+impl Left {
+    fn of(limit: Duration) -> Self {
+        Self { until: Instant::now() + limit, since: 0 }
+    }
+
+    /// One thing more was looked at.
+    fn one_more(&mut self) -> io::Result<()> {
+        self.since = self.since.saturating_add(1);
+        if self.since >= OFTEN {
+            self.since = 0;
+            self.look()?;
+        }
+        Ok(())
+    }
+
+    fn look(&self) -> io::Result<()> {
+        match Instant::now() < self.until {
+            true => Ok(()),
+            false => Err(io::Error::new(io::ErrorKind::TimedOut, "their tables are too long")),
+        }
+    }
 }
 
 /// How many connected sockets of TCP and UDP the processes in a cgroup and below it hold.
-fn older(cgroup: &Path) -> u64 {
-    let mut left = vec![cgroup.to_owned()];
-    let (mut held, mut connected) = (BTreeSet::new(), BTreeMap::new());
-    while let Some(folder) = left.pop() {
-        let processes = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-        for process in processes.lines().map(|number| PathBuf::from("/proc").join(number)) {
-            held.extend(sockets(&process));
-            let Ok(space) = fs::metadata(process.join("ns/net")) else { continue };
-            connected.entry(space.ino()).or_insert_with(|| connections(&process));
+///
+/// # Errors
+///
+/// It took too long, or something is there and cannot be read: nothing is known then.
+fn older(cgroup: &Path, left: &mut Left) -> io::Result<u64> {
+    let processes = processes(cgroup, left)?;
+    let mut held = HashSet::new();
+    for process in &processes {
+        // So it is where the first thread has ended, and others go on with what it held.
+        if descriptors(process, &mut held, left)? == 0 {
+            for thread in folders(&process.join("task"))? {
+                descriptors(&thread, &mut held, left)?;
+            }
         }
-        left.extend(below(&folder));
+        left.look()?;
     }
-    let both = held.iter().filter(|socket| connected.values().any(|all| all.contains(socket)));
-    u64::try_from(both.count()).unwrap_or(u64::MAX)
+    let (mut spaces, mut connected) = (HashSet::new(), 0_u64);
+    for process in &processes {
+        // Whatever else is connected is none of theirs.
+        if held.is_empty() {
+            break;
+        }
+        let Some(space) = there(fs::metadata(process.join("ns/net")))? else { continue };
+        if spaces.contains(&space.ino()) {
+            continue;
+        }
+        let (read, found) = connections(process, &mut held, left)?;
+        connected = connected.saturating_add(found);
+        if read {
+            spaces.insert(space.ino());
+        }
+        left.look()?;
+    }
+    Ok(connected)
 }
 
-/// The sockets that a process holds, by inode.
-fn sockets(process: &Path) -> Vec<u64> {
-    let entries = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    let inode = |entry: fs::DirEntry| {
-        let target = fs::read_link(entry.path()).ok()?;
-        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-    };
-    entries.filter_map(inode).collect()
+/// Where `/proc` has those that are in a cgroup or below it: processes, or threads where it may hold single ones.
+fn processes(cgroup: &Path, left: &mut Left) -> io::Result<Vec<PathBuf>> {
+    let (mut ahead, mut found) = (vec![cgroup.to_owned()], Vec::new());
+    while let Some(folder) = ahead.pop() {
+        let mut listed = fs::read_to_string(folder.join("cgroup.procs"));
+        if listed.as_ref().is_err_and(|error| is(error, &[Errno::OPNOTSUPP])) {
+            listed = fs::read_to_string(folder.join("cgroup.threads"));
+        }
+        let Some(listed) = there(listed)? else { continue };
+        found.extend(listed.lines().map(|number| PathBuf::from("/proc").join(number)));
+        ahead.extend(folders(&folder)?);
+        left.look()?;
+    }
+    Ok(found)
 }
 
-/// The connected sockets of a process's network namespace, by inode.
-fn connections(process: &Path) -> BTreeSet<u64> {
-    let tables = ["tcp", "tcp6", "udp", "udp6"];
-    let text =
-        tables.map(|table| fs::read_to_string(process.join("net").join(table)).unwrap_or_default());
-    text.iter().flat_map(|table| table.lines()).filter_map(connection).collect()
+/// The folders right below one; none where that is gone.
+fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in there(fs::read_dir(folder))?.into_iter().flatten() {
+        let Some(entry) = there(entry)? else { break };
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Adds the sockets that a process or thread holds, by inode; gives how many descriptors it has.
+fn descriptors(process: &Path, held: &mut HashSet<u64>, left: &mut Left) -> io::Result<u64> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = openat(CWD, process.join("fd"), flags, Mode::empty()).map_err(io::Error::from);
+    let Some(folder) = there(folder)? else { return Ok(0) };
+    let mut all = 0_u64;
+    for entry in Dir::read_from(&folder)? {
+        let Some(entry) = there(entry.map_err(io::Error::from))? else { break };
+        let mut name = [0; SOCKET];
+        let read = readlinkat_raw(&folder, entry.file_name(), &mut name);
+        left.one_more()?;
+        // It was closed meanwhile; the two that are no links are the folder and the one above it.
+        let Some(length) = there(read.map_err(io::Error::from).or_else(no_link))? else { continue };
+        all = all.saturating_add(1);
+        held.extend(name.get(..length).and_then(inode));
+    }
+    Ok(all)
+}
+
+fn no_link(error: io::Error) -> io::Result<usize> {
+    Err(if is(&error, &[Errno::INVAL]) { Errno::NOENT.into() } else { error })
+}
+
+/// The inode in the name of a socket's descriptor.
+fn inode(name: &[u8]) -> Option<u64> {
+    let name = std::str::from_utf8(name).ok()?;
+    name.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Takes off the list of what is held what is connected in a process's network namespace; whether the process was
+/// there, and how many of the list were connected.
+fn connections(
+    process: &Path,
+    held: &mut HashSet<u64>,
+    left: &mut Left,
+) -> io::Result<(bool, u64)> {
+    let (place, mut found) = (process.join("net"), 0_u64);
+    for table in ["tcp", "tcp6", "udp", "udp6"] {
+        // One of a family that the kernel does not have is not there.
+        let Some(table) = there(File::open(place.join(table)))? else { continue };
+        for line in BufReader::with_capacity(1 << 16, table).lines() {
+            let is_held = connection(&line?).is_some_and(|socket| held.remove(&socket));
+            found = found.saturating_add(u64::from(is_held));
+            left.one_more()?;
+        }
+    }
+    // One that went meanwhile may not have shown all.
+    Ok((there(fs::metadata(&place))?.is_some(), found))
+}
+
+/// What was read, where it is still there: what is gone holds nothing.
+fn there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    const GONE: [Errno; 5] = [Errno::NOENT, Errno::SRCH, Errno::NODEV, Errno::NOTDIR, Errno::NXIO];
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if is(&error, &GONE) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is(error: &io::Error, codes: &[Errno]) -> bool {
+    Errno::from_io_error(error).is_some_and(|code| codes.contains(&code))
 }
 
 /// The inode in a line of such a table, if the socket has another end.
@@ -117,33 +274,4 @@ pub(super) fn connection(line: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{TcpListener, TcpStream};
-
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
-
-    use super::*;
-
-    /// However long it takes, nobody waits; and a cgroup is in both numbers or in none.
-    #[test]
-    fn a_long_look_keeps_nobody_waiting() {
-        let folder = tempfile::tempdir().unwrap();
-        let slow = folder.path().join("cgroup.procs");
-        mknodat(CWD, &slow, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let _connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let mut older = Older::begin().unwrap();
-        older.count(Some(folder.path().to_owned()), false);
-        older.count(None, false);
-        older.hear();
-        assert_eq!((older.sockets(), older.found(), older.due()), (0, 1, 1));
-        // Its list comes only now.
-        fs::write(&slow, format!("{}\n", std::process::id())).unwrap();
-        while older.due() > 0 {
-            std::thread::yield_now();
-            older.hear();
-        }
-        assert_eq!(older.found(), 2);
-        assert!(older.sockets() > 0);
-    }
-}
+mod tests;

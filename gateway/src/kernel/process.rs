@@ -18,16 +18,11 @@ use super::unread::Unread;
 /// Nanoseconds of a clock tick as `/proc` has them: `USER_HZ` is 100 on every machine with Linux.
 const TICK: u64 = 10_000_000;
 
+/// Room for what `/proc/PID/stat` says, in bytes.
+const STAT: usize = 1024;
+
 /// The longest command line that is kept, in bytes.
 const COMMAND: usize = 4096;
-
-/// A process that was there, and where `/proc` has it.
-pub(super) struct Seen {
-    /// Who it is, without what may take its time to read, and without what it may have changed.
-    pub(super) process: Process,
-    /// Its folder.
-    pub(super) place: PathBuf,
-}
 
 /// What a process is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,13 +42,19 @@ pub(super) struct Stat {
 impl Stat {
     /// Whether it was there then.
     pub(super) fn was_there(&self, connected: u64) -> bool {
-        self.started.saturating_mul(TICK) <= connected
+        was_there(self.started, connected)
     }
 }
 
+/// Whether a process that started then was there when it is said to have connected.
+pub(super) fn was_there(started: u64, connected: u64) -> bool {
+    started.saturating_mul(TICK) <= connected
+}
+
 /// The process of that number, if it was there at `connected` (`CLOCK_BOOTTIME`, nanoseconds); and what
-/// could not be read of it though it was. Nothing that is read here can be kept waiting by the process.
-pub(super) fn see(process: u32, connected: u64) -> (Option<Seen>, Vec<Unread>) {
+/// could not be read of it though it was. Nothing that is read here can be kept waiting by the process; what may
+/// be, and what it may have changed, is left out.
+pub(super) fn see(process: u32, connected: u64) -> (Option<Process>, Vec<Unread>) {
     let place = PathBuf::from(format!("/proc/{process}"));
     let mut unread = Vec::new();
     let stat = read(&mut unread, "stat", stat_of(&place)).flatten();
@@ -69,11 +70,11 @@ pub(super) fn see(process: u32, connected: u64) -> (Option<Seen>, Vec<Unread>) {
         digest: None,
         cgroup: listed.as_deref().and_then(of_process).map(str::to_owned),
         namespace: namespace.map(|namespace| namespace.ino()),
-        command: None,
+        command: None, // See `contents`, as for the digest.
     };
     // What was read is of one process only if that is still there.
     match stat_of(&place) {
-        Ok(Some(now)) if now.started == stat.started => (Some(Seen { process, place }), unread),
+        Ok(Some(now)) if now.started == stat.started => (Some(process), unread),
         _ => (None, Vec::new()),
     }
 }
@@ -108,7 +109,9 @@ pub(super) fn started_at(process: u32) -> Option<u64> {
 
 /// What it is doing.
 pub(super) fn stat_of(place: &Path) -> io::Result<Option<Stat>> {
-    let stat = fs::read(place.join("stat"))?;
+    // Told as a whole, and with room for it in one piece.
+    let mut stat = Vec::with_capacity(STAT);
+    File::open(place.join("stat"))?.read_to_end(&mut stat)?;
     Ok(read_stat(&String::from_utf8_lossy(&stat)))
 }
 

@@ -69,7 +69,7 @@ pub(super) enum ProgramsError {
     #[error(transparent)]
     Pins(#[from] PinsError),
     #[error("the kernel cannot wait for its programs: {0}")]
-    Wait(#[from] rustix::io::Errno),
+    Wait(std::io::Error),
     #[error("no thread can be had: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -125,7 +125,7 @@ impl Programs {
             program
         }));
         let (counting, hooks) = (Counting::new(events), Hooks::new(root, path)?);
-        let (watched, execs) = (Watched::by(parent_id()), Some(execs));
+        let (watched, execs) = (Watched::by(parent_id())?, Some(execs));
         Ok(Self { ebpf, counting, queue, execs, attached, watched, hooks, pins: None })
     }
 
@@ -203,6 +203,7 @@ impl Programs {
         let (connections, packets) = self.counting.together(&before, &closed);
         let foreign = self.hooks.foreign(&self.attached);
         let older = self.hooks.older();
+        let (unknown, why_unknown) = older.unknown();
         let (older, watched, due) = (older.sockets(), older.found(), older.due());
         Ok(Counted {
             connections,
@@ -213,6 +214,8 @@ impl Programs {
             older,
             watched,
             due,
+            unknown,
+            why_unknown,
         })
     }
 

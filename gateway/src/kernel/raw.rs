@@ -8,7 +8,7 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -123,6 +123,24 @@ pub fn flow_of(socket: impl AsFd) -> Option<Flow> {
     (answer == 0 && written == whole && flow.destination.port != 0).then_some(flow)
 }
 
+/// The cookie of the network namespace that this process is in; none where the kernel does not say, which Linux
+/// does from 5.14 on.
+pub(super) fn own_namespace() -> Option<u64> {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    let (mut cookie, mut length) = (0_u64, libc::socklen_t::try_from(size_of::<u64>()).ok()?);
+    // SAFETY: the kernel writes at most `length` bytes into `cookie`, and any bytes are a number.
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    (answer == 0 && usize::try_from(length) == Ok(size_of::<u64>())).then_some(cookie)
+}
+
 /// Bytes that came over a TCP connection, and bytes that its other end acknowledged, as the kernel
 /// counts them; none where it does not say.
 #[must_use]
@@ -233,6 +251,76 @@ pub(super) fn close_at_exec() -> rustix::io::Result<()> {
         _ => Err(rustix::io::Errno::from_io_error(&io::Error::last_os_error())
             .unwrap_or(rustix::io::Errno::INVAL)),
     }
+}
+
+/// What `BPF_MAP_CREATE` takes, as far as it is used.
+#[repr(C)]
+#[derive(Default)]
+struct MapCall {
+    kind: u32,
+    key: u32,
+    value: u32,
+    entries: u32,
+    flags: u32,
+    inner: u32,
+}
+
+/// An array of one number, or, with `inner`, of one map like that.
+///
+/// # Errors
+///
+/// No right to, or no such kind of map.
+pub(super) fn array_of_one(inner: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+    const MAP_CREATE: libc::c_int = 0;
+    const ARRAY: u32 = 2;
+    const ARRAY_OF_MAPS: u32 = 12;
+    let mut call = MapCall { kind: ARRAY, key: 4, value: 4, entries: 1, ..MapCall::default() };
+    if let Some(inner) = inner {
+        call.kind = ARRAY_OF_MAPS;
+        call.inner = u32::try_from(inner.as_raw_fd()).map_err(io::Error::other)?;
+    }
+    // SAFETY: the kernel reads `size_of` bytes of `call`, which outlives the call.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_bpf, MAP_CREATE, &raw const call, size_of::<MapCall>()) };
+    match RawFd::try_from(answer) {
+        // SAFETY: the kernel has just made it, for nobody else.
+        Ok(made @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(made) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// What `BPF_MAP_UPDATE_ELEM` takes.
+#[repr(C)]
+struct EntryCall {
+    map: u32,
+    unused: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Puts the map `inner` in the one place of `outer`.
+///
+/// # Errors
+///
+/// It is not like those that `outer` was made for.
+pub(super) fn put_map(outer: BorrowedFd<'_>, inner: BorrowedFd<'_>) -> io::Result<()> {
+    const UPDATE: libc::c_int = 2;
+    let number = |fd: BorrowedFd<'_>| u32::try_from(fd.as_raw_fd()).map_err(io::Error::other);
+    let (key, value) = (0_u32, number(inner)?);
+    let address = |of: &u32| u64::try_from((&raw const *of).addr()).map_err(io::Error::other);
+    let call = EntryCall {
+        map: number(outer)?,
+        unused: 0,
+        key: address(&key)?,
+        value: address(&value)?,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads `size_of` bytes of `call`, and at the two addresses in it as many as the map's
+    // keys and values have, which are four each; all of it outlives the call.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_bpf, UPDATE, &raw const call, size_of::<EntryCall>()) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Closes every descriptor above the three standard ones.

@@ -24,9 +24,8 @@ pub(super) struct Readings {
 struct Reading {
     started: u64,
     path: String,
-    /// Around it.
+    /// Before it.
     before: u64,
-    after: u64,
     settling: Settling,
 }
 
@@ -34,7 +33,7 @@ struct Reading {
 #[derive(Clone)]
 pub(super) struct Now {
     /// Before it was asked.
-    at: u64,
+    pub(super) at: u64,
     pub(super) stat: Option<Stat>,
     pub(super) noted: Option<u64>,
 }
@@ -77,12 +76,16 @@ impl Readings {
         Now { at, stat, noted: self.noted.latest(process) }
     }
 
-    /// What a process ran when it `connected`, by how it was afterwards.
-    pub(super) fn of(&mut self, process: u32, connected: u64, now: &Now) -> Executable {
-        // What was seen before a reading says nothing of it.
-        let older = self.known.get(&process).is_some_and(|reading| now.at <= reading.after);
-        let anew = older.then(|| self.now(process));
-        let now = anew.as_ref().unwrap_or(now);
+    /// What a process ran when it `connected`, by how it was afterwards; that is looked at anew where it is older
+    /// than what is known by now.
+    pub(super) fn of(&mut self, process: u32, connected: u64, now: &mut Now) -> Executable {
+        if let Some(reading) = self.known.get_mut(&process) {
+            // Whatever it does settles what was read before.
+            reading.settling.went_on(connected);
+            if reading.settling.is_behind(now.at) {
+                *now = self.now(process);
+            }
+        }
         let Some(stat) = now.stat.as_ref().filter(|stat| stat.was_there(connected)) else {
             return Executable::Unknown;
         };
@@ -90,25 +93,21 @@ impl Readings {
             && reading.started == stat.started
             && now.noted.is_some_and(|noted| noted < reading.before)
         {
-            reading.settling.add(stat);
-            if connected > reading.after {
-                reading.settling.went_on();
-            }
+            reading.settling.add(now.at, stat);
             return reading.at(connected, now.noted);
         }
         let Some(mut reading) = read(process, stat.started) else {
             return Executable::Unknown;
         };
-        let mut noted = None;
         for _ in 0..2 {
-            let now = self.now(process);
-            let Some(stat) = now.stat.filter(|stat| stat.started == reading.started) else {
+            *now = self.now(process);
+            let Some(stat) = now.stat.as_ref().filter(|stat| stat.started == reading.started)
+            else {
                 return Executable::Unknown;
             };
-            reading.settling.add(&stat);
-            noted = now.noted;
+            reading.settling.add(now.at, stat);
         }
-        let executable = reading.at(connected, noted);
+        let executable = reading.at(connected, now.noted);
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
@@ -133,8 +132,8 @@ fn read(process: u32, started: u64) -> Option<Reading> {
     let place = PathBuf::from(format!("/proc/{process}"));
     let before = boottime_ns();
     let path = process::executable_of(&place).ok()?;
-    let after = boottime_ns();
-    Some(Reading { started, path, before, after, settling: Settling::default() })
+    let settling = Settling::after(boottime_ns());
+    Some(Reading { started, path, before, settling })
 }
 
 #[cfg(test)]

@@ -15,8 +15,10 @@ use super::execs::EXEC;
 use super::statements::Terms;
 use super::{Counted, Observer, ObserverError, ProgramAt};
 
-/// How long sockets may take to be counted that were there before, and between two looks whether they are.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long the last statement waits for sockets to be counted that were there before, and the first one: whatever
+/// is not counted by then counts as what came later. Between two looks whether they are.
+const PATIENCE: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Before the programs' names in the kernel.
@@ -32,8 +34,14 @@ pub(super) fn armed(observer: &Observer, terms: &Terms) -> Result<(Armed, u64), 
         return Err("the kernel does not name the links that were made".to_owned());
     }
     // Who else is there, and what was open before, is known by now.
-    let counted = count_all(observer).map_err(|error| error.to_string())?;
-    all_known(&counted)?;
+    let counted = count_within(observer, START).map_err(|error| error.to_string())?;
+    match all_known(&counted) {
+        Ok(()) => {}
+        // It says of itself that it holds none.
+        Err(why) if terms.launched => return Err(why),
+        // Nobody is kept waiting by what somebody else has open: counted later, it counts as late.
+        Err(why) => tracing::warn!(%why, "coverage begins all the same"),
+    }
     let attached = |at: &ProgramAt| {
         Some(Attached {
             at: match (at.device, at.cgroup) {
@@ -73,8 +81,9 @@ fn state(channel: Channel, terms: &Terms, frames: bool) -> ChannelState {
     match channel {
         // What comes later is closed from when it is seen, and not before.
         Channel::Tcp | Channel::Udp | Channel::Raw if terms.late => ChannelState::ObservedOnly,
-        Channel::Tcp => ChannelState::ClosedByHook,
-        Channel::Udp if denied => ChannelState::ClosedByHook,
+        Channel::Tcp | Channel::Udp if denied => ChannelState::ClosedByHook,
+        // What a server in scope answers, what is older and what another namespace holds goes on where nothing is denied.
+        Channel::Tcp => ChannelState::ObservedOnly,
         // The resolver may be asked, whatever the question says.
         Channel::Udp | Channel::Names => ChannelState::ObservedOnly,
         // No capability to make them, no family; and none was brought along.
@@ -124,7 +133,11 @@ pub(super) fn counts(counted: &Counted, watched: u64) -> Result<Counts, String> 
 
 /// What was counted once the sockets of all that is watched are, or it takes too long (`due` says so).
 pub(super) fn count_all(observer: &Observer) -> Result<Counted, ObserverError> {
-    let deadline = Instant::now() + PATIENCE;
+    count_within(observer, PATIENCE)
+}
+
+fn count_within(observer: &Observer, patience: Duration) -> Result<Counted, ObserverError> {
+    let deadline = Instant::now() + patience;
     loop {
         let counted = observer.count()?;
         if counted.due == 0 || Instant::now() >= deadline {
@@ -134,11 +147,17 @@ pub(super) fn count_all(observer: &Observer) -> Result<Counted, ObserverError> {
     }
 }
 
-/// Whether the sockets of all that is watched are counted.
+/// Whether the sockets of all that is watched are counted; why not.
 pub(super) fn all_known(counted: &Counted) -> Result<(), String> {
-    match counted.due {
-        0 => Ok(()),
-        due => Err(format!("the older sockets of {due} watched cgroups are still being counted")),
+    match (counted.due, counted.unknown) {
+        (0, 0) => Ok(()),
+        (due, 0) => {
+            Err(format!("the older sockets of {due} watched cgroups are still being counted"))
+        }
+        (_, unknown) => {
+            let why = counted.why_unknown.as_deref().unwrap_or_default();
+            Err(format!("the older sockets of {unknown} watched cgroups cannot be counted: {why}"))
+        }
     }
 }
 

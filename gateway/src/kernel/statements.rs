@@ -187,11 +187,8 @@ impl Stating {
         // First, since what is open now is dealt with whatever the numbers say.
         let held = held(&self.observer.armed().programs, &counted.programs);
         let wrong = |why| (CoverageEnd::NumbersWrong, why);
-        let counts = self.all_watched().and_then(|()| {
-            // The last of all, so nothing that is still to be counted would be stated.
-            let known = if held && last { all_known(&counted) } else { Ok(()) };
-            known.and_then(|()| counts(&counted, self.watched)).map_err(wrong)
-        });
+        let counts =
+            self.all_watched().and_then(|()| counts(&counted, self.watched).map_err(wrong));
         let counts = match counts {
             Ok(counts) => counts,
             Err((end, why)) => {
@@ -199,6 +196,13 @@ impl Stating {
                 return self.broken(number, arrived, end, why);
             }
         };
+        if held
+            && last
+            && let Err(why) = all_known(&counted)
+        {
+            let said = Statement { arrived, counts, number };
+            return self.not_all_known(said, counted.names, why);
+        }
         let said = match (held, last) {
             (true, false) => CoverageSaid::Heartbeat(Statement { arrived, counts, number }),
             (true, true) => CoverageSaid::Closed(Some(counts), arrived, number, CoverageEnd::Ended),
@@ -212,6 +216,23 @@ impl Stating {
             true => Ok(Last { counted, arrived, names: self.names.told() }),
             false => Err(self.over(CHANGED)),
         }
+    }
+
+    /// At the end, where sockets that were there before are not all counted: the numbers that are known, as any
+    /// statement says them, which leaves out what is still to be counted; and then that the last are not known.
+    fn not_all_known(
+        &mut self,
+        said: Statement,
+        names: NamesCounted,
+        why: String,
+    ) -> Result<Last, String> {
+        self.say(said.number, CoverageSaid::Heartbeat(said), Some(names));
+        if self.unsaid.is_some() {
+            // Nothing may follow what the journal has not taken.
+            return Err(self.over(&why));
+        }
+        let (number, arrived) = self.led.cut();
+        self.broken(number, arrived, CoverageEnd::NumbersWrong, why)
     }
 
     /// Whether all is watched that should be, so that the numbers are those of all; why not.

@@ -4,7 +4,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::execs::Noted;
-use super::looking::Looking;
+use super::looking::{Asks, Looking};
 use super::message::{Answer, Counted, NamesCounted, Process, Sums, Told, read, write};
 use super::older::connection;
 use super::programs::link;
@@ -86,12 +86,13 @@ fn a_process_is_known_while_it_is_there_and_by_no_other_life() {
     let mut number = 0;
     let mut look = |process, connected| -> Option<Process> {
         number += 1;
-        let mut told = looking.look((number, process, connected), &mut readings);
-        while told.is_none() {
+        let asks = Asks { number, process, connected, scope: 1 };
+        let mut told = looking.ask(asks, &mut readings);
+        while told.is_empty() {
             std::thread::sleep(Duration::from_millis(1));
-            told = looking.told(&mut readings).pop();
+            told = looking.told(&mut readings);
         }
-        let Some(Told::Looked { number: of, process, unread }) = told else {
+        let Some(Told::Looked { number: of, process, unread }) = told.pop() else {
             panic!("it was looked at")
         };
         assert_eq!(of, number);

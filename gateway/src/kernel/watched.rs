@@ -8,24 +8,27 @@ use std::collections::BTreeMap;
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap};
-use rustix::thread::{MembarrierCommand, membarrier};
 use sealtap_common::kernel::{Endpoint, Settings, Watch, alone};
 
+use super::grace::Grace;
 use super::programs::ProgramsError;
-use super::raw::Value;
+use super::raw::{Value, own_namespace};
 
 /// What they were told.
 pub(super) struct Watched {
     settings: Settings,
     /// What is to be done with each, and the levels at which it lies.
     cgroups: BTreeMap<u64, (Watch, u32)>,
+    grace: Grace,
 }
 
 impl Watched {
-    /// Nothing, for a gateway of that process.
-    pub(super) fn by(gateway: u32) -> Self {
-        let settings = Settings { gateway, ..Settings::default() };
-        Self { settings, cgroups: BTreeMap::new() }
+    /// Nothing, for a gateway of that process, which is in this network namespace.
+    pub(super) fn by(gateway: u32) -> Result<Self, ProgramsError> {
+        let namespace = own_namespace().unwrap_or_default();
+        let settings = Settings { gateway, namespace, ..Settings::default() };
+        let grace = Grace::begin().map_err(ProgramsError::Wait)?;
+        Ok(Self { settings, cgroups: BTreeMap::new(), grace })
     }
 
     /// Watches a cgroup that lies at one of `levels`; names may be asked for at `resolver`.
@@ -97,7 +100,7 @@ impl Watched {
     pub(super) fn turn(&mut self, ebpf: &mut Ebpf) -> Result<(), ProgramsError> {
         self.settings.bank = 1 - self.settings.bank;
         self.set(ebpf)?;
-        wait()
+        self.wait()
     }
 
     /// Has the programs look among all that is watched; none of them does otherwise any more.
@@ -107,7 +110,7 @@ impl Watched {
         }
         self.settings.single = 0;
         self.set(ebpf)?;
-        wait()
+        self.wait()
     }
 
     /// Says what is watched where it is one cgroup alone, so that the programs need not look for it: first
@@ -120,7 +123,7 @@ impl Watched {
         }
         (self.settings.single_id, self.settings.single_watch) = (*id, *watch);
         self.set(ebpf)?;
-        wait()?;
+        self.wait()?;
         self.settings.single = 1;
         self.set(ebpf)
     }
@@ -130,11 +133,11 @@ impl Watched {
         let mut settings: Array<_, Value<Settings>> = settings.try_into()?;
         Ok(settings.set(0, Value(self.settings), 0)?)
     }
-}
 
-/// Waits until each program that runs now has ended (`synchronize_rcu`).
-fn wait() -> Result<(), ProgramsError> {
-    Ok(membarrier(MembarrierCommand::Global)?)
+    /// Waits until each program that runs now has ended.
+    fn wait(&self) -> Result<(), ProgramsError> {
+        self.grace.wait().map_err(ProgramsError::Wait)
+    }
 }
 
 /// What `Settings` has of places that are left alone: their kinds, and the ports of those that have one.

@@ -1,13 +1,14 @@
 //! The listener for redirected connections: each goes where it was meant to, and nobody else is let in.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use sealtap_tests::gate::PATIENCE;
+use rustix::process::{Pid, Signal, kill_process};
+use sealtap_tests::gate::{PATIENCE, poll};
 use sealtap_tests::launch::Launch;
 use sealtap_tests::running::Running;
 use sealtap_tests::seen;
@@ -64,6 +65,46 @@ pub(super) fn many_connections_at_once_arrive_where_they_were_meant_to() {
     assert_eq!(launched.account["coverage"]["attributed"], all, "{}", launched.account);
     assert_eq!(covered(&launched)["known"], all);
     launched.captured(count);
+}
+
+/// Whoever says all it has to say and leaves at once was led to the gateway all the same: what it said arrives, however
+/// long the gateway takes to look. The gateway stands still until all of them are gone.
+pub(super) fn whoever_leaves_at_once_is_heard() {
+    const COUNT: usize = 50;
+    let home = home();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let to = listener.local_addr().expect("an address").port();
+    let heard = std::thread::spawn(move || {
+        let hear = |stream: io::Result<TcpStream>| {
+            let (mut stream, mut said) = (stream.expect("accepted"), String::new());
+            stream.set_read_timeout(Some(PATIENCE)).expect("reads can time out");
+            stream.read_to_string(&mut said).expect("its end comes");
+            said
+        };
+        let mut heard: Vec<String> = listener.incoming().take(COUNT).map(hear).collect();
+        heard.sort();
+        heard
+    });
+    let script = format!(
+        "python3 -c \"import os,socket\n\
+         for n in range({COUNT}):\n\
+         \x20s=socket.create_connection(('127.0.0.1',{to})); s.sendall(b'word %03d'%n); s.close()\n\
+         open('new','w').close(); os.rename('new','gone')\""
+    );
+    let mut running = Running::start(&home, &[REQUIRE], &script);
+    let gateway = i32::try_from(running.gateway()).ok().and_then(Pid::from_raw).expect("a number");
+    kill_process(gateway, Signal::STOP).expect("it stands still");
+    running.tell();
+    let gone = home.path().join("gone");
+    poll("the connections", || gone.exists().then_some(()));
+    kill_process(gateway, Signal::CONT).expect("it goes on");
+    let launched = running.end().expect(0);
+    let expected: Vec<String> = (0..COUNT).map(|n| format!("word {n:03}")).collect();
+    assert_eq!(launched.account["coverage"]["redirected"], COUNT, "{}", launched.account);
+    assert_eq!(launched.account["coverage"]["refused"], 0, "{}", launched.account);
+    assert_eq!(covered(&launched)["known"], COUNT);
+    launched.captured(COUNT);
+    assert_eq!(heard.join().expect("no panic"), expected);
 }
 
 /// Whoever finds the listener is not let through.

@@ -69,7 +69,7 @@ pub(super) fn a_client_without_proxy_variables_is_captured() {
     assert_eq!(covered["mode"], "observe");
     assert_eq!(covered["connections"]["via_gateway"], 1);
     assert_eq!((&covered["known"], &covered["attributed"]), (&json!(1), &json!(1)));
-    assert_eq!(state(&covered, "tcp"), "closed_by_hook");
+    assert_eq!(state(&covered, "tcp"), "observed_only", "what answers others goes on");
     assert_eq!(state(&covered, "raw"), "observed_only");
     assert_eq!(state(&covered, "helper"), "not_covered");
     // Everything of the one connection, and nothing else: it asked for no name.

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use rustix::process::Signal;
 use sealtap_tests::gate::poll;
-use sealtap_tests::launch::Launch;
+use sealtap_tests::gateway::Home;
+use sealtap_tests::launch::{Launch, Launched};
 use sealtap_tests::leaves;
 use sealtap_tests::running::Running;
 use sealtap_tests::standing::signal;
@@ -75,7 +77,7 @@ pub(super) fn a_flood_past_the_smallest_ring_adds_up() {
 }
 
 /// What one task of the load did: connections that were answered, sends of UDP, packets of a raw socket.
-const LOAD: &str = "import os,socket,struct,sys,time\n\
+pub(super) const LOAD: &str = "import os,socket,struct,sys,time\n\
     port,rounds=int(sys.argv[1]),int(sys.argv[2])\n\
     udp=struct.pack('!HHHH',4711,9,9,0)+b'x'\n\
     ip=struct.pack('!BBHHHBBH4s4s',0x45,0,29,0,0,64,17,0,b'\\x7f\\0\\0\\x01',b'\\x7f\\0\\0\\x02')\n\
@@ -108,7 +110,11 @@ fn numbers(statement: &Value, unit: &str) -> BTreeMap<String, u64> {
 /// Connections and packets of all kinds at once, through several statements, with the smallest ring there
 /// is: each of them adds up as it stands in the log, and the last is what the load did.
 pub(super) fn each_statement_adds_up_under_load() {
-    const ROUNDS: u64 = 240;
+    adds_up(240, |_, launch, port, rounds| run(launch, &["python3", "-c", LOAD, port, rounds]));
+}
+
+/// The same of a load of so many rounds, however it is started.
+pub(super) fn adds_up(rounds: u64, start: impl FnOnce(&Arc<Home>, Launch, &str, &str) -> Launched) {
     let home = home();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port().to_string();
@@ -118,11 +124,10 @@ pub(super) fn each_statement_adds_up_under_load() {
         }
     });
     let launch = Launch::new(&home, &[REQUIRE, "--kernel-ring=4096"]);
-    let rounds = ROUNDS.to_string();
-    let launched = run(launch, &["python3", "-c", LOAD, &port, &rounds]).expect(0);
+    let launched = start(&home, launch, &port, &rounds.to_string()).expect(0);
     assert_eq!(launched.stdout(), "0\n", "{}", launched.stderr());
     // The verifier's own arithmetic.
-    launched.captured(usize::try_from(2 * ROUNDS).expect("few"));
+    launched.captured(usize::try_from(2 * rounds).expect("few"));
     assert_eq!(covered(&launched)["end"], "ended");
     // And this test's, over what is in the log.
     let leaves = leaves::all(&home.log());
@@ -164,12 +169,12 @@ pub(super) fn each_statement_adds_up_under_load() {
         }
         assert!(lossy >= 2, "{unit}: events were lost in {lossy} statements");
         assert_eq!(told, before["events_read"], "{unit}: leaves tell of what was read");
-        let (sends, raws) = (2 * ROUNDS * 200, ROUNDS * 100);
+        let (sends, raws) = (2 * rounds * 200, rounds * 100);
         let expected = if unit == "packets" { sends + raws } else { sends };
         assert_eq!((before["bypass_passed"], before["bypass_denied"]), (expected, 0), "{unit}");
         match unit {
-            "packets" => assert!(before["via_gateway"] > 2 * ROUNDS * 4, "{before:?}"),
-            _ => assert_eq!(before["via_gateway"], 2 * ROUNDS, "{before:?}"),
+            "packets" => assert!(before["via_gateway"] > 2 * rounds * 4, "{before:?}"),
+            _ => assert_eq!(before["via_gateway"], 2 * rounds, "{before:?}"),
         }
     }
 }

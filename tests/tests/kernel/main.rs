@@ -14,6 +14,7 @@ mod clients;
 mod counted;
 mod ended;
 mod first;
+mod refused;
 mod shared;
 
 use std::process::ExitCode;
@@ -91,12 +92,15 @@ fn main() -> ExitCode {
             listed_places_on_the_machine_are_left_alone;
         arrived:
             many_connections_at_once_arrive_where_they_were_meant_to,
+            whoever_leaves_at_once_is_heard,
             nobody_borrows_the_gateway,
             the_command_does_not_reach_the_listener_by_itself;
         counted:
             events_that_find_no_room_are_counted,
             a_flood_past_the_smallest_ring_adds_up,
             each_statement_adds_up_under_load;
+        refused:
+            each_statement_adds_up_without_membarrier;
         ended:
             a_killed_loader_is_told_of,
             nothing_stays_behind;

@@ -11,6 +11,7 @@ mod enforced;
 mod loader;
 mod names;
 mod rights;
+mod tables;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -153,6 +154,8 @@ fn main() -> ExitCode {
         coming::a_connection_from_before_the_start_is_stated,
         coming::what_comes_late_is_stated,
         coming::many_cgroups_come_and_go,
+        tables::a_long_table_is_counted_to_its_end,
+        tables::tables_that_are_too_long_keep_nobody_waiting,
         around::what_goes_around_is_told_of,
         around::places_that_are_allowed_are_reached_directly,
         around::a_socket_is_not_left_alone_for_where_it_sent_before,

@@ -195,7 +195,7 @@ impl CoverageEnd {
             Self::Ended => "what was watched is over",
             Self::LinksChanged => "a program of the kernel was detached or replaced",
             Self::LoaderGone => "what held the programs is gone, with its last numbers",
-            Self::NumbersWrong => "the kernel's numbers did not add up",
+            Self::NumbersWrong => "the kernel's numbers did not add up, or not all are known",
             Self::Unwatched => "a cgroup that should be watched is not",
         }
     }

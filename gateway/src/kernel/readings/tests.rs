@@ -32,8 +32,8 @@ fn stat(threads: u64, sleeps: bool, mapped: bool, spent: u64) -> Stat {
 #[test]
 fn a_reading_settles_by_what_nobody_does_who_becomes_another() {
     let after = |seen: &[Stat]| {
-        let mut settling = Settling::default();
-        seen.iter().for_each(|seen| settling.add(seen));
+        let mut settling = Settling::after(9);
+        (10..).zip(seen).for_each(|(at, seen)| settling.add(at, seen));
         settling.is_settled()
     };
     let (runs, sleeps) = (stat(1, false, true, 5), stat(1, true, true, 5));
@@ -50,10 +50,26 @@ fn a_reading_settles_by_what_nobody_does_who_becomes_another() {
     assert!(after(&[runs, stat(1, false, true, 15)]), "long at work");
 }
 
+/// What it sees may be of two moments, and neither of them after the other.
+#[test]
+fn one_look_says_no_more_when_it_is_taken_in_again() {
+    let (sleeps, threads) = (stat(1, true, true, 5), stat(2, false, true, 5));
+    let mut settling = Settling::after(9);
+    settling.add(9, &threads);
+    assert!(!settling.is_settled(), "it began before what was read");
+    (0..3).for_each(|_| settling.add(10, &sleeps));
+    assert!(!settling.is_settled());
+    assert!(settling.is_behind(9) && !settling.is_behind(10));
+    settling.add(11, &sleeps);
+    assert!(settling.is_settled());
+}
+
 #[test]
 fn what_is_noted_decides_before_and_behind_a_reading() {
-    let (open, mut settled) = (Settling::default(), Settling::default());
-    settled.went_on();
+    let (open, mut settled) = (Settling::after(20), Settling::after(20));
+    settled.went_on(20);
+    assert!(!settled.is_settled(), "that was not after it");
+    settled.went_on(21);
     // Connected at 10, read at 20; and the other way round.
     for (connected, read) in [(10, 20), (20, 10)] {
         assert_eq!(holds(Some(9), connected, read, &settled), Holds::Yes);
@@ -78,8 +94,8 @@ impl Other {
     /// What is known of it for the moment `connected`, once that is told.
     fn asked(&self, readings: &mut Readings, connected: u64) -> Executable {
         loop {
-            let now = readings.now(self.0.id());
-            match readings.of(self.0.id(), connected, &now) {
+            let mut now = readings.now(self.0.id());
+            match readings.of(self.0.id(), connected, &mut now) {
                 Executable::NotYet => std::thread::sleep(Duration::from_millis(1)),
                 told => return told,
             }
@@ -107,8 +123,8 @@ fn a_reading_holds_until_something_is_noted() {
         assert_eq!(other.asked(&mut readings, 1), Executable::Unknown, "before it began");
         assert_eq!(other.asked(&mut readings, connected), is_shell);
         // What it does next settles what was read at once, whatever it is doing now.
-        let now = readings.now(other.0.id());
-        assert_eq!(readings.of(other.0.id(), boottime_ns(), &now), is_shell);
+        let mut now = readings.now(other.0.id());
+        assert_eq!(readings.of(other.0.id(), boottime_ns(), &mut now), is_shell);
         noted.set(Some(boottime_ns()));
         assert_eq!(other.asked(&mut readings, connected), Executable::Became);
         // Of what it is since then it is known again.
@@ -127,15 +143,16 @@ fn what_was_seen_before_a_reading_does_not_settle_it() {
     let Now { stat: Some(seen), .. } = readings.now(process) else { panic!("it is there") };
     let (connected, spent) = (boottime_ns(), seen.spent);
     // As it is before it becomes another: with a thread more.
-    let before = Now { at: boottime_ns(), stat: Some(Stat { threads: 2, ..seen }), noted: Some(1) };
-    let first = readings.of(process, connected, &before);
-    let second = readings.of(process, connected, &before);
+    let mut before =
+        Now { at: boottime_ns(), stat: Some(Stat { threads: 2, ..seen }), noted: Some(1) };
+    let first = readings.of(process, connected, &mut before.clone());
+    let second = readings.of(process, connected, &mut before.clone());
     // A machine that stands still may have charged it for long at work.
     let worked = process::stat(process).is_some_and(|stat| stat.spent >= spent + 10);
     assert!(worked || (first, second) == (Executable::NotYet, Executable::NotYet));
     // And what is noted meanwhile is known.
     noted.set(Some(boottime_ns()));
-    assert_eq!(readings.of(process, connected, &before), Executable::Became);
+    assert_eq!(readings.of(process, connected, &mut before), Executable::Became);
 }
 
 #[test]
@@ -149,12 +166,12 @@ fn what_waits_is_given_with_the_path_or_without_when_it_must() {
     let mut released = held.release(&mut readings, false);
     assert_eq!(released.remove(0), ("nobody", None));
     assert_eq!(released.remove(0), ("gone", None));
-    while !held.is_empty() {
+    while held.pause().is_some() {
         std::thread::sleep(Duration::from_millis(1));
         released.extend(held.release(&mut readings, false));
     }
     assert_eq!(released.len(), 1, "{released:?}");
     held.push("again", u32::MAX, u64::MAX);
     assert_eq!(held.release(&mut readings, true), [("again", None)]);
-    assert!(held.is_empty());
+    assert!(held.pause().is_none());
 }
