@@ -20,6 +20,7 @@ pub mod kernel;
 pub mod launch;
 pub mod owned;
 pub mod privileges;
+pub mod rights;
 pub mod route;
 pub mod seal;
 pub mod serve;

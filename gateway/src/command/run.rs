@@ -31,8 +31,9 @@ As root, where the kernel allows it, COMMAND runs in a cgroup of its own: its TC
 the gateway even if it ignores the variables, and what else it sends is counted, said in a line
 on standard error (--quiet: not) and named at the end.
 With --enforce what cannot be led there is denied, and COMMAND gives up every capability, may make sockets
-of IP, unix and netlink alone, does not see the data directory and the lock, and is ended with all it started
-when it ends. If sealtap is killed, what is left of COMMAND stays cut off until `sealtap kernel detach`. Root
+of IP, unix and netlink alone, no namespaces (bubblewrap and browsers cannot sandbox themselves), gets no
+descriptor beyond the standard ones, does not see the data directory and the lock, and is ended with all it
+started when it ends; if that cannot be done, it stays cut off, and the exit code is 125. If sealtap is killed, what is left of COMMAND stays cut off until `sealtap kernel detach`. Root
 owns files by which other programs can be made to act, so the log says less of a COMMAND of root: with --user
 it runs as somebody else. What it is to write must be that user's.
 Otherwise coverage is observed only: a program can ignore proxy variables, and nothing would notice.
@@ -40,7 +41,8 @@ NO_PROXY is left as it is; with --capture all it is taken away. Proxies that the
 names are not used: the gateway connects by itself.
 
 Exit codes: COMMAND's own; if it was ended by a signal, sealtap ends by the same (a shell shows 128+N).
-  125  the gateway could not start, or could not seal what was recorded by a COMMAND that exited 0
+  125  the gateway could not start, or could not seal what was recorded by a COMMAND that exited 0; or
+       what --enforce was to hold or to end could not be
   126  COMMAND cannot be run     127  there is no such COMMAND     64  wrong usage"
 )]
 pub struct Arguments {

@@ -2,13 +2,15 @@
 
 use std::fs;
 
-use rustix::thread::{CapabilitySet, capabilities};
-
 use super::Finding;
 use crate::kernel::{Clock, Hierarchy, clock};
+use crate::rights::{FENCE, LOADER, lacking};
 
 /// The oldest kernel whose hooks suffice: network namespaces have cookies since then.
 const OLDEST: (u32, u32) = (5, 15);
+
+/// Where a BPF file system belongs.
+const FILE_SYSTEM: &str = "/sys/fs/bpf";
 
 /// From when on a program at a device is an own link (tcx).
 const LINKS_AT_DEVICES: (u32, u32) = (6, 6);
@@ -20,8 +22,9 @@ pub(super) fn look() -> Vec<Finding> {
         cgroup(),
         lockdown(),
         types(),
-        bpffs(&mounts),
+        bpffs(&mounts, fs::exists(FILE_SYSTEM).unwrap_or(false)),
         rights(),
+        enforce(),
         look_up(&mounts),
         time(),
     ]
@@ -95,31 +98,41 @@ fn types() -> Finding {
     }
 }
 
-fn bpffs(mounts: &str) -> Finding {
+/// `there`: whether there is a place for one.
+fn bpffs(mounts: &str, there: bool) -> Finding {
     match mount(mounts, |_, kind| kind == "bpf") {
         Some((place, _)) => Finding::well("bpffs", format!("at {place}")),
+        None if there => {
+            Finding::well("bpffs", format!("none: what enforces mounts one at {FILE_SYSTEM}"))
+        }
         None => Finding::short(
             "bpffs",
-            "none is mounted: programs cannot outlive the gateway, as --enforce wants",
-            "mount -t bpf bpf /sys/fs/bpf",
+            format!("no {FILE_SYSTEM}: programs cannot outlive the gateway, as --enforce wants"),
+            "mount sysfs at /sys, on a kernel with CONFIG_BPF_SYSCALL",
         ),
     }
 }
 
 fn rights() -> Finding {
-    let needed = CapabilitySet::BPF
-        | CapabilitySet::NET_ADMIN
-        | CapabilitySet::PERFMON
-        | CapabilitySet::SYS_PTRACE
-        | CapabilitySet::DAC_READ_SEARCH;
-    let own = capabilities(None).map(|sets| sets.effective).unwrap_or(CapabilitySet::empty());
-    match own.contains(needed) {
-        true => Finding::well("capabilities", "all that the loader needs"),
-        false => Finding::unknown(
+    match lacking(LOADER) {
+        None => Finding::well("capabilities", "all that the loader needs"),
+        Some(lacking) => Finding::unknown(
             "capabilities",
-            "this process lacks some that the loader needs: the kernel's part is not tried",
-            "run as root: the loader needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, and to name the \
+            format!("this process lacks {lacking}: the kernel's part is not tried"),
+            "run as root (outside of a container): the loader needs CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, and to name the \
              processes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; the gateway itself needs none",
+        ),
+    }
+}
+
+/// What `sealtap run --enforce` takes of rights beyond.
+fn enforce() -> Finding {
+    match lacking(FENCE) {
+        None => Finding::well("enforce", "all capabilities that `sealtap run --enforce` needs"),
+        Some(lacking) => Finding::unknown(
+            "enforce",
+            format!("this process could not `sealtap run --enforce`: it lacks {lacking}"),
+            "run as root (outside of a container)",
         ),
     }
 }
@@ -182,8 +195,10 @@ mod tests {
     #[test]
     fn mounts_are_found_by_kind_and_place() {
         let mounts = "proc /proc proc rw,hidepid=invisible 0 0\nbpf /run/bpf bpf rw 0 0\n";
-        assert_eq!(bpffs(mounts).what, "at /run/bpf");
-        assert_eq!(bpffs("").state, super::super::State::Short);
+        assert_eq!(bpffs(mounts, false).what, "at /run/bpf");
+        // The gateway mounts it itself where it can.
+        assert_eq!(bpffs("", true).state, super::super::State::Well);
+        assert_eq!(bpffs("", false).state, super::super::State::Short);
         assert!(look_up(mounts).what.contains("hidepid=invisible"));
         assert!(!look_up("proc /proc proc rw 0 0\n").what.contains("hidepid"));
     }

@@ -51,13 +51,8 @@ impl Gateway {
         // Before anything is sealed.
         let authority = authority.wait()?;
         let observed = observe_listener.as_ref().map(ObserveListener::address).transpose()?;
-        let found = Found {
-            config: &config,
-            data: &data,
-            keys: &keys,
-            timeline,
-            launched: launch.is_some(),
-        };
+        let found =
+            Found { config: &config, data: &data, keys: &keys, timeline, launch: launch.as_ref() };
         let behind = found.seal(log, opened.adopted, store, announcer)?;
         let Behind { journal, sealer, progress, retention, size, interrupted, torn } = behind;
         let report = Report {

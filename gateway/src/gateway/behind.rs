@@ -13,6 +13,7 @@ use crate::capture::journal::{self, Extents, Journal, Opened};
 use crate::clock::Timeline;
 use crate::config::{self, Config, Durability};
 use crate::data::DataDir;
+use crate::identify::Launch;
 use crate::seal::aside::SealedAside;
 use crate::seal::keys::Keys;
 use crate::seal::ledger::{Entry, Happening, Ledger};
@@ -31,8 +32,8 @@ pub(super) struct Found<'a> {
     pub(super) data: &'a DataDir,
     pub(super) keys: &'a Arc<Keys>,
     pub(super) timeline: Timeline,
-    /// Whether it is for one command.
-    pub(super) launched: bool,
+    /// The one command that it is for, if there is one.
+    pub(super) launch: Option<&'a Launch>,
 }
 
 /// What takes records and seals them.
@@ -67,7 +68,7 @@ impl Found<'_> {
         let recovery = recover(&log, &store, &mut recovered, &pins)?;
         let sealed = last_sealed(&log)?;
         let records = run::unstored(&log, store.watermark()?, keys).map_err(RecoveryError::Log)?;
-        let isolation = isolation(config, self.launched);
+        let isolation = isolation(config, self.launch);
         let runs = run::Runs::new(boot, Arc::clone(keys), isolation, recovery.runs);
         let mut ledger = Ledger::new(boot, self.policy(), timeline, sealed, log.size(), runs);
         let adopted = adopted.map(|size| Happening::Adopted { size });
@@ -131,7 +132,7 @@ impl Found<'_> {
             },
             max_pending: usize::try_from(journal.pending).unwrap_or(usize::MAX),
             // One command may send nothing at all.
-            hurried: self.launched,
+            hurried: self.launch.is_some(),
             ..journal::Options::new(self.timeline)
         }
     }

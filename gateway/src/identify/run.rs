@@ -55,6 +55,7 @@ pub struct Launch {
     /// Its id, random as every run's.
     pub id: [u8; 16],
     name: String,
+    apart: bool,
 }
 
 impl Launch {
@@ -63,13 +64,25 @@ impl Launch {
     /// # Errors
     /// The name cannot be a run's.
     pub fn new(id: [u8; 16], text: &str) -> Result<Self, IdentifyError> {
-        Ok(Self { id, name: name(text.as_bytes(), By::Launch)? })
+        Ok(Self { id, name: name(text.as_bytes(), By::Launch)?, apart: false })
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same, of a command that runs as another user than the gateway, who cannot read its files.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { apart: true, ..self }
+    }
+
+    /// Whether the command cannot read the gateway's files.
+    #[must_use]
+    pub fn is_apart(&self) -> bool {
+        self.apart
     }
 
     /// As each of its exchanges is recorded.

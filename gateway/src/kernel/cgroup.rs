@@ -3,14 +3,18 @@
 //! In: a name. Out: a cgroup below this process's own, which the command's processes are born into. The folder
 //! of the hierarchy's root is nobody's to write to: what is made right in it only a capability takes away
 //! again. So there a cgroup called `sealtap` is made first, which stays, empty, and is root's own.
-//! Fails where there is no cgroup v2 or it cannot be written. On drop it is taken away again; what
-//! still runs in it goes back to where this process is, or is ended where it is confined.
+//! Fails where there is no cgroup v2 or it cannot be written. On drop it is taken away again, with what was
+//! made below it; what still runs in it goes back to where this process is, or is ended where it is
+//! confined. One whose processes did not end stays, and they in it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use sealtap_common::kernel::LEVELS;
 
 use super::raw::Joining;
@@ -27,6 +31,13 @@ const PROCESSES: &str = "cgroup.procs";
 
 /// What ends all of a cgroup's processes at once (Linux 5.14).
 const KILL: &str = "cgroup.kill";
+
+/// Whether there are any, there or below; and its line where there are none.
+const EVENTS: &str = "cgroup.events";
+const UNPOPULATED: &[u8] = b"populated 0";
+
+/// Between two looks at what is to end.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Why there is no cgroup to be had.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +75,10 @@ pub struct OwnCgroup {
     parent: PathBuf,
     id: u64,
     levels: u32,
-    /// Whether what runs in it may not run elsewhere.
-    confined: bool,
+    /// What ends what runs in it, where that may not run elsewhere.
+    confined: Option<Ending>,
+    /// Whether something in it did not end.
+    stays: bool,
 }
 
 impl OwnCgroup {
@@ -83,7 +96,7 @@ impl OwnCgroup {
         let path = place(&parent)?.join(name);
         let level = depth(&path, &root);
         fs::create_dir(&path).map_err(at(&path))?;
-        let mut made = Self { path, parent, id: 0, levels: 0, confined: false };
+        let mut made = Self { path, parent, id: 0, levels: 0, confined: None, stays: false };
         made.id = fs::metadata(&made.path).map_err(at(&made.path))?.ino();
         made.levels = if is_first_namespace() {
             if level >= LEVELS {
@@ -109,14 +122,14 @@ impl OwnCgroup {
         self.levels
     }
 
-    /// From now on what runs in it never runs anywhere else: at the end it is ended.
+    /// From now on what runs in it never runs anywhere else: at the end it is ended. What that takes is
+    /// opened now: a command of root owns these files, and can close them to whoever has no capability.
     ///
     /// # Errors
     ///
     /// [`CgroupError::File`]: a kernel that cannot end a cgroup at once.
     pub fn confine(&mut self) -> Result<(), CgroupError> {
-        self.ending()?;
-        self.confined = true;
+        self.confined = Some(self.ending()?);
         Ok(())
     }
 
@@ -126,9 +139,23 @@ impl OwnCgroup {
     ///
     /// [`CgroupError::File`].
     pub fn ending(&self) -> Result<Ending, CgroupError> {
-        let path = self.path.join(KILL);
-        let file = OpenOptions::new().write(true).open(&path).map_err(at(&path))?;
-        Ok(Ending(file))
+        let (kill, events) = (self.path.join(KILL), self.path.join(EVENTS));
+        Ok(Ending {
+            kill: OpenOptions::new().write(true).open(&kill).map_err(at(&kill))?,
+            events: File::open(&events).map_err(at(&events))?,
+        })
+    }
+
+    /// Ends what runs in it, where that is confined, and waits until nothing does, at most for `bound`.
+    ///
+    /// # Errors
+    ///
+    /// Something may still run in it. It stays then, also on drop.
+    pub fn end(&mut self, bound: Duration) -> io::Result<()> {
+        let Some(ending) = &mut self.confined else { return Ok(()) };
+        let ended = ending.all(bound);
+        self.stays = ended.is_err();
+        ended
     }
 
     /// Whether anything runs in it.
@@ -149,14 +176,17 @@ impl OwnCgroup {
     }
 
     /// Puts what runs in it back to where this process is, or ends it.
-    fn empty(&self) -> io::Result<()> {
-        if self.confined {
-            return fs::write(self.path.join(KILL), "1");
+    fn empty(&mut self) -> io::Result<()> {
+        if let Some(ending) = &mut self.confined {
+            return ending.now();
         }
         let back = self.parent.join(PROCESSES);
-        for process in fs::read_to_string(self.path.join(PROCESSES))?.lines() {
-            // One that has ended meanwhile needs no place.
-            let _ = fs::write(&back, process);
+        for folder in [vec![self.path.clone()], all_below(&self.path)].concat() {
+            let listed = fs::read_to_string(folder.join(PROCESSES)).unwrap_or_default();
+            for process in listed.lines() {
+                // One that has ended meanwhile needs no place.
+                let _ = fs::write(&back, process);
+            }
         }
         Ok(())
     }
@@ -164,7 +194,10 @@ impl OwnCgroup {
 
 /// Ends all processes of a cgroup.
 #[derive(Debug)]
-pub struct Ending(File);
+pub struct Ending {
+    kill: File,
+    events: File,
+}
 
 impl Ending {
     /// Now.
@@ -173,20 +206,54 @@ impl Ending {
     ///
     /// The cgroup is gone.
     pub fn now(&mut self) -> io::Result<()> {
-        self.0.write_all(b"1")
+        self.kill.write_all(b"1")
+    }
+
+    /// Now, and until there is none left, at most for `bound`.
+    ///
+    /// # Errors
+    ///
+    /// There may be some left.
+    fn all(&mut self, bound: Duration) -> io::Result<()> {
+        let began = Instant::now();
+        loop {
+            match self.now().and_then(|()| self.is_populated()) {
+                Ok(false) => return Ok(()),
+                // One that is gone has had none before.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::NODEV) => return Ok(()),
+                Err(error) => return Err(error),
+                Ok(true) if began.elapsed() >= bound => {
+                    let said = format!("it still runs {} s after it was killed", bound.as_secs());
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, said));
+                }
+                Ok(true) => sleep(PAUSE),
+            }
+        }
+    }
+
+    fn is_populated(&self) -> io::Result<bool> {
+        let mut text = [0; 256];
+        let length = self.events.read_at(&mut text, 0)?;
+        let lines = text.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
+        Ok(!lines.into_iter().any(|line| line == UNPOPULATED))
     }
 }
 
 impl Drop for OwnCgroup {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         for _ in 0..50 {
+            for made in all_below(&self.path).iter().rev() {
+                // One that something runs in is tried again.
+                let _ = fs::remove_dir(made);
+            }
             match fs::remove_dir(&self.path) {
                 Ok(()) => return,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return,
                 // A process that has just ended keeps it a moment longer.
-                Err(_) if self.empty().is_ok() => {
-                    std::thread::sleep(std::time::Duration::from_millis(10));
-                }
+                Err(_) if self.empty().is_ok() => sleep(PAUSE),
                 Err(_) => break,
             }
         }
@@ -235,6 +302,20 @@ pub(super) fn below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     folders.map(|entry| entry.path()).collect()
+}
+
+/// All folders below one, each behind the one that it lies in. Whoever made them may have closed them to
+/// others; who owns them opens them again.
+fn all_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(folder) = left.pop() {
+        let _ = fs::set_permissions(&folder, Permissions::from_mode(0o755));
+        let inside = below(&folder);
+        found.extend_from_slice(&inside);
+        left.extend(inside);
+    }
+    found
 }
 
 /// The root's folder, to attach to.

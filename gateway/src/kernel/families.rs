@@ -1,4 +1,4 @@
-//! Families: which sockets a command behind a fence can make at all.
+//! Families: which sockets a command behind a fence can make at all, and which calls it does not have.
 //!
 //! Out: programs for seccomp, made once and handed to the kernel by the child. They see the numbers of a
 //! call, not what its pointers lead to. A call by another architecture's table (32-bit programs) ends the
@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use seccompiler::SeccompCmpArgLen::Dword;
+use seccompiler::SeccompCmpArgLen::{Dword, Qword};
 use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule,
@@ -29,6 +29,14 @@ const TYPES: [libc::c_int; 2] = [libc::SOCK_STREAM, libc::SOCK_DGRAM];
 
 /// Into a terminal's input as if it were typed there, for whoever reads from it next (`ioctl_tty(2)`).
 const TYPING: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
+
+/// Namespaces that a command makes for itself. In one of users it is root: it could name another file as its
+/// executable, and serve the file systems that this is read from. In one of networks it has a loopback of its
+/// own, with whatever it likes at the gateway's port.
+const NAMESPACES: [libc::c_int; 2] = [libc::CLONE_NEWUSER, libc::CLONE_NEWNET];
+
+/// What is done to one process by its number (`linux/ioprio.h`); to this one by 0.
+const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 
 /// What keeps a command to its families.
 pub(super) fn filters() -> Result<Vec<BpfProgram>, BackendError> {
@@ -58,14 +66,48 @@ pub(super) fn filters() -> Result<Vec<BpfProgram>, BackendError> {
     // for others to use.
     let keys = [libc::SYS_add_key, libc::SYS_request_key, libc::SYS_keyctl];
     denied.extend(every(&keys, &[]));
-    // It makes sockets and connects them by calls that no filter sees. Programs that are told that there
-    // is no such call do without.
+    denied.extend(apart()?);
+    denied.extend(upon_others()?);
+    // Rings make sockets and connect them by calls that no filter sees; and `clone3` takes what it is to make
+    // behind a pointer. Programs that are told that there is no such call do without.
     let rings = [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
+    let mut none = every(&rings, &[]);
+    none.extend(every(&[libc::SYS_clone3], &[]));
     Ok(vec![
         compiled(every(&made, &[other]), libc::EAFNOSUPPORT)?,
         compiled(denied, libc::EPERM)?,
-        compiled(every(&rings, &[]), libc::ENOSYS)?,
+        compiled(none, libc::ENOSYS)?,
     ])
+}
+
+/// By what a process would be elsewhere than where it is looked up, or another than it is.
+fn apart() -> Result<Refused, BackendError> {
+    let made = NAMESPACES.map(|flag| {
+        let flag = u64::from(flag.unsigned_abs());
+        rule([SeccompCondition::new(0, Dword, MaskedEq(flag), flag)])
+    });
+    let made = made.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut refused = every(&[libc::SYS_unshare, libc::SYS_clone], &made);
+    refused.extend(every(&[libc::SYS_setns], &[]));
+    let map = rule([condition(0, Eq, libc::PR_SET_MM)])?;
+    refused.extend(every(&[libc::SYS_prctl], &[map]));
+    Ok(refused)
+}
+
+/// What reaches other processes of the same user, gateway and loader among them, and no domain holds back: by a
+/// limit the kernel ends whoever exceeds it. A process's own number is not known here, so only 0 stands for it.
+fn upon_others() -> Result<Refused, BackendError> {
+    let given = SeccompCondition::new(2, Qword, Ne, 0);
+    let limits = rule([condition(0, Ne, 0), given])?;
+    let mut refused = every(&[libc::SYS_prlimit64], &[limits]);
+    let process = libc::c_int::try_from(libc::PRIO_PROCESS).unwrap_or(0);
+    for (call, process) in
+        [(libc::SYS_setpriority, process), (libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS)]
+    {
+        let rules = [rule([condition(0, Ne, process)])?, rule([condition(1, Ne, 0)])?];
+        refused.extend(every(&[call], &rules));
+    }
+    Ok(refused)
 }
 
 /// Calls that are refused, and by which rules; without a rule, always.

@@ -10,8 +10,9 @@
 //! that calls models, and each is a way to one of these. A user 0 without any of them still owns the files
 //! by which cgroups are left and pins are removed; so these are out of sight, in a namespace of mounts whose
 //! upper layer only CAP_SYS_ADMIN takes away; so is the record, and so are the switches and devices by which it
-//! could have others act (`hidden`). A namespace of users gives none of this back: what is mounted before it
-//! is locked in it. Processes of the same user outside are out of reach by a domain of its own (`domain`),
+//! could have others act (`hidden`). A namespace of users would give none of this back, what is mounted
+//! before it being locked in it, and cannot be made (`families`). Of the caller's descriptors three stay
+//! (`inherited`). Processes of the same user outside are out of reach by a domain of its own (`domain`),
 //! where the kernel has such.
 
 use std::ffi::CString;
@@ -33,7 +34,7 @@ use seccompiler::{BpfProgram, apply_filter};
 use super::domain::Domain;
 use super::families::filters;
 use super::hidden::{Hidden, unescaped};
-use super::raw::leave_namespaces;
+use super::raw::{close_at_exec, leave_namespaces};
 
 /// Why there is no fence.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +91,7 @@ pub struct Fence {
 
 /// The steps, in their order. An error is told across fork as one number: the step's times [`STEP`], and
 /// what the system said.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 11] = [
     "no namespaces of mounts and cgroups of its own",
     "its cgroup alone cannot be mounted",
     "pinned objects cannot be hidden",
@@ -101,6 +102,7 @@ const STEPS: [&str; 10] = [
     "the record, the kernel's switches or devices cannot be hidden",
     "its Landlock domain cannot be entered",
     "the folder that it begins in is not to be had behind it",
+    "descriptors that the caller left open cannot be kept from it",
 ];
 
 /// More than any number of an error.
@@ -148,7 +150,9 @@ impl Fence {
         for place in &self.cgroups {
             // The system refuses a file system directly on top of itself.
             at(1, mount(c"none", place.as_c_str(), c"tmpfs", flags, empty))?;
-            at(1, mount(c"cgroup2", place.as_c_str(), c"cgroup2", plain, None))?;
+            // Who owns its files could make cgroups, or close these files to whoever ends it.
+            let read_only = plain | MountFlags::RDONLY;
+            at(1, mount(c"cgroup2", place.as_c_str(), c"cgroup2", read_only, None))?;
         }
         for place in &self.pins {
             at(2, mount(c"none", place.as_c_str(), c"tmpfs", flags, empty))?;
@@ -177,6 +181,7 @@ impl Fence {
         if let Some(domain) = &self.domain {
             at(8, domain.enter())?;
         }
+        at(10, close_at_exec())?;
         for filter in &self.filters {
             let taken = apply_filter(filter);
             at(5, taken.map_err(|_| Errno::INVAL))?;

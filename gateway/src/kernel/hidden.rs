@@ -2,23 +2,24 @@
 //!
 //! In: where the record is kept, and the machine's mounts. Out: mounts over them, prepared before, so that the
 //! child has only system calls left to do: nothing over the record; and for a user 0, whose own root's files
-//! are without any capability, the kernel's own switches (`/proc/sys` and beside it, `/sys` and what is
-//! mounted below) read-only, and nothing in the place of devices that not everybody may use. Fails where the
+//! are without any capability, the kernel's own switches (`/proc`, `/sys` and what is mounted below)
+//! read-only, its own processes' and the gateway's among them, and nothing in the place of devices that not everybody may use. Fails where the
 //! command is to begin in what is hidden. A second name of the record, by a mount elsewhere, is not known.
 
 use std::ffi::{CStr, CString, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{fstat, makedev};
 use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
 
-/// What the kernel shows of itself as files, but for processes and the second version of cgroups: a user 0
-/// can have programs run outside by some of it (`release_agent`, `uevent_helper`), without a capability.
-const SWITCHES: [&str; 14] = [
+/// What the kernel shows of itself as files, but for the second version of cgroups: a user 0 can have programs
+/// run outside by some of it (`release_agent`, `uevent_helper`), and the gateway be the first to go when
+/// memory is short (`oom_score_adj`), without a capability.
+const SWITCHES: [&str; 15] = [
     "binfmt_misc",
     "cgroup",
     "configfs",
@@ -26,6 +27,7 @@ const SWITCHES: [&str; 14] = [
     "efivarfs",
     "fusectl",
     "nfsd",
+    "proc",
     "pstore",
     "resctrl",
     "rpc_pipefs",
@@ -51,8 +53,6 @@ pub(super) struct Hidden {
     record: Vec<CString>,
     /// Mounts that become read-only.
     switches: Vec<CString>,
-    /// Files and folders in `/proc` that do.
-    processes: Vec<CString>,
     devices: Vec<CString>,
 }
 
@@ -83,9 +83,6 @@ impl Hidden {
             let mounts = fs::read_to_string("/proc/self/mountinfo")?;
             let switches = mounted(&mounts, &SWITCHES).into_iter().map(named);
             hidden.switches = switches.collect::<io::Result<_>>()?;
-            for place in mounted(&mounts, &["proc"]) {
-                hidden.processes.extend(beside_processes(&place)?);
-            }
             let mut places = mounted(&mounts, &["devtmpfs"]);
             let usual = PathBuf::from(DEVICES);
             if !places.contains(&usual) {
@@ -103,10 +100,6 @@ impl Hidden {
         let plain = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         let read_only = MountFlags::BIND | MountFlags::RDONLY | plain;
         for place in &self.switches {
-            mount_remount(place.as_c_str(), read_only, c"")?;
-        }
-        for place in &self.processes {
-            mount_bind(place.as_c_str(), place.as_c_str())?;
             mount_remount(place.as_c_str(), read_only, c"")?;
         }
         for device in &self.devices {
@@ -147,20 +140,6 @@ fn parse(line: &str) -> Option<(PathBuf, &str, u64)> {
     let (high, low) = number.split_once(':')?;
     let device = makedev(high.parse().ok()?, low.parse().ok()?);
     Some((OsString::from_vec(unescaped(place)).into(), after.split(' ').next()?, device))
-}
-
-/// What is in `/proc` and is no process: folders, and files that somebody may write.
-fn beside_processes(place: &Path) -> io::Result<Vec<CString>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(place)?.flatten() {
-        let process = entry.file_name().as_bytes().iter().all(u8::is_ascii_digit);
-        let Ok(meta) = entry.metadata() else { continue };
-        let written = meta.is_file() && meta.permissions().mode() & 0o222 != 0;
-        if !process && (meta.is_dir() || written) {
-            found.push(named(entry.path())?);
-        }
-    }
-    Ok(found)
 }
 
 /// Devices in a folder and below it, on the same file system, that not everybody may use: disks, memory,
@@ -252,15 +231,6 @@ mod tests {
             let hidden = Hidden::new(&record, folder.path(), false).unwrap();
             assert_eq!(hidden.record, [named(fs::canonicalize(&part).unwrap()).unwrap()]);
         }
-    }
-
-    #[test]
-    fn switches_are_beside_processes() {
-        let found = beside_processes(Path::new("/proc")).unwrap();
-        assert!(found.contains(&c"/proc/sys".to_owned()), "{found:?}");
-        assert!(!found.iter().any(|path| path.as_c_str() == c"/proc/self"), "{found:?}");
-        let own = named(format!("/proc/{}", std::process::id())).unwrap();
-        assert!(!found.contains(&own));
     }
 
     #[test]

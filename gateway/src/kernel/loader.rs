@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use sealtap_common::kernel::{Endpoint, Flow, Watch, flag, mode};
 use sha2::{Digest as _, Sha256};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXCPU, SIGXFSZ};
 
 use super::around;
 use super::held::Held;
@@ -30,19 +30,10 @@ use super::programs::{Programs, Sizes};
 use super::readings::Readings;
 use super::{OBJECT, address_of};
 use crate::command::{Exit, Failure, Outcome};
+use crate::rights::{LOADER, lacking};
 
 /// The first namespace of processes (`PROC_PID_INIT_INO` of the kernel's `proc_ns.h`).
 const FIRST_PROCESSES: u64 = 0xEFFF_FFFC;
-
-/// What the loader needs: programs and maps, hooks at cgroups, packets by their pointers, and the
-/// `/proc` of other users' processes.
-const KEPT: [CapabilitySet; 5] = [
-    CapabilitySet::BPF,
-    CapabilitySet::NET_ADMIN,
-    CapabilitySet::PERFMON,
-    CapabilitySet::SYS_PTRACE,
-    CapabilitySet::DAC_READ_SEARCH,
-];
 
 /// Between two looks for events: packets wake nobody.
 const LOOK: Duration = Duration::from_millis(100);
@@ -85,9 +76,9 @@ pub fn run(ring: Option<u32>) -> Outcome {
 }
 
 /// Signals that are sent to all processes of a service are for the gateway, which has last numbers to
-/// ask for: whoever it starts ends when it does.
+/// ask for: whoever it starts ends when it does. Limits that somebody set are errors, and no end.
 pub(super) fn stay_with_the_gateway() -> io::Result<()> {
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
+    for signal in [SIGTERM, SIGINT, SIGHUP, SIGXCPU, SIGXFSZ] {
         // Noted, and not looked at.
         signal_hook::flag::register(signal, Arc::default())?;
     }
@@ -96,8 +87,10 @@ pub(super) fn stay_with_the_gateway() -> io::Result<()> {
 
 fn arm(sizes: Sizes) -> Result<(Armed, Programs), String> {
     // First of all: what is loaded is loaded with no more than is said.
-    let capabilities = drop_capabilities().map_err(|error| {
-        format!("the loader lacks capabilities that it needs ({error}): run sealtap as root")
+    let lacking = lacking(LOADER);
+    let capabilities = drop_capabilities().map_err(|error| match lacking {
+        Some(lacking) => format!("the loader lacks {lacking}: run sealtap as root, who has them"),
+        None => format!("the loader cannot give up what it does not need ({error})"),
     })?;
     // Flows name processes as the first namespace counts them; another one's numbers are others.
     let own = std::fs::metadata("/proc/self/ns/pid").map(|namespace| namespace.ino());
@@ -121,7 +114,7 @@ fn arm(sizes: Sizes) -> Result<(Armed, Programs), String> {
 
 /// Keeps what is needed, for good.
 pub(super) fn drop_capabilities() -> rustix::io::Result<CapabilitySet> {
-    let kept = KEPT.into_iter().fold(CapabilitySet::empty(), |all, one| all | one);
+    let kept = LOADER;
     set_no_new_privs(true)?;
     let sets =
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };

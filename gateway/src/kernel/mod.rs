@@ -72,7 +72,7 @@ mod tests;
 pub use self::around::Around;
 pub use self::cgroup::{CgroupError, Ending, OwnCgroup};
 pub use self::fence::{Fence, FenceError, User};
-pub use self::inherited::close_sockets;
+pub use self::inherited::{Standard, standard};
 pub use self::left::left;
 pub use self::loader::run as run_loader;
 pub use self::message::{Armed, Bypass, Counted, Foreign, NamesCounted, Process, ProgramAt};

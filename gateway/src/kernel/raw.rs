@@ -237,6 +237,22 @@ pub(super) fn pin(descriptor: RawFd, path: &CStr) -> io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Has every descriptor above the three standard ones be closed when the next program begins.
+///
+/// # Errors
+///
+/// A kernel before 5.11.
+pub(super) fn close_at_exec() -> rustix::io::Result<()> {
+    // SAFETY: three numbers; nothing is closed before the program that holds it is gone.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    match answer {
+        0 => Ok(()),
+        _ => Err(rustix::io::Errno::from_io_error(&io::Error::last_os_error())
+            .unwrap_or(rustix::io::Errno::INVAL)),
+    }
+}
+
 /// What `BPF_MAP_CREATE` takes, as far as it is used.
 #[repr(C)]
 #[derive(Default)]

@@ -149,7 +149,7 @@ impl Account<'_> {
             .iter()
             .map(|process| json!({ "id": process.id, "name": process.name }))
             .collect();
-        let (still_running, ended) = match self.coverage.is_enforced() {
+        let (still_running, ended) = match self.coverage.is_ended() {
             true => (Vec::new(), left),
             false => (left, Vec::new()),
         };

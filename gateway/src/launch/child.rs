@@ -16,6 +16,7 @@ use rustix::process::{
     setrlimit, wait,
 };
 
+use super::standard::Given;
 use crate::command::run::{CANNOT_RUN, GATEWAY_FAILED, NOT_FOUND};
 use crate::command::{Exit, Failure};
 use crate::kernel::{Fence, Joining};
@@ -40,12 +41,12 @@ pub(super) enum Ended {
 
 impl Child {
     /// Starts `program` in the caller's terminal, session and process group, born into a cgroup where
-    /// there is one to join.
+    /// there is one to join, and with what is given it in the place of the caller's own.
     pub(super) fn spawn(
         program: &OsStr,
         arguments: &[OsString],
         variables: Vec<Variable>,
-        joining: Option<Joining>,
+        (joining, given): (Option<Joining>, Given),
     ) -> Result<Self, Failure> {
         // Whoever outlives its parent becomes a child of this process, and is known by name.
         if let Err(error) = set_child_subreaper(Some(getpid())) {
@@ -59,6 +60,7 @@ impl Child {
                 None => command.env_remove(name),
             };
         }
+        given.to(&mut command);
         if let Some(joining) = joining {
             joining.before(&mut command);
         }

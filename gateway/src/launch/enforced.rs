@@ -8,16 +8,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::process::getuid;
-use rustix::thread::{CapabilitySet, capabilities};
 use sealtap_common::leaf::CoverageMode;
 
-use crate::command::run::GATEWAY_FAILED;
+use super::standard::{self, Carriers, Given};
+use crate::command::run::{GATEWAY_FAILED, Start};
 use crate::command::{Exit, Failure};
-use crate::kernel::{
-    Fence, Instance, Joining, Observer, OwnCgroup, Terms, User, close_sockets, remove_pins,
-};
+use crate::kernel::{Fence, Instance, Joining, Observer, OwnCgroup, Terms, User, remove_pins};
+use crate::rights::{FENCE, SOMEBODY, lacking};
 
 /// What more there is where the command ran as root, if without a right.
 const AS_ROOT: &str = "not covered: the command owned the files of root, by which others can be made to act \
@@ -27,14 +27,17 @@ const AS_ROOT: &str = "not covered: the command owned the files of root, by whic
 const TOGETHER: &str = "not covered: this kernel has no Landlock, so the command could reach into processes of \
                         its user outside";
 
+/// How long what was killed may take to end: what it held is given back by then, also on a busy machine.
+const ENDING: Duration = Duration::from_secs(15);
+
 /// A command that is kept in.
 pub(super) struct Enforced {
     instance: Instance,
     user: Option<User>,
     record: Vec<PathBuf>,
     broken: Arc<AtomicBool>,
-    /// Whether the pins have been taken away.
-    opened: bool,
+    /// Whether the pins have been taken away, or are to stay.
+    settled: bool,
 }
 
 impl Enforced {
@@ -49,7 +52,7 @@ impl Enforced {
         cgroup.confine().map_err(|error| error.to_string())?;
         let instance = Instance::own(id);
         observer.pin(&instance).map_err(|error| error.to_string())?;
-        Ok(Self { instance, user, record, broken: Arc::default(), opened: false })
+        Ok(Self { instance, user, record, broken: Arc::default(), settled: false })
     }
 
     /// What the statements are made under.
@@ -88,45 +91,45 @@ impl Enforced {
         self.user.map_or_else(|| getuid().is_root(), |user| user.is_root())
     }
 
-    /// Ends what the command has left running: elsewhere it would not be watched.
-    pub(super) fn end_command(&self, cgroup: &OwnCgroup) {
-        let ended = cgroup.ending().map(|mut ending| ending.now());
-        if !matches!(ended, Ok(Ok(()))) {
-            tracing::warn!("what the command left running cannot be ended");
-        }
+    /// Ends what the command has left running: elsewhere it would not be watched. Gives why it may still
+    /// run, where it may: then nothing is to be opened.
+    pub(super) fn end_command(cgroup: &mut OwnCgroup) -> Option<String> {
+        let error = cgroup.end(ENDING).err()?;
+        tracing::error!(%error, "what the command left running cannot be ended");
+        Some(format!(
+            "what the command left running could not be ended ({error}): it stays in its cgroup and cut \
+             off, until `sealtap kernel detach`"
+        ))
     }
 
-    /// Has a command begin behind a fence, and without sockets that were made before.
+    /// Has a command begin behind a fence.
     pub(super) fn behind_fence(&self, joining: Joining) -> Result<Joining, Failure> {
-        let failed = |why: String| {
-            Failure::new(format!("--enforce cannot be had: {why}"))
-                .fix("COMMAND was not started")
-                .exit_with(Exit::Command(GATEWAY_FAILED))
-        };
-        let kept = close_sockets().map_err(|number| {
-            failed(format!(
-                "descriptor {number} is a network socket, which would go around the gateway"
-            ))
-        })?;
-        if kept > 0 {
-            tracing::warn!(kept, "sockets that the caller left open are not for the command");
-        }
         let fence =
             Fence::new(self.user, &self.record).map_err(|error| failed(error.to_string()))?;
         Ok(joining.behind(fence))
     }
 
+    /// What a command may have of the caller's standard descriptors, and who carries the rest.
+    pub(super) fn standard() -> Result<(Given, Carriers), Failure> {
+        standard::begin().map_err(failed)
+    }
+
     /// Takes the pins away, by the loader or without it.
     pub(super) fn open(mut self, observer: &Observer) {
         if observer.unpin().is_ok() {
-            self.opened = true;
+            self.settled = true;
         }
+    }
+
+    /// Leaves the pins: something behind them still runs.
+    pub(super) fn stay_closed(mut self) {
+        self.settled = true;
     }
 }
 
 impl Drop for Enforced {
     fn drop(&mut self) {
-        if !self.opened
+        if !self.settled
             && let Err(error) = remove_pins(&self.instance.folder())
         {
             tracing::error!(%error, "pins stay: `sealtap kernel detach --all` takes them away");
@@ -134,20 +137,26 @@ impl Drop for Enforced {
     }
 }
 
+fn failed(why: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("--enforce cannot be had: {why}"))
+        .fix("COMMAND was not started")
+        .exit_with(Exit::Command(GATEWAY_FAILED))
+}
+
 /// Whether this process has what it takes, before anything is begun.
-pub(super) fn check() -> Result<(), Failure> {
-    let needed = CapabilitySet::BPF
-        | CapabilitySet::NET_ADMIN
-        | CapabilitySet::PERFMON
-        | CapabilitySet::SYS_ADMIN
-        | CapabilitySet::SETPCAP;
-    match capabilities(None).is_ok_and(|sets| sets.effective.contains(needed)) {
-        true => Ok(()),
-        false => Err(Failure::new(
-            "--enforce cannot be had without privileges: a program that ignores the proxy variables can be \
-             neither seen nor stopped",
-        )
-        .fix("run as root, or leave --enforce out for a run that is observed only; COMMAND was not started")
-        .exit_with(Exit::Command(GATEWAY_FAILED))),
-    }
+pub(super) fn check(start: &Start) -> Result<(), Failure> {
+    let needed = if start.user.is_some() { FENCE | SOMEBODY } else { FENCE };
+    let Some(lacking) = lacking(needed) else { return Ok(()) };
+    let fix = match getuid().is_root() {
+        true => "root of a container lacks them as a rule: run it outside, or give it these",
+        false => "run as root",
+    };
+    Err(Failure::new(format!(
+        "--enforce cannot be had without privileges: a program that ignores the proxy variables can be \
+         neither seen nor stopped; missing: {lacking}"
+    ))
+    .fix(format!(
+        "{fix}, or leave --enforce out for a run that is observed only; COMMAND was not started"
+    ))
+    .exit_with(Exit::Command(GATEWAY_FAILED)))
 }

@@ -5,7 +5,8 @@
 //! can get none; once the command has begun, the keeper ends, and with it the last one of this process. Fails
 //! before anything is served. Where the caller has no privileges there is nothing to keep.
 //!
-//! What needs none at the end: the cgroup, its pins and `cgroup.kill` are files of the user that made them.
+//! What needs none at the end: the cgroup and its pins are files of the user that made them, and what ends the
+//! cgroup's processes is held open since before the command began.
 
 use std::io;
 use std::path::{Path, PathBuf};

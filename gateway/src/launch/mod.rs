@@ -23,6 +23,7 @@ mod makers;
 mod messages;
 mod models;
 mod signals;
+mod standard;
 mod watched;
 
 use std::net::SocketAddr;
@@ -30,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustix::process::Rlimit;
+use rustix::process::{Rlimit, geteuid};
 use sealtap_common::Id;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -43,6 +44,7 @@ use self::descendants::Process;
 use self::environment::Trust;
 use self::keeper::Keeper;
 use self::signals::Signals;
+use self::standard::Carriers;
 use self::watched::{Coverage, Watched};
 use crate::accept::authority::Authority;
 use crate::command::run::{self, GATEWAY_FAILED, Start};
@@ -75,9 +77,9 @@ pub fn run(start: Start) -> Outcome {
 fn launch(start: Start) -> Result<Ended, Failure> {
     let launch = name(&start)?;
     if start.enforce {
-        enforced::check()?;
+        enforced::check(&start)?;
     }
-    let wanted = Watched::is_wanted(&start);
+    let wanted = Watched::wanted(&start);
     // Before any other thread: each is born with what its maker has.
     let keeper = Keeper::begin(&written(&start)).map_err(|error| Failure::of(&error))?;
     // Before the command runs: afterwards it could not be asked for again.
@@ -103,10 +105,11 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     let checked = runtime.block_on(Checked::new(config, table, adopt)).map_err(failure)?;
     let (stop, stopped) = watch::channel(false);
     let note = keeper.note().map(str::to_owned);
-    let whom = (&start, wanted, &keeper);
+    let whom = (&start, &wanted, &keeper);
     let begun = begin(&runtime, checked, told, &launch, whom, stopped)?;
     let Begun { address, authority, serving, watched } = begun;
 
+    let mut carriers = Carriers::default();
     let began = Instant::now();
     let ended = trust.write(&authority).map_err(|error| Failure::of(&error)).and_then(|trust| {
         // Behind the fence the data directory is not to be seen.
@@ -115,11 +118,14 @@ fn launch(start: Start) -> Result<Ended, Failure> {
             false => trust,
         };
         let variables = environment.variables(address, &launch, &trust);
-        accompany(&start, variables, limit, &watched, keeper)
+        accompany(&start, variables, limit, (&watched, &mut carriers), keeper)
     });
     let lasted = began.elapsed();
     // Its last word is sealed with the rest.
     let coverage = watched.end();
+    if coverage.running().is_none() {
+        carriers.finish();
+    }
 
     let _ = stop.send(true);
     let served = runtime.block_on(serving).map_err(|error| Failure::of(&error))?;
@@ -134,6 +140,7 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     };
     let failed = record.is_err();
     let calls = calls.counted();
+    let notes = environment.notes().into_iter().chain(note);
     let account = Account {
         launch: &launch,
         data: &data,
@@ -144,13 +151,15 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         lasted,
         left,
         record,
-        notes: environment.notes().into_iter().chain(note).collect(),
+        notes: notes.chain(coverage.running().map(str::to_owned)).collect(),
         coverage,
     };
     account.give(&start.account)?;
     Ok(match &account.coverage {
-        // The command did not end by itself.
-        Coverage::Kernel { broken: true, .. } => Ended::Exited(GATEWAY_FAILED),
+        // The command did not end by itself, or not all of it.
+        Coverage::Kernel { broken: true, .. } | Coverage::Kernel { running: Some(_), .. } => {
+            Ended::Exited(GATEWAY_FAILED)
+        }
         _ if failed => ended.or_failed(),
         _ => ended,
     })
@@ -173,21 +182,23 @@ fn begin(
     mut checked: Checked,
     told: Told,
     launch: &Launch,
-    (start, wanted, keeper): (&Start, bool, &Keeper),
+    (start, wanted, keeper): (&Start, &Result<(), Option<String>>, &Keeper),
     stopped: watch::Receiver<bool>,
 ) -> Result<Begun, Failure> {
     let (address, launch) = (checked.address(), launch.clone());
     // What the kernel counts is sealed whether or not anybody calls.
-    if !wanted && checked.may_wait().map_err(failure)? {
+    if let Err(why) = wanted
+        && checked.may_wait().map_err(failure)?
+    {
         let authority = checked.authority().map_err(failure)?;
         let serving = runtime.spawn(checked.serve_once_called(told, launch, stopped));
-        return Ok(Begun { address, authority, serving, watched: Watched::Not(None) });
+        return Ok(Begun { address, authority, serving, watched: Watched::Not(why.clone()) });
     }
     let gateway = runtime.block_on(Gateway::begin(checked, told, Some(launch.clone())));
     let mut gateway = gateway.map_err(failure)?;
     let watched = match wanted {
-        true => Watched::begin(start, &launch, &mut gateway, runtime, keeper)?,
-        false => Watched::Not(None),
+        Ok(()) => Watched::begin(start, &launch, &mut gateway, runtime, keeper)?,
+        Err(why) => Watched::Not(why.clone()),
     };
     let authority = gateway.authority();
     let serving = runtime.spawn(async { Ok(gateway.serve(stopped).await.map(|()| true)?) });
@@ -199,16 +210,16 @@ fn accompany(
     start: &Start,
     variables: Vec<Variable>,
     limit: Rlimit,
-    watched: &Watched,
+    (watched, carriers): (&Watched, &mut Carriers),
     keeper: Keeper,
 ) -> Result<(Ended, Vec<Process>), Failure> {
     let signals = Signals::catch().map_err(|error| Failure::of(&error))?;
     // The command gets the caller's limit: programs rely on a low one.
     restore_descriptor_limit(limit);
-    let joining = watched.joining()?;
+    let (joining, given) = (watched.joining()?, watched.standard(carriers)?);
     let (program, arguments) = (start.program.clone(), start.arguments.clone());
     let begun = keeper.run(move || {
-        let child = Child::spawn(&program, &arguments, variables, joining)?;
+        let child = Child::spawn(&program, &arguments, variables, (joining, given))?;
         let watching = signals.pass_to(child.descriptor());
         Ok::<_, Failure>((child, watching))
     });
@@ -285,10 +296,13 @@ fn name(start: &Start) -> Result<Launch, Failure> {
             format!("{program}-{digits}")
         }
     };
-    Launch::new(id, &text).map_err(|_| {
+    let launch = Launch::new(id, &text).map_err(|_| {
         Failure::new(format!("{text:?} cannot be the name of a run"))
             .at("--name")
             .fix("take 1 to 128 letters, digits, `.`, `_`, `~` or `-`")
             .exit_with(Exit::Usage)
-    })
+    })?;
+    // Behind the fence it reads no files but that user's; those of root are others' to run.
+    let apart = |(user, _): (u32, u32)| user != 0 && user != geteuid().as_raw();
+    Ok(if start.enforce && start.user.is_some_and(apart) { launch.apart() } else { launch })
 }

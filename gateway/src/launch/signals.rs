@@ -17,7 +17,7 @@ use std::thread;
 
 use rustix::process::{Signal, pidfd_send_signal};
 use rustix::thread::CapabilitySet;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::emulate_default_handler;
@@ -53,6 +53,12 @@ impl Signals {
     /// Catches what is to be passed on. The command, started afterwards, has the defaults again.
     pub(super) fn catch() -> io::Result<Self> {
         let ignored = ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+        // A limit is an error of whoever writes, and no end of this process; the command has the default.
+        for limit in [SIGXCPU, SIGXFSZ] {
+            if !is_in(ignored, limit) {
+                signal_hook::flag::register(limit, Arc::default())?;
+            }
+        }
         let caught = PASSED.iter().map(|(number, _)| *number);
         SignalsInfo::new(caught.filter(|number| !is_in(ignored, *number))).map(Self)
     }

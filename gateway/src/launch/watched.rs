@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use rustix::thread::{CapabilitySet, capabilities};
+use rustix::process::geteuid;
 use sealtap_common::Id;
 use sealtap_common::leaf::Arrived;
 use tokio::runtime::Runtime;
@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use super::enforced::Enforced;
 use super::keeper::Keeper;
 use super::lines::Saying;
+use super::standard::{Carriers, Given};
 use crate::command::run::{Account, GATEWAY_FAILED, KernelChoice, Start};
 use crate::command::{Exit, Failure};
 use crate::data::DataDir;
@@ -24,6 +25,7 @@ use crate::kernel::{
     Bypass, Counted, Joining, Last, Loader, Observer, OwnCgroup, Statements, Terms, Unread, User,
     prepare_pins, system_resolver,
 };
+use crate::rights::{LOADER, lacking};
 
 /// Digits of the run's id in the cgroup's name.
 const DIGITS: usize = 16;
@@ -60,6 +62,8 @@ pub(super) enum Coverage {
         also: Vec<String>,
         /// Whether the command was ended because a program was detached or replaced.
         broken: bool,
+        /// Why something of the command may still run, though it was to be ended.
+        running: Option<String>,
     },
 }
 
@@ -81,15 +85,31 @@ impl Coverage {
     pub(super) fn is_enforced(&self) -> bool {
         matches!(self, Self::Kernel { enforced: true, .. })
     }
+
+    /// Whether nothing that the command left runs any more.
+    pub(super) fn is_ended(&self) -> bool {
+        matches!(self, Self::Kernel { enforced: true, running: None, .. })
+    }
+
+    /// Why something of the command may still run, though it was to be ended.
+    pub(super) fn running(&self) -> Option<&str> {
+        match self {
+            Self::Kernel { running, .. } => running.as_deref(),
+            Self::Variables(_) => None,
+        }
+    }
 }
 
 impl Watched {
-    /// Whether it is to be tried.
-    pub(super) fn is_wanted(start: &Start) -> bool {
-        match start.kernel {
-            KernelChoice::Off => false,
-            KernelChoice::Auto => may(),
-            KernelChoice::Require => true,
+    /// Whether it is to be tried; or why not, where there is more to say than that nobody asked.
+    pub(super) fn wanted(start: &Start) -> Result<(), Option<String>> {
+        match (start.kernel, lacking(LOADER)) {
+            (KernelChoice::Off, _) => Err(None),
+            (KernelChoice::Require, _) | (KernelChoice::Auto, None) => Ok(()),
+            // Root expects more than an ordinary user does.
+            (KernelChoice::Auto, Some(lacking)) => Err(geteuid().is_root().then(|| {
+                format!("this root lacks {lacking}, as that of a container does as a rule")
+            })),
         }
     }
 
@@ -134,6 +154,18 @@ impl Watched {
         }
     }
 
+    /// What the command gets in the place of the caller's standard descriptors, behind the fence.
+    pub(super) fn standard(&self, carriers: &mut Carriers) -> Result<Given, Failure> {
+        match self {
+            Self::ByKernel(kernel) if kernel.enforced.is_some() => {
+                let (given, all) = Enforced::standard()?;
+                *carriers = all;
+                Ok(given)
+            }
+            _ => Ok(Given::default()),
+        }
+    }
+
     /// The loader's process, which is none of the command's.
     pub(super) fn process(&self) -> Option<u32> {
         match self {
@@ -148,27 +180,28 @@ impl Watched {
             Self::ByKernel(kernel) => *kernel,
             Self::Not(why) => return Coverage::Variables(why),
         };
-        let Kernel { cgroup, observer, statements, enforced, saying } = kernel;
-        if let Some(enforced) = &enforced {
-            enforced.end_command(&cgroup);
-        }
+        let Kernel { mut cgroup, observer, statements, enforced, saying } = kernel;
+        let running = enforced.as_ref().and_then(|_| Enforced::end_command(&mut cgroup));
         let counted = statements.end().map(|Last { counted, arrived, names }| {
             Box::new(Covered { around: observer.bypasses(), counted, arrived, names })
         });
-        // Nothing runs in it any more before it is opened.
+        // Nothing runs in it any more before it is opened; where something does, it stays.
         drop(cgroup);
         let broken = enforced.as_ref().is_some_and(Enforced::is_broken);
         let was = enforced.is_some();
         let also = enforced.as_ref().map_or_else(Vec::new, Enforced::not_covered);
         let also = also.into_iter().map(str::to_owned).chain(unread(&observer)).collect();
         if let Some(enforced) = enforced {
-            enforced.open(&observer);
+            match &running {
+                None => enforced.open(&observer),
+                Some(_) => enforced.stay_closed(),
+            }
         }
         if let Some(saying) = saying {
             observer.tell(|_| ());
             saying.finish();
         }
-        Coverage::Kernel { counted, enforced: was, also, broken }
+        Coverage::Kernel { counted, enforced: was, also, broken, running }
     }
 }
 
@@ -231,10 +264,4 @@ fn unread(observer: &Observer) -> Vec<String> {
         )
     };
     observer.unread().into_iter().map(said).collect()
-}
-
-/// Whether this process has what the loader needs.
-fn may() -> bool {
-    let needed = CapabilitySet::BPF | CapabilitySet::NET_ADMIN | CapabilitySet::PERFMON;
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(needed))
 }

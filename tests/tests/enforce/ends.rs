@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::Home;
 use sealtap_tests::launch::Launch;
+use sealtap_tests::programs;
 use sealtap_tests::standing::{self, Running};
 use sealtap_tests::terminal::at_terminal;
 use serde_json::json;
@@ -108,13 +109,17 @@ pub(crate) fn what_cannot_be_enforced_is_not_started() {
         &off,
     );
     // Root by name, without its rights; and with all but the one for mounts.
-    for dropped in ["-all", "-bpf", "-sys_admin"] {
+    for (dropped, missing) in [
+        ("-all", "CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON"),
+        ("-bpf", "missing: CAP_BPF\n"),
+        ("-sys_admin", "missing: CAP_SYS_ADMIN\n"),
+    ] {
         let home = home();
         let line = Launch::new(&home, &ENFORCE).command(["touch", "ran"]);
         let mut command = Command::new("setpriv");
         command.args([&format!("--bounding-set={dropped}"), "--inh-caps=-all"]);
         command.arg(line.get_program()).args(line.get_args()).current_dir(home.path());
-        refused(command, "privileges", &home);
+        refused(command, missing, &home);
     }
     // A connection that was made before would go around.
     let home = home();
@@ -127,6 +132,41 @@ pub(crate) fn what_cannot_be_enforced_is_not_started() {
     // The control: the same with nothing in the way.
     Launch::new(&home, &ENFORCE).run(["touch", "ran"]).expect(0).captured(0);
     assert!(home.path().join("ran").exists());
+}
+
+/// Root of a container has few capabilities: also where nothing was demanded it is told which are missing.
+pub(crate) fn what_is_missing_is_named() {
+    let without = |dropped: &str, line: &Command, home: &Home| {
+        let mut command = Command::new("setpriv");
+        command.args([&format!("--bounding-set={dropped}"), "--inh-caps=-all"]);
+        command.arg(line.get_program()).args(line.get_args()).current_dir(home.path());
+        command.stdin(Stdio::null()).output().expect("it runs")
+    };
+    let auto = home();
+    for (dropped, missing) in [("-bpf", true), ("-mknod", false)] {
+        let line = Launch::new(&auto, &["--kernel=auto"]).command(["true"]);
+        let output = without(dropped, &line, &auto);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let account = fs::read_to_string(auto.path().join("account.json")).expect("an account");
+        assert_eq!(account.contains("lacks CAP_BPF"), missing, "{account}");
+    }
+    let home = home();
+    for (dropped, name, missing) in [
+        ("-bpf", "capabilities", Some("lacks CAP_BPF")),
+        ("-setpcap", "enforce", Some("lacks CAP_SETPCAP")),
+        ("-mknod", "enforce", None),
+    ] {
+        let mut line = Command::new(programs::sealtap());
+        line.args(["doctor", "--json", "--data"]).arg(home.data());
+        let output = without(dropped, &line, &home);
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let mut checks = found["checks"].as_array().expect("a list").iter();
+        let check = checks.find(|check| check["name"] == name).expect("it is looked at");
+        let state = if missing.is_some() { "unknown" } else { "well" };
+        assert_eq!(check["state"], state, "{check}");
+        assert!(check["what"].to_string().contains(missing.unwrap_or("")), "{check}");
+    }
 }
 
 /// Nothing is pinned in observe mode: it is found by its loader, whatever that was told.

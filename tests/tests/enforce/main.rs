@@ -4,10 +4,13 @@
 //! Needs root and the kernel's hooks; run by `cargo xtask kernel`. Elsewhere every case says so and none
 //! passes. Each case runs once more without `--enforce`, or beside what is denied, to show that it can fail.
 
+mod calls;
 mod cgroup;
 mod ends;
 mod hidden;
+mod inherited;
 mod killed;
+mod left;
 mod rights;
 mod sockets;
 
@@ -74,6 +77,17 @@ fn main() -> ExitCode {
         rights::what_cannot_be_read_of_a_process_is_said,
         sockets::what_is_denied_at_launch_is_stated_of_an_ordinary_user,
         ends::a_loader_with_a_ring_of_its_own_is_listed,
+        ends::what_is_missing_is_named,
+        left::closed_files_of_its_cgroup_keep_nothing_running,
+        left::the_command_does_not_change_its_cgroup,
+        left::what_cannot_be_ended_stays_cut_off,
+        left::cgroups_that_it_made_are_taken_away,
+        calls::calls_upon_others_and_namespaces_are_refused,
+        calls::signals_of_limits_end_neither_gateway_nor_loader,
+        calls::another_user_cannot_read_the_keys_and_that_is_said,
+        inherited::descriptors_of_the_caller_are_closed,
+        inherited::standard_descriptors_are_bytes_and_no_more,
+        inherited::unix_streams_are_carried,
     ];
     suite::main(
         &tests,

@@ -127,8 +127,9 @@ impl Account<'_> {
 
     /// What became of processes that the command left behind.
     fn left_running(&self, lines: &mut Lines) {
-        let (what, then) = match self.coverage.is_enforced() {
+        let (what, then) = match self.coverage.is_ended() {
             true => ("ended        ", "the command left it running"),
+            false if self.coverage.is_enforced() => ("still running", "it stays cut off"),
             false => ("still running", "what it sends from now on is not recorded"),
         };
         for process in &self.left {

@@ -1,0 +1,140 @@
+//! Standard: input, output and error of a command behind the fence, where the caller's are unix sockets.
+//!
+//! In: this process's own three. Out: pipes in the place of those, and threads that carry bytes between the two:
+//! by a unix socket whoever is at its other end could hand the command a connection of their own. A service
+//! manager's journal is such a socket, and so are the three that Node.js starts a program with. Fails where
+//! one of the three is nothing that a command may have at all.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::process::{Command, Stdio};
+use std::thread::{self, JoinHandle};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+
+use crate::kernel::{Standard, standard};
+
+/// What is carried at once: as much as a pipe holds.
+const PIECE: usize = 64 * 1024;
+
+/// What the command gets in the place of what is not for it.
+#[derive(Debug, Default)]
+pub(super) struct Given([Option<OwnedFd>; 3]);
+
+/// Carries what the command writes.
+#[derive(Debug, Default)]
+pub(super) struct Carriers(Vec<JoinHandle<()>>);
+
+/// Looks at the three, and has pipes in the place of sockets.
+pub(super) fn begin() -> Result<(Given, Carriers), String> {
+    let (mut given, mut carriers) = (Given::default(), Carriers::default());
+    let own: [&dyn AsFd; 3] = [&io::stdin(), &io::stdout(), &io::stderr()];
+    for ((number, own), given) in (0..).zip(own).zip(&mut given.0) {
+        if standard(number).map_err(|unfit| unfit.to_string())? == Standard::Piped {
+            let made = carriers.between(number, own.as_fd());
+            *given =
+                Some(made.map_err(|error| format!("no pipe for descriptor {number}: {error}"))?);
+        }
+    }
+    Ok((given, carriers))
+}
+
+impl Given {
+    /// Has the command begin with them.
+    pub(super) fn to(self, command: &mut Command) {
+        let [input, output, error] = self.0;
+        input.map(|pipe| command.stdin(Stdio::from(pipe)));
+        output.map(|pipe| command.stdout(Stdio::from(pipe)));
+        error.map(|pipe| command.stderr(Stdio::from(pipe)));
+    }
+}
+
+impl Carriers {
+    /// The command's end of a pipe to or from this socket.
+    fn between(&mut self, number: RawFd, socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+        let socket = File::from(socket.try_clone_to_owned()?);
+        let (from, into) = io::pipe()?;
+        let (from, into) = (OwnedFd::from(from), OwnedFd::from(into));
+        let carrier = thread::Builder::new().name("standard".to_owned());
+        if number == 0 {
+            // It waits for the caller, and so is not waited for.
+            carrier.spawn(move || drop(carry(socket, File::from(into))))?;
+            return Ok(from);
+        }
+        self.0.push(carrier.spawn(move || drop(carry(File::from(from), socket)))?);
+        Ok(into)
+    }
+
+    /// Waits until all is where it was to go, as the command itself would have; nothing may hold its ends any
+    /// more.
+    pub(super) fn finish(self) {
+        for carrier in self.0 {
+            let _ = carrier.join();
+        }
+    }
+}
+
+/// Until there is no more, or nobody to take it. The caller may have left its end such that nothing waits.
+fn carry(mut from: File, mut into: File) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        let length = match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) => {
+                wait(&error, &from, PollFlags::IN)?;
+                continue;
+            }
+        };
+        let mut left = piece.get(..length).unwrap_or_default();
+        while !left.is_empty() {
+            match into.write(left) {
+                Ok(written) => left = left.get(written..).unwrap_or_default(),
+                Err(error) => wait(&error, &into, PollFlags::OUT)?,
+            }
+        }
+    }
+}
+
+/// Until it goes on, where it only did not wait.
+fn wait(error: &io::Error, file: &File, until: PollFlags) -> io::Result<()> {
+    match error.kind() {
+        ErrorKind::Interrupted => Ok(()),
+        ErrorKind::WouldBlock => {
+            let mut ready = [PollFd::new(file, until)];
+            retry_on_intr(|| poll(&mut ready, None))?;
+            Ok(())
+        }
+        kind => Err(kind.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// More than either holds, to an end that does not wait.
+    #[test]
+    fn all_that_is_written_comes_out() {
+        let (own, mut other) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        let mut carriers = Carriers::default();
+        let mut into = File::from(carriers.between(1, own.as_fd()).unwrap());
+        drop(own);
+        let sent: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+        let writes = {
+            let sent = sent.clone();
+            thread::spawn(move || into.write_all(&sent).unwrap())
+        };
+        let mut came = vec![0; sent.len()];
+        other.read_exact(&mut came).unwrap();
+        writes.join().unwrap();
+        carriers.finish();
+        assert!(came == sent);
+        assert_eq!(other.read(&mut came).unwrap(), 0, "nobody holds it any more");
+    }
+}
