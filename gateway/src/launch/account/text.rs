@@ -198,7 +198,7 @@ fn told(covered: &Covered, enforced: bool, also: &[String]) -> Vec<String> {
         false => ("observed", "went around"),
     };
     let mut told = vec![format!(
-        "{how} by the kernel: of {} connections and sends {} came to the gateway, {} asked for names, {} \
+        "{how} by the kernel: of {} connections and sends {} were led to the gateway, {} asked for names, {} \
          {what}, {} could not be told",
         counted.seen, counted.via_gateway, counted.allowed, around, counted.unparsable
     )];
