@@ -28,9 +28,9 @@ class Bundled:
         if kind == "coverage-armed":
             self.require(value["coverage"] not in self.of, "a coverage is armed twice")
             states.founded(self.require, value)
-            self.of[value["coverage"]] = {"mode": value["mode"], "stated": {}, "base": None, "told": None, "over": False, "led": 0,
-                                          "early": [], "needs": None, "late": 0, "older": value["older"],
-                                          "since": {unit: [] for unit in carried.UNITS}}
+            self.of[value["coverage"]] = {"mode": value["mode"], "stated": {}, "base": None, "told": None,
+                                          "over": False, "led": 0, "early": [], "needs": None, "late": 0,
+                                          "older": value["older"], "since": {unit: [] for unit in carried.UNITS}}
             return
         of = self.of.get(value["coverage"])
         self.require(of, "a coverage whose beginning is not here")

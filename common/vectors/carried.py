@@ -37,8 +37,8 @@ class Joins:
     def statement(self, kind, value):
         if kind == "coverage-armed":
             self.of[value["coverage"]] = {
-                "boot": value["boot"], "mode": value["mode"], "known": [0], "refused": 0, "refused_led": 0, "over": False,
-                "told": 0,
+                "boot": value["boot"], "mode": value["mode"], "known": [0], "refused": 0, "refused_led": 0,
+                "over": False, "told": 0,
                 "numbers": Numbers(), "turned": Numbers(), "early": [], "led": 0, "later": [], "canary": 0,
                 **{unit: {"read": 0, "counted": 0, "denied": 0, "passed": 0} for unit in UNITS}}
             return
