@@ -107,7 +107,7 @@ fn apply(leaves: &mut Vec<Vec<u8>>, edit: &Value) {
     let place = |at: &Value| usize::try_from(at.as_u64().unwrap()).unwrap();
     match edit {
         edit if edit["replace"].is_u64() => {
-            leaves[place(&edit["replace"])] = bytes(&edit["leaf"]);
+            *leaves.get_mut(place(&edit["replace"])).unwrap() = bytes(&edit["leaf"]);
         }
         edit if edit["remove"].is_u64() => drop(leaves.remove(place(&edit["remove"]))),
         edit => leaves.insert(place(&edit["insert"]), bytes(&edit["leaf"])),
