@@ -15,7 +15,7 @@ use sealtap_common::checkpoint::Checkpoint;
 use sealtap_common::note::{Note, PublicKey, Signer};
 use sealtap_common::tile::{Edge, TilePath, entry_tiles, push_entry};
 use sealtap_common::tree::leaf_hash;
-use sealtap_common::verify::{Place, Report, Verdict, What, verify};
+use sealtap_common::verify::{Covered, Place, Report, Verdict, What, verify};
 use serde_json::Value;
 
 fn vectors() -> Value {
@@ -70,10 +70,10 @@ fn the_whole_log_holds_and_says_what_was_covered() {
     let leaves = vectors["leaves"].as_array().unwrap();
     let report = report(&vectors, &leaves.iter().map(bytes).collect::<Vec<_>>());
     assert_eq!(report.verdict(), Verdict::Valid, "{:?}", report.findings);
-    let [joined] = report.joined.as_slice() else { panic!("one coverage") };
+    let [joined, _] = report.joined.as_slice() else { panic!("two coverages") };
     assert_eq!((joined.carried, joined.exchanges, joined.refused), (3, 5, 2));
     assert_eq!((joined.missed, joined.around, joined.denied), (1, 77, 70));
-    let [covered] = report.coverage.as_slice() else { panic!("one coverage") };
+    let [covered, _] = report.coverage.as_slice() else { panic!("two coverages") };
     assert_eq!((covered.canaries, covered.arrived.known), (2, 3));
     let [first, later] = report.reach.as_slice() else { panic!("two runs") };
     assert_eq!((first.inside, first.outside), (3, 0));
@@ -85,17 +85,10 @@ fn each_thing_that_cannot_be_is_found_where_it_lies() {
     let vectors = vectors();
     let leaves: Vec<_> = vectors["leaves"].as_array().unwrap().iter().map(bytes).collect();
     let broken = vectors["broken"].as_array().unwrap();
-    assert!(broken.len() >= 28, "{}", broken.len());
+    assert!(broken.len() >= 61, "{}", broken.len());
     for one in broken {
         let (name, mut leaves) = (&one["name"], leaves.clone());
-        let place = |at: &Value| usize::try_from(at.as_u64().unwrap()).unwrap();
-        match &one["edit"] {
-            edit if edit["replace"].is_u64() => {
-                leaves[place(&edit["replace"])] = bytes(&edit["leaf"]);
-            }
-            edit if edit["remove"].is_u64() => drop(leaves.remove(place(&edit["remove"]))),
-            edit => leaves.insert(place(&edit["insert"]), bytes(&edit["leaf"])),
-        }
+        apply(&mut leaves, &one["edit"]);
         let report = report(&vectors, &leaves);
         assert_eq!(report.verdict(), Verdict::Invalid, "{name}");
         let what = one["what"].as_str().unwrap();
@@ -107,6 +100,43 @@ fn each_thing_that_cannot_be_is_found_where_it_lies() {
         let expected = one["leaf"].as_u64().map_or(Place::Log, Place::Leaf);
         let first = &report.findings[0];
         assert_eq!(first.place, expected, "{name}: {:?}", report.findings);
+    }
+}
+
+fn apply(leaves: &mut Vec<Vec<u8>>, edit: &Value) {
+    let place = |at: &Value| usize::try_from(at.as_u64().unwrap()).unwrap();
+    match edit {
+        edit if edit["replace"].is_u64() => {
+            *leaves.get_mut(place(&edit["replace"])).unwrap() = bytes(&edit["leaf"]);
+        }
+        edit if edit["remove"].is_u64() => drop(leaves.remove(place(&edit["remove"]))),
+        edit => leaves.insert(place(&edit["insert"]), bytes(&edit["leaf"])),
+    }
+}
+
+/// Both implementations show the same of each channel.
+#[test]
+fn the_states_of_channels_are_shown_as_they_are_found() {
+    let vectors = vectors();
+    let shown = vectors["shown"].as_array().unwrap();
+    assert_eq!(shown.len(), 3);
+    for one in shown {
+        let mut leaves: Vec<_> = vectors["leaves"].as_array().unwrap().iter().map(bytes).collect();
+        if !one["edit"].is_null() {
+            apply(&mut leaves, &one["edit"]);
+        }
+        let report = report(&vectors, &leaves);
+        assert_eq!(report.verdict(), Verdict::Valid, "{}: {:?}", one["name"], report.findings);
+        let of = |covered: &&Covered| covered.coverage.to_string() == one["coverage"];
+        let covered = report.coverage.iter().find(of).unwrap();
+        for (channel, state) in covered.states() {
+            assert_eq!(
+                one["states"][channel.as_str()],
+                state.as_str(),
+                "{}: {channel}",
+                one["name"]
+            );
+        }
     }
 }
 

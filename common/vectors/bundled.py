@@ -2,6 +2,7 @@
 
 import carried
 import sealtap_format as form
+import states
 
 TCP = carried.TCP
 KINDS = {"connection", "bypass", "coverage-armed", "coverage-heartbeat", "coverage-closed", "coverage-canary"}
@@ -26,9 +27,10 @@ class Bundled:
         self.require(kind == "connection" or set(value) == self.members[kind], f"members of a {kind}")
         if kind == "coverage-armed":
             self.require(value["coverage"] not in self.of, "a coverage is armed twice")
-            self.of[value["coverage"]] = {"stated": {}, "base": None, "told": None, "over": False, "led": 0,
-                                          "early": [], "needs": None, "late": 0, "older": value["older"],
-                                          "since": {unit: [] for unit in carried.UNITS}}
+            states.founded(self.require, value)
+            self.of[value["coverage"]] = {"mode": value["mode"], "stated": {}, "base": None, "told": None,
+                                          "over": False, "led": 0, "early": [], "needs": None, "late": 0,
+                                          "older": value["older"], "since": {unit: [] for unit in carried.UNITS}}
             return
         of = self.of.get(value["coverage"])
         self.require(of, "a coverage whose beginning is not here")
@@ -42,6 +44,8 @@ class Bundled:
             before = 0 if of["told"] is None and following == 1 else of["told"]
             self.require(before is None or value["number"] == before + 1, "the number of a bypass")
             self.require(value["count"] >= 1, "a bypass of nothing")
+            self.require(of["mode"] == "observe" or value["verdict"] == "denied",
+                         "let around, and all of it is denied")
             of["told"] = value["number"]
             of["since"][value["unit"]].append((value["verdict"], value["count"]))
         elif kind == "coverage-canary":
@@ -70,6 +74,7 @@ class Bundled:
                 self.counted(of, first, own)
         if value["connections"] is None:
             return
+        states.kept_in(require, of["mode"], value)
         came = arrived["known"] + arrived["refused_led"] + of["led"]
         require(came <= value["connections"]["via_gateway"], "more came than were led")
         for name in ("late", "older"):

@@ -37,8 +37,8 @@ class Joins:
     def statement(self, kind, value):
         if kind == "coverage-armed":
             self.of[value["coverage"]] = {
-                "boot": value["boot"], "known": [0], "refused": 0, "refused_led": 0, "over": False,
-                "told": 0,
+                "boot": value["boot"], "mode": value["mode"], "known": [0], "refused": 0, "refused_led": 0,
+                "over": False, "told": 0,
                 "numbers": Numbers(), "turned": Numbers(), "early": [], "led": 0, "later": [], "canary": 0,
                 **{unit: {"read": 0, "counted": 0, "denied": 0, "passed": 0} for unit in UNITS}}
             return
@@ -139,6 +139,7 @@ class Joins:
         require(value["who"] is None or value["count"] == 1, "who went around")
         require(of and of["boot"] == value["boot"], "the coverage of a bypass")
         require(not of["over"], "a bypass behind the end of its coverage")
+        require(of["mode"] == "observe" or value["verdict"] == "denied", "let around, and all of it is denied")
         require(value["number"] == of["told"] + 1, "the number of a bypass")
         require(value["statement"] == len(of["known"]), "the statement of a bypass")
         of["told"] += 1

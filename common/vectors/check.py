@@ -25,6 +25,7 @@ import ed25519
 import queries
 import run_format
 import sealtap_format as form
+import states
 from number_set import Numbers, are_ranges
 
 COVERAGE = {"coverage-armed", "coverage-heartbeat", "coverage-closed", "coverage-canary"}
@@ -278,7 +279,9 @@ class History:
                 self.program(at)
             self.foreign(value)
             self.more(value["programs"], value["programs_more"])
-            self.covered[own] = {"boot": value["boot"], "number": 0, "over": False,
+            states.founded(require, value)
+            self.covered[own] = {"boot": value["boot"], "number": 0, "over": False, "mode": value["mode"],
+                                 "channels": value["channels"], "canaries": [],
                                  "late": 0, "older": value["older"],
                                  "before": {unit: dict.fromkeys(COUNTED, 0) for unit in UNITS}}
             return
@@ -291,6 +294,7 @@ class History:
                 require(set(tried) == {"control", "outcome", "way"} and tried["outcome"] in BECAME
                         and tried["control"] == (tried["outcome"] != "unavailable"),
                         "what became of a canary")
+            known["canaries"].append(value["canary"])
             return
         require(value["number"] == known["number"] + 1, "number of a statement")
         known["number"], known["over"] = value["number"], kind == "coverage-closed"
@@ -311,6 +315,7 @@ class History:
         for unit in UNITS:
             self.sums(value[unit], known["before"][unit])
             known["before"][unit] = value[unit]
+        states.kept_in(require, known["mode"], value)
         require(arrived["known"] + arrived["refused_led"] <= counted["via_gateway"],
                 "more came than were led to the gateway")
         for name in ("late", "older"):
@@ -497,6 +502,12 @@ def check_logs(vectors):
     for one in vectors["broken"]:
         edited = covered_log.apply(entries, one["edit"])
         finds(one, lambda: check_leaves(History(vectors["origin"]), edited))
+    for one in vectors["shown"]:
+        history = History(vectors["origin"])
+        check_leaves(history, covered_log.apply(entries, one["edit"]) if one["edit"] else entries)
+        of = history.covered[one["coverage"]]
+        require(states.shown(of["channels"], of["canaries"], of["late"]) == one["states"],
+                f"{one['name']}: other states")
     return 1 + len(vectors["broken"])
 
 

@@ -14,10 +14,14 @@ import sealtap_format as form
 COVERAGE = bytes(range(16)).hex()
 RUN = sample_log.random_bytes("run covered", 16).hex()
 LATER = sample_log.random_bytes("run covered later", 16).hex()
-CHANNELS = {"tcp": "closed_by_hook", "udp": "observed_only", "names": "observed_only",
+# A coverage that denies what it does not redirect.
+ENFORCED = bytes(range(16, 32)).hex()
+CHANNELS = {"tcp": "observed_only", "udp": "observed_only", "names": "observed_only",
             "raw": "observed_only", "packet": "observed_only", "vsock": "not_covered",
             "helper": "not_covered", "namespace": "not_covered", "older": "not_covered",
             "moved": "not_covered"}
+CLOSED = {**CHANNELS, "tcp": "closed_by_hook", "udp": "closed_by_hook", "raw": "closed_by_hook"}
+AT_ROOT = ["connect4", "connect6", "sendmsg4", "sendmsg6", "socket", "asked", "packets", "option"]
 WAYS = ["tcp4", "tcp6", "tcp_mapped", "fast_open", "multipath", "udp4_connected", "udp4", "udp6",
         "udp_mapped", "raw4", "packet", "vsock"]
 
@@ -35,28 +39,30 @@ def sums(via_gateway, passed=0, denied=0, lost=0, allowed=1):
 
 
 class Covered(sample_log.Log):
-    def armed(self):
+    def armed(self, coverage=COVERAGE, mode="observe", channels=CHANNELS):
         at = {"cgroup": 1, "device": None, "id": 11, "link": 12, "program": "connect4", "tag": "00" * 8}
+        root = [{**at, "program": program, "id": 11 + 10 * place, "link": 12 + 10 * place}
+                for place, program in enumerate(AT_ROOT)]
         uplink = {**at, "cgroup": None, "device": 2, "link": None, "program": "uplink", "id": 13}
         became = {**at, "cgroup": None, "link": 15, "program": "exec", "id": 14}
-        self.add("coverage-armed", boot=self.id, coverage=COVERAGE, mode="observe", older=2,
-                 channels=[{"channel": name, "state": state} for name, state in CHANNELS.items()],
-                 foreign=[{"beside": "connect4", "id": 3}], foreign_more=None, programs=[at, uplink, became],
-                 programs_more=None,
+        self.add("coverage-armed", boot=self.id, coverage=coverage, mode=mode, older=2,
+                 channels=[{"channel": name, "state": state} for name, state in channels.items()],
+                 foreign=[{"beside": "connect4", "id": 3}], foreign_more=None,
+                 programs=[*root, uplink, became], programs_more=None,
                  machine=bytes(range(32, 48)).hex(), object=form.b64(form.sha256(b"object")))
 
-    def canary(self, led, outcomes):
+    def canary(self, led, outcomes, coverage=COVERAGE):
         """`outcomes` by way; what is not named there cannot be gone."""
         became = [(way, outcomes.get(way, "unavailable")) for way in WAYS]
-        self.add("coverage-canary", boot=self.id, coverage=COVERAGE, led=led,
+        self.add("coverage-canary", boot=self.id, coverage=coverage, led=led,
                  canary=[{"control": outcome != "unavailable", "outcome": outcome, "way": way}
                          for way, outcome in became])
 
-    def statement(self, number, arrived, connections, packets, reason=None):
+    def statement(self, number, arrived, connections, packets, reason=None, coverage=COVERAGE, late=1):
         names = ("attributed", "known", "refused", "refused_led")
-        said = {"boot": self.id, "coverage": COVERAGE, "connections": connections, "number": number,
+        said = {"boot": self.id, "coverage": coverage, "connections": connections, "number": number,
                 "arrived": dict(zip(names, arrived)), "foreign": [{"beside": "connect4", "id": 3}],
-                "foreign_more": None, "late": 1, "older": 3, "packets": packets}
+                "foreign_more": None, "late": late, "older": 3, "packets": packets}
         if reason:
             self.add("coverage-closed", reason=reason, **said)
         else:
@@ -80,9 +86,9 @@ class Covered(sample_log.Log):
         self.connection(own, number, (1, 1), [], attribution="unknown", cookie=cookie, end="refused",
                         kernel=None)
 
-    def bypass(self, number, statement, unit, verdict, count, way, who=False):
+    def bypass(self, number, statement, unit, verdict, count, way, who=False, coverage=COVERAGE):
         key = sample_log.random_bytes(f"bypass {number}", 32)
-        self.add("bypass", boot=self.id, count=count, coverage=COVERAGE, number=number,
+        self.add("bypass", boot=self.id, count=count, coverage=coverage, number=number,
                  statement=statement, unit=unit, verdict=verdict, way=way,
                  who=form.unit(key, 8, carried.unknown()) if who else None)
         if who:
@@ -124,6 +130,12 @@ def log(closes_run=False):
     if closes_run:
         made.close(RUN, "stopped")
         made.close(LATER, "stopped")
+    made.armed(ENFORCED, "enforce", CLOSED)
+    made.canary(0, {"tcp4": "denied", "udp4": "denied", "raw4": "denied", "packet": "denied"}, ENFORCED)
+    made.bypass(1, 1, "connect", "denied", 3, "udp", coverage=ENFORCED)
+    # As many packets found no room.
+    made.statement(1, (0, 0, 0, 0), sums(0, denied=3), sums(0, denied=3, lost=3, allowed=0), reason="ended",
+                   coverage=ENFORCED, late=0)
     made.heartbeat(6, [], closing=True)
     return made
 
@@ -167,6 +179,13 @@ def broken():
     at = lambda kind, nth=1: place(entries, kind, nth)
     said, over, carrying = at("coverage-heartbeat"), at("coverage-closed"), at("connection")
     first_part = at("connection", 5)
+    armed, enforced, kept = at("coverage-armed"), at("coverage-armed", 2), at("coverage-closed", 2)
+    # The places of channels and of programs in the lists of an armed coverage.
+    channels, programs = list(CHANNELS), [*AT_ROOT, "uplink", "exec"]
+    says = lambda channel, state: deep(("channels", channels.index(channel), "state"), state)
+    without = lambda *gone: lambda value: value.update(programs=[
+        one for one in value["programs"] if one["program"] not in gone])
+    elsewhere = lambda program: deep(("programs", programs.index(program), "cgroup"), 2)
     edits = [
         ("a canary to which more was led than it sent", at("coverage-canary"), "edit", at("coverage-canary"),
          deep(("led",), 11)),
@@ -223,6 +242,23 @@ def broken():
         ("queries under another statement", at("dns-queries"), "edit", at("dns-queries"),
          deep(("statement",), 2)),
         ("queries behind the end", over + 1, "behind", at("dns-queries"), over),
+        ("connections let around, and all are denied", kept, "edit", kept,
+         both(deep(("connections", "bypass_passed"), 1), deep(("connections", "events_lost"), 1),
+              deep(("connections", "seen"), 8))),
+        ("packets let around, and all are denied", kept, "edit", kept,
+         both(deep(("packets", "bypass_passed"), 1), deep(("packets", "events_lost"), 4),
+              deep(("packets", "seen"), 7))),
+        ("a way around that was let go, and all are denied", at("bypass", 5), "edit", at("bypass", 5),
+         deep(("verdict",), "passed")),
+        *((f"{channel} that is closed, and let go", armed, "edit", armed, says(channel, "closed_by_hook"))
+          for channel in ("tcp", "udp", "raw", "namespace")),
+        *((f"{channel} that no program {does}", enforced, "edit", enforced, says(channel, state))
+          for channel, does, state in [("names", "closes", "closed_by_hook"), ("packet", "closes", "closed_by_hook"),
+                                       ("vsock", "sees", "observed_only"), ("helper", "sees", "observed_only"),
+                                       ("older", "sees", "observed_only"), ("moved", "sees", "observed_only")]),
+        *((f"states without {program}", enforced, "edit", enforced, without(program))
+          for program in [*AT_ROOT, "uplink"]),
+        ("states by programs in two places", enforced, "edit", enforced, elsewhere("connect6")),
     ]
     made = []
     for name, leaf, how, index, change in edits:
@@ -240,6 +276,21 @@ def broken():
         what = "leaf" if name in NO_LEAF else "coverage"
         made.append({"name": name, "what": what, "leaf": leaf, "edit": edit})
     return made
+
+
+def shown():
+    """The states that are shown of the coverage that denies; `edit` is null for the log as it is."""
+    entries = log().entries
+    tried, kept = place(entries, "coverage-canary", 3), place(entries, "coverage-closed", 2)
+    udp = WAYS.index("udp4")
+    replace = lambda index, change: {"replace": index, "leaf": edited(entries[index], change).decode()}
+    tested = dict.fromkeys(("tcp", "udp", "raw"), "canary_tested")
+    return [{"name": name, "edit": edit, "coverage": ENFORCED, "states": {**CLOSED, **states}}
+            for name, edit, states in [
+                ("a canary found what is closed", None, tested),
+                ("a cgroup came late", replace(kept, deep(("late",), 1)), dict.fromkeys(tested, "observed_only")),
+                ("a canary went around", replace(tried, deep(("canary", udp, "outcome"), "passed")),
+                 {**tested, "udp": "closed_by_hook"})]]
 
 
 def apply(entries, edit):
@@ -265,7 +316,7 @@ def bundle(run):
                    if value["kind"] == "connection" and carried.tag(value["connection"]) in named]
     first = min(values[at]["first"] for at in connections)
     stated = {value["number"]: at for at, value in enumerate(values)
-              if value["kind"] in ("coverage-heartbeat", "coverage-closed")}
+              if value["kind"] in ("coverage-heartbeat", "coverage-closed") and value["coverage"] == COVERAGE}
     begins = stated[first - 1] if first > 2 else place(made.entries, "coverage-armed")
     ends = stated[max(values[at]["last"] for at in connections)]
     meanwhile = [at for at in range(begins, ends + 1)
@@ -285,4 +336,4 @@ def vectors():
     public = ed25519.public_key(sample_log.SEED)
     return {"origin": sample_log.ORIGIN, "seed": sample_log.SEED.hex(),
             "vkey": form.vkey(sample_log.ORIGIN, public),
-            "leaves": [entry.decode() for entry in log().entries], "broken": broken()}
+            "leaves": [entry.decode() for entry in log().entries], "broken": broken(), "shown": shown()}

@@ -15,7 +15,7 @@ use crate::leaf::{
     Leaf, connection_tag,
 };
 use crate::tree::Hash;
-use crate::verify::{Covered, Reach, goes_on};
+use crate::verify::{Covered, Reach, goes_on, unfounded};
 
 /// What the leaves of a bundle say of coverages.
 #[derive(Default)]
@@ -87,7 +87,7 @@ impl Coverings {
         if let CoverageSaid::Armed(armed) = &leaf.said {
             let window = Window::new(leaf.coverage, leaf.boot, armed, at);
             return match self.of.insert(leaf.coverage, window) {
-                None => Ok(()),
+                None => unfounded(armed),
                 Some(_) => Err(format!("arms coverage {} twice", leaf.coverage)),
             };
         }

@@ -4,8 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::encoding::Id;
-use crate::leaf::{Armed, Arrived, Bypass, Canary, Connection, Counts, Sums};
-use crate::verify::{Around, Covered, MORE_THAN_COUNTED, canary_led, next_up_to};
+use crate::leaf::{
+    Armed, Arrived, Bypass, BypassVerdict, Canary, Connection, Counts, CoverageMode, Sums,
+};
+use crate::verify::{
+    Around, Covered, LET_AROUND, MORE_THAN_COUNTED, canary_led, is_let_around, next_up_to,
+};
 
 /// A stretch of one coverage.
 pub(super) struct Window {
@@ -70,6 +74,9 @@ impl Window {
         }
         self.told = Some(leaf.number);
         self.around.take(leaf);
+        if self.covered.mode == CoverageMode::Enforce && leaf.verdict == BypassVerdict::Passed {
+            return Err(LET_AROUND.to_owned());
+        }
         Ok(())
     }
 
@@ -114,6 +121,9 @@ impl Window {
         }
         self.covered.to = at;
         let Some(counts) = counts else { return Ok(()) };
+        if is_let_around(self.covered.mode, counts) {
+            return Err(LET_AROUND.to_owned());
+        }
         if !self.covered.goes_on_beside(counts) {
             return Err("fewer sockets or cgroups came late than before".to_owned());
         }

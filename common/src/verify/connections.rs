@@ -14,8 +14,8 @@ use super::queries::Queries;
 use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
-    Bypass, CONNECTION_EXTENSION, Connection, Coverage, CoverageSaid, DnsQueries, Exchange, Ranges,
-    connection_tag,
+    Bypass, CONNECTION_EXTENSION, Connection, Coverage, CoverageMode, CoverageSaid, DnsQueries,
+    Exchange, Ranges, connection_tag,
 };
 use crate::tree::Hash;
 
@@ -106,9 +106,11 @@ impl Joins {
                 let Some(of) = self.coverages.get_mut(&leaf.coverage) else { return Ok(()) };
                 return of.canary(canary);
             }
-            CoverageSaid::Armed(_) => {
+            CoverageSaid::Armed(armed) => {
                 self.covered = true;
-                self.coverages.insert(leaf.coverage, OfCoverage::new(leaf.coverage, leaf.boot));
+                let mut of = OfCoverage::new(leaf.coverage, leaf.boot);
+                of.enforces = armed.mode == CoverageMode::Enforce;
+                self.coverages.insert(leaf.coverage, of);
                 return self.queries.coverage(leaf);
             }
             CoverageSaid::Heartbeat(said) => (Some(&said.counts), said.arrived, said.number),

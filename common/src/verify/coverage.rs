@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::What;
 use super::history::{Broken, broken};
 use super::render::{number, object, plural, text, utc};
+use super::states::{LET_AROUND, is_let_around, unfounded};
 use crate::encoding::Id;
 use crate::json::Value;
 use crate::leaf::{
-    Armed, Arrived, Canary, CanaryOutcome, CanaryWay, Channel, ChannelState, Counts, Coverage,
-    CoverageEnd, CoverageMode, CoverageSaid, Foreign, Listed, Sums,
+    Armed, Arrived, Canary, CanaryOutcome, CanaryWay, ChannelState, Counts, Coverage, CoverageEnd,
+    CoverageMode, CoverageSaid, Foreign, Listed, Sums,
 };
 
 /// One coverage, as far as the log tells of it.
@@ -92,10 +93,10 @@ impl Coverages {
 
     fn armed(&mut self, leaf: &Coverage, armed: &Armed, at: (u64, u64)) -> Result<(), Broken> {
         let covered = Covered::begun(leaf.coverage, leaf.boot, armed, at);
-        match self.known.insert(leaf.coverage, covered) {
-            None => Ok(()),
-            Some(_) => broken(What::Coverage, format!("{} is armed twice", leaf.coverage)),
+        if self.known.insert(leaf.coverage, covered).is_some() {
+            return broken(What::Coverage, format!("{} is armed twice", leaf.coverage));
         }
+        unfounded(armed).or_else(|why| broken(What::Coverage, why))
     }
 
     /// The coverage that a leaf is about, which goes on.
@@ -152,6 +153,9 @@ impl Coverages {
             if !arrived.fits(&counts.connections) {
                 let detail = format!("more connections of {id} came than were led to the gateway");
                 return broken(What::Coverage, detail);
+            }
+            if is_let_around(covered.mode, counts) {
+                return broken(What::Coverage, LET_AROUND.to_owned());
             }
             if !covered.goes_on_beside(counts) {
                 let detail = format!("fewer sockets or cgroups of {id} came late than before");
@@ -276,31 +280,6 @@ impl Covered {
             }
         }
         lines
-    }
-
-    /// Every channel with its state: one that was closed, and that the last canary found closed by each
-    /// way that can be gone, none ever having passed, is *canary tested*; of a stretch nobody knows.
-    pub fn states(&self) -> impl Iterator<Item = (Channel, ChannelState)> {
-        Channel::ALL.iter().zip(&self.channels).map(|(channel, state)| match state {
-            ChannelState::ClosedByHook if self.whole && self.is_tested(*channel) => {
-                (*channel, ChannelState::CanaryTested)
-            }
-            state => (*channel, *state),
-        })
-    }
-
-    fn is_tested(&self, channel: Channel) -> bool {
-        let Some((_, canary)) = &self.canary else { return false };
-        let mut found = false;
-        for (way, trial) in canary.ways().filter(|(way, _)| way.channel() == channel) {
-            match trial.outcome {
-                _ if self.passed.contains(&way) => return false,
-                CanaryOutcome::Led | CanaryOutcome::Denied => found = true,
-                CanaryOutcome::Unavailable => {}
-                CanaryOutcome::Passed | CanaryOutcome::Unseen => return false,
-            }
-        }
-        found
     }
 
     /// What became of the ways out that a probe tried.

@@ -23,6 +23,7 @@ mod render;
 mod report;
 mod runs;
 mod signatures;
+mod states;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -44,6 +45,7 @@ pub use queries::Queried;
 pub(crate) use render::{object, plural, text, utc, witness_lines, witnesses_json};
 pub use report::{Bodies, Check, Counts, Finding, Place, Report, Verdict, What};
 pub(crate) use signatures::{Signed, ask_for_quorum};
+pub(crate) use states::{LET_AROUND, is_let_around, unfounded};
 pub use witnessed::{Cosignature, Witnessed, WitnessedError};
 
 use crate::checkpoint::Checkpoint;

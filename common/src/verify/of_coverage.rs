@@ -6,6 +6,7 @@ use super::around::{Around, MORE_THAN_COUNTED};
 use super::connections::Joined;
 use super::history::{Broken, broken};
 use super::numbers::Numbers;
+use super::states::LET_AROUND;
 use super::{Place, Report, What};
 use crate::encoding::Id;
 use crate::leaf::{
@@ -16,6 +17,8 @@ use crate::leaf::{
 #[derive(Debug)]
 pub(super) struct OfCoverage {
     pub(super) boot: Id,
+    /// Whether what is not led to the gateway is denied.
+    pub(super) enforces: bool,
     /// What had come by each statement.
     pub(super) stated: Vec<Arrived>,
     via_gateway: u64,
@@ -45,6 +48,7 @@ impl OfCoverage {
     pub(super) fn new(coverage: Id, boot: Id) -> Self {
         Self {
             boot,
+            enforces: false,
             stated: Vec::new(),
             via_gateway: 0,
             canary: (0, 0),
@@ -192,6 +196,9 @@ impl OfCoverage {
             self.joined.denied = self.joined.denied.saturating_add(leaf.count);
         }
         self.joined.around = self.joined.around.saturating_add(leaf.count);
+        if self.enforces && leaf.verdict == BypassVerdict::Passed {
+            return broken(What::Coverage, LET_AROUND.to_owned());
+        }
         if self.closed {
             return broken(What::Coverage, "stands behind the end of its coverage".to_owned());
         }

@@ -5,7 +5,7 @@ use crate::leaf::coverage_samples::{
     armed, canary, closed, connections, coverage, heartbeat, heartbeat_of, packets,
 };
 use crate::leaf::{
-    Arrived, CanaryOutcome, CanaryWay, ChannelState, Counts, CoverageEnd, CoverageSaid, Leaf, Sums,
+    Arrived, CanaryOutcome, CanaryWay, Counts, CoverageEnd, CoverageSaid, Leaf, Sums,
 };
 use crate::verify::{Place, Report, Verdict, What, verify};
 
@@ -103,48 +103,6 @@ fn what_came_late_is_not_forgotten() {
     let found = [(What::Coverage, Place::Leaf(3))];
     assert_eq!(fewer(|counts| counts.late = 0), found);
     assert_eq!(fewer(|counts| counts.older = 2), found);
-}
-
-/// A channel is canary tested by the leaves of canaries, if it was closed to begin with.
-#[test]
-fn a_canary_tests_what_is_closed() {
-    let with = |state: ChannelState| {
-        let Leaf::Coverage(mut leaf) = armed() else { panic!("a coverage") };
-        let CoverageSaid::Armed(armed) = &mut leaf.said else { panic!("armed") };
-        armed.channels.fill(state);
-        Leaf::Coverage(leaf)
-    };
-    let closed = || with(ChannelState::ClosedByHook);
-    let tested = |leaves: &[Leaf]| -> Vec<&'static str> {
-        let report = report(leaves);
-        assert_eq!(report.verdict(), Verdict::Valid, "{:?}", report.findings);
-        let states = report.coverage[0].states();
-        let tested = states.filter(|(_, state)| *state == ChannelState::CanaryTested);
-        tested.map(|(channel, _)| channel.as_str()).collect()
-    };
-    let all = |outcome: CanaryOutcome| canary(0, move |_| outcome);
-    let but = |other: CanaryOutcome| {
-        canary(0, move |way| if way == CanaryWay::Udp6 { other } else { CanaryOutcome::Denied })
-    };
-    let everything = ["tcp", "udp", "raw", "packet", "vsock"];
-    assert!(tested(&[closed()]).is_empty(), "no canary came");
-    assert_eq!(tested(&[closed(), all(CanaryOutcome::Denied)]), everything);
-    assert_eq!(
-        tested(&[closed(), but(CanaryOutcome::Unavailable)]),
-        everything,
-        "no such way here"
-    );
-    assert!(tested(&[closed(), all(CanaryOutcome::Unavailable)]).is_empty(), "a dead network");
-    for other in [CanaryOutcome::Passed, CanaryOutcome::Unseen] {
-        assert_eq!(tested(&[closed(), but(other)]), ["tcp", "raw", "packet", "vsock"], "{other}");
-    }
-    let again = [closed(), but(CanaryOutcome::Passed), all(CanaryOutcome::Denied)];
-    assert_eq!(tested(&again), ["tcp", "raw", "packet", "vsock"], "it went around once");
-    for state in [ChannelState::ObservedOnly, ChannelState::NotCovered] {
-        assert!(tested(&[with(state), all(CanaryOutcome::Led)]).is_empty(), "{state}");
-    }
-    let json = report(&[closed(), all(CanaryOutcome::Denied)]).to_json();
-    assert!(json.contains(r#"{"channel":"udp","state":"canary_tested"}"#), "{json}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod log;
 mod queries;
 mod rules;
 mod runs;
+mod states;
 mod tamper;
 mod witnessed;
 
