@@ -119,7 +119,7 @@ fn apply(leaves: &mut Vec<Vec<u8>>, edit: &Value) {
 fn the_states_of_channels_are_shown_as_they_are_found() {
     let vectors = vectors();
     let shown = vectors["shown"].as_array().unwrap();
-    assert_eq!(shown.len(), 3);
+    assert_eq!(shown.len(), 4);
     for one in shown {
         let mut leaves: Vec<_> = vectors["leaves"].as_array().unwrap().iter().map(bytes).collect();
         if !one["edit"].is_null() {

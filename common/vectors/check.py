@@ -506,7 +506,7 @@ def check_logs(vectors):
         history = History(vectors["origin"])
         check_leaves(history, covered_log.apply(entries, one["edit"]) if one["edit"] else entries)
         of = history.covered[one["coverage"]]
-        require(states.shown(of["channels"], of["canaries"], of["late"]) == one["states"],
+        require(states.shown(of["mode"], of["channels"], of["canaries"], of["late"]) == one["states"],
                 f"{one['name']}: other states")
     return 1 + len(vectors["broken"])
 

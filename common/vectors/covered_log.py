@@ -251,7 +251,7 @@ def broken():
         ("a way around that was let go, and all are denied", at("bypass", 5), "edit", at("bypass", 5),
          deep(("verdict",), "passed")),
         *((f"{channel} that is closed, and let go", armed, "edit", armed, says(channel, "closed_by_hook"))
-          for channel in ("tcp", "udp", "raw", "namespace")),
+          for channel in ("udp", "raw", "namespace")),
         *((f"{channel} that no program {does}", enforced, "edit", enforced, says(channel, state))
           for channel, does, state in [("names", "closes", "closed_by_hook"), ("packet", "closes", "closed_by_hook"),
                                        ("vsock", "sees", "observed_only"), ("helper", "sees", "observed_only"),
@@ -285,7 +285,12 @@ def shown():
     udp = WAYS.index("udp4")
     replace = lambda index, change: {"replace": index, "leaf": edited(entries[index], change).decode()}
     tested = dict.fromkeys(("tcp", "udp", "raw"), "canary_tested")
-    return [{"name": name, "edit": edit, "coverage": ENFORCED, "states": {**CLOSED, **states}}
+    first = place(entries, "coverage-armed")
+    closed = deep(("channels", list(CHANNELS).index("tcp"), "state"), "closed_by_hook")
+    said = {"name": "tcp that is closed, and let go", "edit": replace(first, closed), "coverage": COVERAGE,
+            "states": CHANNELS}
+    return [said] + [
+            {"name": name, "edit": edit, "coverage": ENFORCED, "states": {**CLOSED, **states}}
             for name, edit, states in [
                 ("a canary found what is closed", None, tested),
                 ("a cgroup came late", replace(kept, deep(("late",), 1)), dict.fromkeys(tested, "observed_only")),

@@ -82,7 +82,8 @@ fn connecting<const FAMILY: u32>(context: &SockAddrContext) -> i32 {
         count::one(settings, Unit::Connection, Became::Loopback);
         return GO_ON;
     }
-    if is_out_of_reach(settings, &scope, &flow) {
+    if settings.namespace != 0 && flow.namespace != settings.namespace {
+        // The gateway cannot be reached from there: it is done with as with all that cannot be led.
         keep(context, &mut flow, true);
         return other(settings, &scope, &flow, way::CONNECT);
     }
@@ -174,14 +175,6 @@ fn other(settings: &Settings, scope: &Scope, flow: &Flow, way: u16) -> i32 {
     let enforce = scope.watch.mode == mode::ENFORCE;
     count::around(settings, Unit::Connection, enforce, || Flow { way, ..*flow });
     if enforce { DENY } else { GO_ON }
-}
-
-/// Whether the gateway cannot be reached from there, and whoever is only observed must not find that out: it goes where
-/// it wants to, and is counted. In enforce mode it is led nowhere.
-#[inline(always)]
-fn is_out_of_reach(settings: &Settings, scope: &Scope, flow: &Flow) -> bool {
-    let elsewhere = settings.namespace != 0 && flow.namespace != settings.namespace;
-    elsewhere && scope.watch.mode != mode::ENFORCE
 }
 
 /// Whether the task is of the gateway's process.

@@ -131,7 +131,13 @@ fn other(
         count::one(settings, Unit::Packet, Became::Loopback);
         return GO_ON;
     }
-    if packet.protocol == TCP && kind(socket) == STREAM && is_to_gateway(&packet, scope, socket) {
+    // A connection that was not led is none to the gateway, whatever listens there in its namespace.
+    let unled = noted.is_some_and(|flow| flow.cookie != 0 && flow.gateway == 0);
+    if packet.protocol == TCP
+        && !unled
+        && kind(socket) == STREAM
+        && is_to_gateway(&packet, scope, socket)
+    {
         count::one(settings, Unit::Packet, Became::ViaGateway);
         return GO_ON;
     }

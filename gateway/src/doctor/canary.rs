@@ -55,6 +55,11 @@ fn ways(sent: &Sent) -> Value {
     both.into_iter().flat_map(each).collect()
 }
 
+/// Where the control reaches nothing either, and what helps.
+const NOTHING: &str =
+    "no way could be tried: not even what is not watched reaches this machine's own addresses";
+const UP: &str = "bring up the loopback: ip link set lo up";
+
 fn findings(sent: &Sent) -> Vec<Finding> {
     let mut found = vec![observed(&sent.observed), enforced(&sent.enforced)];
     if let Err(why) = &sent.frames {
@@ -72,7 +77,8 @@ fn observed(tried: &Tried) -> Finding {
     let led = names(&tried.with(CanaryOutcome::Led));
     let passed = names(&tried.with(CanaryOutcome::Passed));
     match (led.is_empty(), passed.is_empty()) {
-        (true, _) => Finding::short(
+        (true, true) => Finding::short(NAME, NOTHING, UP),
+        (true, false) => Finding::short(
             NAME,
             format!("observed: nothing was led to the gateway; it went around by: {passed}"),
             "look at the hooks above: TCP is led by connect4 and connect6",
@@ -91,6 +97,9 @@ fn enforced(tried: &Tried) -> Finding {
         passed.into_iter().partition(|way| WITHOUT_HOOK.contains(way));
     let (led, denied) = (tried.with(CanaryOutcome::Led), tried.with(CanaryOutcome::Denied));
     let fix = "look at the hooks above: what they do not see is not denied";
+    if led.is_empty() && denied.is_empty() && around.is_empty() {
+        return Finding::short(NAME, NOTHING, UP);
+    }
     if !around.is_empty() {
         return Finding::short(
             NAME,
@@ -141,6 +150,8 @@ mod tests {
         for trial in &mut dead.trials {
             *trial = Trial { control: false, outcome: CanaryOutcome::Unavailable };
         }
-        assert_eq!(enforced(&dead).state, State::Short);
+        for found in [observed(&dead), enforced(&dead)] {
+            assert!(found.state == State::Short && found.what == NOTHING, "{found:?}");
+        }
     }
 }

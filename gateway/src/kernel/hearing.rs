@@ -4,7 +4,7 @@
 //! those who wait, in the order of the questions, and what went around. Ends with the socket; whoever waits
 //! then hears that.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +37,7 @@ pub(super) struct Asked {
     pub(super) around: Vec<Bypass>,
     pub(super) told: Option<Hears>,
     /// The cgroups whose tries are a canary's own.
-    pub(super) canaries: Vec<u64>,
+    pub(super) canaries: BTreeSet<u64>,
     /// What went around since the last answer with numbers, and what that answer counted.
     fresh: Around,
     pub(super) counted: Around,

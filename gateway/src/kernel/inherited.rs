@@ -14,9 +14,23 @@ use rustix::net::{AddressFamily, SocketType};
 
 use super::raw::with_descriptor;
 
-/// File systems by which the kernel is told what to do: cgroups of both versions, `/proc`, `/sys`, debugfs and
-/// tracefs (`linux/magic.h`).
-const KERNEL: [u64; 6] = [0x6367_7270, 0x0027_e0eb, 0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163];
+/// File systems by which the kernel is told what to do: cgroups of both versions, `/proc`, `/sys`, debugfs, tracefs,
+/// binfmt_misc, configfs, securityfs, efivarfs, SELinux, pins of BPF, fusectl (`linux/magic.h`).
+const KERNEL: [u64; 13] = [
+    0x6367_7270,
+    0x0027_e0eb,
+    0x9fa0,
+    0x6265_6572,
+    0x6462_6720,
+    0x7472_6163,
+    0x4249_4e4d,
+    0x6265_6570,
+    0x7363_6673,
+    0xde5e_81e4,
+    0xf97c_ff8c,
+    0xcafe_4a11,
+    0x6573_5543,
+];
 
 /// How a command may have one of the three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,15 +78,13 @@ fn look(descriptor: BorrowedFd<'_>) -> Result<Standard, &'static str> {
     if flags.contains(OFlags::PATH) {
         return Err("open as a path alone");
     }
-    let written = flags.intersects(OFlags::WRONLY | OFlags::RDWR);
     let of_kernel = || {
         let kind = fstatfs(descriptor).map(|system| u64::try_from(system.f_type).unwrap_or(0));
         kind.is_ok_and(|kind| KERNEL.contains(&kind))
     };
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile if written && of_kernel() => {
-            Err("a file of the kernel, open for writing")
-        }
+        // By its name under `/proc/self/fd` it could be opened once more, as the caller sees it, to be written.
+        FileType::RegularFile if of_kernel() => Err("a file of the kernel"),
         FileType::RegularFile | FileType::CharacterDevice | FileType::Fifo => Ok(Standard::Given),
         FileType::Socket => match (socket_domain(descriptor), socket_type(descriptor)) {
             (Ok(AddressFamily::UNIX), Ok(SocketType::STREAM)) => Ok(Standard::Piped),
@@ -111,7 +123,7 @@ mod tests {
         assert!(is(&own).unwrap_err().contains("of the kernel"));
         // What a shell, a build, an editor or a service manager gives.
         assert_eq!(is(&UnixStream::pair().unwrap().0), Ok(Standard::Piped));
-        assert_eq!(is(&File::open("/proc/self/comm").unwrap()), Ok(Standard::Given));
+        assert!(is(&File::open("/proc/self/comm").unwrap()).unwrap_err().contains("kernel"));
         assert_eq!(is(&File::open("/dev/null").unwrap()), Ok(Standard::Given));
         assert_eq!(is(&tempfile::tempfile().unwrap()), Ok(Standard::Given));
         assert_eq!(is(&std::io::pipe().unwrap().0), Ok(Standard::Given));

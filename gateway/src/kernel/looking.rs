@@ -167,13 +167,15 @@ impl Looking {
         self.number = self.number.saturating_add(1);
         let number = self.number;
         let next = looked.look(readings, number);
-        let mut told = next.told;
+        let (mut told, mut again) = (next.told, next.again);
         if let Some(scope) = next.asks {
             let place = PathBuf::from(format!("/proc/{}", key.0));
             if self.contents.ask(Asked { number, scope, place, started: key.1 }) {
                 self.asked.insert(number, key);
             } else {
                 told.extend(looked.refuse(number, "too many wait to be looked at"));
+                // What else is left of it is looked at, or forgotten.
+                again = Some(Duration::ZERO);
             }
         }
         for number in next.forgotten {
@@ -182,7 +184,7 @@ impl Looking {
         if looked.is_done() {
             self.processes.remove(&key);
         } else {
-            self.plan(key, next.again);
+            self.plan(key, again);
         }
         told
     }

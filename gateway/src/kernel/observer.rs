@@ -170,7 +170,7 @@ impl Observer {
         mode: CoverageMode,
     ) -> Result<(), ObserverError> {
         // Before anything of it is told.
-        lock(&self.asked).canaries.push(cgroup.id);
+        lock(&self.asked).canaries.insert(cgroup.id);
         self.watch_by_id(cgroup, (port, true), resolver, mode)
     }
 

@@ -212,7 +212,8 @@ fn descriptors(process: &Path, held: &mut HashSet<u64>, left: &mut Left) -> io::
         let read = readlinkat_raw(&folder, entry.file_name(), &mut name);
         left.one_more()?;
         // It was closed meanwhile; the two that are no links are the folder and the one above it.
-        let Some(length) = there(read.map_err(io::Error::from).or_else(no_link))? else { continue };
+        let read = read.map_err(io::Error::from).or_else(no_link).or_else(no_socket);
+        let Some(length) = there(read)? else { continue };
         all = all.saturating_add(1);
         held.extend(name.get(..length).and_then(inode));
     }
@@ -221,6 +222,11 @@ fn descriptors(process: &Path, held: &mut HashSet<u64>, left: &mut Left) -> io::
 
 fn no_link(error: io::Error) -> io::Result<usize> {
     Err(if is(&error, &[Errno::INVAL]) { Errno::NOENT.into() } else { error })
+}
+
+/// What lies too deep for the system to name it is no socket: the names of those are short.
+fn no_socket(error: io::Error) -> io::Result<usize> {
+    if is(&error, &[Errno::NAMETOOLONG]) { Ok(0) } else { Err(error) }
 }
 
 /// The inode in the name of a socket's descriptor.

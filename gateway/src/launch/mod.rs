@@ -123,9 +123,6 @@ fn launch(start: Start) -> Result<Ended, Failure> {
     let lasted = began.elapsed();
     // Its last word is sealed with the rest.
     let coverage = watched.end();
-    if coverage.running().is_none() {
-        carriers.finish();
-    }
 
     let _ = stop.send(true);
     let served = runtime.block_on(serving).map_err(|error| Failure::of(&error))?;
@@ -139,6 +136,9 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         Err(error) => Err(Failure::of(&error)),
     };
     let failed = record.is_err();
+    // Whoever takes it slowly, or holds it, keeps nothing from being sealed.
+    let rest = (coverage.running().is_none() && !carriers.finish())
+        .then(|| "what the command wrote last was not taken in time and is given up".to_owned());
     let calls = calls.counted();
     let notes = environment.notes().into_iter().chain(note);
     let account = Account {
@@ -151,7 +151,7 @@ fn launch(start: Start) -> Result<Ended, Failure> {
         lasted,
         left,
         record,
-        notes: notes.chain(coverage.running().map(str::to_owned)).collect(),
+        notes: notes.chain(coverage.running().map(str::to_owned)).chain(rest).collect(),
         coverage,
     };
     account.give(&start.account)?;

@@ -14,7 +14,7 @@ use super::query::time;
 use super::records;
 use crate::command::{Exit, Failure, Outcome, Output, bypasses};
 use crate::kernel::Whose;
-use crate::store::StoreReader;
+use crate::store::{StoreReader, readable};
 
 /// Leaves that are read at once.
 const STRIDE: u64 = 4096;
@@ -77,8 +77,9 @@ fn who(store: Option<&StoreReader>, leaf: u64) -> Result<Option<Maker<'static>>,
     kept.map(|kept| decode(&kept.bytes)).transpose()
 }
 
-fn octets(octets: Option<&[u8]>) -> Option<String> {
-    Some(octets?.iter().copied().map(char::from).collect())
+/// Byte for byte, for programs.
+fn exact(octets: &[u8]) -> String {
+    octets.iter().copied().map(char::from).collect()
 }
 
 /// What the store has of one, as it is said.
@@ -89,11 +90,11 @@ struct Said {
 }
 
 impl Said {
-    fn of(who: &Maker<'_>) -> Self {
+    fn of(who: &Maker<'_>, say: fn(&[u8]) -> String) -> Self {
         let process = who.process.as_ref();
         Self {
-            destination: octets(who.destination.as_deref()),
-            executable: octets(process.and_then(|process| process.executable.as_deref())),
+            destination: who.destination.as_deref().map(say),
+            executable: process.and_then(|process| process.executable.as_deref()).map(say),
             process: who.noted.map_or(0, |noted| noted.process),
         }
     }
@@ -108,19 +109,19 @@ fn text(leaf: &Bypass, who: Option<&Maker<'_>>) -> String {
     let (verdict, unit, way) = (leaf.verdict.as_str(), leaf.unit.as_str(), leaf.way.as_str());
     let head =
         format!("{}  {:>5}  {verdict:<6}  {unit:<7}  {way:<7}", time(leaf.sealed), leaf.count);
-    match who.map(Said::of) {
+    match who.map(|who| Said::of(who, readable)) {
         Some(said) => {
             let destination = said.destination.as_deref().unwrap_or("-");
             let whose = said.whose(leaf).to_string();
             format!("{head}  {} by {}", shown(destination), shown(&whose))
         }
-        None if leaf.who.is_some() => format!("{head}  by whom is no longer held"),
+        None if leaf.who.is_some() => format!("{head}  by whom is not held, not yet or no longer"),
         None => format!("{head}  more of the same, of which only the number is known"),
     }
 }
 
 fn object(index: u64, leaf: &Bypass, who: Option<&Maker<'_>>) -> Value {
-    let said = who.map(Said::of);
+    let said = who.map(|who| Said::of(who, exact));
     let whose = said.as_ref().map(|said| said.whose(leaf));
     json!({
         "sealed": time(leaf.sealed),

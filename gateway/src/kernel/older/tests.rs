@@ -1,9 +1,9 @@
 //! Long looks, looks that come to nothing, and what is counted of many descriptors.
 
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
-use rustix::fs::{FileType, mknodat};
+use rustix::fs::{FileType, mkdirat, mknodat};
 
 use super::*;
 
@@ -88,4 +88,29 @@ fn sockets_are_counted_once_among_many_descriptors() {
     assert!(read);
     assert_eq!((found, held), (1, HashSet::from([no_end, u64::MAX])));
     drop((many, open));
+}
+
+/// A file that lies too deep for the system to name it hides nothing beside it.
+#[test]
+fn what_has_no_name_is_no_socket() {
+    let top = tempfile::tempdir().unwrap();
+    let folder = |at: BorrowedFd<'_>, name: &str| {
+        openat(at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .unwrap()
+    };
+    let mut deep = folder(CWD, top.path().to_str().unwrap());
+    let name = "a".repeat(250);
+    for _ in 0..20 {
+        mkdirat(&deep, name.as_str(), Mode::RWXU).unwrap();
+        deep = folder(deep.as_fd(), &name);
+    }
+    let own = format!("/proc/self/fd/{}", deep.as_raw_fd());
+    let error = fs::read_link(own).unwrap_err();
+    assert!(is(&error, &[Errno::NAMETOOLONG]), "{error}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let process = PathBuf::from(format!("/proc/{}", std::process::id()));
+    let (mut held, mut left) = (HashSet::new(), Left::of(LIMIT));
+    assert!(descriptors(&process, &mut held, &mut left).unwrap() > 1);
+    let own = fs::metadata(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap().ino();
+    assert!(held.contains(&own));
 }

@@ -5,6 +5,8 @@
 
 use std::fmt::{Arguments, Write as _};
 
+use sealtap_common::leaf::BypassUnit;
+
 use super::super::child::Ended;
 use super::super::makers::Made;
 use super::super::watched::{Coverage, Covered};
@@ -219,7 +221,8 @@ fn told(covered: &Covered, enforced: bool, also: &[String]) -> Vec<String> {
     if around_packets > 0 {
         told.push(format!("{what}: {around_packets} of {} packets", packets.seen));
     }
-    let more = around.saturating_sub(u64::try_from(covered.around.len().min(NAMED)).unwrap_or(0));
+    let named = covered.around.iter().take(NAMED).filter(|one| one.unit() == BypassUnit::Connect);
+    let more = around.saturating_sub(u64::try_from(named.count()).unwrap_or(0));
     if more > 0 {
         told.push(format!("{}: {more} more", if enforced { "denied" } else { "around" }));
     }
