@@ -47,15 +47,17 @@ pub(crate) fn standard_descriptors_are_bytes_and_no_more() {
     /// `O_PATH` of open(2).
     const PATH: i32 = 0o10_000_000;
     let path = || File::options().read(true).custom_flags(PATH).open("/").expect("there");
-    let leaves = || {
+    // Whether or not it was opened to be written: by its name among descriptors it could be opened again.
+    let leaves = |write: bool| {
         let list = cgroups().join("cgroup.procs");
-        File::options().read(true).write(true).open(list).expect("there")
+        File::options().read(true).write(write).open(list).expect("there")
     };
     type Made<'m> = (&'m str, &'m dyn Fn() -> Stdio);
-    let refused: [Made<'_>; 4] = [
+    let refused: [Made<'_>; 5] = [
         ("a directory", &|| Stdio::from(File::open("/").expect("there"))),
         ("a path alone", &|| Stdio::from(path())),
-        ("open for writing", &|| Stdio::from(leaves())),
+        ("a file of the kernel", &|| Stdio::from(leaves(true))),
+        ("a file of the kernel", &|| Stdio::from(leaves(false))),
         ("no stream", &|| Stdio::from(OwnedFd::from(UnixDatagram::unbound().expect("made")))),
     ];
     for (says, input) in refused {
