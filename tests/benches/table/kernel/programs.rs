@@ -111,13 +111,14 @@ impl Programs {
         let place = [0, 0, 0xffff_u32.to_be(), address, alone.port().into()];
         places.insert(place, 0, 0).map_err(other)?;
         let settings = self.ebpf.map_mut("SETTINGS").ok_or_else(lacks)?;
-        let mut settings: Array<_, [u32; 16]> = settings.try_into().map_err(other)?;
+        const WORDS: usize = size_of::<Settings>() / size_of::<u32>();
+        let mut settings: Array<_, [u32; WORDS]> = settings.try_into().map_err(other)?;
         // One level below the root; no resolver; one place that is left alone; this is the gateway; no other
-        // cgroup is watched.
+        // cgroup is watched; whose network namespace is whose is not asked.
         let ([low, high], [mode, port]) = (halves(id), watch);
         let [some, others] = halves(Settings::port_bit(alone.port().into()));
         let own = std::process::id();
-        let whole = [2, 0, 0, 0, 0, 0, 0, 1, own, 1, mode, port, low, high, some, others];
+        let whole = [2, 0, 0, 0, 0, 0, 0, 1, own, 1, mode, port, low, high, some, others, 0, 0];
         settings.set(0, whole, 0).map_err(other)
     }
 
