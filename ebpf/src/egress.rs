@@ -33,44 +33,48 @@ const LISTENS: u32 = 10;
 
 #[cgroup_skb(egress)]
 fn sealtap_packets(context: SkBuffContext) -> i32 {
-    leaving(&context)
+    leaving(context.skb.skb)
 }
 
 #[inline(always)]
-fn leaving(context: &SkBuffContext) -> i32 {
+fn leaving(buffer: *mut __sk_buff) -> i32 {
     let Some(settings) = scope::settings() else { return GO_ON };
     if settings.levels == 0 {
         return GO_ON;
     }
-    let buffer = context.skb.skb;
-    // SAFETY: the context's socket, checked against null before it is used.
-    let socket = unsafe { read_volatile(addr_of!((*buffer).__bindgen_anon_2.sk)) };
-    if socket.is_null() {
-        return GO_ON;
-    }
-    // SAFETY: not null; the helper gives what the socket has of ours, or null.
-    let kept = unsafe {
-        let map = (&raw const SOCKETS).cast_mut().cast();
-        bpf_sk_storage_get(map, socket.cast(), null_mut(), 0).cast::<Flow>()
-    };
+    let Some((socket, kept)) = socket(buffer) else { return GO_ON };
     // SAFETY: checked against null; the socket's own. What is kept of the other end says nothing of this one.
     let flow = unsafe { kept.as_ref().filter(|flow| flow.flags & flag::LED == 0) };
     let Some(flow) = flow else {
         // Most of a machine's packets end here, unread.
         let Some(scope) = scope::of_packet(settings, buffer) else { return GO_ON };
-        return other(context, settings, &scope, packet::parse(buffer), (socket, null_mut()));
+        return other(buffer, settings, &scope, socket, null_mut());
     };
     if flow.flags & flag::GATEWAY != 0 {
         return GO_ON;
     }
-    let packet = packet::parse(buffer);
-    if let Some(became) = as_connected(flow, &packet) {
+    if let Some(became) = as_connected(flow, &packet::parse(buffer)) {
         count::one(settings, Unit::Packet, became);
         return GO_ON;
     }
     let scope = scope::watched(settings, flow.scope).or_else(|| scope::of_packet(settings, buffer));
     let Some(scope) = scope else { return GO_ON };
-    other(context, settings, &scope, packet, (socket, kept))
+    other(buffer, settings, &scope, socket, kept)
+}
+
+/// A packet's socket, and what it has of ours, or null.
+#[inline(always)]
+fn socket(buffer: *mut __sk_buff) -> Option<(*mut bpf_sock, *mut Flow)> {
+    // SAFETY: the context's socket, checked against null before it is used; the helper gives what the socket has
+    // of ours, or null.
+    unsafe {
+        let socket = read_volatile(addr_of!((*buffer).__bindgen_anon_2.sk));
+        if socket.is_null() {
+            return None;
+        }
+        let map = (&raw const SOCKETS).cast_mut().cast();
+        Some((socket, bpf_sk_storage_get(map, socket.cast(), null_mut(), 0).cast()))
+    }
 }
 
 /// What was decided for a socket as it connected, where this packet goes to where it is connected to: nothing
@@ -104,15 +108,17 @@ fn is_as_noted(flow: &Flow, packet: &Packet) -> bool {
         && scope::is_same(&packet.destination, &flow.destination)
 }
 
-/// What is in scope, by a socket that is not known to be the gateway's other end.
-#[inline(always)]
+/// What is in scope, by a socket that is not known to be the gateway's other end. Not among the instructions that
+/// other packets run through: few of them lie together, so that they stay near the processor.
+#[inline(never)]
 fn other(
-    context: &SkBuffContext,
+    buffer: *mut __sk_buff,
     settings: &Settings,
     scope: &Scope,
-    packet: Packet,
-    (socket, kept): (*mut bpf_sock, *mut Flow),
+    socket: *mut bpf_sock,
+    kept: *mut Flow,
 ) -> i32 {
+    let packet = packet::parse(buffer);
     let enforce = scope.watch.mode == mode::ENFORCE;
     if packet.family == 0 {
         count::one(settings, Unit::Packet, Became::Unparsable);
@@ -120,7 +126,7 @@ fn other(
     }
     if packet.protocol == UDP && scope::is_resolver(settings, &packet.destination) {
         let bank = count::one(settings, Unit::Packet, Became::Allowed);
-        names::asked(context.skb.skb, bank, kept);
+        names::asked(buffer, bank, kept);
         return GO_ON;
     }
     // SAFETY: checked against null; the socket's own.
@@ -156,7 +162,7 @@ fn other(
                 Flow { way, scope, flags, gateway, destination, family, protocol, ..*noted }
             }
             _ => {
-                let event = event(context.skb.skb, scope, way);
+                let event = event(buffer, scope, way);
                 Flow { destination, family, protocol, ..event }
             }
         }

@@ -65,6 +65,6 @@ pub(crate) static RING_BYTES: u32 = RING as u32;
 /// another version.
 #[unsafe(no_mangle)]
 #[used]
-static ABI_6: u32 = VERSION;
+static ABI_7: u32 = VERSION;
 
-const _: () = assert!(VERSION == 6, "the name says so");
+const _: () = assert!(VERSION == 7, "the name says so");

@@ -38,27 +38,29 @@ pub(crate) fn bank(settings: &Settings) -> u32 {
 /// The watched cgroup with an id. Where there is but one, as for a run, no map is asked.
 #[inline(always)]
 pub(crate) fn watched(settings: &Settings, id: u64) -> Option<Scope> {
-    let found = if is_single(settings) {
-        if settings.single_id == id { single(settings) } else { NONE }
-    } else {
-        of(id, listed(id))
+    let found = match level_of_single(settings) {
+        Some(_) => single_if(settings, id),
+        None => of(id, listed(id)),
     };
     some(found)
 }
 
-/// Whether one cgroup is watched and no other.
+/// How far below the root the one cgroup lies that is watched; nothing where others are, too.
 #[inline(always)]
-fn is_single(settings: &Settings) -> bool {
+fn level_of_single(settings: &Settings) -> Option<u32> {
     // SAFETY: a word of a map, aligned. The loader writes what it stands for while it is 0, and waits before
     // and behind that until no program runs that began earlier: so whoever sees it set reads what belongs
     // together, in whatever order.
-    unsafe { read_volatile(&raw const settings.single) != 0 }
+    unsafe { read_volatile(&raw const settings.single) }.checked_sub(1)
 }
 
-/// That one.
+/// That one, if this is its id.
 #[inline(always)]
-fn single(settings: &Settings) -> Scope {
-    Scope { id: settings.single_id, watch: settings.single_watch }
+fn single_if(settings: &Settings, id: u64) -> Scope {
+    if settings.single_id != id {
+        return NONE;
+    }
+    Scope { id, watch: settings.single_watch }
 }
 
 /// No cgroup. All zero rather than nothing, see [`crate::packet::Packet`].
@@ -91,8 +93,8 @@ fn of(id: u64, listed: u64) -> Scope {
 /// The watched cgroup that the current task is in, the innermost one.
 #[inline(always)]
 pub(crate) fn of_task(settings: &Settings) -> Option<Scope> {
-    if is_single(settings) {
-        return some(alone_among(settings, of_current));
+    if let Some(level) = level_of_single(settings) {
+        return some(single_if(settings, of_current(level)));
     }
     let mut word = 0;
     let id = task_among_several(settings.levels, &mut word);
@@ -102,8 +104,8 @@ pub(crate) fn of_task(settings: &Settings) -> Option<Scope> {
 /// The watched cgroup that the maker of a packet's socket was in, the innermost one.
 #[inline(always)]
 pub(crate) fn of_packet(settings: &Settings, buffer: *mut __sk_buff) -> Option<Scope> {
-    if is_single(settings) {
-        return some(alone_among(settings, |level| of_buffer(buffer, level)));
+    if let Some(level) = level_of_single(settings) {
+        return some(single_if(settings, of_buffer(buffer, level)));
     }
     let mut word = 0;
     let id = packet_among_several(settings.levels, buffer, &mut word);
@@ -120,22 +122,6 @@ fn of_current(level: u32) -> u64 {
 fn of_buffer(buffer: *mut __sk_buff, level: u32) -> u64 {
     // SAFETY: the context, and as above.
     unsafe { bpf_skb_ancestor_cgroup_id(buffer, level as i32) }
-}
-
-/// The cgroup that alone is watched, if it is among these.
-#[inline(always)]
-fn alone_among(settings: &Settings, ancestor: impl Fn(u32) -> u64) -> Scope {
-    let mut left = settings.levels;
-    for level in 0..LEVELS {
-        if left == 0 {
-            break;
-        }
-        if left & 1 == 1 && ancestor(level) == settings.single_id {
-            return single(settings);
-        }
-        left >>= 1;
-    }
-    NONE
 }
 
 /// Not among the instructions that the others run through; likewise below.

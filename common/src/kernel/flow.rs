@@ -24,39 +24,40 @@ pub struct FlowKey {
     pub gateway_port: u32,
 }
 
-/// What the kernel knows of a connection.
+/// What the kernel knows of a connection. What packets are compared with comes first: the kernel keeps a socket's own
+/// one word behind the beginning of a line of its cache, and all of that is in that line.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     /// The socket's cookie, unique until the machine starts again.
     pub cookie: u64,
-    /// The cgroup of the task that connected.
-    pub cgroup: u64,
-    /// The watched cgroup that this connection belongs to.
-    pub scope: u64,
-    /// The network namespace's cookie.
-    pub namespace: u64,
-    /// When `connect` was called: `CLOCK_BOOTTIME`, nanoseconds.
-    pub connected: u64,
-    /// The process, as the first namespace counts.
-    pub process: u32,
-    /// The thread, likewise.
-    pub thread: u32,
-    /// The user who connected.
-    pub user: u32,
     /// See [`flag`].
     pub flags: u32,
-    /// Where the program wanted to go.
-    pub destination: Endpoint,
-    /// The address family it asked for: [`family`].
-    pub family: u32,
     /// The port of the gateway's listener that it was sent to, in the machine's byte order; 0 for
     /// none.
     pub gateway: u32,
+    /// Where the program wanted to go.
+    pub destination: Endpoint,
     /// Of an event: what went around. See [`way`].
     pub way: u16,
     /// The number of the protocol within IP; of a frame, its type of Ethernet.
     pub protocol: u16,
+    /// The watched cgroup that this connection belongs to.
+    pub scope: u64,
+    /// The process, as the first namespace counts.
+    pub process: u32,
+    /// The thread, likewise.
+    pub thread: u32,
+    /// The cgroup of the task that connected.
+    pub cgroup: u64,
+    /// The network namespace's cookie.
+    pub namespace: u64,
+    /// When `connect` was called: `CLOCK_BOOTTIME`, nanoseconds.
+    pub connected: u64,
+    /// The user who connected.
+    pub user: u32,
+    /// The address family it asked for: [`family`].
+    pub family: u32,
 }
 
 /// Bits of [`Flow::flags`].
@@ -130,7 +131,8 @@ pub struct Watch {
     pub port: u32,
 }
 
-/// What the programs look at before anything else.
+/// What the programs look at before anything else. What every packet is compared with comes first, in one line of the
+/// processor's cache.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -138,24 +140,25 @@ pub struct Settings {
     pub levels: u32,
     /// Which of the two banks counts now: 0 or 1.
     pub bank: u32,
-    /// Where queries for names may go; a zero port for nowhere.
-    pub resolver: Endpoint,
+    /// Where the two below say which cgroup is watched, and no other is: 1 more than the number of levels that it lies
+    /// below the root; 0 where they say nothing.
+    pub single: u32,
     /// Which kinds of places on the machine are left alone, by the bits of [`alone`]; 0 for none, so that
     /// nobody looks for one.
     pub left_alone: u32,
-    /// The gateway's process, as the first namespace counts; 0 for none.
-    pub gateway: u32,
-    /// 1 where the two below say which cgroup is watched, and no other is; 0 where they say nothing.
-    pub single: u32,
-    /// What is to be done with it.
-    pub single_watch: Watch,
     /// Its id.
     pub single_id: u64,
+    /// What is to be done with it.
+    pub single_watch: Watch,
     /// Of the ports of single places that are left alone: bit n for any that is n more than a multiple of 64.
     pub ports: u64,
     /// The gateway's network namespace, by its cookie; 0 where the kernel does not say. From another one its listener is
     /// not reached.
     pub namespace: u64,
+    /// Where queries for names may go; a zero port for nowhere.
+    pub resolver: Endpoint,
+    /// The gateway's process, as the first namespace counts; 0 for none.
+    pub gateway: u32,
 }
 
 impl Settings {
@@ -172,9 +175,12 @@ const _: () = {
     assert!(size_of::<Flow>() == 88);
     assert!(size_of::<Watch>() == 8);
     assert!(size_of::<Settings>() == 72);
-    assert!(core::mem::offset_of!(Flow, process) == 40);
-    assert!(core::mem::offset_of!(Flow, destination) == 56);
-    assert!(core::mem::offset_of!(Flow, family) == 76);
-    assert!(core::mem::offset_of!(Flow, way) == 84);
+    assert!(core::mem::offset_of!(Flow, destination) == 16);
+    assert!(core::mem::offset_of!(Flow, way) == 36);
+    assert!(core::mem::offset_of!(Flow, scope) == 40);
+    assert!(core::mem::offset_of!(Flow, thread) == 52);
+    assert!(core::mem::offset_of!(Flow, family) == 84);
+    assert!(core::mem::offset_of!(Settings, single_id) == 16);
+    assert!(core::mem::offset_of!(Settings, resolver) == 48);
     assert!(core::mem::offset_of!(FlowKey, gateway_port) == 28);
 };

@@ -13,7 +13,7 @@ pub use flow::{Endpoint, Flow, FlowKey, Settings, Watch, alone, family, flag, mo
 pub use query::{QUERIES, QUERY, Query};
 
 /// Bumped with every change of a layout or of a meaning here; the loader refuses an object of another version.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// Cgroups that can be watched at once.
 pub const SCOPES: usize = 1_024;

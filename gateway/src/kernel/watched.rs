@@ -117,14 +117,16 @@ impl Watched {
     /// what nobody reads, then that it may be read, when each program that runs has begun since.
     fn single(&mut self, ebpf: &mut Ebpf) -> Result<(), ProgramsError> {
         let mut all = self.cgroups.iter();
-        let (Some((id, (watch, _))), None) = (all.next(), all.next()) else { return Ok(()) };
-        if self.settings.single != 0 {
+        let (Some((id, (watch, levels))), None) = (all.next(), all.next()) else { return Ok(()) };
+        // Where its level is not known, it is looked for among all.
+        if self.settings.single != 0 || !levels.is_power_of_two() {
             return Ok(());
         }
+        let level = levels.trailing_zeros();
         (self.settings.single_id, self.settings.single_watch) = (*id, *watch);
         self.set(ebpf)?;
         self.wait()?;
-        self.settings.single = 1;
+        self.settings.single = 1 + level;
         self.set(ebpf)
     }
 

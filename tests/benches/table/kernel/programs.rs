@@ -113,12 +113,12 @@ impl Programs {
         let settings = self.ebpf.map_mut("SETTINGS").ok_or_else(lacks)?;
         const WORDS: usize = size_of::<Settings>() / size_of::<u32>();
         let mut settings: Array<_, [u32; WORDS]> = settings.try_into().map_err(other)?;
-        // One level below the root; no resolver; one place that is left alone; this is the gateway; no other
-        // cgroup is watched; whose network namespace is whose is not asked.
+        // One level below the root; no other cgroup is watched; one place that is left alone; whose network
+        // namespace is whose is not asked; no resolver; this is the gateway.
         let ([low, high], [mode, port]) = (halves(id), watch);
         let [some, others] = halves(Settings::port_bit(alone.port().into()));
         let own = std::process::id();
-        let whole = [2, 0, 0, 0, 0, 0, 0, 1, own, 1, mode, port, low, high, some, others, 0, 0];
+        let whole = [2, 0, 2, 1, low, high, mode, port, some, others, 0, 0, 0, 0, 0, 0, 0, own];
         settings.set(0, whole, 0).map_err(other)
     }
 
