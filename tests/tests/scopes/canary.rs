@@ -89,10 +89,11 @@ pub(crate) fn a_canary_that_is_back_is_watched_no_more() {
             let word = |at: usize| {
                 u32::from_ne_bytes(settings[at..at + 4].try_into().expect("four bytes"))
             };
-            let one = word(offset_of!(Settings, single)) == 1 && ids == [own];
             let levels = word(offset_of!(Settings, levels));
+            let level = levels.is_power_of_two().then(|| levels.trailing_zeros());
             // All at one moment, or another canary is.
-            (one && levels.count_ones() == 1).then_some(())
+            let one = level.is_some_and(|level| word(offset_of!(Settings, single)) == 1 + level);
+            (one && ids == [own]).then_some(())
         });
     }
     let home = gateway.terminate();
