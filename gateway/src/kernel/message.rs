@@ -285,6 +285,11 @@ pub(super) fn write(socket: &mut impl Write, message: &impl Serialize) -> io::Re
     socket.write_all(&whole)
 }
 
+/// Whether a message is still to come: whoever reads it waits for so long and no longer.
+pub(super) fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 /// Reads one message.
 ///
 /// # Errors

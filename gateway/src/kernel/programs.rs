@@ -68,7 +68,11 @@ pub(super) enum ProgramsError {
     Map(#[from] aya::maps::MapError),
     #[error(transparent)]
     Pins(#[from] PinsError),
-    #[error("the kernel cannot wait for its programs: {0}")]
+    #[error(
+        "the kernel cannot wait for its programs ({0}): that takes a map of maps \
+         (BPF_MAP_TYPE_ARRAY_OF_MAPS), at whose writing Linux waits from 4.20 on; sealtap needs Linux 5.15 or \
+         later"
+    )]
     Wait(std::io::Error),
     #[error("no thread can be had: {0}")]
     Thread(#[from] std::io::Error),

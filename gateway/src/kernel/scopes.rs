@@ -18,8 +18,9 @@ use sealtap_common::leaf::CoverageMode;
 
 use super::arrivals::Arrivals;
 use super::cgroup::CgroupError;
-use super::observer::{Observer, ObserverError};
+use super::observer::Observer;
 use super::scope::{Found, Hierarchy};
+use super::unobserved::ObserverError;
 use crate::config::Scope;
 
 /// Between two looks for cgroups that came or went.

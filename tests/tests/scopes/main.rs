@@ -168,6 +168,7 @@ fn main() -> ExitCode {
         names::names_are_sealed_and_go_when_they_are_old,
         canary::a_canary_tries_each_way_out_and_is_sealed,
         canary::a_canary_that_is_back_is_watched_no_more,
+        canary::a_canary_that_is_out_keeps_nobody_waiting,
         canary::a_dead_network_is_no_closed_one,
         doctor::each_program_is_tried_and_well,
         enforced::what_cannot_be_led_is_denied_in_enforce_mode,
