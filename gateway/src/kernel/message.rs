@@ -91,6 +91,17 @@ pub(super) enum Told {
     Bypass(Bypass),
     /// Something was asked of the resolver.
     Asked(Vec<Packet>),
+    /// The sockets that a cgroup had before it was watched will not be counted.
+    Uncounted(Uncounted),
+}
+
+/// A cgroup whose sockets could not be counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Uncounted {
+    /// Its folder.
+    pub(super) folder: String,
+    /// Why not.
+    pub(super) why: String,
 }
 
 /// An answer.

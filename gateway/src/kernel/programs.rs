@@ -18,7 +18,7 @@ use super::cgroup::{CgroupError, open_root};
 use super::counting::{self, Counting};
 use super::execs::Slots;
 use super::hooks::Hooks;
-use super::message::{Counted, ProgramAt};
+use super::message::{Counted, ProgramAt, Uncounted};
 use super::names::{Queue, lost};
 use super::pins::{self, PinsError};
 use super::uplinks;
@@ -221,6 +221,11 @@ impl Programs {
             unknown,
             why_unknown,
         })
+    }
+
+    /// Cgroups whose sockets could not be counted, since this was asked last.
+    pub(super) fn uncounted(&mut self) -> Vec<Uncounted> {
+        self.hooks.uncounted()
     }
 
     /// Hands on what went around since the last look.
