@@ -80,7 +80,7 @@ pub use self::message::{Armed, Bypass, Counted, Foreign, NamesCounted, Process, 
 pub use self::observer::Observer;
 pub use self::pins::{Instance, PinsError, prepare as prepare_pins, remove as remove_pins};
 pub use self::raw::{Joining, bytes_of, flow_of};
-pub use self::scope::{Found, Hierarchy};
+pub use self::scope::{Found, Hierarchy, Seen};
 pub use self::scopes::{Scopes, ScopesError};
 pub use self::standing::{detach, status};
 pub use self::starting::Loader;

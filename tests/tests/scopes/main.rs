@@ -62,13 +62,17 @@ pub(crate) fn serve(cgroup: &Cgroup, more: &str) -> Gateway {
 }
 
 /// Watches these scopes, with no canary.
-pub(crate) fn serve_scopes(scopes: &[String]) -> Gateway {
+pub(crate) fn scopes(scopes: &[String]) -> Options {
     let list: Vec<String> = scopes.iter().map(|scope| format!("\"{scope}\"")).collect();
     let text = format!(
         "[kernel]\nmode = \"observe\"\nscopes = [{}]\ninterval = \"500ms\"\ncanary = \"none\"\n",
         list.join(",")
     );
-    Options::default().config(text).argument(format!("--user={}", USER.0)).start_in(home())
+    Options::default().config(text).argument(format!("--user={}", USER.0))
+}
+
+pub(crate) fn serve_scopes(list: &[String]) -> Gateway {
+    scopes(list).start_in(home())
 }
 
 /// A server that says which path it was asked for.
@@ -152,6 +156,7 @@ fn main() -> ExitCode {
         coming::scopes_that_come_and_go_are_followed,
         coming::a_scope_that_comes_to_hold_the_gateway_ends_coverage,
         coming::a_folder_that_is_closed_opens_nothing,
+        coming::a_closed_folder_elsewhere_is_passed_over,
         coming::a_connection_from_before_the_start_is_stated,
         coming::what_comes_late_is_stated,
         coming::many_cgroups_come_and_go,
