@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use sealtap_common::kernel::LEVELS;
 
 use super::raw::Joining;
+use crate::config::Scope;
 
 /// The initial namespace of cgroups (`PROC_CGROUP_INIT_INO` of the kernel's `proc_ns.h`).
 const FIRST_NAMESPACE: u64 = 0xEFFF_FFFB;
@@ -52,6 +53,19 @@ pub enum CgroupError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// A folder of it that may hold what is wanted, which is nowhere else.
+    #[error(
+        "the folder {path} cannot be looked into ({source}), and scope {wanted} is found nowhere else: let the \
+         gateway's user read that folder, or start the gateway when what it is to watch is there"
+    )]
+    Closed {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+        /// The scope.
+        wanted: Scope,
     },
     /// Too deep.
     #[error("the cgroup {path} lies {level} levels deep, and only {LEVELS} are looked at")]

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::around::Around;
-use super::message::{Answer, Bypass, Process, Question, Told, read, write};
+use super::message::{Answer, Bypass, Process, Question, Told, Uncounted, read, write};
 use super::names::Asked as Names;
 use super::unread::Kinds;
 use crate::clock::Reading;
@@ -101,6 +101,12 @@ pub(super) fn follow(socket: &mut UnixStream, asked: &Waiting) {
                 packets.into_iter().for_each(|packet| names.add(packet, &now));
                 lock(asked).fresh_names.append(names);
             }
+            Told::Uncounted(Uncounted { folder, why }) => tracing::warn!(
+                cgroup = folder,
+                why,
+                "the sockets that were connected here before it was watched cannot be counted: coverage \
+                 will end as numbers_wrong; start again to have them counted anew"
+            ),
             Told::Armed(_) => break,
         }
     }

@@ -11,7 +11,7 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use super::cgroup::folder_of;
-use super::message::{Foreign, ProgramAt};
+use super::message::{Foreign, ProgramAt, Uncounted};
 use super::older::Older;
 use super::raw::{Place, programs_at};
 
@@ -67,6 +67,12 @@ impl Hooks {
     pub(super) fn older(&mut self) -> &Older {
         self.older.hear();
         &self.older
+    }
+
+    /// Cgroups whose sockets could not be counted, since this was asked last.
+    pub(super) fn uncounted(&mut self) -> Vec<Uncounted> {
+        self.older.hear();
+        self.older.uncounted()
     }
 
     /// Nobody is in it any more, or it is left alone: watched again, it counts again.

@@ -185,6 +185,10 @@ fn serve(socket: &mut UnixStream, programs: &mut Programs) -> io::Result<()> {
         for packets in together(known.into_iter().map(named).collect()) {
             write(socket, &Told::Asked(packets))?;
         }
+        // When it happens, not only when the last numbers lack them.
+        for uncounted in programs.uncounted() {
+            write(socket, &Told::Uncounted(uncounted))?;
+        }
         if let Some(answer) = answer {
             write(socket, &Told::Answer(answer))?;
         }

@@ -91,6 +91,17 @@ pub(super) enum Told {
     Bypass(Bypass),
     /// Something was asked of the resolver.
     Asked(Vec<Packet>),
+    /// The sockets that a cgroup had before it was watched will not be counted.
+    Uncounted(Uncounted),
+}
+
+/// A cgroup whose sockets could not be counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Uncounted {
+    /// Its folder.
+    pub(super) folder: String,
+    /// Why not.
+    pub(super) why: String,
 }
 
 /// An answer.
@@ -283,6 +294,11 @@ pub(super) fn write(socket: &mut impl Write, message: &impl Serialize) -> io::Re
     let mut whole = length.to_le_bytes().to_vec();
     whole.extend_from_slice(&content);
     socket.write_all(&whole)
+}
+
+/// Whether a message is still to come: whoever reads it waits for so long and no longer.
+pub(super) fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// Reads one message.

@@ -5,7 +5,6 @@
 //! read: a thread writes the questions, and where too many wait, who connected is not asked for. Fails with what the loader said; once it is gone every question fails, and what it watched
 //! is watched no more, except what is pinned. Dropping this ends the loader.
 
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -26,6 +25,7 @@ use super::around::Around;
 use super::hearing::{Waiting, ask_all, follow, lock};
 use super::message::{Answer, Armed, Bypass, Counted, Process, Question};
 use super::names::Asked as Names;
+use super::unobserved::ObserverError;
 use super::unread::Unread;
 use super::{Found, Instance, Loader, OwnCgroup};
 
@@ -38,28 +38,6 @@ const QUEUE: usize = 1024;
 
 /// How long it may take to end.
 const ENDING: Duration = Duration::from_secs(2);
-
-/// Why the kernel does not observe.
-#[derive(Debug, thiserror::Error)]
-pub enum ObserverError {
-    /// The process could not be started or talked to.
-    #[error("the loader of the kernel programs cannot be had: {0}")]
-    Process(#[from] io::Error),
-    /// It said why not.
-    #[error("the kernel cannot watch: {0}")]
-    Refused(String),
-    /// It is there and does not answer.
-    #[error(
-        "the loader of the kernel programs has not answered for {0:?}: what it counted is unknown"
-    )]
-    Silent(Duration),
-    /// More is asked than it reads.
-    #[error("the loader of the kernel programs does not keep up: this is not asked for")]
-    Busy,
-    /// It is gone.
-    #[error("the loader of the kernel programs has ended: nothing is watched any more")]
-    Gone,
-}
 
 /// A loader with its programs attached.
 pub struct Observer {

@@ -1,38 +1,53 @@
 //! Older: what was connected before it was watched.
 //!
 //! In: cgroups as they begin to be watched. Out: how many of them there are, and how many connected sockets
-//! their processes had then; of each cgroup both at once, when it has been looked at, by a thread of its
-//! own: a machine may have tens of thousands of processes, and a process a million descriptors; statements
-//! wait for none of them. While one is still being looked at, that is said; so it is of one that took too long
-//! or could not be read to its end, which is in no number then: no part of it, and no zero.
+//! their processes had then; of each cgroup both at once, when it has been looked at, by threads for
+//! nothing else: a machine may have tens of thousands of processes, and a process a million descriptors;
+//! statements wait for none of them, and a cgroup for no other, unless several take long. While one is still
+//! being looked at, that is said; so it is, as soon as it is known, of one that took too long or could not be
+//! read to its end, which is in no number then: no part of it, and no zero.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SendError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Dir, Mode, OFlags, openat, readlinkat_raw};
 use rustix::io::Errno;
 
+use super::message::Uncounted;
+
 /// How long one cgroup is looked at; and how much of it between two looks at the clock.
 const LIMIT: Duration = Duration::from_secs(60);
 const OFTEN: usize = 1024;
 
+/// How many are looked at side by side: the machine has other things to do.
+const SIDE_BY_SIDE: usize = 4;
+
 /// Room for what a descriptor of a socket is called, by its inode.
 const SOCKET: usize = 64;
 
+/// A cgroup that is to be looked at, by its folder, and whether sealtap made it.
+type Asked = (PathBuf, bool);
+
+/// What came of it.
+type Looked = (Asked, io::Result<u64>);
+
 /// What is known.
 pub(super) struct Older {
-    asks: Sender<(PathBuf, bool)>,
-    looked: Receiver<(io::Result<u64>, bool)>,
+    asks: Sender<Asked>,
+    looked: Receiver<Looked>,
     sockets: u64,
     found: u64,
     due: u64,
     unknown: u64,
     why: Option<String>,
+    /// Those among the unknown that nobody was told of.
+    uncounted: Vec<Uncounted>,
 }
 
 impl Older {
@@ -43,46 +58,52 @@ impl Older {
 
     /// The same, with another limit for each cgroup.
     fn within(limit: Duration) -> io::Result<Self> {
-        let (asks, asked) = channel::<(PathBuf, bool)>();
+        let (asks, asked) = channel();
         let (tells, looked) = channel();
-        let look = move || {
-            while let Ok((cgroup, own)) = asked.recv() {
-                let counted = older(&cgroup, &mut Left::of(limit));
-                if tells.send((counted, own)).is_err() {
-                    return;
-                }
-            }
-        };
-        std::thread::Builder::new().name("older".to_owned()).spawn(look)?;
-        Ok(Self { asks, looked, sockets: 0, found: 0, due: 0, unknown: 0, why: None })
+        let asked = Arc::new(Mutex::new(asked));
+        for _ in 0..SIDE_BY_SIDE {
+            let (asked, tells) = (Arc::clone(&asked), tells.clone());
+            let look = move || look(&asked, &tells, limit);
+            std::thread::Builder::new().name("older".to_owned()).spawn(look)?;
+        }
+        let (why, uncounted) = (None, Vec::new());
+        Ok(Self { asks, looked, sockets: 0, found: 0, due: 0, unknown: 0, why, uncounted })
     }
 
     /// A cgroup is watched from now on: `own` where sealtap made it; without a folder it is gone already.
     pub(super) fn count(&mut self, folder: Option<PathBuf>, own: bool) {
         match folder.map(|folder| self.asks.send((folder, own))) {
             Some(Ok(())) => self.due = self.due.saturating_add(1),
-            Some(Err(_)) => self.lacks("the thread that counts them is gone".to_owned()),
+            Some(Err(SendError((folder, _)))) => {
+                self.lacks(&folder, "the threads that count them are gone".to_owned());
+            }
             None => self.found = self.found.saturating_add(u64::from(!own)),
         }
     }
 
     /// Hears of what was looked at.
     pub(super) fn hear(&mut self) {
-        while let Ok((sockets, own)) = self.looked.try_recv() {
+        while let Ok(((folder, own), sockets)) = self.looked.try_recv() {
             self.due = self.due.saturating_sub(1);
             match sockets {
                 Ok(sockets) => {
                     self.sockets = self.sockets.saturating_add(sockets);
                     self.found = self.found.saturating_add(u64::from(!own));
                 }
-                Err(error) => self.lacks(error.to_string()),
+                Err(error) => self.lacks(&folder, error.to_string()),
             }
         }
     }
 
-    fn lacks(&mut self, why: String) {
+    fn lacks(&mut self, folder: &Path, why: String) {
         self.unknown = self.unknown.saturating_add(1);
-        self.why.get_or_insert(why);
+        self.why.get_or_insert_with(|| why.clone());
+        self.uncounted.push(Uncounted { folder: folder.display().to_string(), why });
+    }
+
+    /// Cgroups that became unknown since this was asked last.
+    pub(super) fn uncounted(&mut self) -> Vec<Uncounted> {
+        std::mem::take(&mut self.uncounted)
     }
 
     /// Connected sockets that watched processes had when they began to be watched.
@@ -103,6 +124,19 @@ impl Older {
     /// Cgroups that are watched and will be in none of these numbers, and why the first of them is not.
     pub(super) fn unknown(&self) -> (u64, Option<String>) {
         (self.unknown, self.why.clone())
+    }
+}
+
+/// Looks at one cgroup after the other, beside other threads that do.
+fn look(asked: &Mutex<Receiver<Asked>>, tells: &Sender<Looked>, limit: Duration) {
+    loop {
+        // Kept only until there is one: the others wait for the next.
+        let next = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(next) = next else { return };
+        let counted = older(&next.0, &mut Left::of(limit));
+        if tells.send((next, counted)).is_err() {
+            return;
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::cgroup::{CgroupError, open_root};
 use super::counting::{self, Counting};
 use super::execs::Slots;
 use super::hooks::Hooks;
-use super::message::{Counted, ProgramAt};
+use super::message::{Counted, ProgramAt, Uncounted};
 use super::names::{Queue, lost};
 use super::pins::{self, PinsError};
 use super::uplinks;
@@ -68,7 +68,11 @@ pub(super) enum ProgramsError {
     Map(#[from] aya::maps::MapError),
     #[error(transparent)]
     Pins(#[from] PinsError),
-    #[error("the kernel cannot wait for its programs: {0}")]
+    #[error(
+        "the kernel cannot wait for its programs ({0}): that takes a map of maps \
+         (BPF_MAP_TYPE_ARRAY_OF_MAPS), at whose writing Linux waits from 4.20 on; sealtap needs Linux 5.15 or \
+         later"
+    )]
     Wait(std::io::Error),
     #[error("no thread can be had: {0}")]
     Thread(#[from] std::io::Error),
@@ -217,6 +221,11 @@ impl Programs {
             unknown,
             why_unknown,
         })
+    }
+
+    /// Cgroups whose sockets could not be counted, since this was asked last.
+    pub(super) fn uncounted(&mut self) -> Vec<Uncounted> {
+        self.hooks.uncounted()
     }
 
     /// Hands on what went around since the last look.

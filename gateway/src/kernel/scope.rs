@@ -37,6 +37,17 @@ pub struct Found {
     pub levels: u32,
 }
 
+/// What a scope stands for, as far as that can be seen.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Its cgroups, by path.
+    pub found: Vec<Found>,
+    /// The first that cannot be looked at; or, where none was found, a folder that one may be in.
+    pub error: Option<CgroupError>,
+    /// Where some were found, the first folder that could not be looked into: most likely there is none in it.
+    pub passed: Option<CgroupError>,
+}
+
 /// The hierarchy, and where this process is in it.
 #[derive(Clone, Debug)]
 pub struct Hierarchy {
@@ -82,26 +93,21 @@ impl Hierarchy {
         below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The cgroups that `scope` stands for now, by path.
+    /// The cgroups that `scope` stands for now, by path. Folders that cannot be looked into are passed over
+    /// where there are any.
     ///
     /// # Errors
     ///
-    /// [`CgroupError`]: part of the hierarchy cannot be read, so that not all is known.
+    /// [`CgroupError`]: one cannot be looked at, or none was found and not all could be read.
     pub fn cgroups(&self, scope: &Scope) -> Result<Vec<Found>, CgroupError> {
-        match self.cgroups_in(scope, &mut |_| ()) {
-            (found, None) => Ok(found),
-            (_, Some(error)) => Err(error),
-        }
+        let Seen { found, error, .. } = self.cgroups_in(scope, &mut |_| ());
+        error.map_or(Ok(found), Err)
     }
 
-    /// The same, with the first thing that could not be read; `entered` is told of each folder that one
-    /// could come to be in, before that is looked at.
+    /// The same, with what could not be read; `entered` is told of each folder that one could come to be
+    /// in, before that is looked at.
     #[must_use]
-    pub fn cgroups_in(
-        &self,
-        scope: &Scope,
-        entered: &mut dyn FnMut(&Path),
-    ) -> (Vec<Found>, Option<CgroupError>) {
+    pub fn cgroups_in(&self, scope: &Scope, entered: &mut dyn FnMut(&Path)) -> Seen {
         let mut walked = Walked::default();
         match scope {
             Scope::Cgroup(path) => {
@@ -122,8 +128,7 @@ impl Hierarchy {
                 });
             }
         }
-        walked.found.sort_by(|a, b| a.path.cmp(&b.path));
-        (walked.found, walked.error)
+        walked.seen(scope)
     }
 
     /// Whether what was found is there no more: what cannot be looked at may well be.
@@ -211,11 +216,13 @@ fn container(name: &str) -> Option<&str> {
     }
 }
 
-/// What was found so far, and the first thing that could not be looked at.
+/// What was found so far; the first of these that could not be looked at; and the first folder that could not be
+/// looked into.
 #[derive(Default)]
 struct Walked {
     found: Vec<Found>,
     error: Option<CgroupError>,
+    closed: Option<(PathBuf, io::Error)>,
 }
 
 impl Walked {
@@ -228,8 +235,24 @@ impl Walked {
 
     fn failed(&mut self, at: &Path, source: io::Error) {
         if !says_gone(&source) {
-            self.error.get_or_insert(CgroupError::File { path: at.to_owned(), source });
+            self.closed.get_or_insert((at.to_owned(), source));
         }
+    }
+
+    fn seen(self, wanted: &Scope) -> Seen {
+        let Self { mut found, mut error, closed } = self;
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut passed = None;
+        if let Some((path, source)) = closed {
+            match found.is_empty() {
+                true => {
+                    let wanted = wanted.clone();
+                    error.get_or_insert(CgroupError::Closed { path, source, wanted });
+                }
+                false => passed = Some(CgroupError::File { path, source }),
+            }
+        }
+        Seen { found, error, passed }
     }
 }
 
@@ -250,108 +273,4 @@ fn matches(pattern: &str, text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn made(paths: &[String]) -> (tempfile::TempDir, Hierarchy) {
-        let folder = tempfile::tempdir().unwrap();
-        for path in paths {
-            fs::create_dir_all(folder.path().join(path.trim_start_matches('/'))).unwrap();
-        }
-        let root = folder.path().to_owned();
-        (folder, Hierarchy { root, own: "/system.slice/tap.service".into(), all_levels: false })
-    }
-
-    fn paths(hierarchy: &Hierarchy, scope: &str) -> Vec<String> {
-        let scope: Scope = scope.parse().unwrap();
-        hierarchy.cgroups(&scope).unwrap().into_iter().map(|found| found.path).collect()
-    }
-
-    #[test]
-    fn units_and_cgroups_are_found_where_they_are() {
-        let all =
-            ["/system.slice/agent.service/sub", "/a.slice/a-b.slice/agent.service", "/apps/x"];
-        let (_folder, hierarchy) = made(&all.map(str::to_owned));
-        assert_eq!(
-            paths(&hierarchy, "unit:agent.service"),
-            ["/a.slice/a-b.slice/agent.service", "/system.slice/agent.service"]
-        );
-        assert_eq!(paths(&hierarchy, "/apps/x"), ["/apps/x"]);
-        assert_eq!(hierarchy.cgroups(&Scope::Cgroup("/apps/x".into())).unwrap()[0].levels, 1 << 2);
-        assert!(paths(&hierarchy, "/apps/y").is_empty());
-        assert!(paths(&hierarchy, "unit:other.service").is_empty());
-    }
-
-    /// As docker, containerd, podman and CRI-O lay them out, with and without systemd.
-    #[test]
-    fn containers_are_found_in_every_layout() {
-        let id = |digit: char| digit.to_string().repeat(64);
-        let all = [
-            format!("/system.slice/docker-{}.scope", id('1')),
-            format!("/docker/{}", id('2')),
-            format!("/kubepods.slice/kubepods-pod9.slice/cri-containerd-{}.scope", id('3')),
-            format!("/machine.slice/libpod-{}.scope/container", id('4')),
-            format!("/machine.slice/libpod-conmon-{}.scope", id('4')),
-            format!("/kubepods/besteffort/pod7/{}", id('5')),
-            "/system.slice/ssh.service".to_owned(),
-        ];
-        let (_folder, hierarchy) = made(&all);
-        assert_eq!(paths(&hierarchy, "container:*").len(), 5);
-        assert_eq!(paths(&hierarchy, "container:1111*"), [all[0].clone()]);
-        assert_eq!(paths(&hierarchy, &format!("container:{}", id('2'))), [all[1].clone()]);
-        // What is below it belongs to it.
-        let podman = format!("/machine.slice/libpod-{}.scope", id('4'));
-        assert_eq!(paths(&hierarchy, "container:4444*"), [podman]);
-        assert!(paths(&hierarchy, "container:1111").is_empty(), "a pattern says that it is one");
-    }
-
-    /// A cgroup that is wanted comes in one of these folders, and what is in it is nobody's business.
-    #[test]
-    fn folders_that_one_may_come_in_are_told_of() {
-        let id = "7".repeat(64);
-        let all = [format!("/a/docker-{id}.scope/in/it"), "/a/b".to_owned()];
-        let (folder, hierarchy) = made(&all);
-        let entered = |scope: &str| {
-            let mut entered = Vec::new();
-            let scope: Scope = scope.parse().unwrap();
-            let _ = hierarchy.cgroups_in(&scope, &mut |at| {
-                let below = at.strip_prefix(folder.path()).unwrap();
-                entered.push(below.to_str().unwrap().to_owned());
-            });
-            entered.sort();
-            entered
-        };
-        assert_eq!(entered("container:*"), ["", "a", "a/b"]);
-        assert_eq!(entered("/a/c/d"), ["", "a", "a/c"], "there or not");
-    }
-
-    /// One that lies deeper than the kernel's programs look is not left out in silence, nor is what is there
-    /// taken for gone.
-    #[test]
-    fn what_is_too_deep_is_said_and_what_is_there_is_not_gone() {
-        let deep = format!("{}/agent.service", "/a".repeat(20));
-        let (folder, hierarchy) = made(&[deep, "/b/agent.service".to_owned()]);
-        let (found, error) =
-            hierarchy.cgroups_in(&"unit:agent.service".parse().unwrap(), &mut |_| ());
-        assert_eq!(found.len(), 1);
-        assert!(matches!(error, Some(CgroupError::Deep { level: 21, .. })), "{error:?}");
-        assert!(!hierarchy.is_gone(&found[0]));
-        // Another one of the same name is not it.
-        assert!(hierarchy.is_gone(&Found { id: found[0].id + 1, ..found[0].clone() }));
-        fs::remove_dir(folder.path().join("b/agent.service")).unwrap();
-        assert!(hierarchy.is_gone(&found[0]));
-        fs::remove_dir(folder.path().join("b")).unwrap();
-        assert!(hierarchy.is_gone(&found[0]));
-    }
-
-    #[test]
-    fn a_scope_that_holds_the_gateway_is_known() {
-        let (_folder, hierarchy) = made(&[]);
-        for path in ["/system.slice", "/system.slice/tap.service"] {
-            assert!(hierarchy.holds_this_process(path), "{path}");
-        }
-        for path in ["/system.slice/tap", "/system.slice/tap.service/below", "/user.slice"] {
-            assert!(!hierarchy.holds_this_process(path), "{path}");
-        }
-    }
-}
+mod tests;

@@ -18,8 +18,9 @@ use sealtap_common::leaf::CoverageMode;
 
 use super::arrivals::Arrivals;
 use super::cgroup::CgroupError;
-use super::observer::{Observer, ObserverError};
+use super::observer::Observer;
 use super::scope::{Found, Hierarchy};
+use super::unobserved::ObserverError;
 use crate::config::Scope;
 
 /// Between two looks for cgroups that came or went.
@@ -91,6 +92,14 @@ struct Watching {
     arrivals: Option<Arrivals>,
 }
 
+/// What kept part of the scopes from being seen or watched.
+struct Looked {
+    /// The first thing that is wanted, or may be, and could not be read or watched.
+    trouble: Option<ScopesError>,
+    /// The first folder that was passed over, since what is wanted was found elsewhere.
+    passed: Option<ScopesError>,
+}
+
 impl Scopes {
     /// Looks whether any of `wanted` holds this process now; not all of them need be there.
     ///
@@ -146,8 +155,13 @@ impl Scopes {
             arrivals,
         };
         // Nothing begins that does not watch all of what it is to watch.
-        if let Some(trouble) = watching.look_now()? {
+        let Looked { trouble, passed } = watching.look_now()?;
+        if let Some(trouble) = trouble {
             return Err(trouble);
+        }
+        if let Some(passed) = passed {
+            tracing::warn!(error = %passed, "passed over: nothing is seen that may be in there");
+            watching.trouble = Some(passed.to_string());
         }
         let late = watching.wanted.iter().any(|scope| watching.may_be_late(scope));
         for scope in &watching.wanted {
@@ -217,7 +231,8 @@ impl Watching {
         if let Some(arrivals) = &self.arrivals {
             arrivals.forget();
         }
-        let looked = self.look_now().map(|trouble| self.say(trouble.as_ref()));
+        let looked = self.look_now();
+        let looked = looked.map(|looked| self.say(looked.trouble.or(looked.passed).as_ref()));
         // However many come and go, and whatever fails, this takes half of a processor at most.
         std::thread::sleep(began.elapsed().min(PAUSE));
         looked
@@ -226,7 +241,8 @@ impl Watching {
     /// Says once what keeps part of the scopes from being seen or watched.
     fn say(&mut self, trouble: Option<&ScopesError>) {
         match trouble {
-            None | Some(ScopesError::Cgroup(CgroupError::File { .. })) => {}
+            None
+            | Some(ScopesError::Cgroup(CgroupError::File { .. } | CgroupError::Closed { .. })) => {}
             // What cannot be read need not be there; this is.
             Some(error) => drop(self.unwatched.set(error.to_string())),
         }
@@ -244,11 +260,11 @@ impl Watching {
         self.trouble = trouble;
     }
 
-    /// Watches what came, and no more what is gone; gives the first thing that could not be read or watched.
-    fn look_now(&mut self) -> Result<Option<ScopesError>, ScopesError> {
+    /// Watches what came, and no more what is gone.
+    fn look_now(&mut self) -> Result<Looked, ScopesError> {
         // Anew each time: the gateway may have been put elsewhere.
         let hierarchy = Hierarchy::find()?;
-        let (mut now, mut trouble) = (BTreeMap::new(), None);
+        let (mut now, mut trouble, mut passed) = (BTreeMap::new(), None, None);
         for scope in &self.wanted {
             let arrivals = self.arrivals.as_ref();
             let mut entered = |folder: &Path| {
@@ -257,11 +273,12 @@ impl Watching {
                     arrivals.watch(folder);
                 }
             };
-            let (cgroups, error) = hierarchy.cgroups_in(scope, &mut entered);
-            for found in cgroups {
+            let seen = hierarchy.cgroups_in(scope, &mut entered);
+            for found in seen.found {
                 now.entry(found.id).or_insert_with(|| (scope.clone(), found));
             }
-            trouble = trouble.or(error.map(ScopesError::from));
+            trouble = trouble.or(seen.error.map(ScopesError::from));
+            passed = passed.or(seen.passed.map(ScopesError::from));
         }
         // Not to have found it is no reason: whoever owns the folder above may have closed that.
         let absent = self.watched.iter().filter(|(id, _)| !now.contains_key(id));
@@ -306,7 +323,7 @@ impl Watching {
                 }
             }
         }
-        Ok(trouble)
+        Ok(Looked { trouble, passed })
     }
 }
 

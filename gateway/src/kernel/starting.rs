@@ -10,8 +10,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::message::{Armed, Told, read};
-use super::observer::ObserverError;
+use super::message::{Armed, Told, is_late, read};
+use super::unobserved::ObserverError;
 
 /// How long the loader may take until it is armed.
 const ARMING: Duration = Duration::from_secs(20);
@@ -42,14 +42,40 @@ impl Loader {
         let process = command.spawn()?;
         drop(command);
         let mut socket = own;
-        socket.set_read_timeout(Some(ARMING))?;
-        let armed = match read(&mut socket) {
-            Ok(Told::Armed(Ok(armed))) => armed,
-            Ok(Told::Armed(Err(why))) => return Err(ObserverError::Refused(why)),
-            Ok(_) => return Err(ObserverError::Gone),
-            Err(error) => return Err(error.into()),
-        };
-        socket.set_read_timeout(None)?;
+        let armed = hear(&mut socket, ARMING)?;
         Ok(Self { socket, process, armed })
+    }
+}
+
+/// Waits for so long until it says that it is armed.
+fn hear(socket: &mut UnixStream, patience: Duration) -> Result<Armed, ObserverError> {
+    socket.set_read_timeout(Some(patience))?;
+    let armed = match read(socket) {
+        Ok(Told::Armed(Ok(armed))) => armed,
+        Ok(Told::Armed(Err(why))) => return Err(ObserverError::Refused(why)),
+        Ok(_) => return Err(ObserverError::Gone),
+        Err(error) if is_late(&error) => return Err(ObserverError::Slow(patience)),
+        Err(error) => return Err(error.into()),
+    };
+    socket.set_read_timeout(None)?;
+    Ok(armed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The system's own word for it ("temporarily unavailable") says neither who is waited for nor what to do.
+    #[test]
+    fn a_loader_that_is_slow_is_said_to_be() {
+        let (mut own, loader) = UnixStream::pair().unwrap();
+        let error = hear(&mut own, Duration::from_millis(20)).unwrap_err();
+        assert!(matches!(error, ObserverError::Slow(_)), "{error:?}");
+        let said = error.to_string();
+        assert!(said.contains("within 20ms") && said.contains("start again"), "{said}");
+        // One that is gone is not slow.
+        drop(loader);
+        let error = hear(&mut own, Duration::from_millis(20)).unwrap_err();
+        assert!(!matches!(error, ObserverError::Slow(_)), "{error:?}");
     }
 }

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ impl Canaries {
                         teller.counts().canary(&tried);
                         teller.tried(tried);
                     }
+                    // It was ended while it was out.
+                    Err(_) if stopped.try_recv() == Err(TryRecvError::Disconnected) => return,
                     Err(error) => tracing::warn!(%error, "the canary did not come back"),
                 }
                 match stopped.recv_timeout(pause) {

@@ -23,8 +23,8 @@ use crate::data::DataDir;
 use crate::gateway::{Gateway, Listeners, system_id};
 use crate::kernel::canary::Canary;
 use crate::kernel::{
-    Bypass, Instance, Loader, Observer, Scopes, ScopesError, Statements, Terms, left, prepare_pins,
-    system_resolver,
+    Bypass, Instance, Loader, Observer, ObserverError, Scopes, ScopesError, Statements, Terms,
+    left, prepare_pins, system_resolver,
 };
 use crate::privileges::{PrivilegeError, User};
 
@@ -120,10 +120,15 @@ fn say_if_unreadable(file: &Path, user: &User) {
 
 fn armed() -> Result<Loader, Failure> {
     Loader::start(None).map_err(|error| {
-        Failure::new(format!("the kernel cannot watch the configured scopes: {error}")).fix(
-            "start as root (`user` in [serve] then gives up privileges) on Linux 5.15 or later with \
-             cgroup v2, or set `mode = \"off\"` in [kernel]; `sealtap doctor` says what is missing",
-        )
+        let what = format!("the kernel cannot watch the configured scopes: {error}");
+        match error {
+            // It says what to do, and nothing is missing.
+            ObserverError::Slow(_) => Failure::new(what),
+            _ => Failure::new(what).fix(
+                "start as root (`user` in [serve] then gives up privileges) on Linux 5.15 or later with \
+                 cgroup v2, or set `mode = \"off\"` in [kernel]; `sealtap doctor` says what is missing",
+            ),
+        }
     })
 }
 

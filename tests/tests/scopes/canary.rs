@@ -3,10 +3,14 @@
 use std::fs;
 use std::mem::offset_of;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use sealtap_common::kernel::Settings;
-use sealtap_tests::gate::poll;
+use sealtap_tests::gate::{PATIENCE, poll};
 use sealtap_tests::gateway::Options;
 use sealtap_tests::leaves;
 use sealtap_tests::maps::watched;
@@ -15,7 +19,7 @@ use sealtap_tests::programs;
 use serde_json::Value;
 
 use crate::cgroup::{Cgroup, root};
-use crate::{CURL, USER, covered, helper, home, model, with_canary};
+use crate::{CURL, USER, covered, field, helper, home, model, with_canary};
 
 /// Each way out is tried again and again, and what became of it is in the log.
 pub(crate) fn a_canary_tries_each_way_out_and_is_sealed() {
@@ -25,11 +29,7 @@ pub(crate) fn a_canary_tries_each_way_out_and_is_sealed() {
         .argument(format!("--user={}", USER.0))
         .start_in(home());
     // Sent by a process that kept what the gateway gave up.
-    let probing = helper(&gateway, "canary");
-    let name = format!("sealtap-canary-{}", probing.as_raw_nonzero());
-    // Below the root itself it is made in a folder that is root's.
-    let places = [root().join("sealtap").join(&name), root().join(&name)];
-    let place = places.into_iter().find(|place| place.exists()).expect("it has a cgroup");
+    let place = place(helper(&gateway, "canary"));
     poll("two canaries are back", || {
         (gateway.stderr().matches("the canary is back").count() >= 2).then_some(())
     });
@@ -65,6 +65,89 @@ pub(crate) fn a_canary_tries_each_way_out_and_is_sealed() {
     let counted = &covered["connections"];
     assert!(counted["via_gateway"].as_u64() >= canary["led"].as_u64(), "{covered}");
     assert!(counted["bypass_passed"].as_u64().is_some_and(|passed| passed >= 8), "{covered}");
+}
+
+/// Where the canary's cgroup is: below the root itself it is made in a folder that is root's.
+fn place(canary: Pid) -> PathBuf {
+    let name = format!("sealtap-canary-{}", canary.as_raw_nonzero());
+    let places = [root().join("sealtap").join(&name), root().join(&name)];
+    places.into_iter().find(|place| place.exists()).expect("it has a cgroup")
+}
+
+fn is_there(process: Pid) -> bool {
+    // One that nobody has waited for yet has ended all the same.
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero()));
+    status.is_ok_and(|status| field(&status, "State")[0] != "Z")
+}
+
+/// Has a probe stand still in the middle of what it tries, as one does that waits for an answer that is dropped.
+fn stopped_probe(canary: Pid) -> Pid {
+    let children = format!("/proc/{0}/task/{0}/children", canary.as_raw_nonzero());
+    let read = |probe: Pid, name: &str| {
+        fs::read_to_string(format!("/proc/{}/{name}", probe.as_raw_nonzero())).unwrap_or_default()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < deadline, "no probe can be caught");
+        let listed = fs::read_to_string(&children).expect("the canary runs");
+        let probe = listed.split_ascii_whitespace().next().and_then(|id| id.parse().ok());
+        let Some(probe) = probe.and_then(Pid::from_raw) else { continue };
+        if !read(probe, "cmdline").contains("kernel\0probe") {
+            continue;
+        }
+        // One that has said all it has to say is killed meanwhile.
+        let _ = kill_process(probe, Signal::STOP);
+        std::thread::park_timeout(Duration::from_millis(200));
+        if read(probe, "stat").contains(") T ") {
+            return probe;
+        }
+    }
+}
+
+/// However long a way takes that is being tried, nobody waits for it who ends; and nothing stays behind.
+pub(crate) fn a_canary_that_is_out_keeps_nobody_waiting() {
+    let (cgroup, home) = (Cgroup::new(), home());
+    let start = || {
+        let options = Options::default().config(with_canary(&cgroup, "1s", ""));
+        options.argument(format!("--user={}", USER.0)).start_in(Arc::clone(&home))
+    };
+    let gone = |canary: Pid, probe: Pid, place: &Path| {
+        poll("probe, canary and cgroup are gone", || {
+            (!is_there(probe) && !is_there(canary) && !place.exists()).then_some(())
+        });
+    };
+    // A gateway that is killed.
+    let gateway = start();
+    let canary = helper(&gateway, "canary");
+    let (place_of, probe) = (place(canary), stopped_probe(canary));
+    gateway.crash();
+    gone(canary, probe, &place_of);
+    // One that ends.
+    let gateway = start();
+    let canary = helper(&gateway, "canary");
+    let (place_of, probe) = (place(canary), stopped_probe(canary));
+    let began = Instant::now();
+    gateway.terminate();
+    assert!(began.elapsed() < PATIENCE, "it waits for the probe: {:?}", began.elapsed());
+    gone(canary, probe, &place_of);
+    // A canary that hears nothing itself: it ends when it does.
+    let gateway = start();
+    let canary = helper(&gateway, "canary");
+    let (place_of, probe) = (place(canary), stopped_probe(canary));
+    kill_process(canary, Signal::STOP).expect("root may");
+    let began = Instant::now();
+    gateway.terminate();
+    assert!(began.elapsed() < PATIENCE, "it waits for the canary: {:?}", began.elapsed());
+    kill_process(canary, Signal::CONT).expect("root may");
+    gone(canary, probe, &place_of);
+    // One that is killed leaves no probe.
+    let gateway = start();
+    let canary = helper(&gateway, "canary");
+    let (place_of, probe) = (place(canary), stopped_probe(canary));
+    kill_process(canary, Signal::KILL).expect("root may");
+    poll("its probe is gone", || (!is_there(probe)).then_some(()));
+    gateway.terminate();
+    fs::remove_dir(place_of).expect("nobody is in it");
 }
 
 /// A canary that is back is watched no more, so the programs have one scope to look for; what it did stays counted.
@@ -114,7 +197,7 @@ pub(crate) fn a_canary_that_is_back_is_watched_no_more() {
 
 /// What becomes of frames where a device for them can be had, and elsewhere.
 pub(crate) fn frames(outcome: &str) -> (bool, String) {
-    match std::path::Path::new("/dev/net/tun").exists() {
+    match Path::new("/dev/net/tun").exists() {
         true => (true, outcome.to_owned()),
         false => (false, "unavailable".to_owned()),
     }

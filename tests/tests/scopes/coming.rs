@@ -99,6 +99,34 @@ pub(crate) fn a_folder_that_is_closed_opens_nothing() {
     assert_eq!(upstream.finish().len(), 1);
 }
 
+/// A folder that the gateway's user cannot look into keeps it from nothing where the container is found elsewhere;
+/// where it is not, it may be in there.
+pub(crate) fn a_closed_folder_elsewhere_is_passed_over() {
+    let (closed, parent) = (Cgroup::new(), Cgroup::new());
+    fs::set_permissions(&closed.path, fs::Permissions::from_mode(0o0)).expect("it is root's");
+    // As engines without systemd call them.
+    let id = format!("{:08x}{:056}", std::process::id(), 7);
+    let container = Cgroup { path: parent.path.join(&id), name: format!("{}/{id}", parent.name) };
+    container.make();
+    let (upstream, scope) = (model(), format!("container:{id}"));
+    let gateway = crate::serve_scopes(std::slice::from_ref(&scope));
+    wait_for(&gateway, "passed over");
+    let url = format!("http://{}/elsewhere", upstream.address());
+    assert_eq!(container.run(CURL, &url), "/elsewhere");
+    let home = Arc::clone(gateway.home());
+    let list = gateway.finish();
+    assert_eq!(list.len(), 1);
+    assert_eq!(list[0].text("/ingress"), "transparent");
+    let covered = covered(&home).remove(0);
+    assert_eq!(covered["end"], "ended", "{covered}");
+    assert_eq!(upstream.finish().len(), 1);
+    container.remove();
+    let refused = crate::scopes(&[scope]).try_start_in(home);
+    let Err((_, said)) = refused else { panic!("it starts") };
+    assert!(said.contains("found nowhere else"), "{said}");
+    assert!(said.contains(&closed.path.display().to_string()), "{said}");
+}
+
 /// One that holds the gateway itself by now is not watched any more, and the log says so.
 pub(crate) fn a_scope_that_comes_to_hold_the_gateway_ends_coverage() {
     let cgroup = Cgroup::new();

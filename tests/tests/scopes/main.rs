@@ -62,13 +62,17 @@ pub(crate) fn serve(cgroup: &Cgroup, more: &str) -> Gateway {
 }
 
 /// Watches these scopes, with no canary.
-pub(crate) fn serve_scopes(scopes: &[String]) -> Gateway {
+pub(crate) fn scopes(scopes: &[String]) -> Options {
     let list: Vec<String> = scopes.iter().map(|scope| format!("\"{scope}\"")).collect();
     let text = format!(
         "[kernel]\nmode = \"observe\"\nscopes = [{}]\ninterval = \"500ms\"\ncanary = \"none\"\n",
         list.join(",")
     );
-    Options::default().config(text).argument(format!("--user={}", USER.0)).start_in(home())
+    Options::default().config(text).argument(format!("--user={}", USER.0))
+}
+
+pub(crate) fn serve_scopes(list: &[String]) -> Gateway {
+    scopes(list).start_in(home())
 }
 
 /// A server that says which path it was asked for.
@@ -152,6 +156,7 @@ fn main() -> ExitCode {
         coming::scopes_that_come_and_go_are_followed,
         coming::a_scope_that_comes_to_hold_the_gateway_ends_coverage,
         coming::a_folder_that_is_closed_opens_nothing,
+        coming::a_closed_folder_elsewhere_is_passed_over,
         coming::a_connection_from_before_the_start_is_stated,
         coming::what_comes_late_is_stated,
         coming::many_cgroups_come_and_go,
@@ -168,6 +173,7 @@ fn main() -> ExitCode {
         names::names_are_sealed_and_go_when_they_are_old,
         canary::a_canary_tries_each_way_out_and_is_sealed,
         canary::a_canary_that_is_back_is_watched_no_more,
+        canary::a_canary_that_is_out_keeps_nobody_waiting,
         canary::a_dead_network_is_no_closed_one,
         doctor::each_program_is_tried_and_well,
         enforced::what_cannot_be_led_is_denied_in_enforce_mode,

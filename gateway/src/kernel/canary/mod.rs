@@ -26,19 +26,24 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sealtap_common::leaf::{Canary as Tried, CanaryOutcome, CoverageMode, Trial};
 use serde::{Deserialize, Serialize};
 
 use self::ways::Answer;
-use super::message::{read, write};
-use super::observer::{Observer, ObserverError};
+use super::message::{is_late, read, write};
+use super::observer::Observer;
 use super::scope::Found;
+use super::unobserved::ObserverError;
 use super::uplinks::UPLINK;
 
 /// How long the canary may take for one step.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long it may take to end, and between two looks whether it has.
+const ENDING: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Why there is no canary.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +51,12 @@ pub enum CanaryError {
     /// The process could not be started or talked to.
     #[error("the canary cannot be had: {0}")]
     Process(#[from] io::Error),
+    /// It does not begin.
+    #[error(
+        "the canary was not ready within {PATIENCE:?}, and is not waited for: start again when the machine \
+         is less busy"
+    )]
+    Slow,
     /// It said why not.
     #[error("the canary cannot be sent: {0}")]
     Refused(String),
@@ -103,7 +114,11 @@ impl Canary {
         drop(command);
         let mut socket = own;
         socket.set_read_timeout(Some(PATIENCE))?;
-        match read(&mut socket)? {
+        let says = read(&mut socket).map_err(|error| match is_late(&error) {
+            true => CanaryError::Slow,
+            false => error.into(),
+        });
+        match says? {
             Says::Ready { id, levels, port, device } => {
                 let place = Found { id, levels, path: "the canary's own".to_owned() };
                 Ok(Self { socket, process, place, port, out: false, device })
@@ -185,11 +200,6 @@ impl Canary {
     }
 }
 
-/// Whether an answer is still to come.
-fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
 /// What ends a canary.
 pub struct Ending(UnixStream);
 
@@ -203,10 +213,20 @@ impl Ending {
 
 impl Drop for Canary {
     fn drop(&mut self) {
-        // It reads the end of it, and takes its cgroup away.
+        // It finds the end of it, ends its probe, and takes its cgroup away. To kill it would leave that behind.
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
+        let deadline = Instant::now() + ENDING;
         // It may have been waited for by whoever waits for all children.
-        let _ = self.process.wait();
+        while matches!(self.process.try_wait(), Ok(None)) {
+            if Instant::now() >= deadline {
+                let process = self.process.id();
+                return tracing::warn!(
+                    process,
+                    "the canary does not end by now: its cgroup and its device stay until it does"
+                );
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 

@@ -9,10 +9,11 @@ use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::geteuid;
 use rustix::thread::CapabilitySet;
 
@@ -45,7 +46,9 @@ struct Held {
 pub fn run() -> Outcome {
     // Whatever the gateway's caller left open is none of the canary's.
     close_inherited().map_err(|error| Failure::of(&error))?;
-    let input = rustix::io::dup(io::stdin()).map_err(|error| Failure::of(&error))?;
+    // Not for probes: by the end of it the gateway finds that this process is gone.
+    let input =
+        rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3).map_err(|error| Failure::of(&error))?;
     let mut socket = UnixStream::from(input);
     if socket.peer_addr().is_err() {
         return Err(Failure::new("the canary is started by the gateway, on a socket to it")
@@ -100,37 +103,77 @@ fn serve(
     loop {
         let Go { frames } = read(socket)?;
         let targets = Targets { device: device.filter(|_| frames), ..held.targets };
-        let before = held.led.load(Ordering::Acquire);
-        let control = probe(&targets, None);
-        let joining = cgroup.joining().map_err(io::Error::other)?;
-        let watched = probe(&targets, Some(joining));
-        let led = held.led.load(Ordering::Acquire).saturating_sub(before);
-        let says = match (control, watched) {
-            (Ok(control), Ok(watched)) => Says::Tried { control, watched, led },
-            (Err(error), _) | (_, Err(error)) => Says::Failed(error.to_string()),
-        };
-        write(socket, &says)?;
+        let tried = try_both(&targets, cgroup, &held.led, socket);
+        write(socket, &tried.unwrap_or_else(|error| Says::Failed(error.to_string())))?;
     }
 }
 
+/// The control, then the watched one.
+fn try_both(
+    targets: &Targets,
+    cgroup: &OwnCgroup,
+    led: &AtomicU64,
+    gateway: &UnixStream,
+) -> io::Result<Says> {
+    let before = led.load(Ordering::Acquire);
+    let control = probe(targets, None, gateway)?;
+    let joining = cgroup.joining().map_err(io::Error::other)?;
+    let watched = probe(targets, Some(joining), gateway)?;
+    let led = led.load(Ordering::Acquire).saturating_sub(before);
+    Ok(Says::Tried { control, watched, led })
+}
+
 /// One process that tries every way.
-fn probe(targets: &Targets, joining: Option<Joining>) -> io::Result<Vec<Answer>> {
+fn probe(
+    targets: &Targets,
+    joining: Option<Joining>,
+    gateway: &UnixStream,
+) -> io::Result<Vec<Answer>> {
     let mut command = Command::new("/proc/self/exe");
     command.args(["kernel", "probe"]).env_clear().current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     if let Some(joining) = joining {
         joining.before(&mut command);
     }
-    let mut child = command.spawn()?;
+    answers(command.spawn()?, targets, gateway)
+}
+
+/// What a probe says. It ends with this: whether it has said it, or the gateway has gone meanwhile.
+fn answers(mut child: Child, targets: &Targets, gateway: &UnixStream) -> io::Result<Vec<Answer>> {
+    // Open until then: by its end the probe finds that this process is gone.
+    let mut input = child.stdin.take();
     let said = (|| {
-        let mut input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        write(&mut input, targets)?;
-        read(child.stdout.as_mut().ok_or(io::ErrorKind::BrokenPipe)?)
+        write(input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?, targets)?;
+        let output = child.stdout.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        read(&mut WhileAsked { output, gateway })
     })();
     // It has said what it had to say, or never will.
     let _ = child.kill();
     child.wait()?;
     said
+}
+
+/// A probe's output, for as long as the gateway is there to be told of it: where answers are dropped, a probe
+/// takes most of a minute.
+struct WhileAsked<'a> {
+    output: &'a mut ChildStdout,
+    gateway: &'a UnixStream,
+}
+
+impl io::Read for WhileAsked<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut ready = [
+            // Its end alone: it asks for nothing while the canary is out.
+            PollFd::new(self.gateway, PollFlags::empty()),
+            PollFd::new(&*self.output, PollFlags::IN),
+        ];
+        rustix::io::retry_on_intr(|| poll(&mut ready, None))?;
+        let [gateway, _] = ready;
+        match gateway.revents().is_empty() {
+            true => io::Read::read(self.output, buffer),
+            false => Err(io::Error::other("the gateway is gone")),
+        }
+    }
 }
 
 /// Opens it all; whoever comes is answered for as long as the process lives, by a device's `end` as well.
@@ -228,5 +271,36 @@ fn echo(socket: &UdpSocket) {
         if let Ok((_, from)) = socket.recv_from(&mut byte) {
             let _ = socket.send_to(&[DIRECT], from);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Shutdown;
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// One that says nothing is not waited for when nobody wants to know any more, and does not stay.
+    #[test]
+    fn a_probe_ends_when_the_gateway_goes() {
+        let (own, gateway) = UnixStream::pair().unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("60").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let place = format!("/proc/{}", child.id());
+        let targets =
+            Targets { tcp4: 1, tcp6: None, udp4: 2, udp6: None, vsock: None, device: None };
+        let began = Instant::now();
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            gateway.shutdown(Shutdown::Both).unwrap();
+        });
+        let said = answers(child, &targets, &own);
+        assert!(said.unwrap_err().to_string().contains("gone"));
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        assert!(!Path::new(&place).exists(), "it is waited for");
+        ends.join().unwrap();
     }
 }

@@ -7,12 +7,18 @@ use rustix::fs::{FileType, mkdirat, mknodat};
 
 use super::*;
 
+/// A folder like a cgroup's whose list of processes comes only when somebody writes it.
+fn slow() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("cgroup.procs");
+    mknodat(CWD, &list, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    (folder, list)
+}
+
 /// However long it takes, nobody waits; and a cgroup is in both numbers or in none.
 #[test]
 fn a_long_look_keeps_nobody_waiting() {
-    let folder = tempfile::tempdir().unwrap();
-    let slow = folder.path().join("cgroup.procs");
-    mknodat(CWD, &slow, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let (folder, slow) = slow();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let _connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let mut older = Older::begin().unwrap();
@@ -26,6 +32,30 @@ fn a_long_look_keeps_nobody_waiting() {
     assert_eq!(older.found(), 2);
     assert!(older.sockets() > 0);
     assert_eq!(older.unknown(), (0, None));
+}
+
+/// One behind others that take long is counted before they are.
+#[test]
+fn a_long_look_keeps_no_other_cgroup_waiting() {
+    let long: Vec<_> = (1..SIDE_BY_SIDE).map(|_| slow()).collect();
+    let short = cgroup("");
+    let mut older = Older::begin().unwrap();
+    for (folder, _) in &long {
+        older.count(Some(folder.path().to_owned()), false);
+    }
+    older.count(Some(short.path().to_owned()), false);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while older.found() == 0 {
+        assert!(Instant::now() < deadline, "it waits for those before it");
+        std::thread::yield_now();
+        older.hear();
+    }
+    assert_eq!((older.found(), older.due()), (1, u64::try_from(long.len()).unwrap()));
+    for (_, list) in &long {
+        fs::write(list, "").unwrap();
+    }
+    heard(&mut older);
+    assert_eq!((older.found(), older.unknown()), (u64::try_from(SIDE_BY_SIDE).unwrap(), (0, None)));
 }
 
 /// Waits until nothing is due.
@@ -67,6 +97,11 @@ fn what_cannot_be_read_is_not_known_and_no_zero() {
     older.count(Some(folder.path().to_owned()), false);
     heard(&mut older);
     assert_eq!((older.sockets(), older.found(), older.unknown().0), (0, 0, 1));
+    // Which one it is is told at once, and once.
+    let [told] = older.uncounted().try_into().unwrap();
+    assert_eq!(told.folder, folder.path().display().to_string());
+    assert_eq!(Some(told.why), older.unknown().1);
+    assert!(older.uncounted().is_empty());
 }
 
 /// Each socket once, however many descriptors there are, and only those with another end.

@@ -27,7 +27,9 @@ pub struct State {
     pub unknown: u64,
     /// What the kernel counted of it, as of the last statement with numbers.
     pub counts: Option<Counts>,
-    /// Connections that the kernel led to the gateway and that had not come when that was made.
+    /// Connections that the kernel led to the gateway and that had not come when that was made. The kernel's number
+    /// is of no single cgroup, so what it led to a canary is in it, and is taken off by what the canary says when it
+    /// is back; of one that never is nobody knows how many there were.
     pub not_come: u64,
     /// What went around, but for what canaries tried.
     pub around: Around,
@@ -108,5 +110,26 @@ impl Kernel {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was led to a canary is taken off once that says how much it was; of one that does not come back it stays,
+    /// as the metric's help says.
+    #[test]
+    fn what_is_led_to_a_canary_is_taken_off_when_it_is_back() {
+        let counted = |via_gateway| Counts {
+            connections: Sums { seen: via_gateway, via_gateway, ..Sums::default() },
+            ..Counts::default()
+        };
+        let kernel = Kernel::default();
+        kernel.counted(&counted(5), &Arrived::default());
+        assert_eq!(kernel.now().not_come, 5, "a canary is out");
+        kernel.canary(&Canary { led: 5, trials: Vec::new() });
+        kernel.counted(&counted(8), &Arrived::default());
+        assert_eq!(kernel.now().not_come, 3, "one that is back, and one that never will be");
     }
 }

@@ -104,7 +104,8 @@ impl Families {
         self.gauge(
             "sealtap_redirected_not_come_connections",
             None,
-            "Connections that the kernel led to the gateway and that are on their way, or never came",
+            "Connections that the kernel led to the gateway and that are on their way, or never came; to it, \
+             or to a canary: those of one that did not come back stay",
             now.not_come,
         );
     }
