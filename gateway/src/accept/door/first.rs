@@ -16,7 +16,7 @@ use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::kind::{Kind, Looked, whole_head};
+use super::kind::{Head, Kind, Looked};
 use crate::wire::http1::{MAX_HEAD, Opening};
 use crate::wire::stream::Stream;
 
@@ -86,7 +86,7 @@ where
     D: Future<Output = Option<Stream>>,
 {
     let mut acceptor = Acceptor::default();
-    let mut looked = Looked::default();
+    let (mut looked, mut head) = (Looked::default(), Head::default());
     let mut fed = 0;
     let mut dial = Some(dial);
     let mut listening = false;
@@ -98,7 +98,7 @@ where
             kind => kind,
         };
         match kind {
-            Kind::Http(Opening::Http1) if captured == Captured::ByName && !whole_head(&seen) => {
+            Kind::Http(Opening::Http1) if captured == Captured::ByName && !head.is_whole(&seen) => {
                 // Behind what no server takes for a head anything could stand.
                 if seen.len() > MAX_HEAD {
                     return First::Stalled;
