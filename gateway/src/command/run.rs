@@ -32,7 +32,8 @@ the gateway even if it ignores the variables, and what else it sends is counted,
 on standard error (--quiet: not) and named at the end.
 With --enforce what cannot be led there is denied, and COMMAND gives up every capability, may make sockets
 of IP, unix and netlink alone, no namespaces (bubblewrap and browsers cannot sandbox themselves), gets no
-descriptor beyond the standard ones, does not see the data directory and the lock, and is ended with all it
+descriptor beyond the standard ones (for one that is a unix socket a pipe: sealtap reads input ahead of COMMAND,
+and output and error into one socket may change places), does not see the data directory and the lock, and is ended with all it
 started when it ends; if that cannot be done, it stays cut off, and the exit code is 125. If sealtap is killed, what is left of COMMAND stays cut off until `sealtap kernel detach`. Root
 owns files by which other programs can be made to act, so the log says less of a COMMAND of root: with --user
 it runs as somebody else. What it is to write must be that user's.

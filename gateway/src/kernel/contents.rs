@@ -17,7 +17,8 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::digests::{Answer, Digesters, Digests, Wanted};
 use super::execs::Settling;
-use super::process::{self, stat_of};
+use super::mounts::Mounts;
+use super::process::{self, Found, stat_of};
 use super::readers::Readers;
 use super::unread::{COMMAND, DIGEST, Unread};
 use crate::clock::boottime_ns;
@@ -89,7 +90,7 @@ impl Reads {
 
     /// Tells of an executable's digest, or why there is none.
     fn digest(&self, number: u64, digest: Option<[u8; 32]>, why: &str) -> bool {
-        let unread = digest.is_none().then(|| lacks(why)).into_iter().collect();
+        let unread = digest.is_none().then(|| lacks(DIGEST, why)).into_iter().collect();
         self.tell(number, What::Digest(digest), unread)
     }
 }
@@ -111,7 +112,8 @@ impl Contents {
             std::thread::Builder::new().name("digests".to_owned()).spawn(take)?;
         }
         let wants = Arc::clone(&digesters);
-        let work = move |asked: Asked| read_of(&asked, &known, &wants, &reads);
+        let mounts = Arc::new(Mounts::default());
+        let work = move |asked: Asked| read_of(&asked, (&known, &mounts), &wants, &reads);
         let readers = Readers::start(("looks", READERS), QUEUE, work)?;
         Ok(Self { readers, read, waker, digesters })
     }
@@ -140,36 +142,49 @@ impl Drop for Contents {
     }
 }
 
-fn lacks(why: &str) -> Unread {
-    Unread { what: DIGEST.to_owned(), why: why.to_owned() }
+fn lacks(what: &str, why: &str) -> Unread {
+    Unread { what: what.to_owned(), why: why.to_owned() }
 }
 
 /// Reads what may take its time; whether anybody is left to be told.
-fn read_of(asked: &Asked, known: &Digests, digesters: &Digesters, reads: &Reads) -> bool {
+fn read_of(
+    asked: &Asked,
+    (known, mounts): (&Digests, &Mounts),
+    digesters: &Digesters,
+    reads: &Reads,
+) -> bool {
     let Asked { number, scope, place, started } = asked;
     let mut unread = Vec::new();
     let before = boottime_ns();
     let command = process::read(&mut unread, COMMAND, process::command(place));
     let file = process::read(&mut unread, DIGEST, File::open(place.join("exe")));
+    // As long as the process is there nobody writes to what it runs: as that is before the looks, it is what ran.
+    let wants = file.map(|file| Wanted::new((*scope, *number), file, mounts));
     let mut settling = Settling::after(boottime_ns());
     for _ in 0..2 {
         let at = boottime_ns();
-        match stat_of(place) {
-            Ok(Some(stat)) if stat.started == *started => settling.add(at, &stat),
-            // By now it is gone, and another one may have its number.
-            _ => {
-                let what = What::First { command: None, around: (before, settling), digest: false };
-                return reads.tell(*number, what, Vec::new());
+        let unseen = match Found::from(stat_of(place)) {
+            Found::There(stat) if stat.started == *started => {
+                settling.add(at, &stat);
+                continue;
             }
-        }
+            // By now it is gone, and another one may have its number.
+            Found::There(_) | Found::Gone => Vec::new(),
+            Found::Unread(why) => [COMMAND, DIGEST].map(|what| lacks(what, &why)).to_vec(),
+        };
+        let what = What::First { command: None, around: (before, settling), digest: false };
+        return reads.tell(*number, what, unseen);
     }
     let around = (before, settling);
-    let wants = file.and_then(|file| Wanted::new((*scope, *number), file));
-    let Some(wants) = wants else {
-        if unread.iter().all(|unread| unread.what != DIGEST) {
-            unread.push(lacks("it is too long, no file, or served by a process"));
+    let wants = match wants {
+        Some(Ok(wants)) => wants,
+        unfit => {
+            unread.extend(unfit.and_then(Result::err).map(|why| lacks(DIGEST, &why)));
+            if unread.iter().all(|unread| unread.what != DIGEST) {
+                unread.push(lacks(DIGEST, "the process has none"));
+            }
+            return reads.tell(*number, What::First { command, around, digest: false }, unread);
         }
-        return reads.tell(*number, What::First { command, around, digest: false }, unread);
     };
     // Told before its digest can be.
     reads.tell(*number, What::First { command, around, digest: true }, unread)
@@ -189,5 +204,55 @@ fn digest_of(wants: Wanted, known: &Digests, digesters: &Digesters, reads: &Read
                 numbers.all(|number| reads.digest(number, None, "too many wait to be read"))
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// What is told of a process of that folder, which began at 1.
+    fn first_of(place: &Path) -> (Option<Vec<u8>>, bool, Vec<Unread>) {
+        let waker = Arc::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap());
+        let (sender, read) = channel();
+        let (known, digesters) = (Digests::default(), Digesters::new(1));
+        let asked = Asked { number: 7, scope: 1, place: place.to_owned(), started: 1 };
+        let known = (&known, &Mounts::default());
+        assert!(read_of(&asked, known, &digesters, &Reads { sender, waker }));
+        let Read { number: 7, what: What::First { command, digest, .. }, unread } =
+            read.recv().unwrap()
+        else {
+            panic!("that comes first");
+        };
+        (command, digest, unread)
+    }
+
+    /// Who is gone is unknown without a word; of whom cannot be looked at, it is said why.
+    #[test]
+    fn what_cannot_be_read_has_its_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        assert_eq!(first_of(folder.path()), (None, false, Vec::new()));
+        fs::write(place("cmdline"), b"a\0").unwrap();
+        fs::write(place("exe"), b"#!").unwrap();
+        fs::create_dir(place("stat")).unwrap();
+        let (command, digest, unread) = first_of(folder.path());
+        assert_eq!((command, digest), (None, false), "it may be of another process");
+        let what: Vec<_> = unread.iter().map(|unread| unread.what.as_str()).collect();
+        assert_eq!(what, [COMMAND, DIGEST]);
+        assert!(unread.iter().all(|unread| unread.why.contains("directory")), "{unread:?}");
+        // The control: it is there, and so is what it runs.
+        fs::remove_dir(place("stat")).unwrap();
+        fs::write(place("stat"), "7 (a) S 1 7 7 0 -1 0 0 0 0 0 3 4 0 0 20 0 2 0 1 0 0 0 77 0")
+            .unwrap();
+        assert_eq!(first_of(folder.path()), (Some(b"a\0".to_vec()), true, Vec::new()));
+        fs::remove_file(place("exe")).unwrap();
+        fs::create_dir(place("exe")).unwrap();
+        let (command, digest, unread) = first_of(folder.path());
+        assert_eq!((command, digest), (Some(b"a\0".to_vec()), false));
+        assert_eq!(unread, [lacks(DIGEST, "it is no file")]);
     }
 }

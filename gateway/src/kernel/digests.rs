@@ -16,6 +16,7 @@ use rustix::process::setpriority_process;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use sha2::{Digest as _, Sha256};
 
+use super::mounts::Mounts;
 use super::shares::Shares;
 
 /// Files that are read side by side; each is open.
@@ -39,8 +40,9 @@ const NICENESS: i32 = 10;
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Of a file system that a process serves (`statfs(2)`): it may keep a reader waiting, and answer each
-/// otherwise.
+/// otherwise. And of an overlay, which may be laid over one.
 const SERVED: u64 = 0x6573_5546;
+const OVERLAY: u64 = 0x794c_7630;
 
 /// What names a file's content, once the last of it is some time ago: each write makes that anew, as the
 /// system's clock has it, and without a right to set the clock nobody sets it back.
@@ -87,15 +89,33 @@ impl Wanted {
         self.number
     }
 
-    /// None where it is no file, or too long, or a process serves it.
-    pub(super) fn new((scope, number): (u64, u64), file: File) -> Option<Self> {
-        let meta = file.metadata().ok().filter(Metadata::is_file)?;
-        let system = fstatfs(&file).ok()?;
-        if u64::try_from(system.f_type).ok() == Some(SERVED) {
-            return None;
+    /// Or why it has no digest.
+    pub(super) fn new(
+        (scope, number): (u64, u64),
+        file: File,
+        mounts: &Mounts,
+    ) -> Result<Self, String> {
+        let meta = file.metadata().map_err(|error| error.to_string())?;
+        if !meta.is_file() {
+            return Err("it is no file".to_owned());
+        }
+        let system = fstatfs(&file).map_err(|error| error.to_string())?;
+        let known = match u64::try_from(system.f_type) {
+            Ok(SERVED) => return Err("a process serves it".to_owned()),
+            Ok(OVERLAY) => mounts.has_overlay(meta.dev()).map_err(|error| error.to_string())?,
+            _ => true,
+        };
+        if !known {
+            return Err(
+                "it is on an overlay that is mounted elsewhere, maybe over what a process serves"
+                    .to_owned(),
+            );
         }
         let version = Version::of(&meta);
-        (version.length <= LARGEST).then_some(Self { scope, number, file, version })
+        if version.length > LARGEST {
+            return Err("it is too long".to_owned());
+        }
+        Ok(Self { scope, number, file, version })
     }
 }
 

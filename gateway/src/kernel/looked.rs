@@ -121,7 +121,7 @@ impl Looked {
 
     /// What the process does now, and did last, says something of all that was read before.
     fn see(&mut self, now: &Now) {
-        let stat = now.stat.as_ref().filter(|stat| stat.started == self.key.1);
+        let stat = now.found.there().filter(|stat| stat.started == self.key.1);
         for (_, settling) in self.contents.iter_mut().filter_map(|one| one.around.as_mut()) {
             if let Some(stat) = stat {
                 settling.add(now.at, stat);

@@ -42,6 +42,7 @@ mod loader;
 mod looked;
 mod looking;
 mod message;
+mod mounts;
 pub mod names;
 mod observer;
 mod older;

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::statfs;
 use rustix::mount::{MountFlags, mount};
 
-use super::process::started_at;
+use super::process::{Found, found, started_at};
 use super::raw;
 
 /// Where a BPF file system belongs.
@@ -73,7 +73,12 @@ impl Instance {
     /// Whether its gateway is still there.
     #[must_use]
     pub fn lives(&self) -> bool {
-        started_at(self.process) == Some(self.started)
+        match found(self.process) {
+            Found::There(stat) => stat.started == self.started,
+            Found::Gone => false,
+            // What it left closed is not opened for want of a descriptor.
+            Found::Unread(_) => true,
+        }
     }
 
     /// Its folder.

@@ -21,6 +21,9 @@ const TICK: u64 = 10_000_000;
 /// Room for what `/proc/PID/stat` says, in bytes.
 const STAT: usize = 1024;
 
+/// What is said of a process that is not found, and may be there.
+pub(super) const STATE: &str = "stat";
+
 /// The longest command line that is kept, in bytes.
 const COMMAND: usize = 4096;
 
@@ -57,7 +60,7 @@ pub(super) fn was_there(started: u64, connected: u64) -> bool {
 pub(super) fn see(process: u32, connected: u64) -> (Option<Process>, Vec<Unread>) {
     let place = PathBuf::from(format!("/proc/{process}"));
     let mut unread = Vec::new();
-    let stat = read(&mut unread, "stat", stat_of(&place)).flatten();
+    let stat = read(&mut unread, STATE, stat_of(&place));
     let Some(stat) = stat.filter(|stat| stat.was_there(connected)) else {
         return (None, unread);
     };
@@ -73,15 +76,47 @@ pub(super) fn see(process: u32, connected: u64) -> (Option<Process>, Vec<Unread>
         command: None, // See `contents`, as for the digest.
     };
     // What was read is of one process only if that is still there.
-    match stat_of(&place) {
-        Ok(Some(now)) if now.started == stat.started => (Some(process), unread),
-        _ => (None, Vec::new()),
+    let mut untold = Vec::new();
+    match read(&mut untold, STATE, stat_of(&place)) {
+        Some(now) if now.started == stat.started => (Some(process), unread),
+        _ => (None, untold),
     }
 }
 
-/// What a process is doing; none where it is gone.
-pub(super) fn stat(process: u32) -> Option<Stat> {
-    stat_of(&PathBuf::from(format!("/proc/{process}"))).ok().flatten()
+/// What a look at a process found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It is there, and does this.
+    There(Stat),
+    /// It is gone.
+    Gone,
+    /// Neither is known, for this reason.
+    Unread(String),
+}
+
+impl Found {
+    /// What it does, as far as that was read.
+    pub(super) fn there(&self) -> Option<&Stat> {
+        match self {
+            Self::There(stat) => Some(stat),
+            Self::Gone | Self::Unread(_) => None,
+        }
+    }
+}
+
+impl From<io::Result<Stat>> for Found {
+    fn from(read: io::Result<Stat>) -> Self {
+        match read {
+            Ok(stat) => Self::There(stat),
+            Err(error) if is_gone(&error) => Self::Gone,
+            Err(error) => Self::Unread(error.to_string()),
+        }
+    }
+}
+
+/// What a process is doing.
+pub(super) fn found(process: u32) -> Found {
+    stat_of(&PathBuf::from(format!("/proc/{process}"))).into()
 }
 
 /// The path of its executable, as it is now.
@@ -95,24 +130,30 @@ pub(super) fn read<T>(unread: &mut Vec<Unread>, what: &str, result: io::Result<T
         Ok(read) => return Some(read),
         Err(error) => error,
     };
-    let gone = matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH));
-    if !gone {
+    if !is_gone(&error) {
         unread.push(Unread { what: what.to_owned(), why: error.to_string() });
     }
     None
 }
 
-/// When a process started, in ticks since the machine did; none where there is none.
+/// Whether an error says that there is no such process. No other one does: not that this process has too many files
+/// open, nor that the system has no memory.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::SRCH))
+}
+
+/// When a process started, in ticks since the machine did; none where there is none, or that cannot be read.
 pub(super) fn started_at(process: u32) -> Option<u64> {
-    stat(process).map(|stat| stat.started)
+    found(process).there().map(|stat| stat.started)
 }
 
 /// What it is doing.
-pub(super) fn stat_of(place: &Path) -> io::Result<Option<Stat>> {
+pub(super) fn stat_of(place: &Path) -> io::Result<Stat> {
     // Told as a whole, and with room for it in one piece.
     let mut stat = Vec::with_capacity(STAT);
     File::open(place.join("stat"))?.read_to_end(&mut stat)?;
-    Ok(read_stat(&String::from_utf8_lossy(&stat)))
+    let odd = || io::Error::other("what the system says of the process is in no known form");
+    read_stat(&String::from_utf8_lossy(&stat)).ok_or_else(odd)
 }
 
 /// The fields of `/proc/PID/stat` that are of use (proc_pid_stat(5)); the name before them may hold any byte.
@@ -154,6 +195,25 @@ mod tests {
         assert_eq!(unread, []);
         assert_eq!(read::<()>(&mut unread, "cgroup", Err(Errno::ACCESS.into())), None);
         assert_eq!((unread.len(), unread[0].what.as_str()), (1, "cgroup"));
+        for gone in [Errno::NOENT, Errno::SRCH] {
+            assert_eq!(Found::from(Err(gone.into())), Found::Gone);
+        }
+        for failed in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::ACCESS] {
+            let found = Found::from(Err(failed.into()));
+            assert!(matches!(&found, Found::Unread(why) if !why.is_empty()), "{found:?}");
+        }
+    }
+
+    /// What is in the place of `stat` here is no file of a process, and nobody is gone for that.
+    #[test]
+    fn what_says_nothing_of_a_process_is_no_end_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Found::from(stat_of(folder.path())), Found::Gone);
+        fs::write(folder.path().join("stat"), "7 (a").unwrap();
+        assert!(matches!(Found::from(stat_of(folder.path())), Found::Unread(_)));
+        fs::remove_file(folder.path().join("stat")).unwrap();
+        fs::create_dir(folder.path().join("stat")).unwrap();
+        assert!(matches!(Found::from(stat_of(folder.path())), Found::Unread(_)));
     }
 
     #[test]

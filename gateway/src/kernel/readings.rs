@@ -5,10 +5,11 @@
 //! another program, and whatever it does settles what was read before.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 
 use super::execs::{Holds, Noted, Settling, holds};
-use super::process::{self, Stat};
+use super::process::{self, Found};
 use crate::clock::boottime_ns;
 
 /// Processes that are remembered.
@@ -34,7 +35,7 @@ struct Reading {
 pub(super) struct Now {
     /// Before it was asked.
     pub(super) at: u64,
-    pub(super) stat: Option<Stat>,
+    pub(super) found: Found,
     pub(super) noted: Option<u64>,
 }
 
@@ -43,8 +44,10 @@ pub(super) struct Now {
 pub(super) enum Executable {
     /// It is this.
     Is(String),
-    /// It is not known: the process is gone, is another one, or cannot be read.
+    /// It is not known: the process is gone, or is another one.
     Unknown,
+    /// It is not known, since it cannot be read, for this reason.
+    Unread(String),
     /// It is not known, since the process may have become another program.
     Became,
     /// It is not known, since nothing is noted of that.
@@ -54,6 +57,14 @@ pub(super) enum Executable {
 }
 
 impl Executable {
+    /// That of a process that was not found to be there, or not the same.
+    fn of_none(found: &Found) -> Self {
+        match found {
+            Found::Unread(why) => Self::Unread(why.clone()),
+            Found::There(_) | Found::Gone => Self::Unknown,
+        }
+    }
+
     /// The path, where it is known.
     pub(super) fn known(self) -> Option<String> {
         match self {
@@ -71,9 +82,9 @@ impl Readings {
     /// How a process is now.
     pub(super) fn now(&self, process: u32) -> Now {
         let at = boottime_ns();
-        let stat = process::stat(process);
+        let found = process::found(process);
         // Behind what it was seen to do.
-        Now { at, stat, noted: self.noted.latest(process) }
+        Now { at, found, noted: self.noted.latest(process) }
     }
 
     /// What a process ran when it `connected`, by how it was afterwards; that is looked at anew where it is older
@@ -86,8 +97,9 @@ impl Readings {
                 *now = self.now(process);
             }
         }
-        let Some(stat) = now.stat.as_ref().filter(|stat| stat.was_there(connected)) else {
-            return Executable::Unknown;
+        let stat = match &now.found {
+            Found::There(stat) if stat.was_there(connected) => stat,
+            found => return Executable::of_none(found),
         };
         if let Some(reading) = self.known.get_mut(&process)
             && reading.started == stat.started
@@ -96,14 +108,16 @@ impl Readings {
             reading.settling.add(now.at, stat);
             return reading.at(connected, now.noted);
         }
-        let Some(mut reading) = read(process, stat.started) else {
-            return Executable::Unknown;
+        let mut reading = match read(process, stat.started) {
+            Ok(reading) => reading,
+            Err(error) if process::is_gone(&error) => return Executable::Unknown,
+            Err(error) => return Executable::Unread(error.to_string()),
         };
         for _ in 0..2 {
             *now = self.now(process);
-            let Some(stat) = now.stat.as_ref().filter(|stat| stat.started == reading.started)
-            else {
-                return Executable::Unknown;
+            let stat = match &now.found {
+                Found::There(stat) if stat.started == reading.started => stat,
+                found => return Executable::of_none(found),
             };
             reading.settling.add(now.at, stat);
         }
@@ -128,12 +142,12 @@ impl Reading {
 }
 
 /// Reads it, of the process that started then.
-fn read(process: u32, started: u64) -> Option<Reading> {
+fn read(process: u32, started: u64) -> io::Result<Reading> {
     let place = PathBuf::from(format!("/proc/{process}"));
     let before = boottime_ns();
-    let path = process::executable_of(&place).ok()?;
+    let path = process::executable_of(&place)?;
     let settling = Settling::after(boottime_ns());
-    Some(Reading { started, path, before, settling })
+    Ok(Reading { started, path, before, settling })
 }
 
 #[cfg(test)]

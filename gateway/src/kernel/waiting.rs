@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::contents::{Read, What};
 use super::execs::{Holds, Settling, holds};
 use super::message::{Process, Told};
+use super::process::Found;
 use super::readings::{Executable, Now, Readings};
 use super::unread::{BECAME, COMMAND, DIGEST, EXECUTABLE, UNNOTED, UNTOLD, Unread};
 
@@ -126,6 +127,8 @@ impl Waiting {
                 return;
             }
             Executable::Unknown => return,
+            // What else could be read says so by itself.
+            Executable::Unread(why) => return self.lack(EXECUTABLE, &why),
             Executable::NotYet => {
                 self.path_due = true;
                 return;
@@ -159,12 +162,14 @@ impl Waiting {
     /// Holds what was read against what the process did.
     pub(super) fn settle(&mut self, content: &Content, now: &Now) {
         let Some((before, settling)) = &content.around else { return };
-        let is_there = now.stat.as_ref().is_some_and(|stat| stat.started == self.process.started);
         match holds(now.noted, self.connected, *before, settling) {
             Holds::Yes => self.content = Reading::Good(content.number),
-            Holds::NotYet if is_there => {}
-            // It is gone, and nobody will know.
-            Holds::NotYet => self.is_other(None),
+            Holds::NotYet => match &now.found {
+                Found::There(stat) if stat.started == self.process.started => {}
+                // It is gone, and nobody will know.
+                Found::There(_) | Found::Gone => self.is_other(None),
+                Found::Unread(why) => self.is_other(Some(why)),
+            },
             // It was read before that, and what connected is what it became: that can be read.
             Holds::No if now.noted.is_some_and(|noted| noted < self.connected) => {
                 self.content = Reading::Wanted;
@@ -222,5 +227,32 @@ impl Waiting {
             Reading::Other => {}
         }
         self.told(content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::process;
+    use super::*;
+    use crate::clock::boottime_ns;
+
+    /// A process that cannot be looked at any more is not one that is gone: what was read of it is left out with the
+    /// reason.
+    #[test]
+    fn what_cannot_be_settled_has_its_reason() {
+        let told = |found: Found| {
+            let (process, _) = process::see(std::process::id(), u64::MAX);
+            let mut waiting = Waiting::new((1, 7), process.unwrap(), boottime_ns(), Vec::new());
+            let mut content = Content::new(3);
+            let before = boottime_ns();
+            content.around = Some((before, Settling::after(boottime_ns())));
+            waiting.settle(&content, &Now { at: boottime_ns(), found, noted: Some(1) });
+            assert_eq!(waiting.content, Reading::Other);
+            waiting.unread
+        };
+        assert_eq!(told(Found::Gone), []);
+        let why = "too many open files".to_owned();
+        let lacks = |what: &str| Unread { what: what.to_owned(), why: why.clone() };
+        assert_eq!(told(Found::Unread(why.clone())), [lacks(COMMAND), lacks(DIGEST)]);
     }
 }

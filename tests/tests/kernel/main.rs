@@ -14,6 +14,8 @@ mod clients;
 mod counted;
 mod ended;
 mod first;
+mod http2;
+mod overlay;
 mod refused;
 mod shared;
 
@@ -81,6 +83,11 @@ fn main() -> ExitCode {
             a_captured_name_does_not_pass_behind_another,
             a_name_counts_whose_line_a_client_never_ends,
             what_only_begins_like_it_passes;
+        http2:
+            http2_without_tls_is_captured_by_its_name,
+            a_captured_name_does_not_pass_in_a_later_stream;
+        overlay:
+            what_is_on_an_overlay_of_its_own_has_no_digest;
         around:
             datagrams_go_around_and_are_counted,
             raw_packets_are_counted,
@@ -126,11 +133,13 @@ fn main() -> ExitCode {
             a_gateway_whose_port_another_uses_is_answered,
             upstreams_at_one_port_leave_no_counts;
     ];
-    // Not every machine has Node; the others must be there.
+    // Not every machine has Node or overlays; the others must be there.
     let missing = suite::without_the_kernel(&["curl", "python3"]);
     let node = missing.clone().or_else(|| suite::without_the_kernel(&["node"]));
+    let overlays = missing.clone().or_else(overlay::missing);
     let tests = tests.map(|(name, test)| match name {
         "node_is_captured_whole" => (name, node.clone(), test),
+        "what_is_on_an_overlay_of_its_own_has_no_digest" => (name, overlays.clone(), test),
         _ => (name, missing.clone(), test),
     });
     suite::each_with_its_own(&tests)

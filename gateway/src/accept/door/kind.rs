@@ -104,19 +104,53 @@ fn kind(looked: &mut Looked, seen: &[u8], tls: bool) -> Kind {
     }
 }
 
-/// Whether the first request's head is there as a whole, by the widest reading: what it says of its host
-/// does not change any more. One of HTTP/0.9 is its first line, and so is a command of another protocol that
-/// begins with the same word.
-pub(super) fn whole_head(seen: &[u8]) -> bool {
-    let request = seen.trim_ascii_start();
-    let line = memchr::memchr(b'\n', request).and_then(|end| request.get(..end));
-    if line.is_some_and(|line| !has_version(line)) {
-        return true;
+/// How far a client's bytes were looked at for the end of the first request's head: what more of them comes is looked
+/// at alone, but for a byte or two of an end that is not whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Head {
+    /// Where its first line begins, once what stands there is no blank.
+    begins: Option<usize>,
+    /// Whether that line has ended, in a version.
+    has_line: bool,
+    looked: usize,
+}
+
+impl Head {
+    /// Whether the head is there as a whole, by the widest reading: what it says of its host does not change any
+    /// more. One of HTTP/0.9 is its first line, and so is a command of another protocol that begins with the same
+    /// word. The bytes are those of the last look, with more behind them.
+    pub(super) fn is_whole(&mut self, seen: &[u8]) -> bool {
+        let new = |looked: usize| seen.get(looked..).unwrap_or_default();
+        let begins = match self.begins {
+            Some(begins) => begins,
+            None => {
+                let request = new(self.looked).trim_ascii_start();
+                self.looked = seen.len().saturating_sub(request.len());
+                if request.is_empty() {
+                    return false;
+                }
+                *self.begins.insert(self.looked)
+            }
+        };
+        while let Some(end) = memchr::memchr(b'\n', new(self.looked)) {
+            let end = self.looked.saturating_add(end);
+            let line = || seen.get(begins..end).unwrap_or_default();
+            if !self.has_line && !has_version(line()) {
+                return true;
+            }
+            self.has_line = true;
+            self.looked = end;
+            match new(end.saturating_add(1)) {
+                // A line feed may stand for both.
+                [b'\n', ..] | [b'\r', b'\n', ..] => return true,
+                // It may become one.
+                [] | [b'\r'] => return false,
+                _ => self.looked = end.saturating_add(1),
+            }
+        }
+        self.looked = seen.len();
+        false
     }
-    // A line feed may stand for both.
-    let ends = |from: &[u8]| matches!(from, [b'\n', ..] | [b'\r', b'\n', ..]);
-    let mut after = memchr::memchr_iter(b'\n', request).map(|at| at.saturating_add(1));
-    after.any(|at| request.get(at..).is_some_and(ends))
 }
 
 #[cfg(test)]
@@ -201,10 +235,31 @@ mod tests {
             "GET /\thttp/1.0\n\r\n",
             "GET key\r\n",
         ] {
-            assert!(whole_head(whole.as_bytes()), "{whole:?}");
-            for end in 0..whole.len() - 1 {
-                assert!(!whole_head(&whole.as_bytes()[..end]), "{:?}", &whole[..end]);
+            let whole = whole.as_bytes();
+            let mut head = Head::default();
+            for end in 0..=whole.len() {
+                let (shown, is_whole) = (whole[..end].escape_ascii(), end == whole.len());
+                assert_eq!(Head::default().is_whole(&whole[..end]), is_whole, "{shown}");
+                assert_eq!(head.is_whole(&whole[..end]), is_whole, "{shown}, byte by byte");
             }
+        }
+    }
+
+    /// A head that comes slowly costs no more than one that comes at once: nothing but an end that is not whole is
+    /// looked at again.
+    #[test]
+    fn a_head_is_looked_at_once() {
+        for (line, begins) in [("X: y\r\n", 1), ("xxxxxxxx", 1), ("\n\n\n\n", 0)] {
+            let begin = "GET / HTTP/1.1\r\n".repeat(begins);
+            let whole = [begin, line.repeat(4096)].concat();
+            let (mut head, mut looked) = (Head::default(), 0);
+            for end in 1..=whole.len() {
+                let before = head.looked;
+                assert!(!head.is_whole(&whole.as_bytes()[..end]));
+                looked += end - before;
+                assert!(before <= head.looked && end - head.looked <= 2, "{end}: {head:?}");
+            }
+            assert!(looked <= 3 * whole.len(), "{looked} of {}", whole.len());
         }
     }
 

@@ -3,6 +3,10 @@ use std::sync::mpsc::channel;
 
 use super::*;
 
+fn wanted(whose: (u64, u64), file: File) -> Result<Wanted, String> {
+    Wanted::new(whose, file, &Mounts::default())
+}
+
 fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
@@ -19,7 +23,7 @@ fn the_shortest_come_first_and_one_file_is_read_once() {
     let known = Digests::default();
     let mut taken = 0;
     for (number, name) in (0..).zip(["long", "long", "short", "empty"]) {
-        let wants = Wanted::new((7, number), File::open(path(name)).unwrap()).unwrap();
+        let wants = wanted((7, number), File::open(path(name)).unwrap()).unwrap();
         if let Answer::First(wants) = known.ask(wants) {
             assert!(digesters.read(wants).is_ok());
             taken += 1;
@@ -33,16 +37,16 @@ fn the_shortest_come_first_and_one_file_is_read_once() {
     let long = Some(digest(&vec![1; 3 * SLICE + 5]));
     let all = [(3, Some(digest(b""))), (2, Some(digest(b"short"))), (0, long), (1, long)];
     assert_eq!(heard, all);
-    let again = Wanted::new((7, 9), File::open(path("short")).unwrap()).unwrap();
+    let again = wanted((7, 9), File::open(path("short")).unwrap()).unwrap();
     assert!(matches!(known.ask(again), Answer::Known(known) if known == digest(b"short")));
     // As long as before, and as old.
     let old = fs::metadata(path("short")).unwrap().modified().unwrap();
     fs::write(path("short"), b"shirt").unwrap();
     File::options().write(true).open(path("short")).unwrap().set_modified(old).unwrap();
-    let changed = Wanted::new((7, 9), File::open(path("short")).unwrap()).unwrap();
+    let changed = wanted((7, 9), File::open(path("short")).unwrap()).unwrap();
     let Answer::First(changed) = known.ask(changed) else { panic!("it is another file") };
     // Who asks meanwhile shares what becomes of it.
-    let other = Wanted::new((7, 10), File::open(path("short")).unwrap()).unwrap();
+    let other = wanted((7, 10), File::open(path("short")).unwrap()).unwrap();
     assert!(matches!(known.ask(other), Answer::Shared));
     assert_eq!(known.leave(&changed), [9, 10]);
 }
@@ -55,7 +59,7 @@ fn what_was_written_just_now_is_not_remembered() {
     // It is written to until it is read soon enough, however slow the machine is.
     loop {
         fs::write(&path, b"young").unwrap();
-        let file = || Wanted::new((7, 1), File::open(&path).unwrap()).unwrap();
+        let file = || wanted((7, 1), File::open(&path).unwrap()).unwrap();
         let digesters = Digesters::new(8);
         let known = Digests::default();
         let Answer::First(wants) = known.ask(file()) else { panic!("nobody asked before") };
@@ -81,13 +85,13 @@ fn what_is_too_long_or_changes_has_no_digest() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     File::create(&path).unwrap().set_len(LARGEST + 1).unwrap();
-    assert!(Wanted::new((7, 1), File::open(&path).unwrap()).is_none());
-    assert!(Wanted::new((7, 1), File::open(folder.path()).unwrap()).is_none());
+    assert!(wanted((7, 1), File::open(&path).unwrap()).is_err());
+    assert!(wanted((7, 1), File::open(folder.path()).unwrap()).is_err());
     for length in [3, 7] {
         fs::write(&path, b"12345").unwrap();
         let digesters = Digesters::new(8);
         let known = Digests::default();
-        let wants = Wanted::new((7, 1), File::open(&path).unwrap()).unwrap();
+        let wants = wanted((7, 1), File::open(&path).unwrap()).unwrap();
         let Answer::First(wants) = known.ask(wants) else { panic!("nobody asked before") };
         assert!(digesters.read(wants).is_ok());
         digesters.end();
@@ -108,7 +112,7 @@ fn one_that_hangs_keeps_no_other_file() {
         let path = folder.path().join(number.to_string());
         let length = usize::try_from(number).unwrap() * SLICE / 4 + 1;
         fs::write(&path, vec![7; length]).unwrap();
-        let wants = Wanted::new((7, number), File::open(path).unwrap()).unwrap();
+        let wants = wanted((7, number), File::open(path).unwrap()).unwrap();
         let Answer::First(wants) = known.ask(wants) else { panic!("nobody asked before") };
         assert!(digesters.read(wants).is_ok());
     }
@@ -145,7 +149,7 @@ fn no_scope_keeps_all_threads() {
     };
     let (digesters, known) = (Digesters::new(4), Digests::default());
     let ask = |scope, number, name| {
-        let wants = Wanted::new((scope, number), file(name)).unwrap();
+        let wants = wanted((scope, number), file(name)).unwrap();
         let Answer::First(wants) = known.ask(wants) else { panic!("nobody there asked before") };
         digesters.read(wants).map_err(|wants| known.leave(&wants)).is_ok()
     };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::execs::{Holds, Noted, Settling, holds};
 use super::super::held::Held;
-use super::super::process::{self, Stat};
+use super::super::process::{self, Found, Stat};
 use super::{Executable, Now, Readings};
 use crate::clock::boottime_ns;
 
@@ -140,19 +140,35 @@ fn what_was_seen_before_a_reading_does_not_settle_it() {
     let other = Other::start("while :; do :; done");
     let (noted, mut readings) = readings(Some(1));
     let process = other.0.id();
-    let Now { stat: Some(seen), .. } = readings.now(process) else { panic!("it is there") };
+    let Now { found: Found::There(seen), .. } = readings.now(process) else {
+        panic!("it is there")
+    };
     let (connected, spent) = (boottime_ns(), seen.spent);
     // As it is before it becomes another: with a thread more.
-    let mut before =
-        Now { at: boottime_ns(), stat: Some(Stat { threads: 2, ..seen }), noted: Some(1) };
+    let found = Found::There(Stat { threads: 2, ..seen });
+    let mut before = Now { at: boottime_ns(), found, noted: Some(1) };
     let first = readings.of(process, connected, &mut before.clone());
     let second = readings.of(process, connected, &mut before.clone());
     // A machine that stands still may have charged it for long at work.
-    let worked = process::stat(process).is_some_and(|stat| stat.spent >= spent + 10);
+    let worked = process::found(process).there().is_some_and(|stat| stat.spent >= spent + 10);
     assert!(worked || (first, second) == (Executable::NotYet, Executable::NotYet));
     // And what is noted meanwhile is known.
     noted.set(Some(boottime_ns()));
     assert_eq!(readings.of(process, connected, &mut before), Executable::Became);
+}
+
+/// That it cannot be looked at is not that it is gone.
+#[test]
+fn what_cannot_be_looked_at_is_not_gone() {
+    let (_, mut readings) = readings(Some(1));
+    let process = std::process::id();
+    let mut of = |found| {
+        let mut now = Now { at: boottime_ns(), found, noted: Some(1) };
+        readings.of(process, boottime_ns(), &mut now)
+    };
+    assert_eq!(of(Found::Gone), Executable::Unknown);
+    let why = "too many open files".to_owned();
+    assert_eq!(of(Found::Unread(why.clone())), Executable::Unread(why));
 }
 
 #[test]
