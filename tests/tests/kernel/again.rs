@@ -40,10 +40,14 @@ impl Drop for Deaf {
 /// What somebody reads who connects from that port on the loopback to that other one, from outside of all scopes.
 fn answered(from: u16, port: u16) -> String {
     let script = format!(
-        "import socket\n\
+        "import errno,socket,time\n\
+         def connected(tries):\n\
+         \x20try: return socket.create_connection(('127.0.0.1',{port}),10,('127.0.0.1',{from}))\n\
+         \x20except OSError as e:\n\
+         \x20\x20if e.errno!=errno.EADDRINUSE or not tries: raise\n\
+         \x20time.sleep(0.1); return connected(tries-1)\n\
          try:\n\
-         \x20s=socket.create_connection(('127.0.0.1',{port}),10,('127.0.0.1',{from}))\n\
-         \x20s.sendall(b'x'); print(s.recv(6).decode())\n\
+         \x20s=connected(100); s.sendall(b'x'); print(s.recv(6).decode())\n\
          except ConnectionResetError: print()"
     );
     let output = Command::new("python3").args(["-c", &script]).output().expect("it can be run");
@@ -109,9 +113,11 @@ pub(super) fn whoever_has_a_clients_port_next_is_not_the_client() {
     let home = home();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
+    // From a port that the system gives to nobody else meanwhile.
     let script = format!(
-        "python3 -c \"import os,socket,struct,sys\n\
-         s=socket.create_connection(('127.0.0.1',{port})); s.sendall(bytes(1)); s.recv(1)\n\
+        "python3 -c \"import os,random,socket,struct,sys\n\
+         own=('127.0.0.1',random.randrange(20000,30000))\n\
+         s=socket.create_connection(('127.0.0.1',{port}),None,own); s.sendall(bytes(1)); s.recv(1)\n\
          s.setsockopt(socket.SOL_SOCKET,socket.SO_LINGER,struct.pack('ii',1,0))\n\
          own=s.getsockname()[1]; s.close()\n\
          open('new','w').write(str(own)); os.rename('new','from'); sys.stdin.readline()\""
