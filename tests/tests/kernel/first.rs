@@ -178,7 +178,7 @@ pub(super) fn what_stays_undecided_says_so() {
 }
 
 /// A client that speaks first in no protocol known here passes at once, whatever may be waited for; so
-/// does HTTP/2 without TLS that names nobody, and TLS to a name that is not captured.
+/// does HTTP/2 without TLS, whose names are not read, and TLS to a name that is not captured.
 pub(super) fn what_is_not_captured_passes_as_what_it_is() {
     let (other, _) = answers(TcpListener::bind("127.0.0.1:0").expect("a port"), b"\n", b"\r\nfine");
     let (http2, _) =

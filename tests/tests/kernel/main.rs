@@ -14,7 +14,6 @@ mod clients;
 mod counted;
 mod ended;
 mod first;
-mod http2;
 mod overlay;
 mod refused;
 mod shared;
@@ -83,9 +82,6 @@ fn main() -> ExitCode {
             a_captured_name_does_not_pass_behind_another,
             a_name_counts_whose_line_a_client_never_ends,
             what_only_begins_like_it_passes;
-        http2:
-            http2_without_tls_is_captured_by_its_name,
-            a_captured_name_does_not_pass_in_a_later_stream;
         overlay:
             what_is_on_an_overlay_of_its_own_has_no_digest;
         around:

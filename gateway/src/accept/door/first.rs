@@ -7,9 +7,6 @@
 //! What is captured is not let go unread because it comes slowly or is spelled oddly: bytes that can still
 //! become HTTP are waited for, and TLS that cannot be read is never [`First::Unread`]. What stays open
 //! until patience ends is said to be that, [`First::Undecided`].
-//!
-//! A server of HTTP/2 speaks first as well: where a name decides, what it says is kept until the client's
-//! first request is there, or the client is silent.
 
 use std::future::Future;
 use std::io;
@@ -19,7 +16,6 @@ use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::frames::Frames;
 use super::kind::{Head, Kind, Looked};
 use crate::wire::http1::{MAX_HEAD, Opening};
 use crate::wire::stream::Stream;
@@ -30,9 +26,6 @@ pub(super) enum First {
     Tls(Box<Accepted>, Vec<u8>),
     /// HTTP/2 with prior knowledge, or a request of HTTP/1; its whole head, where its name decides.
     Http(Opening, Vec<u8>),
-    /// HTTP/2 with prior knowledge, where its name decides: what the client has sent, with its first request unless
-    /// it waits for something, and what its server has.
-    Http2(Vec<u8>, Vec<u8>),
     /// TLS, as it seems, whose hello cannot be read: what the client has sent, and the alert that
     /// answers it.
     Illegible(Vec<u8>, Vec<u8>),
@@ -93,10 +86,8 @@ where
     D: Future<Output = Option<Stream>>,
 {
     let mut acceptor = Acceptor::default();
-    let (mut looked, mut head, mut requests) =
-        (Looked::default(), Head::default(), Requests::default());
+    let (mut looked, mut head) = (Looked::default(), Head::default());
     let mut fed = 0;
-    let mut said = Vec::new();
     let mut dial = Some(dial);
     let mut listening = false;
     let mut begun = None;
@@ -107,15 +98,6 @@ where
             kind => kind,
         };
         match kind {
-            Kind::Http(Opening::Http2) if captured == Captured::ByName => {
-                if requests.have_come(&seen) || seen.len() > MAX_HEAD {
-                    return First::Http2(seen, said);
-                }
-            }
-            // It is what its server took it for.
-            Kind::Http(_) | Kind::Tls | Kind::Neither if !said.is_empty() => {
-                return First::Unread(seen, said);
-            }
             Kind::Http(Opening::Http1) if captured == Captured::ByName && !head.is_whole(&seen) => {
                 // Behind what no server takes for a head anything could stand.
                 if seen.len() > MAX_HEAD {
@@ -144,49 +126,40 @@ where
         let due = match (hello, kind) {
             (Some(hello), Kind::Tls) => hello,
             _ if !listening => patience.server,
-            _ if !said.is_empty() => hello.map_or(silence, |hello| hello.min(silence)),
             (None, _) => patience.idle,
             // It came after the server began to be listened to; that may be waiting for just this.
             _ if captured == Captured::No => patience.server,
-            // It may wait for its server's settings.
-            (Some(hello), Kind::Undecided | Kind::Http(Opening::Http2)) => hello.min(silence),
+            (Some(hello), Kind::Undecided) => hello.min(silence),
             (Some(hello), _) => hello,
         };
         tokio::select! {
             read = client.read() => match read {
-                Ok(chunk) if chunk.is_empty() && seen.is_empty() && said.is_empty() => {
-                    return First::Gone(None);
-                }
+                Ok(chunk) if chunk.is_empty() && seen.is_empty() => return First::Gone(None),
                 Ok(chunk) if chunk.is_empty() => return match kind {
                     Kind::Tls => First::Stalled,
-                    Kind::Http(Opening::Http2) if captured == Captured::ByName => {
-                        First::Http2(seen, said)
-                    }
                     Kind::Http(opening) => First::Http(opening, seen),
-                    _ => First::Unread(seen, said),
+                    _ => First::Unread(seen, Vec::new()),
                 },
                 Ok(chunk) => seen.extend_from_slice(&chunk),
                 Err(error) => return First::Gone(Some(error)),
             },
             Some(read) = heard(server), if listening && kind != Kind::Tls => {
                 // A server that only leaves is left to the relay.
-                let chunk = read.map(|chunk| chunk.to_vec()).unwrap_or_default();
-                said.extend_from_slice(&chunk);
-                let may_be = matches!(kind, Kind::Http(_) | Kind::Request) || seen.is_empty();
-                let goes_on = captured == Captured::ByName && may_be && !chunk.is_empty();
-                if !goes_on || !are_settings(&said) || said.len() > MAX_HEAD {
-                    return heard_first(kind, captured, seen, said);
-                }
+                let said = read.map(|chunk| chunk.to_vec()).unwrap_or_default();
+                return match captured {
+                    Captured::Yes | Captured::ByName if !seen.is_empty() => {
+                        First::Undecided(seen, said)
+                    }
+                    _ => First::Unread(seen, said),
+                };
             }
             () = sleep_until(due) => {
                 let unheard = captured == Captured::No && !seen.is_empty();
                 match kind {
                     Kind::Tls => return First::Stalled,
                     _ if !listening && !unheard => {}
-                    _ if !said.is_empty() => return heard_first(kind, captured, seen, said),
                     _ if seen.is_empty() => return First::Over,
                     _ if unheard => return First::Unread(seen, Vec::new()),
-                    Kind::Http(Opening::Http2) => return First::Http2(seen, said),
                     Kind::Http(_) => return First::Stalled,
                     // It hears that its head is late, as it would outside of a tunnel.
                     Kind::Request if captured == Captured::Yes => {
@@ -201,43 +174,6 @@ where
             }
             () = stopped(stop) => return First::Over,
         }
-    }
-}
-
-/// What it is when the server has spoken.
-fn heard_first(kind: Kind, captured: Captured, seen: Vec<u8>, said: Vec<u8>) -> First {
-    match (kind, captured) {
-        (Kind::Http(Opening::Http2), Captured::ByName) => First::Http2(seen, said),
-        (_, Captured::Yes | Captured::ByName) if !seen.is_empty() => First::Undecided(seen, said),
-        _ => First::Unread(seen, said),
-    }
-}
-
-/// Whether a server of HTTP/2 begins so, as far as that is there: with a frame of settings, of no stream and
-/// without flags (RFC 9113 section 3.4). What a server of anything else says first is not kept.
-fn are_settings(said: &[u8]) -> bool {
-    let begin = said.get(3..).unwrap_or_default();
-    let begin = begin.get(..6).unwrap_or(begin);
-    !begin.is_empty() && b"\x04\0\0\0\0\0".starts_with(begin)
-}
-
-/// Whether a client's first request of HTTP/2 is there.
-#[derive(Default)]
-struct Requests {
-    frames: Frames,
-    fed: usize,
-    /// It is, or no more of it will be.
-    told: bool,
-}
-
-impl Requests {
-    /// The bytes are those of the last look, with more behind them.
-    fn have_come(&mut self, seen: &[u8]) -> bool {
-        let mut blocks = Vec::new();
-        let new = seen.get(self.fed..).unwrap_or_default();
-        self.fed = seen.len();
-        self.told |= self.frames.take(new, &mut blocks).is_err() || !blocks.is_empty();
-        self.told
     }
 }
 

@@ -76,8 +76,7 @@ impl Heads {
         }
         let captured = self.place == Place::Head && self.is_named(line);
         let begins = first || has_version(line);
-        if captured || begins && targets(line, first).any(|host| is_captured(&self.captures, host))
-        {
+        if captured || begins && targets(line, first).any(|host| self.is_captured(host)) {
             return Saw::Captured;
         }
         if begins && self.place != Place::Head {
@@ -93,37 +92,37 @@ impl Heads {
     /// Whether a line of a head names a captured host. Some servers end lines at a carriage return, too.
     fn is_named(&mut self, line: &[u8]) -> bool {
         let goes_on = self.names && matches!(line, [b' ' | b'\t', ..]);
-        let mut captured = goes_on && lists(&self.captures, line);
+        let mut captured = goes_on && self.lists(line);
         for line in trim(line).split(|byte| *byte == b'\r') {
             let end = memchr::memchr(b':', line).unwrap_or(line.len());
             let (name, value) = line.split_at_checked(end).unwrap_or_default();
             let names = trim(name).eq_ignore_ascii_case(b"host");
             self.names = names || goes_on;
-            captured |= names && lists(&self.captures, value);
+            captured |= names && self.lists(value);
         }
         captured
     }
-}
 
-/// Whether one of the hosts in a field's value is captured: some servers take lists.
-pub(super) fn lists(captures: &Captures, value: &[u8]) -> bool {
-    let hosts = value.split(|byte| is_blank(*byte) || *byte == b',');
-    let mut hosts = hosts.filter(|host| !host.is_empty()).enumerate();
-    let host = |host| is_captured(captures, <[u8]>::strip_prefix(host, b":").unwrap_or(host));
-    hosts.any(|(number, one)| number >= HOSTS || host(one))
-}
+    /// Whether one of the hosts in a field's value is captured: some servers take lists.
+    fn lists(&self, value: &[u8]) -> bool {
+        let hosts = value.split(|byte| is_blank(*byte) || *byte == b',');
+        let mut hosts = hosts.filter(|host| !host.is_empty()).enumerate();
+        let host = |host| self.is_captured(<[u8]>::strip_prefix(host, b":").unwrap_or(host));
+        hosts.any(|(number, one)| number >= HOSTS || host(one))
+    }
 
-/// Whether it names a captured host: its port and who asks are not told from it too strictly.
-fn is_captured(captures: &Captures, authority: &[u8]) -> bool {
-    // Whoever reads a path or a port off it does so before who asks.
-    let whole = authority.split(|byte| b"/?#\\".contains(byte)).next().unwrap_or(authority);
-    let host = whole.rsplit(|byte| *byte == b'@').next().unwrap_or(whole);
-    let host = match host.strip_prefix(b"[") {
-        Some(host) => host.split(|byte| *byte == b']').next(),
-        None => host.split(|byte| *byte == b':').next(),
-    };
-    let host = host.and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default();
-    !host.is_empty() && captures(&host.to_ascii_lowercase())
+    /// Whether it names a captured host: its port and who asks are not told from it too strictly.
+    fn is_captured(&self, authority: &[u8]) -> bool {
+        // Whoever reads a path or a port off it does so before who asks.
+        let whole = authority.split(|byte| b"/?#\\".contains(byte)).next().unwrap_or(authority);
+        let host = whole.rsplit(|byte| *byte == b'@').next().unwrap_or(whole);
+        let host = match host.strip_prefix(b"[") {
+            Some(host) => host.split(|byte| *byte == b']').next(),
+            None => host.split(|byte| *byte == b':').next(),
+        };
+        let host = host.and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default();
+        !host.is_empty() && (self.captures)(&host.to_ascii_lowercase())
+    }
 }
 
 impl Look for Heads {

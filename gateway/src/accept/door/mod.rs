@@ -5,10 +5,8 @@
 //! gateway's authority and is never passed on unread: a client that does not take the leaf is
 //! recorded with what it said.
 
-mod authorities;
 mod carrier;
 mod first;
-mod frames;
 mod heads;
 mod kind;
 mod minter;
@@ -21,7 +19,6 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use self::authorities::Authorities;
 pub use self::carrier::{Carrier, Led};
 use self::first::{Captured, First, Patience, first};
 use self::heads::{Beginning, Captures, Heads, captured_by_host};
@@ -31,7 +28,7 @@ use super::accepted::{Accepted, Door, Reply};
 use super::{http1, http2};
 use crate::forward::answer::Answer;
 use crate::forward::connect::{Connection, Dialled};
-use crate::forward::{Look, Rest, Saw, Side};
+use crate::forward::{Look, Rest, Side};
 use crate::journey::{Asked, Journey};
 use crate::route::{Fate, Protocol, Scheme, Upstream};
 use crate::wire::buffer::Chunk;
@@ -211,22 +208,13 @@ impl Tunnel<'_> {
             {
                 self.captured(client, opening, seen, dialled).await;
             }
-            First::Http(_, seen) => {
-                let passes = (TunnelReason::NotListed, look());
-                self.pass(client, (seen, Vec::new()), dialled, passes).await;
-            }
-            First::Http2(seen, said) => {
-                let mut names = Authorities::new(captures());
-                let saw = names.look(&seen);
-                if saw == Saw::Captured {
-                    // To what its server said another client answers.
-                    let dialled = dialled.filter(|_| said.is_empty());
-                    return self.captured(client, Opening::Http2, seen, dialled).await;
-                }
-                let is_told = names.have_come() && saw == Saw::Nothing;
-                let reason = if is_told { TunnelReason::NotListed } else { untold };
-                let look: Box<dyn Look> = Box::new(Authorities::new(captures()));
-                self.pass(client, (seen, said), dialled, (reason, Some(look))).await;
+            First::Http(opening, seen) => {
+                // The names of HTTP/2 are not read here.
+                let (reason, look) = match opening {
+                    Opening::Http2 => (untold, None),
+                    _ => (TunnelReason::NotListed, look()),
+                };
+                self.pass(client, (seen, Vec::new()), dialled, (reason, look)).await;
             }
             First::Undecided(from_client, from_server) => {
                 let (seen, look) = ((from_client, from_server), look());

@@ -163,7 +163,7 @@ impl Tunnel<'_> {
             First::Gone(error) => self.left(error.as_ref()).await,
             First::Over => self.left(None).await,
             // Not looked for in here.
-            First::Tls(..) | First::Illegible(..) | First::Http2(..) | First::Stalled => {}
+            First::Tls(..) | First::Illegible(..) | First::Stalled => {}
             First::Http(opening, seen) => {
                 if let (Some(stream), Some((address, tls, http2))) = (server, facts) {
                     let connection = Connection { stream, address, tls, http2 };
