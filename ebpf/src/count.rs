@@ -153,6 +153,11 @@ fn counters(bank: u32, unit: Unit) -> Option<*mut Counters> {
     })
 }
 
+/// One more.
+///
+/// # Safety
+///
+/// The number is there, and is changed by nothing but such additions.
 #[inline(always)]
 pub(crate) unsafe fn add(number: *mut u64) {
     // SAFETY: the caller has a number there.

@@ -53,6 +53,10 @@ pub(crate) fn asked(buffer: *mut __sk_buff, bank: u32, kept: *mut Flow) {
 }
 
 /// Copies the first bytes behind the header of UDP; gives how many there are, and how many were copied.
+///
+/// # Safety
+///
+/// There is a context, and room for as many bytes.
 #[inline(always)]
 unsafe fn copy(buffer: *mut __sk_buff, bytes: *mut [u8; QUERY]) -> (u32, u32) {
     let mut first = 0_u8;

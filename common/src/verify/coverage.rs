@@ -235,11 +235,12 @@ impl Covered {
         for (counted, one, many) in units {
             match counted {
                 Some(counted) => lines.push(format!(
-                    "    {} seen: {} led to the gateway, {} allowed, {} let around it, {} denied, \
-                     {} could not be told; {} of the events were lost",
+                    "    {} seen: {} led to the gateway, {} to the resolver, {} to listed places on the \
+                     machine, {} let around it, {} denied, {} could not be told; {} of the events were lost",
                     plural(counted.seen, one, many),
                     counted.via_gateway,
-                    counted.allowed.saturating_add(counted.loopback),
+                    counted.allowed,
+                    counted.loopback,
                     counted.bypass_passed,
                     counted.bypass_denied,
                     counted.unparsable,

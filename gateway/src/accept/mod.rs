@@ -15,6 +15,8 @@ mod tls;
 mod watched;
 
 pub use self::accepted::{Accepted, BodyLength, ByteReply, Client, Door, Reply};
+#[doc(hidden)]
+pub use self::door::look_at_any;
 pub use self::door::{Carrier, Led, Minter, Redirected, RedirectedError};
 pub use self::listener::{ListenError, Listener};
 pub use self::tls::{TlsError, server_config};

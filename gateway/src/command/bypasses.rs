@@ -9,10 +9,10 @@ use crate::config::DEFAULT_DATA;
 /// List what went around the gateway, or tried to and was denied, oldest first.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The kernel counts connects (and sends without one) and packets apart, so that one datagram is two lines. A
-connect is by the process that made it; of a packet it is known whose socket it left by (socket_of), others may
-have sent by that. Where too many came at once, the rest is a number. Tries of a canary are listed as well, as
-those of sealtap's own executable.
+The kernel counts connects (and sends without one) and packets apart, so that one datagram is two
+lines. A connect is by the process that made it; of a packet it is known whose socket it left by
+(socket_of), others may have sent by that. Where too many came at once, the rest is a number.
+Tries of a canary are listed as well, as those of sealtap's own executable.
   sealtap bypasses
   sealtap bypasses --json | jq 'select(.verdict == \"passed\" and .unit == \"connect\")'")]
 pub struct Arguments {

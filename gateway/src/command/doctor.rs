@@ -9,8 +9,8 @@ use crate::config::DEFAULT_DATA;
 /// Say what this machine allows, by trying it, and what to do about each shortfall.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Kernel programs are loaded, attached and detached again, a file is written and synchronised, ports are
-bound: nothing stays. Without root, what only root can try is said to be unknown.
+Kernel programs are loaded, attached and detached again, a file is written and synchronised, ports
+are bound: nothing stays. Without root, what only root can try is said to be unknown.
   sudo sealtap doctor
   sealtap doctor --data /var/lib/agent-log --json | jq '.checks[] | select(.state != \"well\")'
   sudo sealtap doctor --canary      a watched probe tries each way out, observed and then enforced

@@ -20,9 +20,9 @@ Hand these to whoever will check the record, by a way that the record does not t
   sealtap keys > keys.txt
   sealtap verify sealtap-data --key keys.txt
 
---rotate puts a new key in the place of the present one, while no gateway runs: a leaf that both keys
-sign leads from the old key to the new, so that whoever has the old one can still verify. Give the new
-one to whoever checks, and to every witness beside the old:
+--rotate puts a new key in the place of the present one, while no gateway runs: a leaf that both
+keys sign leads from the old key to the new, so that whoever has the old one can still verify.
+Give the new one to whoever checks, and to every witness beside the old:
   sealtap keys --rotate > new-keys.txt   (keep the old file: it verifies what came before, and after)")]
 pub struct Arguments {
     /// Data directory

@@ -22,26 +22,35 @@ use crate::config::place;
   sealtap run --name nightly-7 -- sh -c 'node fetch.mjs && python report.py'
   sealtap run --base-urls -- ./agent        also sets OPENAI_BASE_URL, ANTHROPIC_BASE_URL, ...
 
-COMMAND keeps the terminal, its own output and its exit code, and gets the signals sent to sealtap. A
-gateway runs beside it on a free port of the loopback; proxy variables point COMMAND there. All that it
-records is one run, sealed when COMMAND ends, and written into a bundle. A short account goes to standard
-error at the end; messages of the gateway go to messages.log in the data directory.
+COMMAND keeps the terminal, its own output and its exit code, and gets the signals sent to
+sealtap. A gateway runs beside it on a free port of the loopback; proxy variables point COMMAND
+there. All that it records is one run, sealed when COMMAND ends, and written into a bundle. A
+short account goes to standard error at the end; messages of the gateway go to messages.log in the
+data directory.
 
-As root, where the kernel allows it, COMMAND runs in a cgroup of its own: its TCP connections are led to
-the gateway even if it ignores the variables, and what else it sends is counted, said in a line
-on standard error (--quiet: not) and named at the end.
-With --enforce what cannot be led there is denied, and COMMAND gives up every capability, may make sockets
-of IP, unix and netlink alone, no namespaces (bubblewrap and browsers cannot sandbox themselves), gets no
-descriptor beyond the standard ones (for one that is a unix socket a pipe: sealtap reads input ahead of COMMAND,
-and output and error into one socket may change places), does not see the data directory and the lock, and is ended with all it
-started when it ends; if that cannot be done, it stays cut off, and the exit code is 125. If sealtap is killed, what is left of COMMAND stays cut off until `sealtap kernel detach`. Root
-owns files by which other programs can be made to act, so the log says less of a COMMAND of root: with --user
-it runs as somebody else. What it is to write must be that user's.
-Otherwise coverage is observed only: a program can ignore proxy variables, and nothing would notice.
-NO_PROXY is left as it is; with --capture all it is taken away. Proxies that the caller's environment
-names are not used: the gateway connects by itself.
+As root, where the kernel allows it, COMMAND runs in a cgroup of its own: its TCP connections are
+led to the gateway even if it ignores the variables, and what else it sends is counted, said in a
+line on standard error (--quiet: not) and named at the end. Of the config file's [kernel],
+loopback_allow, resolver and interval hold here; what else stands there is for serve.
 
-Exit codes: COMMAND's own; if it was ended by a signal, sealtap ends by the same (a shell shows 128+N).
+With --enforce what cannot be led there is denied, and COMMAND gives up every capability, may make
+sockets of IP, unix and netlink alone, no namespaces (bubblewrap and browsers cannot sandbox
+themselves), gets no descriptor beyond the standard ones (for one that is a unix socket a pipe:
+sealtap reads input ahead of COMMAND, and output and error into one socket may change places),
+does not see the data directory and the lock, and is ended with all it started when it ends; if
+that cannot be done, it stays cut off, and the exit code is 125. If sealtap is killed, what is
+left of COMMAND stays cut off until `sealtap kernel detach`. Root owns files by which other
+programs can be made to act, so the log says less of a COMMAND of root: with --user it runs as
+somebody else. What it is to write must be that user's.
+
+Without the kernel coverage is observed only: a program can ignore proxy variables, and nothing
+would notice.
+
+NO_PROXY is left as it is; with --capture all it is taken away. Proxies that the caller's
+environment names are not used: the gateway connects by itself.
+
+Exit codes: COMMAND's own; if it was ended by a signal, sealtap ends by the same (a shell shows
+128+N).
   125  the gateway could not start, or could not seal what was recorded by a COMMAND that exited 0; or
        what --enforce was to hold or to end could not be
   126  COMMAND cannot be run     127  there is no such COMMAND     64  wrong usage"
@@ -70,7 +79,7 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", env = "SEALTAP_KERNEL")]
     kernel: KernelChoice,
     /// An address of the loopback that COMMAND reaches without the gateway: 127.0.0.1:5432, or
-    /// 127.0.0.1 for every port of it
+    /// 127.0.0.1 for every port of it [default: loopback_allow of the config file]
     #[arg(long, value_name = "ADDRESS", value_parser = place)]
     loopback_allow: Vec<SocketAddr>,
     /// Bytes for events of the kernel that wait to be read: a power of two, a page at least
@@ -161,6 +170,11 @@ impl Arguments {
         }
         let mut command = self.command.into_iter();
         let program = command.next().unwrap_or_default();
+        let gateway = self.serve.private()?;
+        let mut loopback = self.loopback_allow;
+        if loopback.is_empty() {
+            loopback.clone_from(&gateway.config.kernel.loopback_allow);
+        }
         Ok(Start {
             program,
             arguments: command.collect(),
@@ -169,7 +183,7 @@ impl Arguments {
             kernel: if self.enforce { KernelChoice::Require } else { self.kernel },
             enforce: self.enforce,
             user: self.user,
-            loopback: self.loopback_allow,
+            loopback,
             ring: self.kernel_ring,
             bundle: self.bundle,
             disclose: self.disclose,
@@ -180,7 +194,7 @@ impl Arguments {
                 Some(Some(file)) => Account::JsonFile(file),
             },
             quiet: self.quiet,
-            gateway: self.serve.private()?,
+            gateway,
         })
     }
 }

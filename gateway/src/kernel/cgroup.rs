@@ -54,10 +54,10 @@ pub enum CgroupError {
         /// What the system said.
         source: io::Error,
     },
-    /// A folder of it that may hold what is wanted, which is nowhere else.
+    /// A folder of it that may hold what is wanted, or more of it.
     #[error(
-        "the folder {path} cannot be looked into ({source}), and scope {wanted} is found nowhere else: let the \
-         gateway's user read that folder, or start the gateway when what it is to watch is there"
+        "the folder {path} cannot be looked into ({source}), and may hold what scope {wanted} names: let the \
+         gateway's user read that folder; or name a container by its whole id, and start the gateway when it is there"
     )]
     Closed {
         /// The folder.

@@ -93,12 +93,12 @@ impl Hierarchy {
         below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    /// The cgroups that `scope` stands for now, by path. Folders that cannot be looked into are passed over
-    /// where there are any.
+    /// The cgroups that `scope` stands for now, by path. Folders that are closed are passed over
+    /// where none of them can hold one.
     ///
     /// # Errors
     ///
-    /// [`CgroupError`]: one cannot be looked at, or none was found and not all could be read.
+    /// [`CgroupError`]: one cannot be looked at, or there may be one that could not be.
     pub fn cgroups(&self, scope: &Scope) -> Result<Vec<Found>, CgroupError> {
         let Seen { found, error, .. } = self.cgroups_in(scope, &mut |_| ());
         error.map_or(Ok(found), Err)
@@ -234,8 +234,13 @@ impl Walked {
     }
 
     fn failed(&mut self, at: &Path, source: io::Error) {
-        if !says_gone(&source) {
-            self.closed.get_or_insert((at.to_owned(), source));
+        let path = at.to_owned();
+        match Errno::from_io_error(&source) {
+            _ if says_gone(&source) => {}
+            Some(Errno::ACCESS | Errno::PERM | Errno::NAMETOOLONG) => {
+                self.closed.get_or_insert((path, source));
+            }
+            _ => self.add(Err(CgroupError::File { path, source })),
         }
     }
 
@@ -244,7 +249,7 @@ impl Walked {
         found.sort_by(|a, b| a.path.cmp(&b.path));
         let mut passed = None;
         if let Some((path, source)) = closed {
-            match found.is_empty() {
+            match found.is_empty() || may_be_several(wanted) {
                 true => {
                     let wanted = wanted.clone();
                     error.get_or_insert(CgroupError::Closed { path, source, wanted });
@@ -254,6 +259,11 @@ impl Walked {
         }
         Seen { found, error, passed }
     }
+}
+
+/// Whether it may stand for one that was not found beside those that were: a container's whole id names but one.
+fn may_be_several(wanted: &Scope) -> bool {
+    !matches!(wanted, Scope::Container(pattern) if !pattern.contains('*'))
 }
 
 /// Whether the cgroup went meanwhile; any other error says nothing about it.

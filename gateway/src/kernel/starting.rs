@@ -39,10 +39,14 @@ impl Loader {
         command.stdin(OwnedFd::from(other)).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C is for the command; the loader ends when the gateway does.
         command.process_group(0);
-        let process = command.spawn()?;
+        let mut process = command.spawn()?;
         drop(command);
         let mut socket = own;
-        let armed = hear(&mut socket, ARMING)?;
+        let armed = hear(&mut socket, ARMING).inspect_err(|_| {
+            // Nothing is pinned yet, so what it attached goes with it. It may be gone, and waited for.
+            let _ = process.kill();
+            let _ = process.wait();
+        })?;
         Ok(Self { socket, process, armed })
     }
 }

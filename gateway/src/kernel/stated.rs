@@ -93,7 +93,7 @@ fn state(channel: Channel, terms: &Terms, frames: bool) -> ChannelState {
         {
             ChannelState::DeniedByLaunchPolicy
         }
-        // Redirected to a loopback of its own, where nobody of ours listens, and no way in from there.
+        // Denied, since the gateway is not reached from there, and no way in.
         Channel::Namespace if denied && terms.launched => ChannelState::ClosedByHook,
         Channel::Raw if denied => ChannelState::ClosedByHook,
         Channel::Raw => ChannelState::ObservedOnly,

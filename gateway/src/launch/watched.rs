@@ -250,7 +250,10 @@ fn watch(
         terms.ended = Some(Box::new(move |why| over.over(why)));
     }
     observer.leave_alone(start.loopback.clone()).map_err(|error| text(&error))?;
-    observer.watch(&cgroup, port, system_resolver(), terms.mode).map_err(|error| text(&error))?;
+    let kernel = &start.gateway.config.kernel;
+    terms.interval = kernel.interval;
+    let resolver = kernel.resolver.or_else(system_resolver);
+    observer.watch(&cgroup, port, resolver, terms.mode).map_err(|error| text(&error))?;
     let statements = Statements::begin(gateway.coverage(), Arc::clone(&observer), led, terms)?;
     Ok(Kernel { cgroup, observer, statements, enforced, saying })
 }

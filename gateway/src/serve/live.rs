@@ -86,7 +86,7 @@ pub struct Finished {
     pub ttfb_ns: Option<u64>,
     /// The index of its leaf; `None` while it waits to be sealed.
     pub leaf: Option<u64>,
-    /// How the traffic came: `reverse`, `connect`, `forward`.
+    /// How the traffic came: `reverse`, `connect`, `forward`, `transparent`.
     pub ingress: &'static str,
     /// What passed unread, where it was a tunnel that is not captured.
     pub tunnel: Option<Tunnel>,

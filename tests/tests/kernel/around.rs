@@ -6,9 +6,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use sealtap_tests::gate::{PATIENCE, poll};
+use sealtap_tests::gateway::Home;
 use sealtap_tests::launch::{Launch, Launched, apart};
 use sealtap_tests::running::Running;
 use sealtap_tests::seen;
+use sealtap_tests::verify::{self, Verdict};
 use serde_json::json;
 
 use super::{CLEARED, REQUIRE, connections, covered, home, level, run};
@@ -217,6 +219,25 @@ pub(super) fn answers_to_others_are_denied() {
 
 /// What a list allows on this machine is left alone, and nothing else is.
 pub(super) fn listed_places_on_the_machine_are_left_alone() {
+    places_are_left_alone(|_, [listed, _]| vec![format!("--loopback-allow=127.0.0.1:{listed}")]);
+}
+
+/// The same, where the list is in the configuration; what the command line names stands in its place.
+pub(super) fn so_are_places_of_the_configuration() {
+    let configured = |home: &Home, port: u16| {
+        let file = home.path().join("listed.toml");
+        let text = format!("[kernel]\nloopback_allow = [\"127.0.0.1:{port}\"]\n");
+        fs::write(&file, text).expect("written");
+        format!("--config={}", file.display())
+    };
+    places_are_left_alone(|home, [listed, _]| vec![configured(home, listed)]);
+    places_are_left_alone(|home, [listed, other]| {
+        vec![configured(home, other), format!("--loopback-allow=127.0.0.1:{listed}")]
+    });
+}
+
+/// Two places of which the first is listed by these flags.
+fn places_are_left_alone(flags: impl FnOnce(&Home, [u16; 2]) -> Vec<String>) {
     let home = home();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let other = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -233,8 +254,9 @@ pub(super) fn listed_places_on_the_machine_are_left_alone() {
          \x20print(s.recv(9).decode()==own)",
         ports[0], ports[1]
     );
-    let listed = format!("--loopback-allow=127.0.0.1:{}", ports[0]);
-    let launch = Launch::new(&home, &[REQUIRE, &listed]);
+    let flags = flags(&home, ports);
+    let flags: Vec<&str> = [REQUIRE].into_iter().chain(flags.iter().map(String::as_str)).collect();
+    let launch = Launch::new(&home, &flags);
     let launched = run(launch, &["python3", "-c", &script]).expect(0);
     // The one that is listed saw the client itself, the other the gateway.
     assert_eq!(launched.stdout(), "True\nFalse\n");
@@ -244,6 +266,9 @@ pub(super) fn listed_places_on_the_machine_are_left_alone() {
     launched.captured(1);
     assert_eq!(connections(&launched, "loopback"), 1, "{}", launched.account);
     assert_eq!(connections(&launched, "via_gateway"), 1);
+    let (verdict, said) = verify::verify_product(&launched.home.data(), &launched.home.keys());
+    assert_eq!(verdict, Verdict::Valid, "{said}");
+    assert!(said.contains("1 to listed places on the machine"), "{said}");
     let packets = &covered(&launched)["packets"];
     assert!(packets["loopback"].as_u64() >= Some(3), "{packets}");
     assert_eq!(packets["bypass_passed"], 0, "{packets}");

@@ -92,7 +92,8 @@ fn main() -> ExitCode {
             a_server_of_the_command_answers_its_clients,
             answers_to_others_are_counted,
             answers_to_others_are_denied,
-            listed_places_on_the_machine_are_left_alone;
+            listed_places_on_the_machine_are_left_alone,
+            so_are_places_of_the_configuration;
         arrived:
             many_connections_at_once_arrive_where_they_were_meant_to,
             whoever_leaves_at_once_is_heard,

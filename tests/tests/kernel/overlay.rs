@@ -49,7 +49,7 @@ pub(super) fn what_is_on_an_overlay_of_its_own_has_no_digest() {
     // The first in a tree of its own, the second in the loader's.
     let script = format!(
         "asks() {{ mount -t overlay overlay -o lowerdir=lower:empty merged && \
-         merged/curl -sS --noproxy '*' http://127.0.0.1:{port}/; umount merged; }}; \
+         merged/curl -sS --noproxy '*' http://127.0.0.1:{port}/; umount -l merged; }}; \
          case $1 in in) asks;; *) unshare -m sh asks.sh in && asks;; esac"
     );
     fs::write(home.path().join("asks.sh"), script).expect("written");

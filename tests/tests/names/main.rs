@@ -131,6 +131,27 @@ fn other_servers_are_not_asked() {
     assert_eq!(asked.counts().len(), 1, "{:?}", asked.counts());
 }
 
+/// Where the configuration names a resolver, that is the one, and not the machine's own.
+fn the_resolver_of_the_configuration_is_the_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("resolver.toml");
+    std::fs::write(&file, format!("[kernel]\nresolver = \"{ANOTHER}\"\n")).expect("written");
+    let config = format!("--config={}", file.display());
+    let flags: Vec<&str> = ENFORCE.iter().copied().chain([config.as_str()]).collect();
+    let script = format!(
+        "{BY_HAND}\
+         assert b'asked-here' in ask('{ANOTHER}','asked-here.example')\n\
+         try: ask('{RESOLVER}','asked-there.example'); print('answered')\n\
+         except PermissionError: print('denied')"
+    );
+    let asked = python(&flags, RESOLVER, &script).expect(0);
+    assert_eq!(asked.launched.stdout(), "denied\n");
+    asked.holds();
+    assert_eq!((asked.heard_by(ANOTHER), asked.heard_by(RESOLVER)), (1, 0), "{:?}", asked.heard);
+    assert_eq!(asked.count("asked-here.example", "A"), 1);
+    assert_eq!(asked.counts().len(), 1, "{:?}", asked.counts());
+}
+
 /// What is no message is a number, and so is what has no end.
 fn what_cannot_be_read_is_counted() {
     let script = format!(
@@ -268,6 +289,7 @@ fn main() -> ExitCode {
         clients_of_the_c_library_are_read,
         node_is_read,
         other_servers_are_not_asked,
+        the_resolver_of_the_configuration_is_the_one,
         what_cannot_be_read_is_counted,
         a_flood_is_counted_to_the_last,
         what_is_cut_on_its_way_is_read,

@@ -156,6 +156,21 @@ impl Look for Heads {
     }
 }
 
+/// What the fuzzer calls: the most that is seen in any bytes that come in pieces of that length, where this host is
+/// captured; as what begins like HTTP, as what does not, and as what had been open.
+#[doc(hidden)]
+pub fn look_at_any(bytes: &[u8], piece: usize, host: &'static str) -> [Saw; 3] {
+    let captures = || -> Captures { Box::new(move |name| name == host) };
+    let looks: [Box<dyn Look>; 3] = [
+        Box::new(Heads::new(captures())),
+        Box::new(Heads::within(captures())),
+        Box::new(Beginning::new(true)),
+    ];
+    looks.map(|mut look| {
+        bytes.chunks(piece).map(|piece| look.look(piece)).max().unwrap_or(Saw::Nothing)
+    })
+}
+
 /// Looks whether what had been open becomes HTTP, or TLS, after all.
 pub(super) struct Beginning {
     seen: Vec<u8>,

@@ -21,6 +21,8 @@ use tokio::time::{Instant, timeout};
 
 pub use self::carrier::{Carrier, Led};
 use self::first::{Captured, First, Patience, first};
+#[doc(hidden)]
+pub use self::heads::look_at_any;
 use self::heads::{Beginning, Captures, Heads, captured_by_host};
 pub use self::minter::Minter;
 pub use self::redirected::{Redirected, RedirectedError};

@@ -87,14 +87,19 @@ struct Go {
 
 /// A canary that can be sent.
 pub struct Canary {
-    socket: UnixStream,
-    process: Child,
+    running: Running,
     place: Found,
     port: u16,
     /// Whether it was told to try and has not answered: its cgroup is watched.
     out: bool,
     /// The device by which frames reach it, or why there is none.
     device: Result<u32, String>,
+}
+
+/// Its process, which is waited for.
+struct Running {
+    socket: UnixStream,
+    process: Child,
 }
 
 impl Canary {
@@ -112,16 +117,16 @@ impl Canary {
         command.process_group(0);
         let process = command.spawn()?;
         drop(command);
-        let mut socket = own;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let says = read(&mut socket).map_err(|error| match is_late(&error) {
+        let mut running = Running { socket: own, process };
+        running.socket.set_read_timeout(Some(PATIENCE))?;
+        let says = read(&mut running.socket).map_err(|error| match is_late(&error) {
             true => CanaryError::Slow,
             false => error.into(),
         });
         match says? {
             Says::Ready { id, levels, port, device } => {
                 let place = Found { id, levels, path: "the canary's own".to_owned() };
-                Ok(Self { socket, process, place, port, out: false, device })
+                Ok(Self { running, place, port, out: false, device })
             }
             other => Err(unexpected(other)),
         }
@@ -133,7 +138,7 @@ impl Canary {
     ///
     /// The system's.
     pub fn ending(&self) -> io::Result<Ending> {
-        Ok(Ending(self.socket.try_clone()?))
+        Ok(Ending(self.running.socket.try_clone()?))
     }
 
     /// The cgroup that its probes are watched in.
@@ -172,12 +177,12 @@ impl Canary {
             observer.watch_canary(&self.place, self.port, resolver, mode)?;
             self.out = true;
             let frames = self.frames(observer).is_ok();
-            if let Err(error) = write(&mut self.socket, &Go { frames }) {
+            if let Err(error) = write(&mut self.running.socket, &Go { frames }) {
                 self.back(observer);
                 return Err(error.into());
             }
         }
-        let says = read(&mut self.socket);
+        let says = read(&mut self.running.socket);
         if says.as_ref().is_err_and(is_late) {
             // It may still be there: what it tried would go around if it were not watched, and be taken for
             // what went around while it was.
@@ -211,7 +216,7 @@ impl Ending {
     }
 }
 
-impl Drop for Canary {
+impl Drop for Running {
     fn drop(&mut self) {
         // It finds the end of it, ends its probe, and takes its cgroup away. To kill it would leave that behind.
         let _ = self.socket.shutdown(std::net::Shutdown::Both);

@@ -204,6 +204,9 @@ fn told(covered: &Covered, enforced: bool, also: &[String]) -> Vec<String> {
          {what}, {} could not be told",
         counted.seen, counted.via_gateway, counted.allowed, around, counted.unparsable
     )];
+    if counted.loopback > 0 {
+        told.push(format!("{} went to listed places on this machine, unseen", counted.loopback));
+    }
     let Told { seen, questions, unparsable, lost, .. } = covered.names;
     if seen > 0 {
         let unread = unparsable.saturating_add(lost);

@@ -17,7 +17,7 @@ use crate::store::{Store, StoreError};
 const STEP: u32 = 64;
 /// How often the size is looked at.
 const SOON: Duration = Duration::from_secs(1);
-/// How long to wait for a statement before it is asked for again, and after a failure.
+/// How long to wait for a statement before it is asked for again, and at most after a failure.
 const LATER: Duration = Duration::from_secs(60);
 
 /// What a statement is to say: which leaves, and under which limits.
@@ -35,6 +35,8 @@ pub struct Keeper {
     next_age: Instant,
     tidy: bool,
     complained: bool,
+    /// Before the next try, should this one fail: a reader who is in the way is gone soon, a broken disk is not.
+    pause: Duration,
     /// It was said that nothing more can be destroyed.
     exhausted: bool,
 }
@@ -46,7 +48,8 @@ impl Keeper {
         let now = Instant::now();
         let policy = **wanted.load();
         let (tidy, complained, exhausted) = (policy.is_on(), false, false);
-        Self { policy, wanted, next: now, next_age: now, tidy, complained, exhausted }
+        let (next, next_age, pause) = (now, now, SOON);
+        Self { policy, wanted, next, next_age, tidy, complained, pause, exhausted }
     }
 
     /// How long until there may be something to do, or another policy to be found.
@@ -87,6 +90,7 @@ impl Keeper {
         }
         match self.try_step(store, now_us, ask) {
             Ok(pruned) => {
+                self.pause = SOON;
                 if std::mem::take(&mut self.complained) {
                     tracing::info!("retention works again");
                 }
@@ -96,7 +100,8 @@ impl Keeper {
                 if !std::mem::replace(&mut self.complained, true) {
                     tracing::error!(%error, "retention fails; trying again");
                 }
-                self.next = Instant::now() + LATER;
+                self.next = Instant::now() + self.pause;
+                self.pause = self.pause.saturating_mul(2).min(LATER);
                 PrunedNow::default()
             }
         }
