@@ -193,30 +193,69 @@ def fence(host, port, word):
     tcp(host, port, word + b"tcp")
 
 
-def flood(host, port, word, rounds, each, pause):
+class Tally:
+    """How often something was let go, and how often it was denied."""
+
+    def __init__(self):
+        self.passed = self.denied = 0
+
+    def count(self, does, *arguments):
+        try:
+            does(*arguments)
+            self.passed += 1
+        except PermissionError:
+            self.denied += 1
+
+    def say(self, what):
+        # In one piece: others of the command say theirs.
+        sys.stdout.write(f"{what} {self.passed} {self.denied}\n")
+        sys.stdout.flush()
+
+
+def connected_outside(path):
+    """A socket of one's own that somebody outside connected: what it sends, no hook but that of packets sees."""
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+        stream.settimeout(20)
+        stream.connect(path)
+        descriptor = array.array("i", [sender.fileno()])
+        stream.sendmsg([b"connect this, please"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)])
+        assert stream.recv(99) == b"done", "the other end hung up"
+    return sender
+
+
+def connected_by_helper(path, _port, word):
+    with connected_outside(path) as sender:
+        sender.send(word)
+
+
+def flood(host, port, word, rounds, each, pause, helper=""):
+    """Datagrams, in rounds; where a helper is named, as many by a socket that it connected."""
+    sends, packets = Tally(), Tally()
+    connected = connected_outside(helper) if helper else None
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for number in range(int(rounds)):
             if number:
                 time.sleep(float(pause))
             for _ in range(int(each)):
-                sender.sendto(word, (host, port))
+                sends.count(sender.sendto, word, (host, port))
+                if connected:
+                    packets.count(connected.send, word)
+    sends.say("sends")
+    packets.say("packets")
 
 
 def load(host, port, word, enough):
     """Connections and datagrams, one after the other, until there is a file of that name."""
-    made = sent = 0
+    connections, sends = Tally(), Tally()
     while not os.path.exists(enough):
         try:
-            tcp(host, port, word)
-            made += 1
+            connections.count(tcp, host, port, word)
         except (OSError, AssertionError):
             pass
-        try:
-            udp(host, port, word)
-            sent += 1
-        except OSError:
-            pass
-    print(made, sent)
+        sends.count(udp, host, port, word)
+    connections.say("connections")
+    sends.say("sends")
 
 
 def main():

@@ -34,6 +34,7 @@ pub mod resolver;
 pub mod running;
 pub mod seen;
 pub mod standing;
+pub mod statements;
 pub mod suite;
 pub mod terminal;
 pub mod tls;

@@ -9,29 +9,31 @@ use sealtap_tests::coverage::{self, state};
 use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::Home;
 use sealtap_tests::launch::Launch;
-use sealtap_tests::programs;
 use sealtap_tests::running::{Running, cgroups, waiting};
-use sealtap_tests::standing::{gone, kill};
+use sealtap_tests::standing::{self, gone, kill};
 use sealtap_tests::verify::text;
+use sealtap_tests::{leaves, programs, records};
 use serde_json::Value;
 
-use crate::place::{HOST, Place, compiled, probe};
-
-const REQUIRE: &[&str] = &["--kernel=require"];
+use crate::place::{HOST, Place, compiled, probe, tally};
+use crate::ways::Mode;
 
 /// `BPF_CGROUP_INET4_CONNECT`.
 const CONNECT4: u32 = 10;
 
+/// Why coverage is over where a program is gone.
+const CHANGED: &str = "a program of the kernel was detached or replaced";
+
 /// A `sealtap run` inside of the place, which waits before it does what `then` says.
-fn waits(place: &Place, home: &Arc<Home>, flags: &[&str], then: &str) -> Running {
-    let launch = Launch::new(home, flags).command(waiting(then));
+fn waits(place: &Place, home: &Arc<Home>, mode: Mode, then: &str) -> Running {
+    let launch = Launch::new(home, mode.flags()).command(waiting(then));
     Running::of(home, place.inside.around(&launch))
 }
 
 /// One that connects and sends all the time, until it is told that this is enough.
-fn under_load(place: &Place, home: &Arc<Home>) -> Running {
+fn under_load(place: &Place, home: &Arc<Home>, mode: Mode) -> Running {
     let line = [place.probe("load", "load"), vec!["enough".to_owned()]].concat();
-    let mut running = waits(place, home, REQUIRE, &line.join(" "));
+    let mut running = waits(place, home, mode, &line.join(" "));
     running.tell();
     more(place);
     running
@@ -54,61 +56,103 @@ fn links(running: &Running, what: &str) {
     assert!(output.status.success(), "{}", text(&output));
 }
 
-/// The load's own account: connections that were answered, and datagrams that were sent.
-fn load(output: &[u8]) -> (u64, u64) {
-    let text = String::from_utf8_lossy(output);
-    let line = text.lines().find_map(|line| line.split_once(' '));
-    let (made, sent) = line.unwrap_or_else(|| panic!("no account: {text}"));
-    (made.parse().expect("a number"), sent.parse().expect("a number"))
+fn links_changed(mode: Mode, what: &str) {
+    let (place, home) = (Place::new(), Arc::new(Home::new()));
+    let running = under_load(&place, &home, mode);
+    match mode {
+        Mode::Observe => changed_when_observed(&place, &home, running, what),
+        Mode::Enforce => changed_when_enforced(&place, &home, running, what),
+    }
 }
 
-fn links_changed(what: &str) {
-    let (place, home) = (Place::new(), Arc::new(Home::new()));
-    let running = under_load(&place, &home);
+fn changed_when_observed(place: &Place, home: &Home, running: Running, what: &str) {
     links(&running, what);
-    more(&place);
-    enough(&home);
+    more(place);
+    enough(home);
     let launched = running.end().expect(0);
     home.assert_valid();
-    let covered = coverage::one(&home);
+    let covered = coverage::one(home);
     assert_eq!(covered["end"], "links_changed", "{covered}");
     assert_eq!(launched.account["coverage"]["level"], "unknown", "{}", launched.account);
-    let (made, sent) = load(&launched.output.stdout);
+    let (made, _) = tally(&launched.output, "connections");
+    let (sent, _) = tally(&launched.output, "sends");
     let counted = |name: &str| covered["connections"][name].as_u64().expect("a number");
     // Part of it went unseen, which is why coverage ends; none of it is claimed.
     assert!(made > counted("via_gateway"), "{made} made: {covered}");
     assert!(sent >= counted("bypass_passed") && counted("bypass_passed") > 0, "{covered}");
 }
 
-pub(crate) fn a_link_that_is_detached_under_load_ends_coverage() {
-    links_changed("detach");
+/// What no longer is led has a direct way, which the hook of packets keeps closed until the command is ended.
+fn changed_when_enforced(place: &Place, home: &Arc<Home>, running: Running, what: &str) {
+    let leaves = |kind: &str| {
+        let all = leaves::all(&home.log()).into_iter();
+        all.filter(|leaf| leaf["kind"] == kind).collect::<Vec<_>>()
+    };
+    // Seconds lie between two statements: the next finds what was tried since.
+    poll("a statement that all holds", || (!leaves("coverage-heartbeat").is_empty()).then_some(()));
+    let standing = running.standing();
+    links(&running, what);
+    // Told nothing: it ends all the same.
+    gone(running.gateway());
+    let launched = running.wait().expect(125);
+    let said = launched.stderr();
+    assert!(!home.path().join("enough").exists() && launched.stdout().is_empty(), "it went on");
+    assert!(said.contains(&format!("coverage is over: {CHANGED}")), "{said}");
+    let account = &launched.account["coverage"];
+    assert_eq!((&account["level"], &account["why"]), (&"unknown".into(), &CHANGED.into()));
+    assert_eq!((&account["broken"], &account["enforced"]), (&true.into(), &true.into()));
+    home.assert_valid();
+    let covered = coverage::one(home);
+    assert_eq!((&covered["end"], &covered["mode"]), (&"links_changed".into(), &"enforce".into()));
+    let closed = leaves("coverage-closed");
+    let reasons: Vec<_> = closed.iter().map(|leaf| &leaf["reason"]).collect();
+    assert_eq!(reasons, ["links_changed"]);
+    // Whatever came was sent on by the gateway.
+    let sent_on = records::list(home);
+    let sent_on = sent_on.iter().filter(|one| one.number("/tunnel/from_client") == 4).count();
+    let came = place.came("load");
+    assert!(came.iter().all(|(by, _)| by == "tcp"), "{covered}");
+    assert!(!came.is_empty() && came.len() <= sent_on, "{} of {sent_on}: {covered}", came.len());
+    let counted = |unit: &str, name: &str| covered[unit][name].as_u64().expect("a number");
+    for unit in ["connections", "packets"] {
+        let [denied, passed] = ["bypass_denied", "bypass_passed"].map(|name| counted(unit, name));
+        assert!(denied > 0 && passed == 0, "{unit}: {covered}");
+    }
+    standing::assert_gone(&standing);
 }
 
-pub(crate) fn a_program_that_is_replaced_under_load_ends_coverage() {
-    links_changed("replace");
+pub(crate) fn a_link_that_is_detached_under_load_ends_coverage(mode: Mode) {
+    links_changed(mode, "detach");
+}
+
+pub(crate) fn a_program_that_is_replaced_under_load_ends_coverage(mode: Mode) {
+    links_changed(mode, "replace");
 }
 
 /// The control of both: nothing is done to it, and all is counted.
-pub(crate) fn the_same_load_is_counted_whole_where_nothing_is_done() {
+pub(crate) fn the_same_load_is_counted_whole_where_nothing_is_done(mode: Mode) {
     let (place, home) = (Place::new(), Arc::new(Home::new()));
-    let running = under_load(&place, &home);
+    let running = under_load(&place, &home, mode);
     enough(&home);
     let launched = running.end().expect(0);
     home.assert_valid();
     let covered = coverage::one(&home);
-    assert_eq!(covered["end"], "ended", "{covered}");
-    let (made, sent) = load(&launched.output.stdout);
+    assert_eq!((&covered["end"], &covered["mode"]), (&"ended".into(), &mode.word().into()));
+    let (made, unmade) = tally(&launched.output, "connections");
+    let (sent, denied) = tally(&launched.output, "sends");
+    assert_eq!((unmade, [sent, denied][usize::from(mode == Mode::Observe)]), (0, 0), "{covered}");
     let counted = |name: &str| covered["connections"][name].as_u64().expect("a number");
-    assert_eq!((counted("via_gateway"), counted("bypass_passed")), (made, sent), "{covered}");
+    let all = ["via_gateway", "bypass_passed", "bypass_denied"].map(counted);
+    assert_eq!(all, [made, sent, denied], "{covered}");
     assert_eq!(covered["known"], made, "{covered}");
     let came = place.came("load").len();
     assert_eq!(u64::try_from(came).ok(), Some(made + sent), "{covered}");
     launched.captured(usize::try_from(made).expect("few"));
 }
 
-pub(crate) fn a_loader_that_is_killed_under_load_ends_coverage() {
+pub(crate) fn a_loader_that_is_killed_under_load_ends_coverage(mode: Mode) {
     let (place, home) = (Place::new(), Arc::new(Home::new()));
-    let running = under_load(&place, &home);
+    let running = under_load(&place, &home, mode);
     kill(running.loader());
     more(&place);
     enough(&home);
@@ -117,17 +161,24 @@ pub(crate) fn a_loader_that_is_killed_under_load_ends_coverage() {
     let covered = coverage::one(&home);
     assert_eq!(covered["end"], "loader_gone", "{covered}");
     // Of what came after the last heartbeat nothing is claimed; there may have been none.
-    let (made, _) = load(&launched.output.stdout);
+    let (made, _) = tally(&launched.output, "connections");
     match covered["statements"].as_u64() {
         Some(1) => assert_eq!(covered["connections"], Value::Null, "{covered}"),
         _ => assert!(covered["connections"]["via_gateway"].as_u64() < Some(made), "{covered}"),
     }
     assert_eq!(launched.account["coverage"]["level"], "unknown", "{}", launched.account);
+    let (sent, denied) = tally(&launched.output, "sends");
+    assert!(made > 0 && (denied == 0) == (mode == Mode::Observe), "{made} {sent} {denied}");
+    if mode == Mode::Enforce {
+        // The pins hold the programs: all goes on as it was.
+        assert_eq!((sent, place.came("load").len()), (0, usize::try_from(made).expect("few")));
+        launched.captured(usize::try_from(made).expect("few"));
+    }
 }
 
 pub(crate) fn a_gateway_that_is_killed_under_load_says_nothing_of_later() {
     let (place, home) = (Place::new(), Arc::new(Home::new()));
-    let running = under_load(&place, &home);
+    let running = under_load(&place, &home, Mode::Observe);
     let (cgroup, loader) = (running.cgroup(), running.loader());
     kill(running.gateway());
     // Without its gateway it ends, and its programs with it.
@@ -147,28 +198,34 @@ pub(crate) fn a_gateway_that_is_killed_under_load_says_nothing_of_later() {
 }
 
 /// Whoever finds the listener that no client is told of is not let through, from outside or inside.
-pub(crate) fn the_gateways_own_port_leads_nowhere() {
+pub(crate) fn the_gateways_own_port_leads_nowhere(mode: Mode) {
     let (place, home) = (Place::new(), Arc::new(Home::new()));
     let line = "sh -c \"$(cat line)\"";
-    let running = waits(&place, &home, REQUIRE, line);
+    let running = waits(&place, &home, mode, line);
     let port = running.redirected_port();
     let knock = probe("tcp", "127.0.0.1", port, "borrowed");
-    let output = place.inside.command(&knock).output().expect("it runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("refused: "), "{said}");
-    fs::write(home.path().join("line"), knock.join(" ")).expect("written");
+    // The control: the same at the target.
+    for (line, answer) in [(&place.probe("tcp", "control"), "sent"), (&knock, "refused: ")] {
+        let output = place.inside.command(line).output().expect("it runs");
+        assert!(text(&output).contains(answer), "{}", text(&output));
+    }
+    let both = [knock, place.probe("tcp", "inside")].map(|line| line.join(" ")).join("; ");
+    fs::write(home.path().join("line"), both).expect("written");
     let launched = running.go_on().expect(0);
-    assert!(launched.stdout().contains("refused: "), "{}", launched.stdout());
-    launched.captured(0);
+    let said: Vec<&str> = launched.stdout().lines().collect();
+    assert!(matches!(said[..], [no, "sent"] if no.starts_with("refused: ")), "{said:?}");
+    let came = ["control", "inside", "borrowed"].map(|word| place.came(word).len());
+    assert_eq!(came, [1, 1, 0]);
+    launched.captured(1);
     let covered = coverage::one(&home);
-    assert_eq!(covered["refused"], 2, "{covered}");
-    assert_eq!(covered["connections"]["via_gateway"], 1, "{covered}");
+    assert_eq!((&covered["refused"], &covered["known"]), (&2.into(), &1.into()), "{covered}");
+    assert_eq!(covered["connections"]["via_gateway"], 2, "{covered}");
 }
 
 /// A task from elsewhere that is moved in is seen from then on.
 pub(crate) fn a_task_that_is_moved_in_is_seen() {
     let (place, home) = (Place::new(), Arc::new(Home::new()));
-    let running = waits(&place, &home, REQUIRE, "true");
+    let running = waits(&place, &home, Mode::Observe, "true");
     let cgroup = running.cgroup().display().to_string();
     let mut line = probe("moved", &cgroup, 0, "movedin");
     line.extend([HOST.to_owned(), place.port().to_string()]);
@@ -195,7 +252,7 @@ pub(crate) fn a_socket_of_a_task_that_is_moved_out_is_seen() {
     let output = place.inside.command(&line).output().expect("it runs");
     assert!(text(&output).contains("sent"), "{}", text(&output));
     assert_eq!(place.came("movedout").len(), 1);
-    let launch = Launch::new(&home, REQUIRE).command(&line);
+    let launch = Launch::new(&home, Mode::Observe.flags()).command(&line);
     let output = place.inside.around(&launch).output().expect("it runs");
     assert!(text(&output).contains("sent"), "{}", text(&output));
     home.assert_valid();
@@ -205,49 +262,6 @@ pub(crate) fn a_socket_of_a_task_that_is_moved_out_is_seen() {
     assert!(covered["packets"]["bypass_passed"].as_u64() > Some(0), "{covered}");
 }
 
-/// A ring of a page, and a flood at several statements: each of them adds up, and says what was lost.
-pub(crate) fn a_flood_of_a_small_ring_is_counted() {
-    const ROUNDS: u64 = 4;
-    const EACH: u64 = 20_000;
-    let (place, home) = (Place::new(), Arc::new(Home::new()));
-    let mut line = place.probe("flood", "flood");
-    line.extend([ROUNDS, EACH, 3].map(|number| number.to_string()));
-    let flags = ["--kernel=require", "--kernel-ring=4096"];
-    let launch = Launch::new(&home, &flags).command(&line);
-    let output = place.inside.around(&launch).output().expect("it runs");
-    assert!(text(&output).contains("sent"), "{}", text(&output));
-    home.assert_valid();
-    let covered = coverage::one(&home);
-    assert_eq!(covered["end"], "ended", "{covered}");
-    let heartbeats = covered["to"]["leaf"].as_u64().expect("a number");
-    assert!(heartbeats >= 3, "more than one statement: {covered}");
-    for unit in ["connections", "packets"] {
-        let counted = |name: &str| covered[unit][name].as_u64().expect("a number");
-        assert_eq!(counted("bypass_passed"), ROUNDS * EACH, "{unit}: {covered}");
-        let (read, lost) = (counted("events_read"), counted("events_lost"));
-        assert!(lost > 0 && read > 0 && read + lost == ROUNDS * EACH, "{unit}: {covered}");
-    }
-}
-
-/// The control: a ring with room for all of it loses nothing.
-pub(crate) fn the_same_flood_is_told_whole_where_there_is_room() {
-    const EACH: u64 = 2_000;
-    let (place, home) = (Place::new(), Arc::new(Home::new()));
-    let mut line = place.probe("flood", "flood");
-    line.extend([1, EACH, 0].map(|number| number.to_string()));
-    let flags = ["--kernel=require", "--kernel-ring=4194304"];
-    let launch = Launch::new(&home, &flags).command(&line);
-    let output = place.inside.around(&launch).output().expect("it runs");
-    assert!(text(&output).contains("sent"), "{}", text(&output));
-    home.assert_valid();
-    let covered = coverage::one(&home);
-    for unit in ["connections", "packets"] {
-        let counted = |name: &str| covered[unit][name].as_u64().expect("a number");
-        let all = ["bypass_passed", "events_read", "events_lost"].map(counted);
-        assert_eq!(all, [EACH, EACH, 0], "{unit}: {covered}");
-    }
-}
-
 /// Two commands at once, each with its own: neither counts the other's.
 pub(crate) fn what_one_command_does_is_not_counted_for_another() {
     let place = Place::new();
@@ -255,7 +269,7 @@ pub(crate) fn what_one_command_does_is_not_counted_for_another() {
     let line = place.probe("udp", "one").join(" ");
     let [first, second] = [0, 1].map(|number| {
         let then = if number == 0 { line.as_str() } else { "true" };
-        waits(&place, &homes[number], REQUIRE, then)
+        waits(&place, &homes[number], Mode::Observe, then)
     });
     first.go_on().expect(0);
     second.go_on().expect(0);
@@ -303,7 +317,7 @@ pub(crate) fn a_filter_at_a_device_that_is_left_goes_with_detach() {
     };
     for (killed, left) in [(false, 0), (true, 1)] {
         let home = Arc::new(Home::new());
-        let running = waits(&place, &home, REQUIRE, "true");
+        let running = waits(&place, &home, Mode::Observe, "true");
         assert_eq!(filters(&place), 1);
         // Not while somebody is there.
         detach();

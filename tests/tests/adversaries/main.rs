@@ -6,6 +6,7 @@
 //! kernel's hooks; run by `cargo xtask kernel`. Elsewhere every case says so and none passes.
 
 mod broken;
+mod flood;
 mod place;
 mod ways;
 
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 use sealtap_tests::suite;
 
 use crate::ways::{Mode, WAYS};
+
+const MODES: [(Mode, &str); 2] = [(Mode::Observe, "observed"), (Mode::Enforce, "enforced")];
 
 type Test = Box<dyn Fn() + Send + Sync>;
 
@@ -25,7 +28,7 @@ fn main() -> ExitCode {
     };
     let missing = suite::without_the_kernel(needed);
     let mut tests: Vec<(String, Option<String>, Test)> = Vec::new();
-    for (mode, word) in [(Mode::Observe, "observed"), (Mode::Enforce, "enforced")] {
+    for (mode, word) in MODES {
         for way in WAYS {
             let missing = missing.clone().or_else(|| way.missing());
             let name = format!("{}_when_{word}", way.name);
@@ -39,17 +42,28 @@ fn main() -> ExitCode {
             ));)*
         };
     }
+    macro_rules! in_both_modes {
+        ($($part:ident::$name:ident),* $(,)?) => {
+            $(for (mode, word) in MODES {
+                let name = format!("{}_when_{word}", stringify!($name));
+                tests.push((name, missing.clone(), Box::new(move || $part::$name(mode))));
+            })*
+        };
+    }
+    in_both_modes![
+        broken::the_same_load_is_counted_whole_where_nothing_is_done,
+        broken::a_link_that_is_detached_under_load_ends_coverage,
+        broken::a_program_that_is_replaced_under_load_ends_coverage,
+        broken::a_loader_that_is_killed_under_load_ends_coverage,
+        broken::the_gateways_own_port_leads_nowhere,
+        flood::a_flood_of_a_small_ring_is_counted,
+        flood::the_same_flood_is_told_whole_where_there_is_room,
+        flood::each_statement_adds_up_past_a_small_ring,
+    ];
     and![
-        the_same_load_is_counted_whole_where_nothing_is_done,
-        a_link_that_is_detached_under_load_ends_coverage,
-        a_program_that_is_replaced_under_load_ends_coverage,
-        a_loader_that_is_killed_under_load_ends_coverage,
         a_gateway_that_is_killed_under_load_says_nothing_of_later,
-        the_gateways_own_port_leads_nowhere,
         a_task_that_is_moved_in_is_seen,
         a_socket_of_a_task_that_is_moved_out_is_seen,
-        a_flood_of_a_small_ring_is_counted,
-        the_same_flood_is_told_whole_where_there_is_room,
         what_one_command_does_is_not_counted_for_another,
     ];
     let filters = missing.or_else(broken::without_filters_at_devices);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -174,6 +174,11 @@ impl Place {
     /// How often a word came, once all that was sent before has come.
     pub(crate) fn came(&self, word: &str) -> Vec<(String, String)> {
         self.fence();
+        self.heard(word)
+    }
+
+    /// How often it has come by now; a flood leaves no room for what is sent behind it.
+    pub(crate) fn heard(&self, word: &str) -> Vec<(String, String)> {
         let came = self.came.lock().expect("nobody panics here");
         // QUIC's datagram has more around the word than the word.
         let found = came.iter().filter(|(key, _)| key.contains(word));
@@ -209,6 +214,18 @@ pub(crate) fn probe(way: &str, host: &str, port: u16, word: &str) -> Vec<String>
     let script = script("probe.py").display().to_string();
     let line = [PYTHON, "-IS", &script, way, host, &port.to_string(), word];
     line.map(str::to_owned).to_vec()
+}
+
+/// A try's own account: how often the system let it do that, and how often it denied it; of several tries,
+/// their sum.
+pub(crate) fn tally(output: &Output, what: &str) -> (u64, u64) {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let numbers = said.lines().filter_map(|line| {
+        let (passed, denied) = line.strip_prefix(what)?.trim_start().split_once(' ')?;
+        Some((passed.parse::<u64>().ok()?, denied.parse::<u64>().ok()?))
+    });
+    let sum = numbers.reduce(|(passed, denied), (more, also)| (passed + more, denied + also));
+    sum.unwrap_or_else(|| panic!("no account of {what}: {}", text(output)))
 }
 
 /// Where what these tests start is ready-made, its programs compiled.

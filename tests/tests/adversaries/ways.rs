@@ -12,7 +12,10 @@ use serde_json::Value;
 
 use crate::place::{HOST, HOST_ELSEWHERE, Namespace, PYTHON, Place, compiled, probe, script};
 
-use Outcome::{Counted, CountedAsPacket, CountedElsewhere, Denied, Led, Listed, NotStarted, Taken};
+use Outcome::{
+    Counted, CountedAsPacket, CountedElsewhere, Denied, DeniedAsPacket, Led, Listed, NotStarted,
+    Taken,
+};
 
 /// What is done with what cannot be redirected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +26,18 @@ pub(crate) enum Mode {
 
 impl Mode {
     /// As it is sealed.
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Observe => "observe",
             Self::Enforce => "enforce",
+        }
+    }
+
+    /// What asks for it.
+    pub(crate) fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Observe => &["--kernel=require"],
+            Self::Enforce => &["--kernel=require", "--enforce"],
         }
     }
 }
@@ -44,6 +55,8 @@ pub(crate) enum Outcome {
     CountedAsPacket,
     /// Stopped, and counted as a connection that would have gone around.
     Denied,
+    /// Stopped, and counted as a packet that would have gone around.
+    DeniedAsPacket,
     /// Cannot even be tried: what starts the command takes it away.
     Taken,
     /// The command is not started.
@@ -143,6 +156,14 @@ pub(crate) const WAYS: &[Way] = &[
     way("udp_unconnected", "udp", (Counted, Denied), python!("udp")),
     way("udp_connected", "udp", (Counted, Denied), python!("udp_connected")),
     way("udp_to_an_ipv4_mapped_address", "udp", (Counted, Denied), python!("udp_mapped")),
+    way(
+        "udp_by_a_socket_that_a_helper_connected",
+        "udp",
+        (CountedAsPacket, DeniedAsPacket),
+        |scene, word| {
+            Line::of(probe("connected_by_helper", &scene.helper().display().to_string(), 0, word))
+        },
+    ),
     way("quic", "udp", (Counted, Denied), python!("quic")),
     way("a_raw_socket", "raw", (CountedAsPacket, Taken), python!("raw")),
     way("frames_of_a_packet_socket", "packet", (CountedAsPacket, Taken), python!("frame")),
@@ -197,11 +218,11 @@ pub(crate) fn hold(way: &Way, mode: Mode) {
 
     let Line { before, line } = (way.try_it)(&scene, "watched");
     let before: Vec<&str> = before.iter().map(String::as_str).collect();
-    let (flags, outcome) = match mode {
-        Mode::Observe => (&["--kernel=require"][..], way.observe),
-        Mode::Enforce => (&["--kernel=require", "--enforce"][..], way.enforce),
+    let outcome = match mode {
+        Mode::Observe => way.observe,
+        Mode::Enforce => way.enforce,
     };
-    let launch = Launch::new(&scene.home, flags).command(&line);
+    let launch = Launch::new(&scene.home, mode.flags()).command(&line);
     let output = scene.place.inside.around_with(&before, &launch).output().expect("it can be run");
     let launched = Launched::new(Arc::clone(&scene.home), output);
     let came = scene.place.came("watched").len();
@@ -256,6 +277,7 @@ impl Held<'_> {
         let expected = match outcome {
             Counted | CountedAsPacket => [1, 0],
             CountedElsewhere => [around[0].max(1), 0],
+            DeniedAsPacket => [0, 1],
             _ => [0, 0],
         };
         assert_eq!(around, expected, "{told}");
@@ -293,6 +315,10 @@ impl Held<'_> {
             Denied => {
                 assert_eq!(self.connections("seen"), 1, "{told}");
                 assert_eq!(self.connections("bypass_denied"), 1, "{told}");
+                assert_eq!(state, "closed_by_hook", "{told}");
+            }
+            DeniedAsPacket => {
+                assert_eq!(self.connections("seen"), 0, "{told}");
                 assert_eq!(state, "closed_by_hook", "{told}");
             }
             Taken => {

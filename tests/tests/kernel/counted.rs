@@ -1,6 +1,5 @@
 //! Statements add up, also where the ring has no room for what is told.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -9,10 +8,9 @@ use rustix::process::Signal;
 use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::Home;
 use sealtap_tests::launch::{Launch, Launched};
-use sealtap_tests::leaves;
 use sealtap_tests::running::Running;
 use sealtap_tests::standing::signal;
-use serde_json::Value;
+use sealtap_tests::statements::{Sums, add_up};
 
 use super::{REQUIRE, connections, covered, home, run};
 
@@ -100,13 +98,6 @@ pub(super) const LOAD: &str = "import os,socket,struct,sys,time\n\
     ends=[os.wait()[1] for n in range(5)]\n\
     print(sum(ends))";
 
-/// The numbers of a statement in one unit.
-fn numbers(statement: &Value, unit: &str) -> BTreeMap<String, u64> {
-    let numbers = statement[unit].as_object().unwrap_or_else(|| panic!("no {unit}: {statement}"));
-    let number = |value: &Value| value.as_u64().expect("a number");
-    numbers.iter().map(|(name, value)| (name.clone(), number(value))).collect()
-}
-
 /// Connections and packets of all kinds at once, through several statements, with the smallest ring there
 /// is: each of them adds up as it stands in the log, and the last is what the load did.
 pub(super) fn each_statement_adds_up_under_load() {
@@ -130,51 +121,16 @@ pub(super) fn adds_up(rounds: u64, start: impl FnOnce(&Arc<Home>, Launch, &str, 
     launched.captured(usize::try_from(2 * rounds).expect("few"));
     assert_eq!(covered(&launched)["end"], "ended");
     // And this test's, over what is in the log.
-    let leaves = leaves::all(&home.log());
-    let statement = |leaf: &&Value| {
-        ["coverage-heartbeat", "coverage-closed"].contains(&leaf["kind"].as_str().expect("a kind"))
-    };
-    let statements: Vec<&Value> = leaves.iter().filter(statement).collect();
-    assert!(statements.len() >= 3, "{}", statements.len());
     for unit in ["connections", "packets"] {
-        let word = if unit == "packets" { "packet" } else { "connect" };
-        let told: u64 = leaves
-            .iter()
-            .filter(|leaf| leaf["kind"] == "bypass" && leaf["unit"] == word)
-            .map(|leaf| leaf["count"].as_u64().expect("a number"))
-            .sum();
-        let mut before: BTreeMap<String, u64> = BTreeMap::new();
-        let mut lossy = 0;
-        for statement in &statements {
-            let now = numbers(statement, unit);
-            let of = |names: &[&str]| names.iter().map(|name| now[*name]).sum::<u64>();
-            let places = [
-                "via_gateway",
-                "loopback",
-                "allowed",
-                "bypass_denied",
-                "bypass_passed",
-                "unparsable",
-            ];
-            assert_eq!(now["seen"], of(&places), "{unit}: {statement}");
-            let (around, events) =
-                (of(&["bypass_denied", "bypass_passed"]), of(&["events_read", "events_lost"]));
-            assert_eq!(around, events, "{unit}: {statement}");
-            for (name, number) in &before {
-                assert!(now[name] >= *number, "{unit} {name} went back: {statement}");
-            }
-            let lost = before.get("events_lost").copied().unwrap_or_default();
-            lossy += u64::from(now["events_lost"] > lost);
-            before = now;
-        }
+        let Sums { last, statements, lossy } = add_up(&home.log(), unit);
+        assert!(statements >= 3, "{statements}");
         assert!(lossy >= 2, "{unit}: events were lost in {lossy} statements");
-        assert_eq!(told, before["events_read"], "{unit}: leaves tell of what was read");
         let (sends, raws) = (2 * rounds * 200, rounds * 100);
         let expected = if unit == "packets" { sends + raws } else { sends };
-        assert_eq!((before["bypass_passed"], before["bypass_denied"]), (expected, 0), "{unit}");
+        assert_eq!((last["bypass_passed"], last["bypass_denied"]), (expected, 0), "{unit}");
         match unit {
-            "packets" => assert!(before["via_gateway"] > 2 * rounds * 4, "{before:?}"),
-            _ => assert_eq!(before["via_gateway"], 2 * rounds, "{before:?}"),
+            "packets" => assert!(last["via_gateway"] > 2 * rounds * 4, "{last:?}"),
+            _ => assert_eq!(last["via_gateway"], 2 * rounds, "{last:?}"),
         }
     }
 }
