@@ -31,7 +31,7 @@ const SHORT_BYTES: u64 = 256 * 1024 * 1024;
 /// longer is not stored and stays in the journal.
 const LONGEST_VALUE: i32 = 256 * 1024 * 1024;
 /// How long to wait for a lock; writers hold theirs only while one batch commits.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 const TABLES: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;

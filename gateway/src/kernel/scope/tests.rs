@@ -111,7 +111,7 @@ fn a_closed_folder_is_passed_over_where_what_is_wanted_is_found() {
     let there = seen(&id);
     assert_eq!((there.found.len(), there.error.is_none()), (1, true), "{there:?}");
     assert!(matches!(there.passed, Some(CgroupError::File { .. })), "{there:?}");
-    assert_eq!(hierarchy.cgroups(&Scope::Container(id.clone())).unwrap().len(), 1);
+    assert_eq!(hierarchy.cgroups(&Scope::Container(id)).unwrap().len(), 1);
     // Of a pattern there may be another in there.
     for (pattern, found) in [("7777*", 1), ("8888*", 0), (&*"8".repeat(64), 0)] {
         let closed = seen(pattern);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use sealtap_common::leaf::{Limit, Ranges};
 
-use super::{Policy, PrunedNow};
+use super::{Policy, PrunedNow, Tidied};
 use crate::store::{Store, StoreError};
 
 /// Exchanges destroyed in one step.
@@ -120,8 +120,10 @@ impl Keeper {
             return Ok(pruned);
         }
         if self.tidy {
-            self.tidy = store.tidy()?;
-            self.next = Instant::now() + if self.tidy { Duration::ZERO } else { SOON };
+            let tidied = store.tidy()?;
+            self.tidy = tidied != Tidied::Wholly;
+            let pages = tidied == Tidied::PagesAreLeft;
+            self.next = Instant::now() + if pages { Duration::ZERO } else { SOON };
             return Ok(PrunedNow::default());
         }
         self.next = Instant::now() + SOON;

@@ -37,6 +37,7 @@ use super::schema;
 use super::writer::Store;
 
 pub use keeper::{Ask, Keeper};
+pub use size::Tidied;
 
 /// How long the store may hold what, and how much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Size: how much the database takes, what is due, and giving room back.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sealtap_common::leaf::Leaf;
 
@@ -11,8 +13,21 @@ use crate::store::writer::Store;
 
 /// Pages given back at a time: 16 MiB.
 const PAGES: u32 = 1_024;
+/// How long whoever reads may be in the way of folding the log in: compaction shares the thread.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// `auto_vacuum` as a database has it that can shrink by pages.
 const INCREMENTAL: i64 = 2;
+
+/// How far what was destroyed is gone from the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tidied {
+    /// It is.
+    Wholly,
+    /// There are pages that have yet to be given back.
+    PagesAreLeft,
+    /// Somebody who reads is in the way of folding the log in.
+    LogIsLeft,
+}
 
 impl Store {
     /// The bytes of pages in use. The write-ahead log, at most 64 MiB at rest, comes on top.
@@ -35,18 +50,26 @@ impl Store {
         due(&self.connection, policy, now_us).map_err(|fault| fault.at(&self.path))
     }
 
-    /// Gives free pages back to the file system, some at a time; whether more are left. After the
-    /// last ones the write-ahead log is folded in and cut, since it has copies of what was destroyed.
+    /// Gives free pages back to the file system, some at a time. After the last ones the write-ahead log is
+    /// folded in and cut: it has copies of what was destroyed, or the database still has what it says is.
     ///
     /// # Errors
     ///
     /// The database cannot be written; what was given back stays so.
-    pub fn tidy(&mut self) -> Result<bool, StoreError> {
+    pub fn tidy(&mut self) -> Result<Tidied, StoreError> {
         let more = give_back(&self.connection).map_err(|fault| fault.at(&self.path))?;
-        if !more {
-            self.fold_log();
-        }
-        Ok(more)
+        Ok(match more {
+            true => Tidied::PagesAreLeft,
+            false if self.try_fold_log() => Tidied::Wholly,
+            false => Tidied::LogIsLeft,
+        })
+    }
+
+    /// Folds the log in unless somebody reads for longer; whether none is left.
+    fn try_fold_log(&self) -> bool {
+        let set = |patience| self.connection.busy_timeout(patience).is_ok();
+        let folded = set(PATIENCE) && self.fold_log();
+        set(schema::PATIENCE) && folded
     }
 }
 

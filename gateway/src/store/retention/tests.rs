@@ -74,8 +74,32 @@ fn finish(store: &mut Store) -> PrunedNow {
     while !store.to_prune().unwrap().is_empty() {
         all += store.prune(2).unwrap();
     }
-    while store.tidy().unwrap() {}
+    while store.tidy().unwrap() != Tidied::Wholly {}
     all
+}
+
+/// What was destroyed stays in the database's file while somebody reads what was before, and goes then.
+#[test]
+fn a_reader_in_the_way_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, mut store) =
+        (Journal::default(), Store::open(directory.path(), &KEY).unwrap());
+    let secret = noise_bytes(77, 3_000);
+    store.put(&[exchange(1, std::slice::from_ref(&secret), &mut journal)], &mut journal).unwrap();
+    let kept = |directory: &Path| holds(directory, &secret);
+    let reader = Connection::open(directory.path().join("exchanges.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM exchange").unwrap();
+    store.state(&[statement(2, 1, 1)]).unwrap();
+    while !store.to_prune().unwrap().is_empty() {
+        store.prune(2).unwrap();
+    }
+    let mut tidied = store.tidy().unwrap();
+    while tidied == Tidied::PagesAreLeft {
+        tidied = store.tidy().unwrap();
+    }
+    assert_eq!((tidied, kept(directory.path())), (Tidied::LogIsLeft, true));
+    reader.execute_batch("ROLLBACK").unwrap();
+    assert_eq!((store.tidy().unwrap(), kept(directory.path())), (Tidied::Wholly, false));
 }
 
 #[test]
