@@ -57,7 +57,8 @@ pub enum CgroupError {
     /// A folder of it that may hold what is wanted, or more of it.
     #[error(
         "the folder {path} cannot be looked into ({source}), and may hold what scope {wanted} names: let the \
-         gateway's user read that folder; or name a container by its whole id, and start the gateway when it is there"
+         gateway's user read that folder, or name a cgroup by its path; or a container by its whole id, and start the \
+         gateway when it is there"
     )]
     Closed {
         /// The folder.

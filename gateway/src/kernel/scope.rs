@@ -42,9 +42,9 @@ pub struct Found {
 pub struct Seen {
     /// Its cgroups, by path.
     pub found: Vec<Found>,
-    /// The first that cannot be looked at; or, where none was found, a folder that one may be in.
+    /// The first that cannot be looked at; or a folder that one may be in, or another one.
     pub error: Option<CgroupError>,
-    /// Where some were found, the first folder that could not be looked into: most likely there is none in it.
+    /// Where it was found, and there is but one of it, the first folder that is closed.
     pub passed: Option<CgroupError>,
 }
 

@@ -8,13 +8,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::message::{Armed, Told, is_late, read};
 use super::unobserved::ObserverError;
 
 /// How long the loader may take until it is armed.
 const ARMING: Duration = Duration::from_secs(20);
+
+/// How long one that is not is waited for, and how often it is looked whether it ended.
+const ENDING: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A loader that is armed, and that nobody talks to yet. To have one starts no thread.
 pub struct Loader {
@@ -42,12 +46,19 @@ impl Loader {
         let mut process = command.spawn()?;
         drop(command);
         let mut socket = own;
-        let armed = hear(&mut socket, ARMING).inspect_err(|_| {
-            // Nothing is pinned yet, so what it attached goes with it. It may be gone, and waited for.
-            let _ = process.kill();
-            let _ = process.wait();
-        })?;
+        let armed = hear(&mut socket, ARMING).inspect_err(|_| end(&mut process, &socket))?;
         Ok(Self { socket, process, armed })
+    }
+}
+
+/// Ends one that is not armed: nothing is pinned yet, so what it attached goes with it. It may be gone, and waited
+/// for by whoever waits for all; and where the system keeps it, it ends once that lets go.
+fn end(process: &mut Child, socket: &UnixStream) {
+    let _ = socket.shutdown(std::net::Shutdown::Both);
+    let _ = process.kill();
+    let deadline = Instant::now() + ENDING;
+    while matches!(process.try_wait(), Ok(None)) && Instant::now() < deadline {
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -117,7 +117,8 @@ impl Store {
     fn bound_log(&self) {
         let length = self.log_length();
         if length > schema::LOG_KEPT_BYTES || (length > 0 && schema::is_short_of_room(&self.path)) {
-            self.fold_log();
+            // Only tidiness: a log that stays behind is read, and folded in at the next chance.
+            let _ = self.fold_log();
         }
     }
 
@@ -127,13 +128,12 @@ impl Store {
         schema::log_length(&self.path)
     }
 
-    /// Whether none is left. For most it is only tidiness: a log that stays behind is read, and folded in at the
-    /// next chance.
-    pub(super) fn fold_log(&self) -> bool {
+    /// Folds the log in and cuts it; whether none is left, since somebody who reads may be in the way.
+    pub(super) fn fold_log(&self) -> Outcome<bool> {
+        // That is no error, but said in the first column.
         let fold = "PRAGMA wal_checkpoint(TRUNCATE)";
-        // Where a reader is in the way it is no error, but said in the first column.
-        let is_busy = self.connection.query_row(fold, [], |row| row.get::<_, i64>(0));
-        is_busy == Ok(0)
+        let busy: i64 = self.connection.query_row(fold, [], |row| row.get(0))?;
+        Ok(busy == 0)
     }
 
     fn put_batch(
@@ -201,7 +201,7 @@ impl Store {
 impl Drop for Store {
     /// Folds the write-ahead log into the database, so that a store at rest is one file.
     fn drop(&mut self) {
-        self.fold_log();
+        let _ = self.fold_log();
     }
 }
 

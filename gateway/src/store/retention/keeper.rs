@@ -33,9 +33,13 @@ pub struct Keeper {
     next: Instant,
     /// Ages are looked at not before this.
     next_age: Instant,
-    tidy: bool,
+    /// Whether what was destroyed has yet to go from the files; none before it was looked whether anything was.
+    tidy: Option<bool>,
+    /// The files are tidied not before this, where somebody who reads was in the way, and after this pause.
+    next_tidy: Instant,
+    tidy_pause: Duration,
     complained: bool,
-    /// Before the next try, should this one fail: a reader who is in the way is gone soon, a broken disk is not.
+    /// Before the next try, should this one fail.
     pause: Duration,
     /// It was said that nothing more can be destroyed.
     exhausted: bool,
@@ -47,15 +51,24 @@ impl Keeper {
     pub fn following(wanted: Arc<ArcSwap<Policy>>) -> Self {
         let now = Instant::now();
         let policy = **wanted.load();
-        let (tidy, complained, exhausted) = (policy.is_on(), false, false);
-        let (next, next_age, pause) = (now, now, SOON);
-        Self { policy, wanted, next, next_age, tidy, complained, pause, exhausted }
+        Self {
+            policy,
+            wanted,
+            next: now,
+            next_age: now,
+            tidy: None,
+            next_tidy: now,
+            tidy_pause: SOON,
+            complained: false,
+            pause: SOON,
+            exhausted: false,
+        }
     }
 
     /// How long until there may be something to do, or another policy to be found.
     #[must_use]
     pub fn wait(&self) -> Duration {
-        match self.policy.is_on() || self.tidy {
+        match self.has_to_do() {
             true => self.next.saturating_duration_since(Instant::now()),
             false => SOON,
         }
@@ -64,7 +77,11 @@ impl Keeper {
     /// Whether there may be something to do although nothing was published.
     pub fn is_on(&mut self) -> bool {
         self.follow();
-        self.policy.is_on() || self.tidy
+        self.has_to_do()
+    }
+
+    fn has_to_do(&self) -> bool {
+        self.policy.is_on() || self.tidy != Some(false)
     }
 
     /// Takes over the policy that is wanted by now.
@@ -78,7 +95,8 @@ impl Keeper {
 
     /// Something was stated: it is to be destroyed at once.
     pub fn stated(&mut self) {
-        (self.tidy, self.next) = (true, Instant::now());
+        let now = Instant::now();
+        (self.tidy, self.next, self.next_tidy, self.tidy_pause) = (Some(true), now, now, SOON);
     }
 
     /// Does the next step, if one is due; `ask` has a statement sealed, or gives false where the log
@@ -114,16 +132,17 @@ impl Keeper {
         ask: &mut Ask<'_>,
     ) -> Result<PrunedNow, StoreError> {
         if !store.to_prune()?.is_empty() {
-            self.tidy = true;
+            self.tidy = Some(true);
             let pruned = store.prune(STEP)?;
             self.next = Instant::now();
             return Ok(pruned);
         }
-        if self.tidy {
-            let tidied = store.tidy()?;
-            self.tidy = tidied != Tidied::Wholly;
-            let pages = tidied == Tidied::PagesAreLeft;
-            self.next = Instant::now() + if pages { Duration::ZERO } else { SOON };
+        let tidy = match self.tidy {
+            Some(tidy) => tidy,
+            None => store.has_stated()?,
+        };
+        self.tidy = Some(tidy);
+        if tidy && Instant::now() >= self.next_tidy && self.tidied(store)? {
             return Ok(PrunedNow::default());
         }
         self.next = Instant::now() + SOON;
@@ -144,6 +163,30 @@ impl Keeper {
         // The statement comes back by `stated`; where it does not, it is asked for anew.
         self.next = Instant::now() + LATER;
         Ok(PrunedNow::default())
+    }
+
+    /// Tidies the files; whether that was this step's work. Where somebody reads who is in the way it is tried again
+    /// later, and nothing else waits for it.
+    fn tidied(&mut self, store: &mut Store) -> Result<bool, StoreError> {
+        let now = Instant::now();
+        match store.tidy()? {
+            Tidied::PagesAreLeft => self.next = now,
+            Tidied::Wholly => {
+                (self.tidy, self.next, self.tidy_pause) = (Some(false), now + SOON, SOON)
+            }
+            Tidied::LogIsLeft => {
+                let pause = self.tidy_pause.saturating_mul(2).min(LATER);
+                if pause == LATER && self.tidy_pause < LATER {
+                    tracing::warn!(
+                        "somebody has been reading the store for a while: until that ends, its files keep copies \
+                         of what retention destroyed"
+                    );
+                }
+                (self.next_tidy, self.tidy_pause) = (now + self.tidy_pause, pause);
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The policy for this look: ages are looked at 24 times in the longest age, but at least

@@ -9,8 +9,8 @@
 //! 3. [`Store::state`] notes that leaf in the table `retention`. A crash before it is made good at
 //!    the next start, which reads the leaves behind the watermark ([`statements`]).
 //! 4. [`Store::prune`] destroys a few exchanges a transaction, and notes in it how far it came.
-//! 5. [`Store::tidy`] gives pages back to the file system and cuts the write-ahead log, which still
-//!    has copies.
+//! 5. [`Store::tidy`] gives pages back to the file system and cuts the write-ahead log, once nobody reads what
+//!    was before: until then it, or the database's file, still has copies.
 //!
 //! What stays of an exchange is its row: the leaf, which is safe to publish, id, number and times.
 //! A content stays as long as a body that is held lists it. A body whose recipe others build on

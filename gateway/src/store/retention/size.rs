@@ -57,19 +57,30 @@ impl Store {
     ///
     /// The database cannot be written; what was given back stays so.
     pub fn tidy(&mut self) -> Result<Tidied, StoreError> {
-        let more = give_back(&self.connection).map_err(|fault| fault.at(&self.path))?;
-        Ok(match more {
-            true => Tidied::PagesAreLeft,
-            false if self.try_fold_log() => Tidied::Wholly,
-            false => Tidied::LogIsLeft,
-        })
+        let tidied = || match give_back(&self.connection)? {
+            true => Ok(Tidied::PagesAreLeft),
+            false if self.try_fold_log()? => Ok(Tidied::Wholly),
+            false => Ok(Tidied::LogIsLeft),
+        };
+        tidied().map_err(|fault: Fault| fault.at(&self.path))
+    }
+
+    /// Whether any leaf ever named something to destroy.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
+    pub fn has_stated(&self) -> Result<bool, StoreError> {
+        let below = stated_below(&self.connection).map_err(|fault| fault.at(&self.path))?;
+        Ok(below > 0)
     }
 
     /// Folds the log in unless somebody reads for longer; whether none is left.
-    fn try_fold_log(&self) -> bool {
-        let set = |patience| self.connection.busy_timeout(patience).is_ok();
-        let folded = set(PATIENCE) && self.fold_log();
-        set(schema::PATIENCE) && folded
+    fn try_fold_log(&self) -> Outcome<bool> {
+        self.connection.busy_timeout(PATIENCE)?;
+        let folded = self.fold_log();
+        self.connection.busy_timeout(schema::PATIENCE)?;
+        folded
     }
 }
 
