@@ -4,8 +4,10 @@ mod checked;
 mod later;
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use sealtap_common::encoding::Id;
 use sealtap_common::leaf::{Extensions, Limit, Ranges, Retention};
 use sealtap_common::unit::{Maker, ProcessSeen};
@@ -100,6 +102,38 @@ fn a_reader_in_the_way_is_waited_for() {
     assert_eq!((tidied, kept(directory.path())), (Tidied::LogIsLeft, true));
     reader.execute_batch("ROLLBACK").unwrap();
     assert_eq!((store.tidy().unwrap(), kept(directory.path())), (Tidied::Wholly, false));
+}
+
+/// Nor does retention wait for it: what is due next is asked for all the same.
+#[test]
+fn a_reader_in_the_way_keeps_retention_from_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, mut store) =
+        (Journal::default(), Store::open(directory.path(), &KEY).unwrap());
+    let (batch, _) = conversation(2, &mut journal);
+    store.put(&batch[..1], &mut journal).unwrap();
+    let reader = Connection::open(directory.path().join("exchanges.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM exchange").unwrap();
+    let policy = Policy { max_age: Some(Duration::from_millis(10)), max_bytes: None };
+    let mut keeper = Keeper::following(Arc::new(ArcSwap::from_pointee(policy)));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    for number in 1..=2 {
+        let mut asked = Vec::new();
+        while asked.is_empty() {
+            assert!(Instant::now() < deadline, "nothing is asked for: {number}");
+            let mut ask = |leaves: Ranges, _: Limit| {
+                asked.extend(leaves.as_slice().iter().copied());
+                true
+            };
+            keeper.step(&mut store, u64::MAX, &mut ask);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(asked, [(number, number)]);
+        store.state(&[statement(10 + number, number, number)]).unwrap();
+        keeper.stated();
+        store.put(&batch[1..], &mut journal).unwrap();
+    }
+    assert!(keeper.is_on());
 }
 
 #[test]
