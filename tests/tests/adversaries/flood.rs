@@ -103,7 +103,7 @@ pub(crate) fn a_flood_of_a_small_ring_is_counted(mode: Mode) {
     let scene = Scene::new(mode);
     let (output, covered) =
         scene.run(&["--kernel-ring=4096"], &scene.line(rounds(ROUNDS, EACH, 3.0)));
-    assert!(covered["statements"].as_u64() >= Some(3), "more than one statement: {covered}");
+    assert!(covered["statements"].as_u64() >= Some(2), "more than one statement: {covered}");
     for what in ["sends", "packets"] {
         assert_eq!(all_passed_or_denied(mode, &output, what), SENT);
     }
