@@ -83,6 +83,13 @@ impl Step {
     }
 }
 
+/// The name of a test in the line by which a test run tells that it failed.
+fn failed_test(line: &str) -> Option<&str> {
+    // A suite with a `main` of its own says how long it took, behind the word.
+    let (name, end) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    end.starts_with("FAILED").then_some(name)
+}
+
 /// Passed and failed: tests of a test run, else the step itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tally {
@@ -128,6 +135,7 @@ impl Tally {
 pub(crate) fn run(root: &Path, steps: Vec<Step>) -> ExitCode {
     let mut sum = Tally::default();
     let mut table = Vec::new();
+    let mut failures = Vec::new();
     for Step { name, action } in steps {
         let began = Instant::now();
         let tally = match action {
@@ -135,7 +143,11 @@ pub(crate) fn run(root: &Path, steps: Vec<Step>) -> ExitCode {
                 let mut command = Command::new(program);
                 command.args(arguments).envs(variables).current_dir(root);
                 say(&format!("== {name}: {}", shown(&command)));
-                program_step(&mut command, say)
+                program_step(&mut command, |line| {
+                    failures
+                        .extend(failed_test(line).map(|test| format!("FAILED {test} ({name})")));
+                    say(line);
+                })
             }
             Action::Beside { at_a_time, programs } => {
                 say(&format!("== {name}: {} programs, {at_a_time} at a time", programs.len()));
@@ -165,7 +177,7 @@ pub(crate) fn run(root: &Path, steps: Vec<Step>) -> ExitCode {
         table.push(row(&name, tally, began.elapsed()));
     }
     say("== summary");
-    table.iter().for_each(|line| say(line));
+    table.iter().chain(&failures).for_each(|line| say(line));
     say(&format!("{} passed, {} failed", sum.passed, sum.failed));
     ExitCode::from(u8::from(sum.failed > 0))
 }
@@ -216,7 +228,7 @@ fn logged(command: &mut Command, log: &Path) -> io::Result<bool> {
 }
 
 /// Runs a program, reads its standard output and passes each line on to `say`.
-fn program_step(command: &mut Command, say: impl Fn(&str)) -> Tally {
+fn program_step(command: &mut Command, mut say: impl FnMut(&str)) -> Tally {
     let mut child = match command.stdout(Stdio::piped()).spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -265,6 +277,14 @@ mod tests {
         tally.count("test some::name ... ok");
         assert_eq!(tally, Tally { passed: 37, failed: 2, skipped: 1 });
         assert_eq!(tally.ended(false), tally);
+    }
+
+    #[test]
+    fn failed_tests_are_known_by_name() {
+        assert_eq!(failed_test("test some::name ... FAILED"), Some("some::name"));
+        assert_eq!(failed_test("test own_main ... FAILED <0.3s>"), Some("own_main"));
+        assert_eq!(failed_test("test some::name - should panic ... ok"), None);
+        assert_eq!(failed_test("test result: FAILED. 4 passed; 2 failed; 0 ignored"), None);
     }
 
     #[test]

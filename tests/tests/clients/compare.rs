@@ -21,19 +21,23 @@ const ID_LENGTH: usize = 14;
 
 /// The client's own results are the same.
 ///
-/// # Panics
-/// If they are not.
-pub(crate) fn results(direct: &[Outcome], through: &[Outcome]) {
+/// # Errors
+/// Where they differ first.
+pub(crate) fn results(direct: &[Outcome], through: &[Outcome]) -> Result<(), String> {
     let cases = |outcomes: &[Outcome]| {
         outcomes.iter().map(|outcome| outcome.case.clone()).collect::<Vec<_>>()
     };
-    assert_eq!(cases(direct), cases(through), "other cases came to an end");
+    let (left, right) = (cases(direct), cases(through));
+    if left != right {
+        return Err(format!("other cases came to an end: {left:?} and {right:?}"));
+    }
     for (direct, through) in direct.iter().zip(through) {
         let (left, right) = (settled(&direct.result), settled(&through.result));
         if let Some(difference) = difference(&left, &right) {
-            panic!("the result of {}{difference}", direct.case);
+            return Err(format!("the result of {}{difference}", direct.case));
         }
     }
+    Ok(())
 }
 
 /// Where two results differ first, and how.
@@ -94,12 +98,12 @@ fn anonymous(text: &str) -> String {
 
 /// The upstream received the same requests, and sent the same answers' statuses.
 ///
-/// # Panics
-/// If it did not.
-pub(crate) fn requests(client: &Client, direct: &[Seen], through: &[Seen]) {
+/// # Errors
+/// What only one of both received.
+pub(crate) fn requests(client: &Client, direct: &[Seen], through: &[Seen]) -> Result<(), String> {
     let exact = direct.iter().chain(through).all(|seen| seen.version == "1.1");
     let lines = |all: &[Seen]| all.iter().map(|seen| written(client, seen, exact)).collect();
-    same("what the upstream received", lines(direct), lines(through));
+    same("what the upstream received", lines(direct), lines(through))
 }
 
 /// One request and the status of its answer as text.
@@ -137,9 +141,9 @@ fn written(client: &Client, seen: &Seen, exact: bool) -> String {
 
 /// Every body that was captured is the one that the upstream received or sent.
 ///
-/// # Panics
-/// If one is not, or exchanges are missing or too many.
-pub(crate) fn captured(base: &str, seen: &[Seen], exchanges: &[Exchange]) {
+/// # Errors
+/// What only one of both holds: a body that differs, an exchange that is missing or too many.
+pub(crate) fn captured(base: &str, seen: &[Seen], exchanges: &[Exchange]) -> Result<(), String> {
     let received = |seen: &Seen| {
         let (request, response) = (Content::of(&seen.request), Content::of(&seen.response));
         let Seen { method, target, status, .. } = seen;
@@ -153,26 +157,27 @@ pub(crate) fn captured(base: &str, seen: &[Seen], exchanges: &[Exchange]) {
         format!("{method} {url} {status}\n{request:?}\n{response:?}\n")
     };
     let (seen, exchanges) = (seen.iter().map(received), exchanges.iter().map(recorded));
-    same("what was captured (left: at the upstream)", seen.collect(), exchanges.collect());
+    same("what was captured (left: at the upstream)", seen.collect(), exchanges.collect())
 }
 
 /// Both lists hold the same, in whatever order.
-fn same(what: &str, mut left: Vec<String>, mut right: Vec<String>) {
+fn same(what: &str, mut left: Vec<String>, mut right: Vec<String>) -> Result<(), String> {
     left.sort();
     right.sort();
     if left == right {
-        return;
+        return Ok(());
     }
-    let mut only_left = left.clone();
+    let mut told = format!("{what} differs: {} and {} exchanges\n", left.len(), right.len());
+    let mut only_left = left;
     for item in &right {
         if let Some(at) = only_left.iter().position(|other| other == item) {
             only_left.remove(at);
         } else {
-            println!("--- {what}: only on the right\n{item}");
+            told += &format!("--- only on the right\n{item}\n");
         }
     }
-    only_left.iter().for_each(|item| println!("--- {what}: only on the left\n{item}"));
-    panic!("{what} differs: {} and {} exchanges", left.len(), right.len());
+    only_left.iter().for_each(|item| told += &format!("--- only on the left\n{item}\n"));
+    Err(told)
 }
 
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

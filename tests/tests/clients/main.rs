@@ -70,8 +70,8 @@ impl World {
             client::run(client, &self.installed, &opened.base, &opened.before, &opened.variables);
         let mut exchanges = opened.close();
         let seen = direct.recorder.take();
-        compare::results(&direct.results, &results);
-        compare::requests(client, &direct.seen, &seen);
+        let same = compare::results(&direct.results, &results)
+            .and_then(|()| compare::requests(client, &direct.seen, &seen));
         // Of where the kernel led it from, the gateway knows the address.
         let asked = match door {
             Door::Kernel => upstream.replace("//localhost:", "//127.0.0.1:"),
@@ -80,7 +80,8 @@ impl World {
         if door == Door::Kernel {
             exchanges.retain(|exchange| !is_tried_in_vain(exchange, &upstream));
         }
-        compare::captured(&asked, &seen, &exchanges);
+        let same = same.and_then(|()| compare::captured(&asked, &seen, &exchanges));
+        same.unwrap_or_else(|difference| panic!("{difference}"));
     }
 }
 

@@ -172,7 +172,7 @@ impl Keeper {
         match store.tidy()? {
             Tidied::PagesAreLeft => self.next = now,
             Tidied::Wholly => {
-                (self.tidy, self.next, self.tidy_pause) = (Some(false), now + SOON, SOON)
+                (self.tidy, self.next, self.tidy_pause) = (Some(false), now + SOON, SOON);
             }
             Tidied::LogIsLeft => {
                 let pause = self.tidy_pause.saturating_mul(2).min(LATER);
