@@ -253,7 +253,7 @@ impl StoreReader {
             direction.as_str(),
             hex(id)
         );
-        Err(StoreError::Corrupt { path: self.path.clone(), detail })
+        Err(self.unless_gone(id, direction, Fault::Corrupt(detail)))
     }
 
     /// Hands the bytes of each segment of a body to `each`, in order.
@@ -271,12 +271,23 @@ impl StoreReader {
         let (body, entries) = recipe.map_err(|fault| fault.at(&self.path))?;
         let mut offset = 0_u64;
         for Entry { content, length, kind } in entries {
-            let bytes = self.unpacker.read(&self.connection, content, length);
-            let bytes = bytes.map_err(|fault| fault.at(&self.path))?;
+            let bytes = match self.unpacker.read(&self.connection, content, length) {
+                Ok(bytes) => bytes,
+                Err(fault) => return Err(self.unless_gone(id, direction, fault)),
+            };
             each(Segment { offset, length, kind }, bytes)?;
             offset = offset.saturating_add(length);
         }
         Ok(body)
+    }
+
+    /// What was wrong with a body, unless retention took it while it was read: whoever takes the bytes may take his
+    /// time, and no snapshot is held for that long.
+    fn unless_gone(&self, id: &[u8; 16], direction: Direction, fault: Fault) -> StoreError {
+        match self.recipe(id, direction) {
+            Err(Fault::Other(gone @ StoreError::Pruned { .. })) => gone,
+            _ => fault.at(&self.path),
+        }
     }
 
     /// A body's row and its entries, checked against each other.

@@ -32,6 +32,8 @@ const SHORT_BYTES: u64 = 256 * 1024 * 1024;
 const LONGEST_VALUE: i32 = 256 * 1024 * 1024;
 /// How long to wait for a lock; writers hold theirs only while one batch commits.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long whoever reads may keep the log from being folded in: what waits there is compaction and retention.
+pub(super) const READERS_PATIENCE: Duration = Duration::from_millis(100);
 
 const TABLES: &str = "
 CREATE TABLE meta(name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;

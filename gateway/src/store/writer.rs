@@ -22,6 +22,8 @@ pub struct Store {
     pub(super) connection: Connection,
     contents: Contents,
     segment: Vec<u8>,
+    /// It was tried to give a database of an earlier version the form that can shrink.
+    pub(super) was_written_anew: bool,
 }
 
 /// What one [`Store::put`] did.
@@ -71,7 +73,8 @@ impl Store {
         let path = schema::file(directory);
         let contents = Contents::new(store_key)
             .map_err(|source| StoreError::Directory { path: path.clone(), source })?;
-        let store = Self { path, connection, contents, segment: Vec::new() };
+        let store =
+            Self { path, connection, contents, segment: Vec::new(), was_written_anew: false };
         store.check_key().map_err(|fault| fault.at(&store.path))?;
         Ok(store)
     }
@@ -128,12 +131,14 @@ impl Store {
         schema::log_length(&self.path)
     }
 
-    /// Folds the log in and cuts it; whether none is left, since somebody who reads may be in the way.
+    /// Folds the log in and cuts it, unless somebody reads for longer; whether none is left.
     pub(super) fn fold_log(&self) -> Outcome<bool> {
-        // That is no error, but said in the first column.
+        self.connection.busy_timeout(schema::READERS_PATIENCE)?;
+        // A reader in the way is no error, but said in the first column.
         let fold = "PRAGMA wal_checkpoint(TRUNCATE)";
-        let busy: i64 = self.connection.query_row(fold, [], |row| row.get(0))?;
-        Ok(busy == 0)
+        let busy = self.connection.query_row(fold, [], |row| row.get::<_, i64>(0));
+        self.connection.busy_timeout(schema::PATIENCE)?;
+        Ok(busy? == 0)
     }
 
     fn put_batch(
@@ -223,7 +228,9 @@ impl Work<'_> {
             return Ok(());
         }
         let facts = facts::of(exchange)?;
-        let run = self.run(&facts)?;
+        // Where it waited in the journal while retention went past it, only its row may come.
+        let is_held = exchange.leaf_index >= self.kept_from;
+        let run = self.run(&facts, facts.run_name.as_deref().filter(|_| is_held))?;
         self.connection
             .prepare_cached(
                 "INSERT INTO exchange(leaf, id, boot, number, run, record, ttfb, duration)
@@ -240,8 +247,7 @@ impl Work<'_> {
                 signed(exchange.duration_ns)?
             ])?;
         self.stored.exchanges += 1;
-        if exchange.leaf_index < self.kept_from {
-            // It waited in the journal while retention went past it: only its row may come.
+        if !is_held {
             return Ok(());
         }
         for unit in &exchange.units {
@@ -288,7 +294,7 @@ impl Work<'_> {
     }
 
     /// The row of the exchange's run; made, or given its name, when that is new.
-    fn run(&self, facts: &Facts) -> Outcome<i64> {
+    fn run(&self, facts: &Facts, named: Option<&str>) -> Outcome<i64> {
         let found: Option<(i64, Option<String>)> = self
             .connection
             .prepare_cached("SELECT key, name FROM run WHERE id = ?")?
@@ -296,17 +302,17 @@ impl Work<'_> {
             .optional()?;
         match found {
             Some((key, name)) => {
-                if name.is_none() && facts.run_name.is_some() {
+                if name.is_none() && named.is_some() {
                     self.connection
                         .prepare_cached("UPDATE run SET name = ? WHERE key = ?")?
-                        .execute(params![facts.run_name, key])?;
+                        .execute(params![named, key])?;
                 }
                 Ok(key)
             }
             None => {
                 self.connection
                     .prepare_cached("INSERT INTO run(id, name) VALUES (?, ?)")?
-                    .execute(params![facts.leaf.run.id.0, facts.run_name])?;
+                    .execute(params![facts.leaf.run.id.0, named])?;
                 Ok(self.connection.last_insert_rowid())
             }
         }

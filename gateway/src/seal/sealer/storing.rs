@@ -162,6 +162,8 @@ impl Storing {
             let now = self.timeline.now_us();
             let mut ask = |leaves, limit| ask(&asking, leaves, limit);
             self.progress.pruned(self.keeper.step(&mut self.store, now, &mut ask));
+            // Where somebody reads, the database's log grows with what is destroyed as well.
+            self.journal.leave_room(self.store.log_length());
         }
     }
 

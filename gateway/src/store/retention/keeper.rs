@@ -17,6 +17,8 @@ use crate::store::{Store, StoreError};
 const STEP: u32 = 64;
 /// How often the size is looked at.
 const SOON: Duration = Duration::from_secs(1);
+/// How long somebody who reads may be in the way before that is said.
+const LONG: Duration = Duration::from_secs(30);
 /// How long to wait for a statement before it is asked for again, and at most after a failure.
 const LATER: Duration = Duration::from_secs(60);
 
@@ -33,11 +35,15 @@ pub struct Keeper {
     next: Instant,
     /// Ages are looked at not before this.
     next_age: Instant,
+    /// A statement was asked for that holds what is too old.
+    asked_for_age: bool,
     /// Whether what was destroyed has yet to go from the files; none before it was looked whether anything was.
     tidy: Option<bool>,
     /// The files are tidied not before this, where somebody who reads was in the way, and after this pause.
     next_tidy: Instant,
     tidy_pause: Duration,
+    /// Since when somebody who reads is in the way, and whether that was said.
+    in_the_way: Option<(Instant, bool)>,
     complained: bool,
     /// Before the next try, should this one fail.
     pause: Duration,
@@ -56,9 +62,11 @@ impl Keeper {
             wanted,
             next: now,
             next_age: now,
+            asked_for_age: false,
             tidy: None,
             next_tidy: now,
             tidy_pause: SOON,
+            in_the_way: None,
             complained: false,
             pause: SOON,
             exhausted: false,
@@ -90,6 +98,7 @@ impl Keeper {
         if wanted != self.policy {
             let now = Instant::now();
             (self.policy, self.next, self.next_age, self.exhausted) = (wanted, now, now, false);
+            self.asked_for_age = false;
         }
     }
 
@@ -97,6 +106,9 @@ impl Keeper {
     pub fn stated(&mut self) {
         let now = Instant::now();
         (self.tidy, self.next, self.next_tidy, self.tidy_pause) = (Some(true), now, now, SOON);
+        if std::mem::take(&mut self.asked_for_age) {
+            self.ages_were_looked_at();
+        }
     }
 
     /// Does the next step, if one is due; `ask` has a statement sealed, or gives false where the log
@@ -146,7 +158,11 @@ impl Keeper {
             return Ok(PrunedNow::default());
         }
         self.next = Instant::now() + SOON;
-        let Some((first, last)) = store.due(self.current(), now_us)? else {
+        let policy = self.current();
+        let Some((first, last)) = store.due(policy, now_us)? else {
+            if policy.max_age.is_some() {
+                self.ages_were_looked_at();
+            }
             self.mind_the_bound(store)?;
             return Ok(PrunedNow::default());
         };
@@ -161,7 +177,7 @@ impl Keeper {
             "retention: bodies and keys of these leaves go once that is sealed"
         );
         // The statement comes back by `stated`; where it does not, it is asked for anew.
-        self.next = Instant::now() + LATER;
+        (self.next, self.asked_for_age) = (Instant::now() + LATER, policy.max_age.is_some());
         Ok(PrunedNow::default())
     }
 
@@ -173,35 +189,47 @@ impl Keeper {
             Tidied::PagesAreLeft => self.next = now,
             Tidied::Wholly => {
                 (self.tidy, self.next, self.tidy_pause) = (Some(false), now + SOON, SOON);
-            }
-            Tidied::LogIsLeft => {
-                let pause = self.tidy_pause.saturating_mul(2).min(LATER);
-                if pause == LATER && self.tidy_pause < LATER {
-                    tracing::warn!(
-                        "somebody has been reading the store for a while: until that ends, its files keep copies \
-                         of what retention destroyed"
+                if let Some((_, true)) = self.in_the_way.take() {
+                    tracing::info!(
+                        "nobody reads the store any more who kept retention from its files"
                     );
                 }
-                (self.next_tidy, self.tidy_pause) = (now + self.tidy_pause, pause);
+            }
+            Tidied::LogIsLeft => {
+                self.next_tidy = now + self.tidy_pause;
+                self.tidy_pause = self.tidy_pause.saturating_mul(2).min(LATER);
+                self.is_in_the_way(now);
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// The policy for this look: ages are looked at 24 times in the longest age, but at least
-    /// hourly, so that each look states many exchanges at once.
-    fn current(&mut self) -> Policy {
-        let mut policy = self.policy;
-        if let Some(age) = policy.max_age {
-            let now = Instant::now();
-            if now < self.next_age {
-                policy.max_age = None;
-            } else {
-                self.next_age = now + (age / 24).clamp(SOON, Duration::from_secs(3_600));
-            }
+    /// Somebody who reads is in the way: said once, where that takes long. Statements in the meantime do not
+    /// make it shorter.
+    fn is_in_the_way(&mut self, now: Instant) {
+        let (since, was_said) = self.in_the_way.get_or_insert((now, false));
+        if !*was_said && now.saturating_duration_since(*since) >= LONG {
+            *was_said = true;
+            tracing::warn!(
+                "somebody has been reading the store for a while: until that ends, its files may keep copies of \
+                 what retention destroyed"
+            );
         }
-        policy
+    }
+
+    /// The policy for this look.
+    fn current(&self) -> Policy {
+        let is_time = Instant::now() >= self.next_age;
+        Policy { max_age: self.policy.max_age.filter(|_| is_time), ..self.policy }
+    }
+
+    /// Ages are looked at 24 times in the longest age, but at least hourly, so that each look states many
+    /// exchanges at once.
+    fn ages_were_looked_at(&mut self) {
+        if let Some(age) = self.policy.max_age {
+            self.next_age = Instant::now() + (age / 24).clamp(SOON, Duration::from_secs(3_600));
+        }
     }
 
     fn mind_the_bound(&mut self, store: &Store) -> Result<(), StoreError> {
@@ -215,5 +243,22 @@ impl Keeper {
         }
         self.exhausted = over;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is stated in the meantime, which is tidied at once, does not begin that time anew.
+    #[test]
+    fn a_reader_who_stays_is_told_of_once() {
+        let mut keeper = Keeper::following(Arc::default());
+        let begin = Instant::now();
+        for (seconds, was_said) in [(0, false), (20, false), (31, true), (60, true)] {
+            keeper.is_in_the_way(begin + Duration::from_secs(seconds));
+            assert_eq!(keeper.in_the_way, Some((begin, was_said)), "after {seconds} s");
+            keeper.stated();
+        }
     }
 }

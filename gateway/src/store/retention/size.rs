@@ -1,7 +1,5 @@
 //! Size: how much the database takes, what is due, and giving room back.
 
-use std::time::Duration;
-
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sealtap_common::leaf::Leaf;
 
@@ -13,8 +11,6 @@ use crate::store::writer::Store;
 
 /// Pages given back at a time: 16 MiB.
 const PAGES: u32 = 1_024;
-/// How long whoever reads may be in the way of folding the log in: compaction shares the thread.
-const PATIENCE: Duration = Duration::from_millis(100);
 /// `auto_vacuum` as a database has it that can shrink by pages.
 const INCREMENTAL: i64 = 2;
 
@@ -57,12 +53,30 @@ impl Store {
     ///
     /// The database cannot be written; what was given back stays so.
     pub fn tidy(&mut self) -> Result<Tidied, StoreError> {
-        let tidied = || match give_back(&self.connection)? {
-            true => Ok(Tidied::PagesAreLeft),
-            false if self.try_fold_log()? => Ok(Tidied::Wholly),
-            false => Ok(Tidied::LogIsLeft),
-        };
-        tidied().map_err(|fault: Fault| fault.at(&self.path))
+        self.tidied().map_err(|fault| fault.at(&self.path))
+    }
+
+    fn tidied(&mut self) -> Outcome<Tidied> {
+        if number(&self.connection, "freelist_count")? > 0 {
+            if number(&self.connection, "auto_vacuum")? != INCREMENTAL {
+                self.write_anew();
+            } else if give_back(&self.connection)? {
+                return Ok(Tidied::PagesAreLeft);
+            }
+        }
+        Ok(if self.fold_log()? { Tidied::Wholly } else { Tidied::LogIsLeft })
+    }
+
+    /// Writes a database of an earlier version anew, so that it can shrink, which needs as much room again.
+    /// Where that fails, its free pages are used again and it just does not shrink; it is tried once.
+    fn write_anew(&mut self) {
+        if std::mem::replace(&mut self.was_written_anew, true) {
+            return;
+        }
+        let anew = "PRAGMA auto_vacuum = INCREMENTAL; VACUUM";
+        if let Err(error) = self.connection.execute_batch(anew) {
+            tracing::warn!(%error, path = %self.path.display(), "the store of an earlier version does not shrink");
+        }
     }
 
     /// Whether any leaf ever named something to destroy.
@@ -73,14 +87,6 @@ impl Store {
     pub fn has_stated(&self) -> Result<bool, StoreError> {
         let below = stated_below(&self.connection).map_err(|fault| fault.at(&self.path))?;
         Ok(below > 0)
-    }
-
-    /// Folds the log in unless somebody reads for longer; whether none is left.
-    fn try_fold_log(&self) -> Outcome<bool> {
-        self.connection.busy_timeout(PATIENCE)?;
-        let folded = self.fold_log();
-        self.connection.busy_timeout(schema::PATIENCE)?;
-        folded
     }
 }
 
@@ -195,16 +201,8 @@ fn held_at_or_before(connection: &Connection, leaf: u64) -> Outcome<Option<u64>>
     Ok(held)
 }
 
+/// Gives some free pages back; whether there are more.
 fn give_back(connection: &Connection) -> Outcome<bool> {
-    if number(connection, "freelist_count")? == 0 {
-        return Ok(false);
-    }
-    if number(connection, "auto_vacuum")? != INCREMENTAL {
-        // Made by an earlier version: written anew once, which needs as much room again. Where that
-        // fails, free pages are used again and the file just does not shrink.
-        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM")?;
-        return Ok(false);
-    }
     let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({PAGES})"))?;
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}

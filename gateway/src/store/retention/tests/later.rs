@@ -1,8 +1,8 @@
 //! What comes after retention took something: the next start, one that was late, a later version.
 
-use super::{KEY, body_of, conversation, finish, statement};
+use super::{KEY, Tidied, body_of, conversation, finish, statement};
 use crate::store::tests::fixture::Journal;
-use crate::store::{Direction, Store, StoreReader};
+use crate::store::{Direction, Store, StoreError, StoreReader};
 
 #[test]
 fn every_step_may_be_the_last_before_a_crash() {
@@ -54,7 +54,48 @@ fn what_comes_behind_retention_leaves_its_row_only() {
     let reader = StoreReader::open(directory.path()).unwrap();
     let stored = reader.exchange(&batch[0].id).unwrap().unwrap();
     assert_eq!((stored.units.len(), stored.bodies.len()), (0, 0));
+    assert_eq!(stored.run_name, None, "whose other exchanges are gone as well");
     assert!(stored.pruned.is_some());
+}
+
+#[test]
+fn what_goes_while_it_is_read_is_gone_and_not_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, mut store) =
+        (Journal::default(), Store::open(directory.path(), &KEY).unwrap());
+    let (batch, _) = conversation(2, &mut journal);
+    store.put(&batch, &mut journal).unwrap();
+    let mut reader = StoreReader::open(directory.path()).unwrap();
+    let mut read = 0;
+    let error = reader
+        .each_segment(&batch[1].id, Direction::Request, &mut |_, _| {
+            read += 1;
+            if read == 1 {
+                store.state(&[statement(9, 1, 2)])?;
+                finish(&mut store);
+            }
+            Ok(())
+        })
+        .unwrap_err();
+    assert_eq!(read, 1, "the body has more than one segment");
+    assert!(matches!(error, StoreError::Pruned { .. }), "{error}");
+}
+
+#[test]
+fn a_store_that_cannot_be_written_anew_is_tidied_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, mut store) =
+        (Journal::default(), Store::open(directory.path(), &KEY).unwrap());
+    let (batch, _) = conversation(2, &mut journal);
+    store.put(&batch, &mut journal).unwrap();
+    store.connection.execute_batch("PRAGMA auto_vacuum = NONE; VACUUM").unwrap();
+    store.state(&[statement(9, 1, 2)]).unwrap();
+    while !store.to_prune().unwrap().is_empty() {
+        store.prune(64).unwrap();
+    }
+    // Nothing can be written, as on a disk without room; folding the log in is no writing.
+    store.connection.execute_batch("PRAGMA query_only = ON").unwrap();
+    assert_eq!(store.tidy().unwrap(), Tidied::Wholly);
 }
 
 #[test]
