@@ -142,8 +142,10 @@ impl Report {
                 "bodies: held against the log; the findings say which are not as sealed".to_owned()
             }
             Bodies::Checked { opened, bytes, pruned, waiting, units } => {
+                let exchanges = plural(opened, "stored exchange", "stored exchanges");
+                let bytes = plural(bytes, "byte", "bytes");
                 let mut held = format!(
-                    "bodies: those of {opened} stored exchanges, {bytes} bytes, and every head opened and found as sealed"
+                    "bodies: {exchanges} opened, every head and {bytes} of bodies: as sealed"
                 );
                 if units > 0 {
                     let units = plural(units, "unit", "units");

@@ -23,9 +23,9 @@ key never leaves keys/ca.key. In a shell whose programs should go through the ga
 For a machine's own list of roots, or another user's programs:
   sealtap ca --pem > sealtap-ca.pem
 
---rotate puts a new authority in the place of the present one. Hand its certificate on, then reload a
-running gateway (SIGHUP), which takes it by itself within a day; until then it shows leaves of the old
-one, whose certificate stays in the bundle for two days:
+--rotate puts a new authority in the place of the present one. Hand its certificate on, then reload
+a running gateway (SIGHUP); by itself it changes within a day. Until then it issues certificates of
+the old one, whose own stays in the bundle for two days:
   sealtap ca --rotate --pem > sealtap-ca.pem")]
 pub struct Arguments {
     /// Data directory [default: the config file's, else ./sealtap-data]

@@ -18,6 +18,7 @@ use crate::config::place;
     long_about = None,
     override_usage = "sealtap run [OPTIONS] -- COMMAND [ARGUMENT]...",
     after_help = "\
+Examples:
   sealtap run -- python agent.py
   sealtap run --name nightly-7 -- sh -c 'node fetch.mjs && python report.py'
   sealtap run --base-urls -- ./agent        also sets OPENAI_BASE_URL, ANTHROPIC_BASE_URL, ...
@@ -33,15 +34,16 @@ led to the gateway even if it ignores the variables, and what else it sends is c
 line on standard error (--quiet: not) and named at the end. Of the config file's [kernel],
 loopback_allow, resolver and interval hold here; what else stands there is for serve.
 
-With --enforce what cannot be led there is denied, and COMMAND gives up every capability, may make
-sockets of IP, unix and netlink alone, no namespaces (bubblewrap and browsers cannot sandbox
-themselves), gets no descriptor beyond the standard ones (for one that is a unix socket a pipe:
-sealtap reads input ahead of COMMAND, and output and error into one socket may change places),
-does not see the data directory and the lock, and is ended with all it started when it ends; if
-that cannot be done, it stays cut off, and the exit code is 125. If sealtap is killed, what is
-left of COMMAND stays cut off until `sealtap kernel detach`. Root owns files by which other
-programs can be made to act, so the log says less of a COMMAND of root: with --user it runs as
-somebody else. What it is to write must be that user's.
+With --enforce, what cannot be led there is denied, and COMMAND is fenced in:
+  - it has no capabilities, and only IP, Unix and netlink sockets
+  - it makes no namespaces: bubblewrap and browsers cannot sandbox themselves
+  - it inherits no descriptor but the standard ones; one that is a Unix socket becomes a pipe:
+    sealtap reads input ahead of COMMAND, and output and error may change places
+  - it sees neither the data directory nor the lock
+  - what it started is ended with it; what cannot be ended stays cut off, and the exit code is 125
+If sealtap is killed, what is left of COMMAND stays cut off until `sealtap kernel detach`. Root
+owns files by which other programs can be made to act, so of a COMMAND that runs as root the log
+can vouch for less: --user runs it as somebody else, who must own what it is to write.
 
 Without the kernel coverage is observed only: a program can ignore proxy variables, and nothing
 would notice.
@@ -51,9 +53,11 @@ environment names are not used: the gateway connects by itself.
 
 Exit codes: COMMAND's own; if it was ended by a signal, sealtap ends by the same (a shell shows
 128+N).
-  125  the gateway could not start, or could not seal what was recorded by a COMMAND that exited 0; or
-       what --enforce was to hold or to end could not be
-  126  COMMAND cannot be run     127  there is no such COMMAND     64  wrong usage"
+  125  the gateway could not start, or could not seal what a COMMAND that exited 0 did; or
+       --enforce could not hold COMMAND, or could not end it
+  126  COMMAND cannot be run
+  127  there is no such COMMAND
+   64  wrong usage"
 )]
 pub struct Arguments {
     /// Name of the run [default: COMMAND's name and part of the run's id]

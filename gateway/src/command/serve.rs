@@ -18,7 +18,7 @@ pub struct Arguments {
     /// Config file (TOML); flags win over it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address to listen on [default: 127.0.0.1:4141]
+    /// Address to listen on [default: 127.0.0.1:4141; of `run`, a free port]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Data directory [default: ./sealtap-data]

@@ -18,8 +18,8 @@ cosigned, the log's operator cannot take back. At the first start it makes its k
 The URL at that line's end is the address it listens on: write the one that the gateway reaches.
 The gateway takes that file as `policy` of `[witness]`, a verifier with `verify --policy`.
 
-It speaks cleartext HTTP: put TLS in front of it where the network is not trusted (what it answers is
-signed). When a log changes its key, start it with both keys. Its data directory must never be
+It speaks cleartext HTTP: put TLS in front of it where the network is not trusted (what it answers
+is signed). When a log changes its key, start it with both keys. Its data directory must never be
 restored from an old copy: it could then cosign a fork.")]
 pub struct Arguments {
     /// Address to listen on

@@ -47,7 +47,7 @@ const LINES: &[Line] = &[
     line("64 MiB up, CPU s", Row::Transfer, "up_cpu_s", 3),
     line("64 MiB down, s", Row::Transfer, "down_s", 3),
     line("64 MiB down, CPU s", Row::Transfer, "down_cpu_s", 3),
-    line("TLS handshakes with clients a second, leaf kept", Row::Handshakes, "per_s", 0),
+    line("TLS handshakes with clients a second, certificate cached", Row::Handshakes, "per_s", 0),
     line("TLS handshake with a client, CONNECT included, CPU µs", Row::Handshakes, "cpu_us", 0),
     line("minted leaf, new, µs", Row::Leaf, "cold_us", 1),
     line("minted leaf, kept, µs", Row::Leaf, "cached_us", 2),
