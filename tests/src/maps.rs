@@ -1,9 +1,9 @@
-//! Maps: what a loader's programs hold in the kernel, read as root.
+//! Maps: what a loader's programs hold in the kernel, read as root; and written to, as only somebody else does.
 
 use std::fs;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapInfo};
-use sealtap_common::kernel::{Flow, FlowKey, Settings, Watch};
+use sealtap_common::kernel::{Endpoint, Flow, FlowKey, Settings, Watch};
 
 /// Connections that are noted, and how many for each port that they come from.
 pub struct Notes {
@@ -58,6 +58,46 @@ pub fn watched(loader: u32) -> (Vec<u64>, [u8; size_of::<Settings>()]) {
     let settings = Array::try_from(named(loader, "SETTINGS")).expect("an array");
     let ids = table.keys().collect::<Result<_, _>>().expect("ids");
     (ids, settings.get(&0, 0).expect("one entry"))
+}
+
+/// Takes a cgroup away from those that a loader's programs watch.
+///
+/// # Panics
+/// If it is not watched.
+pub fn unwatch(loader: u32, cgroup: u64) {
+    let mut table: HashMap<_, u64, [u8; size_of::<Watch>()]> =
+        HashMap::try_from(named(loader, "WATCHED")).expect("a table");
+    table.remove(&cgroup).expect("it is watched");
+}
+
+/// Adds a cgroup to them, to be treated like one that is among them.
+///
+/// # Panics
+/// If the other is not watched.
+pub fn watch_like(loader: u32, cgroup: u64, other: u64) {
+    let mut table: HashMap<_, u64, [u8; size_of::<Watch>()]> =
+        HashMap::try_from(named(loader, "WATCHED")).expect("a table");
+    let watch = table.get(&other, 0).expect("it is watched");
+    table.insert(cgroup, watch, 0).expect("there is room");
+}
+
+/// Has a loader's programs leave a place on the machine alone, or what stands for it in their table.
+///
+/// # Panics
+/// If there is no room.
+pub fn leave_alone(loader: u32, place: [u8; size_of::<Endpoint>()]) {
+    let mut table: HashMap<_, [u8; size_of::<Endpoint>()], u32> =
+        HashMap::try_from(named(loader, "LOOPBACK")).expect("a table");
+    table.insert(place, 0, 0).expect("there is room");
+}
+
+/// Writes zeros over what a loader's programs look at first: nothing is in scope then.
+///
+/// # Panics
+/// If they cannot be written.
+pub fn forget_settings(loader: u32) {
+    let mut settings = Array::try_from(named(loader, "SETTINGS")).expect("an array");
+    settings.set(0, [0_u8; size_of::<Settings>()], 0).expect("one entry");
 }
 
 /// The map of that name that a process holds.

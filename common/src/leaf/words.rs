@@ -61,11 +61,13 @@ words! {
         Names = "names",
         /// Raw sockets.
         Raw = "raw",
-        /// Frames below the socket: packet sockets and the like.
+        /// Frames below the socket: packet sockets and the like. Those on the loopback device are not seen.
         Packet = "packet",
-        /// Sockets of virtual machines.
+        /// Sockets of virtual machines, and of every other family for which there is no program: Bluetooth, RDS,
+        /// TIPC, SMC and the like. What the kernel connects by TCP for them is among it.
         Vsock = "vsock",
-        /// A helper on the same machine that is reached without IP.
+        /// A helper on the same machine that is reached without IP, or the kernel itself: a network's file system, a
+        /// disk over the network.
         Helper = "helper",
         /// Sockets in another network namespace.
         Namespace = "namespace",
@@ -133,7 +135,7 @@ words! {
     CoverageEnd {
         /// What was watched has ended, or the gateway stopped.
         Ended = "ended",
-        /// A program was detached or replaced.
+        /// A program was detached or replaced, or what the programs go by was written to by somebody else.
         LinksChanged = "links_changed",
         /// The process that held the programs is gone, and its numbers with it.
         LoaderGone = "loader_gone",

@@ -160,6 +160,9 @@ pub struct Counted {
     pub names: NamesCounted,
     /// The links as they are now.
     pub programs: Vec<ProgramAt>,
+    /// Whether what the programs were told, which cgroups they watch and what they leave alone, is not what they were
+    /// told any more.
+    pub rewritten: bool,
     /// Programs of others on the same hooks.
     pub foreign: Vec<Foreign>,
     /// Sockets of watched processes that were connected before they were watched.

@@ -209,11 +209,14 @@ impl Programs {
         let older = self.hooks.older();
         let (unknown, why_unknown) = older.unknown();
         let (older, watched, due) = (older.sockets(), older.found(), older.due());
+        // Behind the numbers, as the links are: what was done while they came about shows.
+        let rewritten = self.watched.is_changed(&self.ebpf)?;
         Ok(Counted {
             connections,
             packets,
             names,
             programs: self.links(),
+            rewritten,
             foreign,
             older,
             watched,

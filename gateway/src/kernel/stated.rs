@@ -21,6 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const START: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Why what a coverage rests on is gone.
+pub(super) const CHANGED: &str = "a program of the kernel was detached or replaced";
+pub(super) const REWRITTEN: &str =
+    "what the kernel's programs go by was changed: somebody else wrote to their maps";
+
 /// Before the programs' names in the kernel.
 const PREFIX: &str = "sealtap_";
 
@@ -169,8 +174,17 @@ fn foreign(counted: &Counted) -> Result<Listed<Foreign>, String> {
     Listed::of(all.ok_or(NO_NAME)?).map_err(|error| error.to_string())
 }
 
+/// Whether all is as it was made: each program at its place, and told what it was told; why not.
+pub(super) fn kept(before: &[ProgramAt], counted: &Counted) -> Result<(), &'static str> {
+    match (held(before, &counted.programs), counted.rewritten) {
+        (true, false) => Ok(()),
+        (true, true) => Err(REWRITTEN),
+        (false, _) => Err(CHANGED),
+    }
+}
+
 /// Whether each program is where it was attached, by its own link.
-pub(super) fn held(before: &[ProgramAt], now: &[ProgramAt]) -> bool {
+fn held(before: &[ProgramAt], now: &[ProgramAt]) -> bool {
     let placed = |at: &ProgramAt| at.cgroup != 0 || at.device != 0 || at.name == EXEC;
     let there = |at: &ProgramAt| placed(at) && at.held == at.id;
     !before.is_empty() && before == now && now.iter().all(there)

@@ -1,8 +1,9 @@
 //! Statements: what the kernel counted, sealed every few seconds while somebody is watched.
 //!
 //! In: the observer and what came to the listener. Out: leaves about one coverage, and at the end the last
-//! numbers. A program that was detached or replaced, a loader that is gone, numbers that do not add up, and
-//! a cgroup that should be watched and is not, each end the coverage at that moment, and the leaf says so.
+//! numbers. A program that was detached or replaced, or is told something else, a loader that is gone, numbers that
+//! do not add up, and a cgroup that should be watched and is not, each end the coverage at that moment, and the leaf
+//! says so.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
@@ -14,7 +15,7 @@ use sealtap_common::leaf::{Arrived, CoverageEnd, CoverageMode, CoverageSaid, Sta
 use super::around::Telling;
 use super::message::NamesCounted;
 use super::names::{self, Told};
-use super::stated::{all_known, armed, count_all, counts, held};
+use super::stated::{CHANGED, REWRITTEN, all_known, armed, count_all, counts, kept};
 use super::{Counted, Observer};
 use crate::accept::Led;
 use crate::capture::connection::Notes;
@@ -22,9 +23,6 @@ use crate::gateway::CoverageTeller;
 
 /// Between two statements, where nothing else is said.
 const INTERVAL: Duration = Duration::from_secs(5);
-
-/// Why what a coverage rests on is gone.
-const CHANGED: &str = "a program of the kernel was detached or replaced";
 
 /// Statements that are being made.
 pub struct Statements {
@@ -58,7 +56,8 @@ pub struct Terms {
     pub late: bool,
     /// Why one that should be watched is not, once there was one.
     pub unwatched: Arc<OnceLock<String>>,
-    /// Called once where a program was detached or replaced, so that not all is closed any more.
+    /// Called once where a program was detached or replaced, or is told something else, so that not all is closed any
+    /// more.
     pub opened: Option<Box<dyn FnOnce() + Send>>,
     /// Called once with the reason where the coverage is over before its time.
     pub ended: Option<Ended>,
@@ -185,37 +184,39 @@ impl Stating {
             }
         };
         // First, since what is open now is dealt with whatever the numbers say.
-        let held = held(&self.observer.armed().programs, &counted.programs);
+        let kept = kept(&self.observer.armed().programs, &counted);
         let wrong = |why| (CoverageEnd::NumbersWrong, why);
         let counts =
             self.all_watched().and_then(|()| counts(&counted, self.watched).map_err(wrong));
         let counts = match counts {
             Ok(counts) => counts,
             Err((end, why)) => {
-                let why = if held { why } else { CHANGED.to_owned() };
+                let why = kept.map_or_else(ToOwned::to_owned, |()| why);
                 return self.broken(number, arrived, end, why);
             }
         };
         self.teller.counts().counted(&counts, &arrived);
-        if held
+        if kept.is_ok()
             && last
             && let Err(why) = all_known(&counted)
         {
             let said = Statement { arrived, counts, number };
             return self.not_all_known(said, counted.names, why);
         }
-        let said = match (held, last) {
-            (true, false) => CoverageSaid::Heartbeat(Statement { arrived, counts, number }),
-            (true, true) => CoverageSaid::Closed(Some(counts), arrived, number, CoverageEnd::Ended),
-            (false, _) => {
+        let said = match (kept, last) {
+            (Ok(()), false) => CoverageSaid::Heartbeat(Statement { arrived, counts, number }),
+            (Ok(()), true) => {
+                CoverageSaid::Closed(Some(counts), arrived, number, CoverageEnd::Ended)
+            }
+            (Err(_), _) => {
                 let end = CoverageEnd::LinksChanged;
                 CoverageSaid::Closed(Some(counts), arrived, number, end)
             }
         };
         self.say(number, said, Some(counted.names));
-        match held {
-            true => Ok(Last { counted, arrived, names: self.names.told() }),
-            false => Err(self.over(CHANGED)),
+        match kept {
+            Ok(()) => Ok(Last { counted, arrived, names: self.names.told() }),
+            Err(why) => Err(self.over(why)),
         }
     }
 
@@ -246,15 +247,17 @@ impl Stating {
     fn look(&mut self) -> Result<Last, String> {
         let (end, why) = match self.observer.count() {
             Err(error) => (CoverageEnd::LoaderGone, error.to_string()),
-            Ok(counted) if held(&self.observer.armed().programs, &counted.programs) => {
-                if let Err((end, why)) = self.all_watched() {
-                    self.due = Some(end);
-                    return Err(self.over(&why));
+            Ok(counted) => match kept(&self.observer.armed().programs, &counted) {
+                Ok(()) => {
+                    if let Err((end, why)) = self.all_watched() {
+                        self.due = Some(end);
+                        return Err(self.over(&why));
+                    }
+                    let (arrived, names) = (self.led.arrived(), self.names.told());
+                    return Ok(Last { counted, arrived, names });
                 }
-                let (arrived, names) = (self.led.arrived(), self.names.told());
-                return Ok(Last { counted, arrived, names });
-            }
-            Ok(_) => (CoverageEnd::LinksChanged, CHANGED.to_owned()),
+                Err(why) => (CoverageEnd::LinksChanged, why.to_owned()),
+            },
         };
         self.due = Some(end);
         Err(self.over(&why))
@@ -262,7 +265,7 @@ impl Stating {
 
     /// It is over, and why; where not all is closed any more, that is dealt with first.
     fn over(&mut self, why: &str) -> String {
-        if why == CHANGED
+        if [CHANGED, REWRITTEN].contains(&why)
             && let Some(opened) = self.opened.take()
         {
             opened();

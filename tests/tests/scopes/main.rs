@@ -11,6 +11,7 @@ mod doctor;
 mod enforced;
 mod loader;
 mod names;
+mod rewritten;
 mod rights;
 mod tables;
 
@@ -169,6 +170,9 @@ fn main() -> ExitCode {
         loader::a_killed_loader_is_seen_in_healthz,
         loader::a_signal_to_all_processes_ends_coverage_in_order,
         loader::nothing_stays_behind,
+        rewritten::a_scope_that_is_taken_from_the_programs_ends_coverage,
+        rewritten::whatever_is_written_to_the_programs_maps_ends_coverage,
+        rewritten::what_nobody_wrote_to_goes_on,
         loader::large_executables_keep_nobody_waiting,
         names::names_are_sealed_and_go_when_they_are_old,
         canary::a_canary_tries_each_way_out_and_is_sealed,

@@ -193,7 +193,9 @@ impl CoverageEnd {
     pub const fn why(self) -> &'static str {
         match self {
             Self::Ended => "what was watched is over",
-            Self::LinksChanged => "a program of the kernel was detached or replaced",
+            Self::LinksChanged => {
+                "a program of the kernel was detached or replaced, or what the programs go by was changed"
+            }
             Self::LoaderGone => "what held the programs is gone, with its last numbers",
             Self::NumbersWrong => "the kernel's numbers did not add up, or not all are known",
             Self::Unwatched => "a cgroup that should be watched is not",
