@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use sealtap_common::kernel::LEVELS;
 
+use super::depth::Depth;
 use super::raw::Joining;
 use crate::config::Scope;
 
@@ -69,13 +70,23 @@ pub enum CgroupError {
         wanted: Scope,
     },
     /// Too deep.
-    #[error("the cgroup {path} lies {level} levels deep, and only {LEVELS} are looked at")]
+    #[error(
+        "the cgroup {path} lies {level} levels below the machine's root, and the kernel's programs look at the \
+         first {LEVELS} alone, the root among them: use one that lies higher"
+    )]
     Deep {
         /// The cgroup.
         path: PathBuf,
         /// How deep.
         level: u32,
     },
+    /// Perhaps too deep.
+    #[error(
+        "how deep the cgroups lie that are seen here is not to be known (by /proc/2/cgroup and \
+         /proc/self/mountinfo), and the kernel's programs look at the first {LEVELS} levels alone: run sealtap in \
+         the machine's own namespaces of cgroups and of processes"
+    )]
+    Unknown,
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
@@ -109,19 +120,10 @@ impl OwnCgroup {
         let own = of_process(&listed).ok_or(CgroupError::Missing)?;
         let parent = root.join(own.trim_start_matches('/'));
         let path = place(&parent)?.join(name);
-        let level = depth(&path, &root);
+        let levels = Depth::of_root(&root).ok_or(CgroupError::Unknown)?.levels(&path, &root)?;
         fs::create_dir(&path).map_err(at(&path))?;
-        let mut made = Self { path, parent, id: 0, levels: 0, confined: None, stays: false };
+        let mut made = Self { path, parent, id: 0, levels, confined: None, stays: false };
         made.id = fs::metadata(&made.path).map_err(at(&made.path))?.ino();
-        made.levels = if is_first_namespace() {
-            if level >= LEVELS {
-                return Err(CgroupError::Deep { path: made.path.clone(), level });
-            }
-            1 << level
-        } else {
-            // What is above the namespace's root is not to be seen from here.
-            (1 << LEVELS) - 1
-        };
         Ok(made)
     }
 
@@ -343,11 +345,6 @@ pub(super) fn open_root() -> Result<(File, PathBuf), CgroupError> {
 /// The cgroup of the second version in `/proc/PID/cgroup`.
 pub(super) fn of_process(listed: &str) -> Option<&str> {
     listed.lines().find_map(|line| line.strip_prefix("0::"))
-}
-
-fn depth(path: &Path, root: &Path) -> u32 {
-    let below = path.strip_prefix(root).map_or(0, |below| below.components().count());
-    u32::try_from(below).unwrap_or(u32::MAX)
 }
 
 pub(super) fn is_first_namespace() -> bool {

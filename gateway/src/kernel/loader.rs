@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXCPU, SIGXFSZ};
 
 use super::around;
+use super::depth::is_first_of_processes;
 use super::held::Held;
 use super::looking::{Asks, Looking};
 use super::message::{Answer, Armed, Bypass, Packet, Question, Told, read, write};
@@ -31,9 +31,6 @@ use super::readings::Readings;
 use super::{OBJECT, address_of};
 use crate::command::{Exit, Failure, Outcome};
 use crate::rights::{LOADER, lacking};
-
-/// The first namespace of processes (`PROC_PID_INIT_INO` of the kernel's `proc_ns.h`).
-const FIRST_PROCESSES: u64 = 0xEFFF_FFFC;
 
 /// Between two looks for events: packets wake nobody.
 const LOOK: Duration = Duration::from_millis(100);
@@ -93,8 +90,7 @@ fn arm(sizes: Sizes) -> Result<(Armed, Programs), String> {
         None => format!("the loader cannot give up what it does not need ({error})"),
     })?;
     // Flows name processes as the first namespace counts them; another one's numbers are others.
-    let own = std::fs::metadata("/proc/self/ns/pid").map(|namespace| namespace.ino());
-    if !own.is_ok_and(|own| own == FIRST_PROCESSES) {
+    if !is_first_of_processes() {
         return Err(
             "sealtap is in a namespace of processes of its own, where the kernel's numbers \
                     of processes stand for others: run it outside"

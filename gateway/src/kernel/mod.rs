@@ -25,6 +25,7 @@ pub mod canary;
 mod cgroup;
 mod contents;
 mod counting;
+mod depth;
 mod device;
 mod digests;
 mod domain;

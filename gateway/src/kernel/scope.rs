@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use sealtap_common::kernel::LEVELS;
 
-use super::cgroup::{CgroupError, is_first_namespace, of_process, root};
+use super::cgroup::{CgroupError, of_process, root};
+use super::depth::Depth;
 use crate::config::Scope;
 
 /// What engines put before a container's id in the name of its cgroup, where systemd makes it.
@@ -53,7 +54,8 @@ pub struct Seen {
 pub struct Hierarchy {
     root: PathBuf,
     own: String,
-    all_levels: bool,
+    /// How far its root lies below the machine's; none where that is not to be known.
+    depth: Option<Depth>,
 }
 
 impl Hierarchy {
@@ -65,7 +67,9 @@ impl Hierarchy {
     pub fn find() -> Result<Self, CgroupError> {
         let listed = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let own = of_process(&listed).ok_or(CgroupError::Missing)?.to_owned();
-        Ok(Self { root: root()?, own, all_levels: !is_first_namespace() })
+        let root = root()?;
+        let depth = Depth::of_root(&root);
+        Ok(Self { root, own, depth })
     }
 
     /// This process's own cgroup.
@@ -83,7 +87,7 @@ impl Hierarchy {
     /// Whether its root is the machine's.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        !self.all_levels
+        self.depth.is_some_and(Depth::is_none)
     }
 
     /// Whether this process is in that cgroup, or below it.
@@ -191,13 +195,8 @@ impl Hierarchy {
             Err(error) => return Err(failed(error)),
         };
         let Ok(below) = place.strip_prefix(&self.root) else { return Ok(None) };
-        let level = u32::try_from(below.components().count()).unwrap_or(u32::MAX);
-        if level >= LEVELS {
-            return Err(CgroupError::Deep { path: place.to_owned(), level });
-        }
+        let levels = self.depth.ok_or(CgroupError::Unknown)?.levels(place, &self.root)?;
         let name = below.to_str().ok_or_else(|| failed(io::ErrorKind::InvalidFilename.into()))?;
-        // What is above a namespace's root is not to be seen from within.
-        let levels = if self.all_levels { (1 << LEVELS) - 1 } else { 1 << level };
         Ok(Some(Found { id: meta.ino(), path: format!("/{name}"), levels }))
     }
 }

@@ -12,6 +12,7 @@ mod became;
 mod captured;
 mod clients;
 mod counted;
+mod deep;
 mod ended;
 mod first;
 mod overlay;
@@ -103,6 +104,8 @@ fn main() -> ExitCode {
             events_that_find_no_room_are_counted,
             a_flood_past_the_smallest_ring_adds_up,
             each_statement_adds_up_under_load;
+        deep:
+            what_lies_too_deep_for_the_programs_is_refused;
         refused:
             each_statement_adds_up_without_membarrier;
         ended:

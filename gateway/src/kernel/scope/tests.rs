@@ -10,7 +10,7 @@ fn made(paths: &[String]) -> (tempfile::TempDir, Hierarchy) {
         fs::create_dir_all(folder.path().join(path.trim_start_matches('/'))).unwrap();
     }
     let root = folder.path().to_owned();
-    (folder, Hierarchy { root, own: "/system.slice/tap.service".into(), all_levels: false })
+    (folder, Hierarchy { root, own: "/system.slice/tap.service".into(), depth: Some(Depth::at(0)) })
 }
 
 fn paths(hierarchy: &Hierarchy, scope: &str) -> Vec<String> {
@@ -92,6 +92,21 @@ fn what_is_too_deep_is_said_and_what_is_there_is_not_gone() {
     assert!(hierarchy.is_gone(&found[0]));
     fs::remove_dir(folder.path().join("b")).unwrap();
     assert!(hierarchy.is_gone(&found[0]));
+}
+
+/// What the programs look at is counted from the machine's root, wherever the hierarchy begins that is seen.
+#[test]
+fn what_is_too_deep_for_the_machine_is_refused_wherever_it_is_seen_from() {
+    let (_folder, seen) = made(&["/a/b/c".to_owned()]);
+    let scope = Scope::Cgroup("/a/b/c".into());
+    let from = |depth| Hierarchy { depth, ..seen.clone() }.cgroups(&scope);
+    assert_eq!(from(Some(Depth::at(0))).unwrap()[0].levels, 1 << 3);
+    assert_eq!(from(Some(Depth::at(12))).unwrap()[0].levels, 1 << 15, "the last that is looked at");
+    let refused = from(Some(Depth::at(13))).unwrap_err();
+    assert!(matches!(refused, CgroupError::Deep { level: 16, .. }), "{refused}");
+    let said = refused.to_string();
+    assert!(said.contains("16 levels below") && said.contains("the first 16 alone"), "{said}");
+    assert!(matches!(from(None), Err(CgroupError::Unknown)));
 }
 
 /// A folder that cannot be looked into hides nothing that is found elsewhere; it may hide what is not.
