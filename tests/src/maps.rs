@@ -96,8 +96,9 @@ pub fn leave_alone(loader: u32, place: [u8; size_of::<Endpoint>()]) {
 /// # Panics
 /// If they cannot be written.
 pub fn forget_settings(loader: u32) {
-    let mut settings = Array::try_from(named(loader, "SETTINGS")).expect("an array");
-    settings.set(0, [0_u8; size_of::<Settings>()], 0).expect("one entry");
+    let mut settings: Array<_, [u8; size_of::<Settings>()]> =
+        Array::try_from(named(loader, "SETTINGS")).expect("an array");
+    settings.set(0, [0; size_of::<Settings>()], 0).expect("one entry");
 }
 
 /// The map of that name that a process holds.

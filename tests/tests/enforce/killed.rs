@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use sealtap_tests::gate::poll;
 use sealtap_tests::gateway::Home;
 use sealtap_tests::launch::Launch;
+use sealtap_tests::maps;
 use sealtap_tests::standing::{self, Running};
 use serde_json::{Value, json};
 
@@ -144,6 +145,26 @@ pub(crate) fn a_pin_that_is_taken_away_ends_the_command() {
     assert!(!home.path().join("went-on").exists());
     launched.captured(0);
     assert_eq!(launched.account["coverage"]["broken"], true, "{}", launched.account);
+    assert_eq!(covered(&home)["end"], "links_changed");
+    standing::assert_gone(&standing);
+}
+
+/// What the programs go by, written over by somebody else: the fence may be open, and the command is ended.
+pub(crate) fn maps_that_are_written_to_end_the_command() {
+    let home = home();
+    let running = Running::start(&home, &ENFORCE, "touch went-on");
+    let standing = running.standing();
+    maps::forget_settings(running.loader());
+    // Told nothing: it ends all the same.
+    let launched = running.wait().expect(125);
+    assert!(!home.path().join("went-on").exists());
+    launched.captured(0);
+    let account = &launched.account["coverage"];
+    assert_eq!(account["broken"], true, "{account}");
+    assert!(
+        account["why"].as_str().is_some_and(|why| why.contains("wrote to their maps")),
+        "{account}"
+    );
     assert_eq!(covered(&home)["end"], "links_changed");
     standing::assert_gone(&standing);
 }

@@ -62,6 +62,7 @@ fn main() -> ExitCode {
         killed::a_killed_loader_leaves_the_fence_closed,
         killed::a_stopped_loader_is_noticed,
         killed::a_pin_that_is_taken_away_ends_the_command,
+        killed::maps_that_are_written_to_end_the_command,
         ends::what_the_command_leaves_running_is_ended,
         ends::nothing_stays_behind,
         rights::the_loader_has_no_more_than_it_needs,

@@ -39,7 +39,7 @@ impl Deep {
     fn run(&self, ready: &Command) -> Output {
         let script = format!(
             "echo 0 > {}/cgroup.procs; exec unshare --cgroup --mount sh -ec \
-             'mount -t cgroup2 none {}; exec \"$@\"' sh \"$@\"",
+             'umount --lazy \"$0\"; mount -t cgroup2 none \"$0\"; exec \"$@\"' {} \"$@\"",
             self.0.last().expect("one").display(),
             cgroups().display(),
         );
@@ -69,6 +69,7 @@ impl Drop for Deep {
 pub(super) fn what_lies_too_deep_for_the_programs_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port().to_string();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
     let line = || CLEARED.iter().copied().chain(["python3", "-c", CONNECT, port.as_str()]);
     // Its own lies one below.
     for (levels, seen) in [(LEVELS - 2, true), (LEVELS - 1, false)] {
