@@ -82,8 +82,8 @@ fn connecting<const FAMILY: u32>(context: &SockAddrContext) -> i32 {
         count::one(settings, Unit::Connection, Became::Loopback);
         return GO_ON;
     }
-    if settings.namespace != 0 && flow.namespace != settings.namespace {
-        // The gateway cannot be reached from there: it is done with as with all that cannot be led.
+    if settings.namespace != 0 && flow.namespace != settings.namespace || is_bound(context) {
+        // The gateway cannot be reached from there, or by that device: it is done with as with all that cannot be led.
         keep(context, &mut flow, true);
         return other(settings, &scope, &flow, way::CONNECT);
     }
@@ -96,6 +96,17 @@ fn connecting<const FAMILY: u32>(context: &SockAddrContext) -> i32 {
     redirect::<FAMILY>(context, &scope);
     count::one(settings, Unit::Connection, Became::ViaGateway);
     GO_ON
+}
+
+/// Whether its socket is bound to a device. By another one than the loopback nothing comes to the gateway; by that one two
+/// sockets may have one name, and neither could be told from the other.
+#[inline(always)]
+fn is_bound(context: &SockAddrContext) -> bool {
+    // SAFETY: the context's socket, checked against null, and its field, each read by itself.
+    unsafe {
+        let socket = read_volatile(addr_of!((*context.sock_addr).__bindgen_anon_1.sk));
+        !socket.is_null() && read_volatile(addr_of!((*socket).bound_dev_if)) != 0
+    }
 }
 
 #[inline(always)]

@@ -31,6 +31,9 @@ const RAW: u32 = 3;
 /// The state of a socket that listens.
 const LISTENS: u32 = 10;
 
+/// The loopback's number, in every network namespace.
+const LOOPBACK_DEVICE: u32 = 1;
+
 #[cgroup_skb(egress)]
 fn sealtap_packets(context: SkBuffContext) -> i32 {
     leaving(context.skb.skb)
@@ -53,7 +56,7 @@ fn leaving(buffer: *mut __sk_buff) -> i32 {
     if flow.flags & flag::GATEWAY != 0 {
         return GO_ON;
     }
-    if let Some(became) = as_connected(flow, &packet::parse(buffer)) {
+    if let Some(became) = as_connected(flow, &packet::parse(buffer), buffer, socket) {
         count::one(settings, Unit::Packet, became);
         return GO_ON;
     }
@@ -80,25 +83,52 @@ fn socket(buffer: *mut __sk_buff) -> Option<(*mut bpf_sock, *mut Flow)> {
 /// What was decided for a socket as it connected, where this packet goes to where it is connected to: nothing
 /// has to be looked up for it.
 ///
-/// Where a connected socket sends to changes by `connect` alone, but for a route that its options name: what
-/// was led to the gateway goes to this machine, and what answers it, where it did.
+/// Where a connected socket sends to changes by `connect` alone, but for a route that its options name, or a device:
+/// what was led to the gateway goes to this machine, and what answers it, where it did.
 #[inline(always)]
-fn as_connected(flow: &Flow, packet: &Packet) -> Option<Became> {
+fn as_connected(
+    flow: &Flow,
+    packet: &Packet,
+    buffer: *mut __sk_buff,
+    socket: *mut bpf_sock,
+) -> Option<Became> {
     if flow.flags & flag::LEFT_ALONE != 0 {
         // The flag and the place are read one after the other, and another task may connect in between:
         // what leaves this machine was never left alone.
-        let there = is_as_noted(flow, packet) && scope::is_this_machine(&packet.destination);
+        let there = is_as_noted(flow, packet) && stays(packet, buffer);
         return there.then_some(Became::Loopback);
     }
     if flow.gateway == 0 || !is_to(packet, flow.gateway) {
         return None;
     }
     let there = if flow.cookie == 0 {
-        scope::is_same(&packet.destination, &flow.destination)
+        scope::is_same(&packet.destination, &flow.destination) && is_routed(buffer, socket)
     } else {
-        scope::is_this_machine(&packet.destination)
+        stays(packet, buffer)
     };
     there.then_some(Became::ViaGateway)
+}
+
+/// Whether it goes to this machine and stays there: a socket that is bound to a device sends by that one, to
+/// whatever address.
+#[inline(always)]
+fn stays(packet: &Packet, buffer: *mut __sk_buff) -> bool {
+    scope::is_this_machine(&packet.destination) && device(buffer) == LOOPBACK_DEVICE
+}
+
+/// Whether it goes by the device that leads to its destination, and not by one that its socket is bound to.
+#[inline(always)]
+fn is_routed(buffer: *mut __sk_buff, socket: *mut bpf_sock) -> bool {
+    // SAFETY: a socket of the context, which is not null.
+    device(buffer) == LOOPBACK_DEVICE
+        || unsafe { read_volatile(addr_of!((*socket).bound_dev_if)) } == 0
+}
+
+/// The device that it leaves by.
+#[inline(always)]
+fn device(buffer: *mut __sk_buff) -> u32 {
+    // SAFETY: the context's field, read by itself.
+    unsafe { read_volatile(addr_of!((*buffer).ifindex)) }
 }
 
 /// Whether it goes to the place that was noted for its socket: that of its `connect`, or of the first send without.
@@ -124,7 +154,9 @@ fn other(
         count::one(settings, Unit::Packet, Became::Unparsable);
         return if enforce { DENY } else { GO_ON };
     }
-    if packet.protocol == UDP && scope::is_resolver(settings, &packet.destination) {
+    let stays = stays(&packet, buffer);
+    let is_reachable = stays || !scope::is_this_machine(&packet.destination);
+    if packet.protocol == UDP && is_reachable && scope::is_resolver(settings, &packet.destination) {
         let bank = count::one(settings, Unit::Packet, Became::Allowed);
         names::asked(buffer, bank, kept);
         return GO_ON;
@@ -133,7 +165,7 @@ fn other(
     let noted = unsafe { kept.as_ref() };
     // What was noted for that place would say so.
     let looked_up = noted.is_some_and(|flow| flow.cookie != 0 && is_as_noted(flow, &packet));
-    if !looked_up && scope::is_left_alone(settings, &packet.destination) {
+    if !looked_up && stays && scope::is_left_alone(settings, &packet.destination) {
         count::one(settings, Unit::Packet, Became::Loopback);
         return GO_ON;
     }
@@ -142,7 +174,7 @@ fn other(
     if packet.protocol == TCP
         && !unled
         && kind(socket) == STREAM
-        && is_to_gateway(&packet, scope, socket)
+        && is_to_gateway(&packet, scope, socket, buffer)
     {
         count::one(settings, Unit::Packet, Became::ViaGateway);
         return GO_ON;
@@ -194,11 +226,16 @@ fn is_to(packet: &Packet, port: u32) -> bool {
 /// Whether it goes to the gateway: to its listener, or to the other end of what it opened itself, in
 /// which case the socket is known by that from now on.
 #[inline(always)]
-fn is_to_gateway(packet: &Packet, scope: &Scope, socket: *mut bpf_sock) -> bool {
-    if is_to(packet, scope.watch.port) && scope::is_this_machine(&packet.destination) {
+fn is_to_gateway(
+    packet: &Packet,
+    scope: &Scope,
+    socket: *mut bpf_sock,
+    buffer: *mut __sk_buff,
+) -> bool {
+    if is_to(packet, scope.watch.port) && stays(packet, buffer) {
         return true;
     }
-    if packet.source == 0 {
+    if packet.source == 0 || !is_routed(buffer, socket) {
         return false;
     }
     let key = FlowKey { namespace: ANY, client: packet.destination, gateway_port: packet.source };

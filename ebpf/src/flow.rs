@@ -42,7 +42,9 @@ fn established(context: &SockOpsContext) {
     // SAFETY: not null where it is read; the socket's own.
     let flow = unsafe { flow.as_mut() };
     let own = flow.as_ref().is_some_and(|flow| flow.flags & flag::GATEWAY != 0);
-    let Some(flow) = flow.filter(|flow| own || flow.gateway != 0) else {
+    // What was bound to a device since `connect` may have the name of another one.
+    let is_led = |flow: &Flow| flow.gateway != 0 && !is_bound(context);
+    let Some(flow) = flow.filter(|flow| own || is_led(flow)) else {
         return unnamed(context);
     };
     let mut key = key(context);
@@ -56,6 +58,16 @@ fn established(context: &SockOpsContext) {
         // Others may have asked for other calls, and still want them.
         let asked = context.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG;
         let _ = context.set_cb_flags(asked as i32);
+    }
+}
+
+/// Whether the context's socket is bound to a device.
+#[inline(always)]
+fn is_bound(context: &SockOpsContext) -> bool {
+    // SAFETY: the context's socket, which is a full one here, checked against null, and its field.
+    unsafe {
+        let socket = read_volatile(addr_of!((*context.ops).__bindgen_anon_2.sk));
+        !socket.is_null() && read_volatile(addr_of!((*socket).bound_dev_if)) != 0
     }
 }
 

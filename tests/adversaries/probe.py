@@ -54,6 +54,40 @@ def multipath(host, port, word):
         heard(stream, word)
 
 
+def device():
+    """The one that leads to the target."""
+    return next((number, name) for number, name in socket.if_nameindex() if name.startswith("v10n"))
+
+
+def tcp_by_device(host, port, word):
+    """A socket that sends by a device of its choice, wherever it is led."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device()[1].encode())
+        stream.settimeout(20)
+        stream.connect((host, port))
+        heard(stream, word)
+
+
+def tcp_then_by_device(host, port, word):
+    """The same, chosen once it is connected; who may not choose goes on as he is."""
+    with socket.create_connection((host, port), 20) as stream:
+        try:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device()[1].encode())
+        except PermissionError:
+            pass
+        heard(stream, word)
+
+
+IP_UNICAST_IF = 50
+
+
+def udp_by_device(host, port, word):
+    """A datagram that leaves by a device, even for an address of this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.IPPROTO_IP, IP_UNICAST_IF, struct.pack("!I", device()[0]))
+        sender.sendto(word, (host, port))
+
+
 def udp(host, port, word):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(word, (host, port))

@@ -36,6 +36,7 @@ loopback_allow, resolver and interval hold here; what else stands there is for s
 
 With --enforce, what cannot be led there is denied, and COMMAND is fenced in:
   - it has no capabilities, and only IP, Unix and netlink sockets
+  - it joins no multicast groups, so mDNS does not work, and has no tunnel devices
   - it makes no namespaces: bubblewrap and browsers cannot sandbox themselves
   - it inherits no descriptor but the standard ones; one that is a Unix socket becomes a pipe:
     sealtap reads input ahead of COMMAND, and output and error may change places

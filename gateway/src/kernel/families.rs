@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use seccompiler::SeccompCmpArgLen::{Dword, Qword};
-use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
+use seccompiler::SeccompCmpOp::{Eq, Ge, Le, MaskedEq, Ne};
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule,
 };
@@ -29,6 +29,27 @@ const TYPES: [libc::c_int; 2] = [libc::SOCK_STREAM, libc::SOCK_DGRAM];
 
 /// Into a terminal's input as if it were typed there, for whoever reads from it next (`ioctl_tty(2)`).
 const TYPING: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
+
+/// Takes on a device whose frames its holder writes (`tuntap.rst`). Of one that is there and belongs to the user,
+/// or to nobody, it needs no capability; and what is written there leaves no socket that a hook sees.
+const ATTACHING: u64 = libc::TUNSETIFF;
+
+/// Options by which a socket joins groups or anycast addresses, or says from which sources it wants them: the
+/// first and the last of each range (`linux/in.h`, `linux/in6.h`). The kernel reports them on the link, group
+/// and up to 64 sources as they were given, by sockets of its own that are in no cgroup, so no hook counts it.
+const MEMBERSHIPS: [(libc::c_int, libc::c_int, libc::c_int); 4] = [
+    (libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, MCAST_MSFILTER),
+    (libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP, libc::IPV6_ADD_MEMBERSHIP),
+    (libc::IPPROTO_IPV6, IPV6_JOIN_ANYCAST, IPV6_JOIN_ANYCAST),
+    (libc::IPPROTO_IPV6, MCAST_JOIN_GROUP, MCAST_MSFILTER),
+];
+
+/// Of `linux/in.h`: those of either family begin and end with these.
+const MCAST_JOIN_GROUP: libc::c_int = 42;
+const MCAST_MSFILTER: libc::c_int = 48;
+
+/// Of `linux/in6.h`.
+const IPV6_JOIN_ANYCAST: libc::c_int = 27;
 
 /// Namespaces that a command makes for itself. In one of users it is root: it could name another file as its
 /// executable, and serve the file systems that this is read from. In one of networks it has a loopback of its
@@ -53,9 +74,10 @@ pub(super) fn filters() -> Result<Vec<BpfProgram>, BackendError> {
         }
     }
     let mut denied = every(&[libc::SYS_socket], &sockets);
-    let typing = TYPING.map(|request| rule([SeccompCondition::new(1, Dword, Eq, request)]));
-    let typing = typing.into_iter().collect::<Result<Vec<_>, _>>()?;
-    denied.extend(every(&[libc::SYS_ioctl], &typing));
+    let requests = TYPING.into_iter().chain([ATTACHING]);
+    let requests = requests.map(|request| rule([SeccompCondition::new(1, Dword, Eq, request)]));
+    let requests = requests.collect::<Result<Vec<_>, _>>()?;
+    denied.extend(every(&[libc::SYS_ioctl], &requests));
     // A pin is opened by its path, and a link that is open can be detached.
     denied.extend(every(&[libc::SYS_bpf], &[]));
     // By these the sockets of the same user's processes outside could be had, or be made to send.
@@ -77,7 +99,18 @@ pub(super) fn filters() -> Result<Vec<BpfProgram>, BackendError> {
         compiled(every(&made, &[other]), libc::EAFNOSUPPORT)?,
         compiled(denied, libc::EPERM)?,
         compiled(none, libc::ENOSYS)?,
+        // As of an option that the kernel was made without: who can do without it goes on.
+        compiled(memberships()?, libc::ENOPROTOOPT)?,
     ])
+}
+
+/// What the kernel would report on the link. To leave a group that was never joined is an error anyway.
+fn memberships() -> Result<Refused, BackendError> {
+    let rules = MEMBERSHIPS.map(|(level, first, last)| {
+        rule([condition(1, Eq, level), condition(2, Ge, first), condition(2, Le, last)])
+    });
+    let rules = rules.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(every(&[libc::SYS_setsockopt], &rules))
 }
 
 /// By what a process would be elsewhere than where it is looked up, or another than it is.
@@ -128,6 +161,7 @@ fn by_x32(call: i64) -> i64 {
         libc::SYS_ptrace => 521,
         libc::SYS_process_vm_readv => 539,
         libc::SYS_process_vm_writev => 540,
+        libc::SYS_setsockopt => 541,
         other => other,
     }
 }

@@ -1,10 +1,11 @@
 //! Hidden: files that a command behind the fence does not find, or cannot change, whoever owns them.
 //!
 //! In: where the record is kept, and the machine's mounts. Out: mounts over them, prepared before, so that the
-//! child has only system calls left to do: nothing over the record; and for a user 0, whose own root's files
-//! are without any capability, the kernel's own switches (`/proc`, `/sys` and what is mounted below)
-//! read-only, its own processes' and the gateway's among them, and nothing in the place of devices that not everybody may use. Fails where the
-//! command is to begin in what is hidden. A second name of the record, by a mount elsewhere, is not known.
+//! child has only system calls left to do: nothing over the record, and nothing in the place of devices that send
+//! past every socket; and for a user 0, whose own root's files are without any capability, the kernel's own
+//! switches (`/proc`, `/sys` and what is mounted below) read-only, its own processes' and the gateway's among
+//! them, and nothing in the place of devices that not everybody may use. Fails where the command is to begin in
+//! what is hidden. A second name of the record, by a mount elsewhere, is not known.
 
 use std::ffi::{CStr, CString, OsString};
 use std::fs;
@@ -40,6 +41,16 @@ const SWITCHES: [&str; 15] = [
 /// Where devices are.
 const DEVICES: &str = "/dev";
 
+/// Folders of devices that send past every socket, so that no hook sees it: of tunnels, which anybody may open
+/// and whose frames their holder writes; and of network cards that a program drives itself.
+const CARRIERS: [&str; 3] = ["net", "infiniband", "vfio"];
+
+/// How others like them are called, but for a number: the frames of a macvtap, and a card's registers.
+const NUMBERED: [&[u8]; 2] = [b"tap", b"uio"];
+
+/// And how these begin: networks of virtual machines that the kernel drives.
+const VIRTUAL: &[u8] = b"vhost-";
+
 /// What stands in a device's place.
 const NOTHING: &CStr = c"/dev/null";
 
@@ -57,8 +68,8 @@ pub(super) struct Hidden {
 }
 
 impl Hidden {
-    /// The folders of the record, for a command that begins in `folder`; and what user 0 owns, where it is
-    /// that.
+    /// The folders of the record, for a command that begins in `folder`, and devices that nobody's command is
+    /// to have; and what user 0 owns, where it is that.
     pub(super) fn new(record: &[PathBuf], folder: &Path, root: bool) -> io::Result<Self> {
         let mut hidden = Self::default();
         let parts = record.iter().map(fs::canonicalize).collect::<io::Result<Vec<PathBuf>>>()?;
@@ -79,19 +90,25 @@ impl Hidden {
                 hidden.record.push(named(part)?);
             }
         }
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         if root {
-            let mounts = fs::read_to_string("/proc/self/mountinfo")?;
             let switches = mounted(&mounts, &SWITCHES).into_iter().map(named);
             hidden.switches = switches.collect::<io::Result<_>>()?;
-            let mut places = mounted(&mounts, &["devtmpfs"]);
-            let usual = PathBuf::from(DEVICES);
-            if !places.contains(&usual) {
-                places.push(usual);
-            }
-            for place in places {
+        }
+        let mut places = mounted(&mounts, &["devtmpfs"]);
+        let usual = PathBuf::from(DEVICES);
+        if !places.contains(&usual) {
+            places.push(usual);
+        }
+        for place in places {
+            carriers(&place, &mut hidden.devices)?;
+            if root {
                 devices(&place, &terminals(), &mut hidden.devices)?;
             }
         }
+        // What is both is hidden once.
+        hidden.devices.sort();
+        hidden.devices.dedup();
         Ok(hidden)
     }
 
@@ -155,6 +172,50 @@ fn devices(folder: &Path, own: &[u64], found: &mut Vec<CString>) -> io::Result<(
         let everybody = meta.permissions().mode() & 0o006 == 0o006;
         let mine = kind.is_char_device() && own.contains(&meta.rdev());
         if (kind.is_block_device() || kind.is_char_device() && !everybody) && !mine {
+            found.push(named(entry.path())?);
+        }
+    }
+    Ok(())
+}
+
+/// Devices that send past every socket, whoever may open them.
+fn carriers(place: &Path, found: &mut Vec<CString>) -> io::Result<()> {
+    for folder in CARRIERS {
+        all(&place.join(folder), found)?;
+    }
+    for entry in fs::read_dir(place)?.flatten() {
+        let device = entry.file_type().is_ok_and(|kind| kind.is_char_device());
+        if device && carries(entry.file_name().as_encoded_bytes()) {
+            found.push(named(entry.path())?);
+        }
+    }
+    Ok(())
+}
+
+fn carries(name: &[u8]) -> bool {
+    let numbered = |kind: &&[u8]| {
+        let number = name.strip_prefix(*kind).unwrap_or_default();
+        !number.is_empty() && number.iter().all(u8::is_ascii_digit)
+    };
+    name.starts_with(VIRTUAL) || NUMBERED.iter().any(numbered)
+}
+
+/// Every device in a folder and below it, also where that is mounted by itself, as in containers.
+fn all(folder: &Path, found: &mut Vec<CString>) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        // Not every machine has such a folder.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(());
+        }
+        entries => entries?,
+    };
+    for entry in entries.flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() {
+            all(&entry.path(), found)?;
+        } else if kind.is_char_device() {
             found.push(named(entry.path())?);
         }
     }
@@ -231,6 +292,30 @@ mod tests {
             let hidden = Hidden::new(&record, folder.path(), false).unwrap();
             assert_eq!(hidden.record, [named(fs::canonicalize(&part).unwrap()).unwrap()]);
         }
+    }
+
+    #[test]
+    fn devices_that_send_are_found_whoever_may_open_them() {
+        let place = tempfile::tempdir().unwrap();
+        let node = |name: &str| {
+            let path = place.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let kind = rustix::fs::FileType::CharacterDevice;
+            // Of this number anybody may make one: it is no device.
+            rustix::fs::mknodat(rustix::fs::CWD, &path, kind, 0o666.into(), 0).unwrap();
+            named(path).unwrap()
+        };
+        let names = ["net/tun", "infiniband/uverbs0", "vfio/devices/vfio0", "vhost-net", "tap31"];
+        let mut expected = names.map(node);
+        for other in ["null", "shm/tap1", "tape0", "tap"] {
+            node(other);
+        }
+        fs::write(place.path().join("tap2"), "").unwrap();
+        let mut found = Vec::new();
+        carriers(place.path(), &mut found).unwrap();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
     }
 
     #[test]

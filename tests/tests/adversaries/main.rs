@@ -6,6 +6,7 @@
 //! kernel's hooks; run by `cargo xtask kernel`. Elsewhere every case says so and none passes.
 
 mod broken;
+mod device;
 mod flood;
 mod place;
 mod ways;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         broken::a_program_that_is_replaced_under_load_ends_coverage,
         broken::a_loader_that_is_killed_under_load_ends_coverage,
         broken::the_gateways_own_port_leads_nowhere,
+        device::a_listed_place_is_not_one_by_a_device,
         flood::a_flood_of_a_small_ring_is_counted,
         flood::the_same_flood_is_told_whole_where_there_is_room,
         flood::each_statement_adds_up_past_a_small_ring,

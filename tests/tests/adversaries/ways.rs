@@ -47,7 +47,7 @@ impl Mode {
 pub(crate) enum Outcome {
     /// Led to the gateway, recorded, sent on.
     Led,
-    /// Goes on where the gateway is out of reach, counted as a connection that went around, and its packets.
+    /// Goes on where the gateway is out of reach, in another namespace or by a device of its own, counted as a connection that went around, and its packets.
     CountedElsewhere,
     /// Goes on, counted as a connection that went around, and its packet.
     Counted,
@@ -108,7 +108,7 @@ fn uring(scene: &Scene, word: &str, more: &[&str]) -> Line {
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { place: Place::new(), home: Arc::new(Home::new()), elsewhere: None }
     }
 
@@ -134,6 +134,8 @@ pub(crate) const WAYS: &[Way] = &[
     way("tcp_to_an_ipv4_mapped_address", "tcp", (Led, Led), python!("tcp_mapped")),
     way("tcp_fast_open", "tcp", (Led, Led), python!("fast_open")),
     way("multipath_tcp", "tcp", (Led, Led), python!("multipath")),
+    way("tcp_bound_to_a_device", "tcp", (CountedElsewhere, Denied), python!("tcp_by_device")),
+    way("tcp_bound_to_a_device_later", "tcp", (Led, Led), python!("tcp_then_by_device")),
     way("io_uring", "tcp", (Led, Taken), |scene, word| uring(scene, word, &[])),
     way("io_uring_whose_queue_the_kernel_polls", "tcp", (Led, Taken), |scene, word| {
         uring(scene, word, &["sqpoll"])
@@ -343,7 +345,7 @@ impl Held<'_> {
 }
 
 /// The last line of a try.
-fn said(output: &[u8]) -> String {
+pub(crate) fn said(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     text.lines().last().unwrap_or_default().to_owned()
 }

@@ -14,7 +14,7 @@ use sealtap_tests::launch::Launch;
 use crate::{ENFORCE, home};
 
 /// What takes the capabilities of a user 0 away, and leaves it its files.
-const WITHOUT_RIGHTS: [&str; 3] = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+pub(crate) const WITHOUT_RIGHTS: [&str; 3] = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
 
 /// Opens things, changes nothing that stays, and says of each whether it was there to be opened.
 const OPENS: &str = "import glob,os,stat,sys\n\
@@ -150,7 +150,7 @@ const REACHES: &str = "import ctypes,os,sys\n\
     print('version',ctypes.CDLL(None).syscall(444,None,0,1))";
 
 /// Python where another user finds it, too: a path below somebody's home may be closed to it.
-fn python() -> &'static str {
+pub(crate) fn python() -> &'static str {
     let places = ["/usr/bin/python3", "/usr/local/bin/python3"];
     places.into_iter().find(|place| Path::new(place).exists()).unwrap_or("python3")
 }

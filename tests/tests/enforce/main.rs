@@ -4,6 +4,7 @@
 //! Needs root and the kernel's hooks; run by `cargo xtask kernel`. Elsewhere every case says so and none
 //! passes. Each case runs once more without `--enforce`, or beside what is denied, to show that it can fail.
 
+mod below;
 mod calls;
 mod cgroup;
 mod ends;
@@ -89,9 +90,12 @@ fn main() -> ExitCode {
         inherited::descriptors_of_the_caller_are_closed,
         inherited::standard_descriptors_are_bytes_and_no_more,
         inherited::unix_streams_are_carried,
+        below::memberships_that_the_kernel_would_report_are_refused,
     ];
-    suite::main(
-        &tests,
-        suite::without_the_kernel(&["python3", "setpriv", "unshare", "nsenter", "curl"]),
-    )
+    let missing = suite::without_the_kernel(&["python3", "setpriv", "unshare", "nsenter", "curl"]);
+    let tunnels = missing.clone().or_else(below::without_tunnels);
+    let with = tests.into_iter().map(|(name, test)| (name, missing.clone(), test));
+    let devices = tests![below::devices_that_send_are_refused];
+    let devices = devices.into_iter().map(|(name, test)| (name, tunnels.clone(), test));
+    suite::each_with_its_own(&with.chain(devices).collect::<Vec<_>>())
 }

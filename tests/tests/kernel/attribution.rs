@@ -15,6 +15,7 @@ use sealtap_tests::launch::{Launch, Launched};
 use sealtap_tests::running::Running;
 use sealtap_tests::standing::signal;
 use sealtap_tests::tls::Authority;
+use sealtap_tests::verify::text;
 use sealtap_tests::{http2, seen, upstream_http2, verify};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -224,9 +225,13 @@ pub(super) fn many_processes_are_told_apart() {
          \x20 os._exit(0)\n\
          ends=[os.wait()[1] for _ in range({PROCESSES})]\nprint(sum(ends))"
     );
-    let launch = Launch::new(&home, &[REQUIRE]).telling();
+    // Neither side says anything until all were looked at, which takes a busy machine its time.
+    let config = home.path().join("patient.toml");
+    fs::write(&config, "[timeouts]\nclient_idle = \"10min\"\n").expect("it can be written");
+    let config = format!("--config={}", config.display());
+    let launch = Launch::new(&home, &[REQUIRE, &config]).telling();
     let launched = run(launch, &["python3", "-c", &script]).expect(0);
-    assert_eq!(launched.stdout(), "0\n");
+    assert_eq!(launched.stdout(), "0\n", "{}", text(&launched.output));
     served.join().expect("all were served");
     let mut made = HashMap::new();
     for n in 0..PROCESSES {
