@@ -21,7 +21,7 @@ pub(crate) fn a_listed_place_is_not_one_by_a_device(mode: Mode) {
 
     let listed = format!("--loopback-allow=127.0.0.1:{port}");
     let flags: Vec<&str> = mode.flags().iter().copied().chain([listed.as_str()]).collect();
-    let launch = Launch::new(&scene.home, &flags).command(&line("watched"));
+    let launch = Launch::new(&scene.home, &flags).command(line("watched"));
     let output = scene.place.inside.around(&launch).output().expect("it can be run");
     let launched = Launched::new(Arc::clone(&scene.home), output).expect(0);
     let came = scene.place.came("watched").len();
