@@ -18,8 +18,8 @@ use std::thread;
 use rustix::process::{Signal, pidfd_send_signal};
 use rustix::thread::CapabilitySet;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ};
-use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
+use signal_hook::iterator::{Handle, SignalsInfo};
 use signal_hook::low_level::emulate_default_handler;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
@@ -36,17 +36,16 @@ const PASSED: [(i32, Signal); 6] = [
 ];
 
 /// Signals that no longer end this process, and wait for whom they are for.
-pub(super) struct Signals(SignalsInfo<WithOrigin>);
+pub(super) struct Signals {
+    infos: SignalsInfo<WithOrigin>,
+    caught: Vec<i32>,
+}
 
 /// Signals on their way to the command.
 pub(super) struct Watching {
-    state: Arc<State>,
-}
-
-#[derive(Default)]
-struct State {
-    ended: AtomicBool,
-    hurried: AtomicBool,
+    caught: Vec<i32>,
+    passing: Handle,
+    hurried: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -60,61 +59,66 @@ impl Signals {
             }
         }
         let caught = PASSED.iter().map(|(number, _)| *number);
-        SignalsInfo::new(caught.filter(|number| !is_in(ignored, *number))).map(Self)
+        let caught: Vec<i32> = caught.filter(|number| !is_in(ignored, *number)).collect();
+        Ok(Self { infos: SignalsInfo::new(&caught)?, caught })
     }
 
     /// Passes signals to the process behind `child` until it has ended; with the right to, where the caller
     /// has it, and the command is another user's, but with no other.
     pub(super) fn pass_to(self, child: Arc<OwnedFd>) -> Watching {
-        let state = Arc::<State>::default();
-        let watched = Arc::clone(&state);
-        let mut signals = self.0;
-        let passing = thread::Builder::new().name("signals".to_owned());
-        let started = passing.spawn(move || {
+        let Self { mut infos, caught } = self;
+        let passing = infos.handle();
+        let named = thread::Builder::new().name("signals".to_owned());
+        let started = named.spawn(move || {
             if let Err(error) = keep_only(CapabilitySet::KILL) {
                 tracing::error!(%error, "signals will not reach the command");
                 return;
             }
-            for origin in signals.forever() {
-                watched.take(&origin, &child);
-            }
+            infos.forever().for_each(|origin| pass(&origin, &child));
         });
         if let Err(error) = started {
             tracing::warn!(%error, "signals will not reach the command");
         }
-        Watching { state }
+        Watching { caught, passing, hurried: Arc::default() }
     }
 }
 
-impl State {
-    fn take(&self, origin: &Origin, child: &OwnedFd) {
-        if self.ended.load(Ordering::Acquire) {
-            if self.hurried.swap(true, Ordering::AcqRel) {
-                let _ = emulate_default_handler(origin.signal);
-            }
-            return;
-        }
-        if matches!(origin.cause, Cause::Kernel) {
-            return;
-        }
-        let passed = PASSED.iter().find(|(number, _)| *number == origin.signal);
-        if let Some((_, signal)) = passed
-            && let Err(error) = pidfd_send_signal(child, *signal)
-        {
-            tracing::debug!(%error, ?signal, "the command is gone");
-        }
+fn pass(origin: &Origin, child: &OwnedFd) {
+    if matches!(origin.cause, Cause::Kernel) {
+        return;
+    }
+    let passed = PASSED.iter().find(|(number, _)| *number == origin.signal);
+    if let Some((_, signal)) = passed
+        && let Err(error) = pidfd_send_signal(child, *signal)
+    {
+        tracing::debug!(%error, ?signal, "the command is gone");
     }
 }
 
 impl Watching {
-    /// From now on signals are for this process.
+    /// From now on signals are for this process: those that come, and not those that came before and that nobody has
+    /// got to yet.
     pub(super) fn child_has_ended(&self) {
-        self.state.ended.store(true, Ordering::Release);
+        let hurried = Arc::clone(&self.hurried);
+        let named = thread::Builder::new().name("signals".to_owned());
+        let started = SignalsInfo::<WithOrigin>::new(&self.caught).and_then(|mut infos| {
+            named.spawn(move || {
+                for origin in infos.forever() {
+                    if hurried.swap(true, Ordering::AcqRel) {
+                        let _ = emulate_default_handler(origin.signal);
+                    }
+                }
+            })
+        });
+        if let Err(error) = started {
+            tracing::warn!(%error, "no signal will end the waiting");
+        }
+        self.passing.close();
     }
 
     /// Whether somebody asked not to be kept waiting.
     pub(super) fn is_hurried(&self) -> bool {
-        self.state.hurried.load(Ordering::Acquire)
+        self.hurried.load(Ordering::Acquire)
     }
 }
 
@@ -140,5 +144,28 @@ mod tests {
         assert!(is_in(mask, SIGHUP) && is_in(mask, SIGINT) && is_in(mask, 13));
         assert!(!is_in(mask, SIGQUIT) && !is_in(mask, SIGTERM) && !is_in(mask, 64));
         assert_eq!(ignored(""), 0);
+    }
+
+    /// Under load whoever passes them on may be behind: two Ctrl-C at the command would have ended this process.
+    #[test]
+    fn what_came_for_the_command_hurries_nobody() {
+        let signals = Signals::catch().unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        let id = rustix::process::Pid::from_child(&gone);
+        let child = rustix::process::pidfd_open(id, rustix::process::PidfdFlags::empty()).unwrap();
+        gone.wait().unwrap();
+        for _ in 0..2 {
+            signal_hook::low_level::raise(SIGUSR1).unwrap();
+        }
+        let watching = signals.pass_to(Arc::new(child));
+        watching.child_has_ended();
+        thread::sleep(std::time::Duration::from_millis(300));
+        assert!(!watching.is_hurried());
+        signal_hook::low_level::raise(SIGUSR1).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !watching.is_hurried() {
+            assert!(std::time::Instant::now() < deadline, "nobody heard it");
+            thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 }
