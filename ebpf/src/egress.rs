@@ -102,21 +102,22 @@ fn as_connected(
         return None;
     }
     let there = if flow.cookie == 0 {
-        scope::is_same(&packet.destination, &flow.destination) && is_routed(buffer, socket)
+        scope::is_same(&packet.destination, &flow.destination)
     } else {
-        stays(packet, buffer)
+        scope::is_this_machine(&packet.destination)
     };
-    there.then_some(Became::ViaGateway)
+    (there && is_routed(buffer, socket)).then_some(Became::ViaGateway)
 }
 
-/// Whether it goes to this machine and stays there: a socket that is bound to a device sends by that one, to
-/// whatever address.
+/// Whether it goes to this machine and stays there: a socket that is bound to a device, or told one for its datagrams,
+/// sends by that one, to whatever address.
 #[inline(always)]
 fn stays(packet: &Packet, buffer: *mut __sk_buff) -> bool {
     scope::is_this_machine(&packet.destination) && device(buffer) == LOOPBACK_DEVICE
 }
 
-/// Whether it goes by the device that leads to its destination, and not by one that its socket is bound to.
+/// Whether it goes by the device that leads to its destination, and not by one that its socket is bound to: TCP has no
+/// other choice, and where the machine's own addresses are led by another device than the loopback, so it is.
 #[inline(always)]
 fn is_routed(buffer: *mut __sk_buff, socket: *mut bpf_sock) -> bool {
     // SAFETY: a socket of the context, which is not null.
@@ -156,7 +157,11 @@ fn other(
     }
     let stays = stays(&packet, buffer);
     let is_reachable = stays || !scope::is_this_machine(&packet.destination);
-    if packet.protocol == UDP && is_reachable && scope::is_resolver(settings, &packet.destination) {
+    if packet.protocol == UDP
+        && is_reachable
+        && scope::is_resolver(settings, &packet.destination)
+        && is_routed(buffer, socket)
+    {
         let bank = count::one(settings, Unit::Packet, Became::Allowed);
         names::asked(buffer, bank, kept);
         return GO_ON;
@@ -232,10 +237,13 @@ fn is_to_gateway(
     socket: *mut bpf_sock,
     buffer: *mut __sk_buff,
 ) -> bool {
-    if is_to(packet, scope.watch.port) && stays(packet, buffer) {
+    if !is_routed(buffer, socket) {
+        return false;
+    }
+    if is_to(packet, scope.watch.port) && scope::is_this_machine(&packet.destination) {
         return true;
     }
-    if packet.source == 0 || !is_routed(buffer, socket) {
+    if packet.source == 0 {
         return false;
     }
     let key = FlowKey { namespace: ANY, client: packet.destination, gateway_port: packet.source };

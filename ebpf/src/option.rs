@@ -25,6 +25,8 @@ const GO_ON: i32 = 1;
 const SOL_SOCKET: i32 = 1;
 const SO_BINDTODEVICE: i32 = 25;
 const SO_BINDTOIFINDEX: i32 = 62;
+/// The state of a socket that is not connected, or no longer.
+const CLOSED: u32 = 7;
 const SOL_PACKET: i32 = 263;
 const PACKET_QDISC_BYPASS: i32 = 20;
 const SOL_XDP: i32 = 283;
@@ -69,7 +71,8 @@ fn sealtap_option(context: SockoptContext) -> i32 {
     if enforce { DENY } else { GO_ON }
 }
 
-/// Whether the socket was led to the gateway, or answers it: the way there is the loopback's, and no other device's.
+/// Whether the socket was led to the gateway, or answers it: the way there is the loopback's, and no other device's. What
+/// is over says nothing of where it goes next.
 #[inline(always)]
 fn is_led(asked: *mut bpf_sockopt) -> bool {
     // SAFETY: the context's socket, checked against null; the helper gives what it has of ours, or null.
@@ -81,5 +84,6 @@ fn is_led(asked: *mut bpf_sockopt) -> bool {
         let map = (&raw const SOCKETS).cast_mut().cast();
         let kept = bpf_sk_storage_get(map, socket.cast(), null_mut(), 0).cast::<Flow>();
         kept.as_ref().is_some_and(|flow| flow.gateway != 0 && flow.flags & flag::LED == 0)
+            && read_volatile(addr_of!((*socket).state)) != CLOSED
     }
 }

@@ -8,13 +8,14 @@
 //! what is hidden. A second name of the record, by a mount elsewhere, is not known.
 
 use std::ffi::{CStr, CString, OsString};
-use std::fs;
+use std::fs::{self, FileType};
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{fstat, makedev};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_remount};
 
 /// What the kernel shows of itself as files, but for the second version of cgroups: a user 0 can have programs
@@ -47,6 +48,9 @@ const CARRIERS: [&str; 3] = ["net", "infiniband", "vfio"];
 
 /// How others like them are called, but for a number: the frames of a macvtap, and a card's registers.
 const NUMBERED: [&[u8]; 2] = [b"tap", b"uio"];
+
+/// The number of what takes on tunnels, under whatever name it is mounted.
+const TUNNEL: (u32, u32) = (10, 200);
 
 /// And how these begin: networks of virtual machines that the kernel drives.
 const VIRTUAL: &[u8] = b"vhost-";
@@ -101,10 +105,10 @@ impl Hidden {
             places.push(usual);
         }
         for place in places {
-            carriers(&place, &mut hidden.devices)?;
-            if root {
-                devices(&place, &terminals(), &mut hidden.devices)?;
-            }
+            let found = within(&place, root, &mut hidden.devices);
+            found.map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", place.display()))
+            })?;
         }
         // What is both is hidden once.
         hidden.devices.sort();
@@ -120,7 +124,11 @@ impl Hidden {
             mount_remount(place.as_c_str(), read_only, c"")?;
         }
         for device in &self.devices {
-            mount_bind(NOTHING, device.as_c_str())?;
+            match mount_bind(NOTHING, device.as_c_str()) {
+                // Some come and go with virtual machines.
+                Err(Errno::NOENT) => {}
+                mounted => mounted?,
+            }
         }
         for part in &self.record {
             let flags = plain | MountFlags::RDONLY;
@@ -159,32 +167,56 @@ fn parse(line: &str) -> Option<(PathBuf, &str, u64)> {
     Some((OsString::from_vec(unescaped(place)).into(), after.split(' ').next()?, device))
 }
 
+/// What is to be hidden at a place where devices are mounted: a folder, or one of them by itself, under any name.
+fn within(place: &Path, root: bool, found: &mut Vec<CString>) -> io::Result<()> {
+    let meta = fs::metadata(place)?;
+    if meta.is_dir() {
+        carriers(place, FileType::is_char_device, found)?;
+        return if root { devices(place, &terminals(), found) } else { Ok(()) };
+    }
+    let name = place.file_name().unwrap_or_default().as_encoded_bytes();
+    let tunnel = meta.rdev() == makedev(TUNNEL.0, TUNNEL.1);
+    let carrier = meta.file_type().is_char_device() && (tunnel || carries(name));
+    if carrier || root && is_closed(&meta, &terminals()) {
+        found.push(named(place)?);
+    }
+    Ok(())
+}
+
 /// Devices in a folder and below it, on the same file system, that not everybody may use: disks, memory,
 /// other people's terminals.
 fn devices(folder: &Path, own: &[u64], found: &mut Vec<CString>) -> io::Result<()> {
     let here = fs::metadata(folder)?.dev();
     for entry in fs::read_dir(folder)?.flatten() {
         let Ok(meta) = entry.metadata() else { continue };
-        let kind = meta.file_type();
-        if kind.is_dir() && meta.dev() == here {
+        if meta.is_dir() && meta.dev() == here {
             devices(&entry.path(), own, found)?;
         }
-        let everybody = meta.permissions().mode() & 0o006 == 0o006;
-        let mine = kind.is_char_device() && own.contains(&meta.rdev());
-        if (kind.is_block_device() || kind.is_char_device() && !everybody) && !mine {
+        if is_closed(&meta, own) {
             found.push(named(entry.path())?);
         }
     }
     Ok(())
 }
 
+/// Whether it is a device that not everybody may use, and none of one's own terminals.
+fn is_closed(meta: &fs::Metadata, own: &[u64]) -> bool {
+    let kind = meta.file_type();
+    let everybody = meta.permissions().mode() & 0o006 == 0o006;
+    let mine = kind.is_char_device() && own.contains(&meta.rdev());
+    (kind.is_block_device() || kind.is_char_device() && !everybody) && !mine
+}
+
+/// What a device is told by.
+type IsDevice = fn(&FileType) -> bool;
+
 /// Devices that send past every socket, whoever may open them.
-fn carriers(place: &Path, found: &mut Vec<CString>) -> io::Result<()> {
+fn carriers(place: &Path, is_device: IsDevice, found: &mut Vec<CString>) -> io::Result<()> {
     for folder in CARRIERS {
-        all(&place.join(folder), found)?;
+        all(&place.join(folder), is_device, found)?;
     }
     for entry in fs::read_dir(place)?.flatten() {
-        let device = entry.file_type().is_ok_and(|kind| kind.is_char_device());
+        let device = entry.file_type().is_ok_and(|kind| is_device(&kind));
         if device && carries(entry.file_name().as_encoded_bytes()) {
             found.push(named(entry.path())?);
         }
@@ -201,7 +233,7 @@ fn carries(name: &[u8]) -> bool {
 }
 
 /// Every device in a folder and below it, also where that is mounted by itself, as in containers.
-fn all(folder: &Path, found: &mut Vec<CString>) -> io::Result<()> {
+fn all(folder: &Path, is_device: IsDevice, found: &mut Vec<CString>) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         // Not every machine has such a folder.
         Err(error)
@@ -214,8 +246,8 @@ fn all(folder: &Path, found: &mut Vec<CString>) -> io::Result<()> {
     for entry in entries.flatten() {
         let Ok(kind) = entry.file_type() else { continue };
         if kind.is_dir() {
-            all(&entry.path(), found)?;
-        } else if kind.is_char_device() {
+            all(&entry.path(), is_device, found)?;
+        } else if is_device(&kind) {
             found.push(named(entry.path())?);
         }
     }
@@ -297,12 +329,11 @@ mod tests {
     #[test]
     fn devices_that_send_are_found_whoever_may_open_them() {
         let place = tempfile::tempdir().unwrap();
+        // In the place of devices, which not everybody may make.
         let node = |name: &str| {
             let path = place.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let kind = rustix::fs::FileType::CharacterDevice;
-            // Of this number anybody may make one: it is no device.
-            rustix::fs::mknodat(rustix::fs::CWD, &path, kind, 0o666.into(), 0).unwrap();
+            fs::write(&path, "").unwrap();
             named(path).unwrap()
         };
         let names = ["net/tun", "infiniband/uverbs0", "vfio/devices/vfio0", "vhost-net", "tap31"];
@@ -310,12 +341,22 @@ mod tests {
         for other in ["null", "shm/tap1", "tape0", "tap"] {
             node(other);
         }
-        fs::write(place.path().join("tap2"), "").unwrap();
+        fs::create_dir(place.path().join("tap2")).unwrap();
         let mut found = Vec::new();
-        carriers(place.path(), &mut found).unwrap();
+        carriers(place.path(), FileType::is_file, &mut found).unwrap();
         found.sort();
         expected.sort();
         assert_eq!(found, expected);
+    }
+
+    /// Such as a volume that is given to a container as a disk, or `/dev/null` over a file that is to be hidden.
+    #[test]
+    fn a_device_that_is_mounted_by_itself_is_no_folder() {
+        for root in [false, true] {
+            let mut found = Vec::new();
+            within(Path::new("/dev/null"), root, &mut found).unwrap();
+            assert_eq!(found, Vec::<CString>::new());
+        }
     }
 
     #[test]

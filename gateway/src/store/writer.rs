@@ -1,6 +1,7 @@
 //! The writer: takes sealed exchanges in, one transaction per batch.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use sha2::{Digest as _, Sha256};
@@ -121,7 +122,7 @@ impl Store {
         let length = self.log_length();
         if length > schema::LOG_KEPT_BYTES || (length > 0 && schema::is_short_of_room(&self.path)) {
             // Only tidiness: a log that stays behind is read, and folded in at the next chance.
-            let _ = self.fold_log();
+            let _ = self.fold_log(schema::READERS_PATIENCE);
         }
     }
 
@@ -131,9 +132,9 @@ impl Store {
         schema::log_length(&self.path)
     }
 
-    /// Folds the log in and cuts it, unless somebody reads for longer; whether none is left.
-    pub(super) fn fold_log(&self) -> Outcome<bool> {
-        self.connection.busy_timeout(schema::READERS_PATIENCE)?;
+    /// Folds the log in and cuts it, unless somebody reads for longer than `patience`; whether none is left.
+    pub(super) fn fold_log(&self, patience: Duration) -> Outcome<bool> {
+        self.connection.busy_timeout(patience)?;
         // A reader in the way is no error, but said in the first column.
         let fold = "PRAGMA wal_checkpoint(TRUNCATE)";
         let busy = self.connection.query_row(fold, [], |row| row.get::<_, i64>(0));
@@ -206,7 +207,7 @@ impl Store {
 impl Drop for Store {
     /// Folds the write-ahead log into the database, so that a store at rest is one file.
     fn drop(&mut self) {
-        let _ = self.fold_log();
+        let _ = self.fold_log(schema::PATIENCE);
     }
 }
 

@@ -64,7 +64,11 @@ impl Store {
                 return Ok(Tidied::PagesAreLeft);
             }
         }
-        Ok(if self.fold_log()? { Tidied::Wholly } else { Tidied::LogIsLeft })
+        Ok(if self.fold_log(schema::READERS_PATIENCE)? {
+            Tidied::Wholly
+        } else {
+            Tidied::LogIsLeft
+        })
     }
 
     /// Writes a database of an earlier version anew, so that it can shrink, which needs as much room again.
