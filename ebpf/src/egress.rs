@@ -95,25 +95,25 @@ fn as_connected(
     if flow.flags & flag::LEFT_ALONE != 0 {
         // The flag and the place are read one after the other, and another task may connect in between:
         // what leaves this machine was never left alone.
-        let there = is_as_noted(flow, packet) && stays(packet, buffer);
+        let there = is_as_noted(flow, packet) && stays(buffer);
         return there.then_some(Became::Loopback);
     }
     if flow.gateway == 0 || !is_to(packet, flow.gateway) {
         return None;
     }
     let there = if flow.cookie == 0 {
-        scope::is_same(&packet.destination, &flow.destination)
+        scope::is_same(&packet.destination, &flow.destination) && is_routed(buffer, socket)
     } else {
-        scope::is_this_machine(&packet.destination)
+        stays(buffer) || scope::is_this_machine(&packet.destination) && is_routed(buffer, socket)
     };
-    (there && is_routed(buffer, socket)).then_some(Became::ViaGateway)
+    there.then_some(Became::ViaGateway)
 }
 
-/// Whether it goes to this machine and stays there: a socket that is bound to a device, or told one for its datagrams,
-/// sends by that one, to whatever address.
+/// Whether it stays on this machine, which its address does not say: a socket that is bound to a device, or told one for
+/// its datagrams, sends by that one.
 #[inline(always)]
-fn stays(packet: &Packet, buffer: *mut __sk_buff) -> bool {
-    scope::is_this_machine(&packet.destination) && device(buffer) == LOOPBACK_DEVICE
+fn stays(buffer: *mut __sk_buff) -> bool {
+    device(buffer) == LOOPBACK_DEVICE
 }
 
 /// Whether it goes by the device that leads to its destination, and not by one that its socket is bound to: TCP has no
@@ -121,8 +121,7 @@ fn stays(packet: &Packet, buffer: *mut __sk_buff) -> bool {
 #[inline(always)]
 fn is_routed(buffer: *mut __sk_buff, socket: *mut bpf_sock) -> bool {
     // SAFETY: a socket of the context, which is not null.
-    device(buffer) == LOOPBACK_DEVICE
-        || unsafe { read_volatile(addr_of!((*socket).bound_dev_if)) } == 0
+    stays(buffer) || unsafe { read_volatile(addr_of!((*socket).bound_dev_if)) } == 0
 }
 
 /// The device that it leaves by.
@@ -155,7 +154,7 @@ fn other(
         count::one(settings, Unit::Packet, Became::Unparsable);
         return if enforce { DENY } else { GO_ON };
     }
-    let stays = stays(&packet, buffer);
+    let stays = stays(buffer);
     let is_reachable = stays || !scope::is_this_machine(&packet.destination);
     if packet.protocol == UDP
         && is_reachable
