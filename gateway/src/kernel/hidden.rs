@@ -49,11 +49,11 @@ const CARRIERS: [&str; 3] = ["net", "infiniband", "vfio"];
 /// How others like them are called, but for a number: the frames of a macvtap, and a card's registers.
 const NUMBERED: [&[u8]; 2] = [b"tap", b"uio"];
 
-/// The number of what takes on tunnels, under whatever name it is mounted.
-const TUNNEL: (u32, u32) = (10, 200);
-
 /// And how these begin: networks of virtual machines that the kernel drives.
 const VIRTUAL: &[u8] = b"vhost-";
+
+/// The number of what takes on tunnels, under whatever name it is mounted.
+const TUNNEL: (u32, u32) = (10, 200);
 
 /// What stands in a device's place.
 const NOTHING: &CStr = c"/dev/null";
