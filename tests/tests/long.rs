@@ -4,7 +4,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use sealtap_tests::gate::{Gate, poll};
+use sealtap_tests::gate::{Gate, OF_A_GATEWAY, poll, poll_for};
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::head;
 use sealtap_tests::records::{Direction, Exchange};
@@ -17,6 +17,11 @@ const LARGE: usize = 1 << 20;
 /// Small journal files, and a log that tells of open exchanges soon.
 const CONFIG: &str = "[journal]\nfile_size = \"1MiB\"\n[log]\nprogress = \"100ms\"\n";
 
+/// Waits at a gate that opens only when much of a case is over, which takes a busy machine longer than a step.
+fn wait(gate: &Gate, times: u64) {
+    poll_for(OF_A_GATEWAY, "a gate", || (gate.count() >= times).then_some(()));
+}
+
 /// `/open` answers "ab", waits for the gate, and ends with "cd"; everything else is large.
 fn upstream(gate: &Gate) -> Upstream {
     let gate = gate.clone();
@@ -24,7 +29,7 @@ fn upstream(gate: &Gate) -> Upstream {
         if request.head.target() == b"/open" {
             session.send(head("HTTP/1.1 200 OK", &[("Content-Length", "4")]));
             session.send("ab");
-            gate.wait(1);
+            wait(&gate, 1);
             session.send("cd");
         } else {
             session.send(head("HTTP/1.1 200 OK", &[("Content-Length", &LARGE.to_string())]));
@@ -73,7 +78,8 @@ fn an_idle_stream_does_not_keep_the_journal() {
     let mut reader = client.body(answer.response_framing("GET"));
     reader.at_least(2);
     large(&gateway, 20);
-    poll("the journal's files to be given back", || {
+    // Whoever stores what is in them gives way to all others.
+    poll_for(OF_A_GATEWAY, "the journal's files to be given back", || {
         let carried = gateway.home().data().join("journal/carried").is_file();
         (carried && journal_files(&gateway) < 10).then_some(())
     });
@@ -91,7 +97,7 @@ fn an_idle_stream_does_not_keep_the_journal() {
     assert_eq!(stream.body(Direction::Response).bytes(), b"abcd");
     // With nothing left to carry, nothing is carried.
     large(&gateway, 2);
-    poll("what was carried to go", || {
+    poll_for(OF_A_GATEWAY, "what was carried to go", || {
         (!gateway.home().data().join("journal/carried").exists()).then_some(())
     });
     gateway.finish();
@@ -108,7 +114,7 @@ fn what_was_carried_over_survives_a_crash() {
     let (_, answer) = client.response_head();
     client.body(answer.response_framing("GET")).at_least(2);
     large(&gateway, 12);
-    poll("records to be carried over", || {
+    poll_for(OF_A_GATEWAY, "records to be carried over", || {
         gateway.home().data().join("journal/carried").is_file().then_some(())
     });
     poll("progress in the log", || (leaves(gateway.home(), "progress") > 0).then_some(()));
@@ -134,11 +140,11 @@ fn progress_is_told_of_streams_that_grow_and_of_those_that_do_not() {
         let rounds = if request.head.target() == b"/grows" { 4 } else { 0 };
         session.send("data: first\n\n");
         for round in 1..=rounds {
-            steps.wait(round);
+            wait(&steps, round);
             // More than a segment, and an event that is not over.
             session.send(format!("data: {}\n\ndata: ", "x".repeat(5_000)));
         }
-        steps.wait(5);
+        wait(&steps, 5);
         session.send("last\n\n");
     });
     let gateway = start(&upstream, Arc::new(Home::new()));
@@ -248,12 +254,16 @@ fn a_log_that_fails_for_long_costs_no_memory() {
     let before = memory(gateway.pid(), "VmRSS:");
     call(4_000);
     let after = memory(gateway.pid(), "VmRSS:");
-    assert!(gateway.stderr().contains("behind"), "{}", gateway.stderr());
+    // What reads the journal comes after the calls.
+    poll("sealing to be behind", || gateway.stderr().contains("behind").then_some(()));
     // Each of them would take some 30 kB.
     let grown = after.saturating_sub(before);
     assert!(grown < 48 << 20, "memory went from {before} to {after} bytes");
     fs::rename(&away, &staging).expect("the staging directory can be moved back");
-    poll("the log to catch up", || gateway.stderr().contains("caught up").then_some(()));
+    // Thousands are stored before that, by a thread that gives way to all others.
+    poll_for(OF_A_GATEWAY, "the log to catch up", || {
+        gateway.stderr().contains("caught up").then_some(())
+    });
     let sealed = gateway.finish();
     assert_eq!(sealed.len(), 6_008);
     assert!(sealed.iter().all(|exchange| exchange.text("/outcome") == "complete"));
