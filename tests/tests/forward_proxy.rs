@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sealtap_tests::content::Content;
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{Message, head};
-use sealtap_tests::records::Direction;
+use sealtap_tests::records::{Direction, Exchange};
 use sealtap_tests::upstream_http1::{Session, Upstream};
 use sealtap_tests::wire::Wire;
 
@@ -19,6 +19,13 @@ fn ask(gateway: &Gateway, line: &str, fields: &[(&str, &str)]) -> Message {
     let mut client = Wire::connect(gateway.address());
     client.send(head(line, fields));
     client.response("GET")
+}
+
+/// In the order in which they came: on a connection of its own, one that its client has the answer of may
+/// be sealed behind the next.
+fn as_they_came(mut exchanges: Vec<Exchange>) -> Vec<Exchange> {
+    exchanges.sort_by_key(|exchange| exchange.text("/started").to_owned());
+    exchanges
 }
 
 #[test]
@@ -82,7 +89,7 @@ fn a_host_that_is_not_listed_is_refused_where_others_are() {
     assert!(String::from_utf8_lossy(answer.bytes()).contains("capture"));
     let (_, head) = Wire::connect_by(gateway.address(), &host, &[]);
     assert_eq!(head.status(), 403);
-    let exchanges = gateway.finish();
+    let exchanges = as_they_came(gateway.finish());
     assert_eq!(exchanges.len(), 2);
     for (exchange, ingress) in exchanges.iter().zip(["forward", "connect"]) {
         assert_eq!(exchange.text("/outcome"), "refused");
@@ -134,7 +141,7 @@ fn credentials_are_asked_for_never_forwarded_and_never_recorded() {
     // Reverse mode asks for none.
     assert_eq!(ask(&gateway, "GET /up/y HTTP/1.1", &[("Host", "x")]).status(), 200);
     let home = gateway.home().clone();
-    let exchanges = gateway.finish();
+    let exchanges = as_they_came(gateway.finish());
     assert_eq!(exchanges.len(), 10);
     for exchange in &exchanges[..6] {
         assert_eq!(exchange.text("/error"), "proxy_credentials");
