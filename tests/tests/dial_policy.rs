@@ -1,6 +1,8 @@
 //! What a client may reach through the gateway: no metadata service, and not the gateway itself.
 
-use sealtap_tests::gateway::{Gateway, Options};
+use std::sync::Arc;
+
+use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{Message, head};
 use sealtap_tests::upstream_http1::Upstream;
 use sealtap_tests::wire::Wire;
@@ -66,17 +68,27 @@ fn a_loop_is_refused_by_every_door() {
     }
 }
 
+/// A gateway with itself as an upstream: its port must be known before it starts.
+fn its_own_upstream() -> Gateway {
+    loop {
+        let port = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            listener.local_addr().expect("an address").port()
+        };
+        let options = Options::default()
+            .upstream("self", format!("http://127.0.0.1:{port}"))
+            .listening(&format!("127.0.0.1:{port}"));
+        match options.try_start_in(Arc::new(Home::new())) {
+            Ok(gateway) => return gateway,
+            // Another case may have taken it meanwhile.
+            Err((_, said)) => assert!(said.contains("cannot listen on"), "{said}"),
+        }
+    }
+}
+
 #[test]
 fn an_upstream_that_is_the_gateway_itself_is_refused() {
-    // The port must be known before the gateway starts.
-    let port = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("an address").port()
-    };
-    let gateway = Options::default()
-        .upstream("self", format!("http://127.0.0.1:{port}"))
-        .listening(&format!("127.0.0.1:{port}"))
-        .start();
+    let gateway = its_own_upstream();
     let mut client = Wire::connect(gateway.address());
     client.send(head("GET /self/self/self/x HTTP/1.1", &[("Host", "x")]));
     assert_eq!(client.response("GET").status(), 508);
