@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
 use sealtap_tests::bundle::{report, runs};
-use sealtap_tests::gate::poll;
+use sealtap_tests::gate::{OF_A_GATEWAY, poll_for};
 use sealtap_tests::gateway::{Home, Options};
 use sealtap_tests::http1::head;
 use sealtap_tests::launch::{Launch, Launched};
@@ -228,7 +228,7 @@ fn signals_reach_the_command_once() {
         stdout.read_line(&mut line).expect("read");
         assert_eq!(line.trim_end(), said);
     }
-    let status = poll("the end", || child.try_wait().expect("waited"));
+    let status = poll_for(OF_A_GATEWAY, "the end", || child.try_wait().expect("waited"));
     assert_eq!(status.code(), Some(3));
     home.assert_valid();
 }
@@ -241,7 +241,7 @@ fn a_signal_that_ends_the_command_ends_sealtap_after_sealing() {
     let command = Launch::new(&home, &[&up(&upstream)]).command(["sh", "-c", &script]);
     let (mut child, _stdout) = start(command);
     send(&child, Signal::TERM);
-    let status = poll("the end", || child.try_wait().expect("waited"));
+    let status = poll_for(OF_A_GATEWAY, "the end", || child.try_wait().expect("waited"));
     assert_eq!(status.signal(), Some(15));
     let output = std::process::Output { status, stdout: Vec::new(), stderr: Vec::new() };
     let launched = Launched::new(Arc::clone(&home), output);
@@ -294,7 +294,9 @@ fn what_the_command_leaves_behind_is_followed() {
 #[test]
 fn a_signal_ends_the_wait_for_what_is_left() {
     let home = home();
-    let script = "sleep 60 >/dev/null 2>&1 & echo ready";
+    // It is looked at by its name, which it has once the shell's child has become it.
+    let script = "sleep 60 >/dev/null 2>&1 & while [ $(cat /proc/$!/comm) != sleep ]; do :; done; \
+                  echo ready";
     let command = Launch::new(&home, &["--linger", "3600"]).command(["sh", "-c", script]);
     let (mut child, _stdout) = start(with_every_signal(&command));
     let mut said = String::new();
@@ -302,7 +304,7 @@ fn a_signal_ends_the_wait_for_what_is_left() {
     stderr.read_line(&mut said).expect("read");
     assert!(said.contains("waiting") && said.contains("sleep"), "{said}");
     send(&child, Signal::INT);
-    let status = poll("the end", || child.try_wait().expect("waited"));
+    let status = poll_for(OF_A_GATEWAY, "the end", || child.try_wait().expect("waited"));
     assert_eq!(status.code(), Some(0), "the command had ended well before");
     let account = Launched::new(
         Arc::clone(&home),
