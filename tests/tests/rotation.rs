@@ -68,7 +68,8 @@ fn a_key_changes_between_two_runs_and_every_key_of_the_chain_verifies() {
     let witness = Witness::start(&memory, &[&old, &new], "127.0.0.1:0");
     let policy = home.path().join("witnesses.policy");
     std::fs::write(&policy, witness.policy()).unwrap();
-    let config = "[witness]\npolicy = \"witnesses.policy\"\n";
+    // The witness has as long as it takes on a machine that is busy.
+    let config = "[witness]\npolicy = \"witnesses.policy\"\ntimeout = \"60s\"\n";
     let gateway = options().config(config).start_in(Arc::clone(&home));
     exchange(&gateway);
     gateway.finish();

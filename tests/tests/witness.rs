@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use sealtap_common::encoding::base64_decode;
-use sealtap_tests::gate::poll;
+use sealtap_tests::gate::{OF_A_GATEWAY, poll, poll_for};
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::head;
 use sealtap_tests::metrics::metrics;
@@ -18,7 +18,8 @@ use sealtap_tests::verify::text as said_by;
 use sealtap_tests::wire::Wire;
 use sealtap_tests::witness::{Memory, Witness};
 
-const CONFIG: &str = "[witness]\npolicy = \"witnesses.policy\"\n";
+/// A witness has as long as it takes on a machine that is busy; what nobody answers is refused at once.
+const CONFIG: &str = "[witness]\npolicy = \"witnesses.policy\"\ntimeout = \"60s\"\n";
 
 /// An upstream, a home whose keys are made, and a witness that knows them.
 struct Scene {
@@ -285,7 +286,9 @@ fn without_its_witness_a_gateway_serves_and_catches_up() {
     gateway.wait_sealed(2);
     assert_eq!(cosigned_size(&scene.home), 0);
     let witness = Witness::start(&scene.memory, &[&keys], &address);
-    poll("the cosigned checkpoint", || (cosigned_size(&scene.home) >= 5).then_some(()));
+    // The longer it was gone, the longer until it is asked again.
+    let seen = || (cosigned_size(&scene.home) >= 5).then_some(());
+    poll_for(OF_A_GATEWAY, "the cosigned checkpoint", seen);
     gateway.finish();
     witness.terminate();
     scene.upstream.finish();
@@ -382,13 +385,18 @@ fn two_of_five_make_the_quorum_while_the_others_lie_or_are_gone() {
     exchange(&gateway, 3);
     gateway.wait_sealed(3);
     poll("a cosigned checkpoint of all leaves", || (cosigned_size(&scene.home) >= 6).then_some(()));
+    // Two make the quorum before the others have failed.
+    poll("three that fail", || {
+        let numbers = metrics(gateway.address());
+        let failing = numbers.iter().filter(|(name, count)| {
+            name.starts_with("sealtap_witness_failures_total{") && **count >= 1.0
+        });
+        let failing = failing.count();
+        let said = gateway.stderr().matches("not cosigned; trying again").count();
+        (failing == 3 && said >= 3).then_some(())
+    });
     let said = gateway.stderr();
     assert_eq!(said.matches("not cosigned; trying again").count(), 3, "said once each: {said}");
-    let numbers = metrics(gateway.address());
-    let failing = numbers.iter().filter(|(name, count)| {
-        name.starts_with("sealtap_witness_failures_total{") && **count >= 1.0
-    });
-    assert_eq!(failing.count(), 3, "{numbers:?}");
     gateway.finish();
     let (code, said) = verify(&scene.home, &["--policy".as_ref(), &scene.policy()]);
     assert_eq!(code, 0, "{said}");
