@@ -24,7 +24,7 @@ use sealtap_tests::upstream_http2;
 use sealtap_tests::websocket::Frame;
 use sealtap_tests::wire::Wire;
 
-use self::traced::{Release, Toward, Traced, traced};
+use self::traced::{HELD, OVERTAKEN, Release, Toward, Traced, traced};
 
 /// Near the end of a request, and of an answer.
 const ASKED: &[u8] = b"the-last-words-of-the-request";
@@ -68,7 +68,8 @@ fn http1_run(strict: bool, request: &[u8], answer: Vec<u8>, closes: bool) -> Tra
         }
     });
     let method = if request.starts_with(b"HEAD") { "HEAD" } else { "POST" };
-    let run = traced(upstream.url(), upstream.address(), strict, |gateway| {
+    let held = if strict { HELD } else { OVERTAKEN };
+    let run = traced(upstream.url(), upstream.address(), (strict, held), |gateway| {
         let mut client = Wire::connect(gateway.address());
         client.send(request);
         client.response(method);
@@ -175,7 +176,7 @@ fn in_two_parts(strict: bool, answer_head: &[u8], first: &[u8], rest: Vec<u8>) -
             session.drain();
         })
     };
-    let run = traced(upstream.url(), upstream.address(), strict, |gateway| {
+    let run = traced(upstream.url(), upstream.address(), (strict, OVERTAKEN), |gateway| {
         let mut client = Wire::connect(gateway.address());
         client.send(request_of_length());
         client.response_head();
@@ -253,7 +254,7 @@ fn http2_case(with_trailers: bool) {
             http2::send(&mut stream, ANSWERED.to_vec(), true).await.expect("taken");
         }
     });
-    let run = traced(upstream.url(), upstream.address(), true, |gateway| {
+    let run = traced(upstream.url(), upstream.address(), (true, HELD), |gateway| {
         http2::run(async {
             let mut client = Client::connect(gateway.address()).await;
             let request = client.head("POST", "/up/x", &[("te", "trailers")]);
@@ -295,7 +296,7 @@ fn websocket() {
         session.into_wire().close();
     });
     let (sent, last) = (message.clone(), client_close.clone());
-    let run = traced(upstream.url(), upstream.address(), true, move |gateway| {
+    let run = traced(upstream.url(), upstream.address(), (true, HELD), move |gateway| {
         let mut client = Wire::connect(gateway.address());
         client.send(head(
             "GET /up/x HTTP/1.1",

@@ -35,16 +35,22 @@ pub(crate) struct Traced {
     upstream: SocketAddr,
 }
 
+/// For how long each sync of the journal is held up, in microseconds, where it is to be waited for.
+pub(crate) const HELD: u32 = 30_000;
+
+/// The same where it is to be overtaken: by much more than a thread may stand still on a machine that is busy.
+pub(crate) const OVERTAKEN: u32 = 400_000;
+
 /// Runs a gateway under strace while `drive` uses it.
 pub(crate) fn traced(
     url: String,
     upstream: SocketAddr,
-    strict: bool,
+    (strict, held): (bool, u32),
     drive: impl FnOnce(&Gateway),
 ) -> Traced {
     let home = Arc::new(Home::new());
     let file = trace::file(home.path());
-    let hold = ["fdatasync:delay_enter=30000".to_owned(), "fsync:delay_enter=5000".to_owned()];
+    let hold = [format!("fdatasync:delay_enter={held}"), "fsync:delay_enter=5000".to_owned()];
     let durability = if strict { "strict" } else { "relaxed" };
     let gateway = Options::default()
         .upstream(NAME, url)
