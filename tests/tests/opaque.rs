@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{JoinHandle, park_timeout};
 use std::time::Duration;
 
-use sealtap_tests::gate::{PATIENCE, poll};
+use sealtap_tests::gate::{Gate, PATIENCE, poll};
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{End, head};
 use sealtap_tests::records::Exchange;
@@ -227,10 +227,13 @@ fn a_tunnel_that_is_reset_says_who_left() {
 /// A server that says nothing and never leaves does not keep the tunnel of a client that is gone.
 #[test]
 fn a_client_that_leaves_after_its_fin_takes_its_tunnel_with_it() {
-    let (address, served) = server(|mut stream| {
+    let heard = Gate::default();
+    let fin = heard.clone();
+    let (address, served) = server(move |mut stream| {
         let mut four = [0; 4];
         stream.read_exact(&mut four).expect("it comes");
         assert_eq!(stream.read(&mut four).expect("the FIN comes"), 0);
+        fin.open();
         // It hears of the end without having said or asked anything.
         let socket = stream.try_clone().expect("a socket can be shared");
         poll("a reset", || socket.take_error().expect("a socket has an error").map(drop));
@@ -239,7 +242,7 @@ fn a_client_that_leaves_after_its_fin_takes_its_tunnel_with_it() {
     let mut client = Wire::tunnel(gateway.address(), &address.to_string());
     client.send("four");
     client.half_close();
-    park_timeout(Duration::from_millis(100));
+    heard.wait(1);
     client.reset();
     let exchange = gateway.wait_sealed(1).remove(0);
     assert_eq!(exchange.text("/outcome"), "client_cancelled");
