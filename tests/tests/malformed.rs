@@ -3,14 +3,17 @@
 //! A client is told 400 while it can be; its upstream sees a cut, or nothing at all where nothing
 //! had gone on yet. An upstream's answer that cannot be said is a 502 or a cut.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use h2::Reason;
 use sealtap_tests::client_http2::{Client, try_answer};
 use sealtap_tests::content::{Content, Pattern};
-use sealtap_tests::gate::Gate;
+use sealtap_tests::gate::{Gate, poll};
 use sealtap_tests::gateway::{Gateway, Options};
 use sealtap_tests::http1::{End, Framing, Message, head};
 use sealtap_tests::http2::{self, read, send};
+use sealtap_tests::metrics::metrics;
 use sealtap_tests::records::{Direction, Exchange};
 use sealtap_tests::upstream_http1::Upstream;
 use sealtap_tests::upstream_http2;
@@ -20,6 +23,14 @@ const CHUNKED: &str = "POST /up/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chun
 
 fn gateway(url: String) -> Gateway {
     Options::default().upstream("up", url).start()
+}
+
+/// How many exchanges are over.
+fn over(gateway: SocketAddr) -> f64 {
+    let all = metrics(gateway).into_iter();
+    all.filter(|(name, _)| name.starts_with("sealtap_exchanges_total"))
+        .map(|(_, count)| count)
+        .sum()
 }
 
 /// The gateway's own answer of this status and code.
@@ -203,9 +214,13 @@ fn a_field_that_http1_cannot_carry() {
     let gateway = gateway(upstream.url());
     http2::run(async {
         let mut client = Client::connect(gateway.address()).await;
+        let mut sent = 0.0;
         for (value, status) in [("fine", 200), (" spaced ", 400), ("fine", 200)] {
             let request = client.head("GET", "/up/x", &[("x-value", value)]);
             assert_eq!(client.call(request, b"", None).await.status(), status, "{value:?}");
+            // The upstream's connection waits for the next once the answer is out, and then it is counted.
+            sent += 1.0;
+            poll("the count of it", || (over(gateway.address()) >= sent).then_some(()));
         }
         client.close().await;
     });
