@@ -297,15 +297,18 @@ fn empty_lines_between_requests_are_no_request() {
     });
     let options = Options::default().upstream("up", upstream.url());
     let gateway =
-        options.config("[timeouts]\nclient_head = \"300ms\"\nclient_idle = \"2s\"\n").start();
+        options.config("[timeouts]\nclient_head = \"300ms\"\nclient_idle = \"8s\"\n").start();
     let post = "POST /up/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok";
-    for tail in ["\r\n", "\r\n\r\n\r\n", "\r", "\r\n\r"] {
+    let clients = ["\r\n", "\r\n\r\n\r\n", "\r", "\r\n\r"].map(|tail| {
         let mut client = Wire::connect(gateway.address());
         client.send(format!("\r\n\r\n{post}\r\n"));
         assert_eq!(client.response("POST").status(), 200);
         client.send(format!("\r\n{post}{tail}"));
         assert_eq!(client.response("POST").status(), 200, "behind an empty line");
-        // Longer than a head may take: silence, then the end of an idle connection.
+        client
+    });
+    // Longer than a head may take: silence, then the end of an idle connection.
+    for mut client in clients {
         client.assert_closed();
     }
     let mut client = Wire::connect(gateway.address());
