@@ -2,11 +2,14 @@
 //! cosigned; one that was rolled back or forked, data directory *and* lock, is refused and says so.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 use sealtap_common::encoding::base64_decode;
 use sealtap_tests::gate::{OF_A_GATEWAY, poll, poll_for};
 use sealtap_tests::gateway::{Gateway, Home, Options};
@@ -27,6 +30,19 @@ struct Scene {
     home: Arc<Home>,
     memory: Memory,
     witness: Witness,
+    /// Nobody else is given the witness's port while it is gone.
+    _port: OwnedFd,
+}
+
+/// A port for one that listens, ends, and listens there again.
+fn port() -> (OwnedFd, String) {
+    let (kind, closed) = (SocketType::STREAM, SocketFlags::CLOEXEC);
+    let held = socket_with(AddressFamily::INET, kind, closed, None).unwrap();
+    // Whoever listens sets the same, and so both may be bound to it.
+    set_socket_reuseaddr(&held, true).unwrap();
+    bind(&held, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddr::try_from(getsockname(&held).unwrap()).unwrap();
+    (held, address.to_string())
 }
 
 impl Scene {
@@ -37,9 +53,10 @@ impl Scene {
         let gateway = Options::default().upstream("up", upstream.url()).start();
         let home = gateway.terminate();
         let memory = Memory::new();
-        let witness = Witness::start(&memory, &[&home.keys()], "127.0.0.1:0");
+        let (held, address) = port();
+        let witness = Witness::start(&memory, &[&home.keys()], &address);
         std::fs::write(home.path().join("witnesses.policy"), witness.policy()).unwrap();
-        Self { upstream, home, memory, witness }
+        Self { upstream, home, memory, witness, _port: held }
     }
 
     fn options(&self) -> Options {
