@@ -45,12 +45,12 @@ fn refusals_are_counted_and_a_gap_without_an_end_is_told_until_settled() {
     assert_eq!(number, tickets.last().unwrap().number + 1, "a refusal used up a number");
     // What began before is over for good.
     assert!(journal.append(tickets[0], 2, &[b"x"]).is_err());
-    let records: Vec<(u8, u64, Vec<u8>)> = batches
-        .try_iter()
-        .flat_map(|batch| {
-            batch.records().map(|r| (r.kind, r.number, r.payload.to_vec())).collect::<Vec<_>>()
-        })
-        .collect();
+    // A batch is handed on behind the moment when whoever waited for it is told.
+    let mut records: Vec<(u8, u64, Vec<u8>)> = Vec::new();
+    while !records.iter().any(|(kind, ..)| *kind == RESUMED) {
+        let batch = batches.recv_timeout(Duration::from_secs(20)).expect("it is handed on");
+        records.extend(batch.records().map(|r| (r.kind, r.number, r.payload.to_vec())));
+    }
     let at = records.iter().position(|(kind, ..)| *kind == RESUMED).unwrap();
     let resumed = Resumed::decode(&records[at].2).unwrap();
     assert_eq!(records[at].1, number - 1, "it names the last exchange begun before");
