@@ -129,21 +129,22 @@ mod tests {
     #[test]
     fn a_child_and_its_child_are_found() {
         let mut child = std::process::Command::new("sh")
-            .args(["-c", "sleep 60 & echo; wait"])
+            .args(["-c", "sleep 60 & echo $!; wait"])
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = [0; 1];
-        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let mut line = String::new();
+        let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+        // By its id: its name comes a moment later, and other tests have children of that name.
+        let sleeping: u32 = line.trim().parse().unwrap();
         let found = running();
-        let is = |name: &str| found.iter().find(|process| process.name == name).cloned();
-        assert!(found.iter().any(|process| process.id == child.id()), "{found:?}");
-        // The shell has told by then that it started one; its name comes a moment later.
-        let sleeping = is("sleep").or_else(|| found.iter().rfind(|p| p.id > child.id()).cloned());
-        let sleeping = sleeping.unwrap();
+        for id in [child.id(), sleeping] {
+            assert!(found.iter().any(|process| process.id == id), "{id} in {found:?}");
+        }
         child.kill().unwrap();
         child.wait().unwrap();
-        let id = i32::try_from(sleeping.id).unwrap();
+        let id = i32::try_from(sleeping).unwrap();
         let id = rustix::process::Pid::from_raw(id).unwrap();
         rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
     }
