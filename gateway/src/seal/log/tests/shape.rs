@@ -62,6 +62,7 @@ fn leaves_are_read_beside_a_running_writer() {
     let directory = place.data.log();
     assert_eq!(published(&directory).unwrap(), None);
     log.append(&leaves(0, 1)).unwrap();
+    let (begun, begins) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut reads = 0_u32;
@@ -73,11 +74,16 @@ fn leaves_are_read_beside_a_running_writer() {
                     leaves(from, size - from)
                 );
                 reads += 1;
+                if reads == 1 {
+                    begun.send(()).unwrap();
+                }
                 if size >= 600 {
                     return reads;
                 }
             }
         });
+        // A thread may begin late, and disks are quick: all would be written before it reads once.
+        let _ = begins.recv_timeout(std::time::Duration::from_secs(20));
         while log.size() < 600 {
             log.append(&leaves(log.size(), 7)).unwrap();
         }
