@@ -213,14 +213,14 @@ fn a_log_that_is_published_meanwhile_is_waited_for() {
     let data = data();
     let log = data.path().join("log");
     let checkpoint = log.join("checkpoint");
-    let next = fs::read(&checkpoint).unwrap();
     // Tiles lie ready, the checkpoint that needs them comes a moment later.
     let older = tempfile::tempdir().unwrap();
     let aside = older.path().join("checkpoint");
     fs::rename(&checkpoint, &aside).unwrap();
     let writer = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(300));
-        fs::write(&checkpoint, next).unwrap();
+        // In one step, as a gateway does it: one that is half written would be a broken one.
+        fs::rename(&aside, &checkpoint).unwrap();
     });
     let (code, text) = verify(&log, &["--key", &vkey()]);
     writer.join().unwrap();
