@@ -20,6 +20,14 @@ async fn silent() -> (TcpListener, Vec<tokio::task::JoinHandle<io::Result<TcpStr
     (listener, held)
 }
 
+/// An address that nobody listens at, and that nobody else gets as long as the socket is held.
+fn closed() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
 async fn with_places(
     addresses: Vec<SocketAddr>,
     count: usize,
@@ -31,9 +39,7 @@ async fn with_places(
 
 #[tokio::test]
 async fn the_one_place_goes_on_to_the_next_address() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = closed.local_addr().unwrap();
-    drop(closed);
+    let (_held, nobody) = closed();
     let live = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addresses = vec![nobody, nobody, live.local_addr().unwrap()];
     let (_, address, _) = with_places(addresses, 1).await.unwrap();
@@ -55,9 +61,7 @@ async fn an_address_that_is_silent_does_not_use_up_the_limit() {
 
 #[tokio::test]
 async fn the_last_failure_is_told_when_all_fail() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = closed.local_addr().unwrap();
-    drop(closed);
+    let (_held, address) = closed();
     let error = with_places(vec![address, address], 1).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     assert_eq!(
