@@ -10,6 +10,7 @@ use super::older::connection;
 use super::programs::link;
 use super::raw::flow_in;
 use super::readings::Readings;
+use super::unread::UNTOLD;
 
 #[test]
 fn messages_come_back_as_they_were_and_nothing_longer_is_read() {
@@ -85,20 +86,27 @@ fn a_process_is_known_while_it_is_there_and_by_no_other_life() {
     let mut readings = Readings::new(Box::new(Never));
     let mut number = 0;
     let mut look = |process, connected| -> Option<Process> {
-        number += 1;
-        let asks = Asks { number, process, connected, scope: 1 };
-        let mut told = looking.ask(asks, &mut readings);
-        while told.is_empty() {
-            std::thread::sleep(Duration::from_millis(1));
-            told = looking.told(&mut readings);
+        for _ in 0..10 {
+            number += 1;
+            let asks = Asks { number, process, connected, scope: 1 };
+            let mut told = looking.ask(asks, &mut readings);
+            while told.is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+                told = looking.told(&mut readings);
+            }
+            let Some(Told::Looked { number: of, process: found, unread }) = told.pop() else {
+                panic!("it was looked at")
+            };
+            assert_eq!(of, number);
+            // What does not come in time is said as well.
+            if unread.iter().all(|unread| unread.what.starts_with("SHA-256")) {
+                return *found;
+            }
+            // All of it, where the machine has stood still for so long.
+            let late = ["it was not read in time", UNTOLD];
+            assert!(unread.iter().all(|unread| late.contains(&unread.why.as_str())), "{unread:?}");
         }
-        let Some(Told::Looked { number: of, process, unread }) = told.pop() else {
-            panic!("it was looked at")
-        };
-        assert_eq!(of, number);
-        // What does not come in time is said as well.
-        assert!(unread.iter().all(|unread| unread.what.starts_with("SHA-256")), "{unread:?}");
-        *process
+        panic!("it is never read in time")
     };
     let mut found = look(own, u64::MAX).unwrap();
     let executable = std::env::current_exe().unwrap();
