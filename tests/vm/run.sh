@@ -13,6 +13,8 @@ PWD=$(pwd -P)
 rm -rf "$root"
 mkdir -p "$root"
 
+# A mirror may fail once, and another program may be at it.
+patient="-o Acquire::Retries=5 -o DPkg::Lock::Timeout=300"
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 missing=
 command -v qemu-system-x86_64 >/dev/null || missing="$missing qemu-system-x86"
@@ -20,10 +22,11 @@ command -v busybox >/dev/null || missing="$missing busybox-static"
 command -v ip >/dev/null || missing="$missing iproute2"
 command -v curl >/dev/null || missing="$missing curl"
 if [ -n "$missing" ]; then
-    as_root apt-get update --quiet
+    # shellcheck disable=SC2086
+    as_root apt-get $patient update --quiet
     # shellcheck disable=SC2086
     DEBIAN_FRONTEND=noninteractive as_root \
-        apt-get install --quiet --yes --no-install-recommends $missing
+        apt-get $patient install --quiet --yes --no-install-recommends $missing
 fi
 
 # The kernel: unpacked, not installed.
@@ -35,7 +38,8 @@ if ! [ -d "$folder/kernel" ]; then
     package=$(newest)
     # The lists of packages may never have been fetched.
     if [ -z "$package" ]; then
-        as_root apt-get update --quiet
+        # shellcheck disable=SC2086
+        as_root apt-get $patient update --quiet
         package=$(newest)
     fi
     if [ -z "$package" ]; then
@@ -44,9 +48,20 @@ if ! [ -d "$folder/kernel" ]; then
         echo "test result: ok. 0 passed; 0 failed; 1 ignored"
         exit 0
     fi
+    # One that was cut off leaves nothing that the next one takes for a whole one.
+    rm -rf "$folder/package" "$folder/unpacked"
     mkdir -p "$folder/package"
-    (cd "$folder/package" && apt-get download --quiet "$package")
-    dpkg -x "$folder"/package/*.deb "$folder/kernel"
+    # shellcheck disable=SC2086
+    fetch() { (cd "$folder/package" && apt-get $patient download --quiet "$package"); }
+    # Lists from yesterday may name a kernel that the mirror no longer has.
+    if ! fetch; then
+        # shellcheck disable=SC2086
+        as_root apt-get $patient update --quiet
+        package=$(newest)
+        fetch
+    fi
+    dpkg -x "$folder"/package/*.deb "$folder/unpacked"
+    mv "$folder/unpacked" "$folder/kernel"
 fi
 release=$(basename "$folder"/kernel/lib/modules/*)
 
