@@ -25,6 +25,7 @@ pub(crate) fn steps(root: &Path, names: &[String]) -> Vec<Step> {
     let list = |name: &str| format!("{SCRIPTS}/python/{name}");
     let mut pip: Vec<OsString> = Vec::new();
     pip.extend(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"].map(Into::into));
+    pip.extend(foreign::PATIENT_PIP.map(Into::into));
     // Each is imported a few times: compiling all that is installed takes longer.
     pip.push("--no-compile".into());
     pip.extend(["--requirement".into(), list("requirements.txt").into()]);
@@ -35,6 +36,7 @@ pub(crate) fn steps(root: &Path, names: &[String]) -> Vec<Step> {
     steps.push(Step::rule("list of the clients from npm", move |root| copied(root, &place)));
     let mut npm: Vec<OsString> = vec!["ci".into(), "--prefix".into(), modules.into()];
     npm.extend(["--silent", "--no-audit", "--no-fund", "--ignore-scripts"].map(Into::into));
+    npm.push(foreign::PATIENT_NPM.into());
     steps.push(Step::program("clients from npm", "npm", npm));
     let mut suite = vec!["test", "--package", "sealtap-tests", "--locked", "--test", "clients"];
     suite.extend((!names.is_empty()).then_some("--"));

@@ -21,7 +21,9 @@ pub(crate) fn steps(root: &Path, offline: bool) -> Vec<Step> {
             ["install", "cargo-deny", "--version", VERSION, "--locked", "--root", &tools];
         let install = Step::cargo("install cargo-deny", &arguments)
             .with("CARGO_PROFILE_RELEASE_LTO", "off")
-            .with("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+            .with("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            // What is installed does not go by the settings of this folder.
+            .with("CARGO_NET_RETRY", "8");
         steps.push(install);
     }
     let mut arguments = vec!["--all-features", "check", "--hide-inclusion-graph"];

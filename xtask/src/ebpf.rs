@@ -58,6 +58,8 @@ fn install(tools: &Path) -> Step {
         .with("LLVM_PREFIX", LLVM_PREFIX)
         .with("CARGO_PROFILE_RELEASE_LTO", "off")
         .with("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+        // What is installed does not go by the settings of this folder.
+        .with("CARGO_NET_RETRY", "8")
 }
 
 fn build(place: &Path, linker: &Path, sources: Option<&Path>) -> Step {

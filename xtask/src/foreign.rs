@@ -20,6 +20,10 @@ const RECORD_KEY: &str = "common/vectors/record.json";
 /// Sigstore's own verifier; pinned, so that a failure is ours.
 const SIGSTORE: [&str; 2] = ["@sigstore/bundle@4.0.0", "@sigstore/verify@3.1.1"];
 
+/// What pip and npm are told: a registry may fail more than once in a row.
+pub(crate) const PATIENT_PIP: [&str; 4] = ["--retries", "8", "--timeout", "60"];
+pub(crate) const PATIENT_NPM: &str = "--fetch-retries=8";
+
 /// Makes the environment where it is missing, then checks `log` under `key`.
 pub(crate) fn steps(root: &Path, log: Option<&str>, key: Option<&str>) -> Vec<Step> {
     let environment = root.join("target/foreign");
@@ -31,12 +35,13 @@ pub(crate) fn steps(root: &Path, log: Option<&str>, key: Option<&str>) -> Vec<St
         steps.push(Step::program("python environment", newest(), arguments));
     }
     let needs = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    let needs = needs.into_iter().chain(["--requirement", "xtask/foreign/requirements.txt"]);
+    let needs = needs.into_iter().chain(PATIENT_PIP);
+    let needs = needs.chain(["--requirement", "xtask/foreign/requirements.txt"]);
     steps.push(Step::program("foreign tools", &python, needs));
     let arguments = ["xtask/foreign/check.py", log.unwrap_or(LOG), key.unwrap_or(KEY)];
     steps.push(Step::program("foreign", &python, arguments));
     let mut npm: Vec<OsString> = vec!["install".into(), "--prefix".into(), modules.clone().into()];
-    npm.extend(["--silent", "--no-audit", "--no-fund"].map(Into::into));
+    npm.extend(["--silent", "--no-audit", "--no-fund", PATIENT_NPM].map(Into::into));
     npm.extend(SIGSTORE.map(Into::into));
     steps.push(Step::program("foreign npm tools", "npm", npm));
     for bundle in BUNDLES {
