@@ -84,6 +84,11 @@ mod tests {
         let address = taken.local_addr().unwrap();
         assert_eq!(port(address).state, State::Short);
         drop(taken);
-        assert_eq!(port(address).state, State::Well);
+        // A child that another test starts just now has it as well, until it executes.
+        let begin = std::time::Instant::now();
+        while port(address).state != State::Well {
+            assert!(begin.elapsed().as_secs() < 20, "{:?}", port(address).what);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 }
