@@ -37,15 +37,25 @@ pub fn signal(process: u32, signal: Signal) {
     kill_process(id, signal).expect("it is there");
 }
 
-/// Waits until a process holds nothing any more.
+/// Waits until a process holds nothing any more: a list of descriptors that is empty is not enough, since what they
+/// stood for, links among it, is let go only after that.
 ///
 /// # Panics
 /// If it does not end.
 pub fn gone(process: u32) {
-    let path = PathBuf::from(format!("/proc/{process}/fdinfo"));
+    let path = PathBuf::from(format!("/proc/{process}/task"));
     poll_for(OF_A_GATEWAY, "the process is gone", || {
-        fs::read_dir(&path).map_or(true, |mut all| all.next().is_none()).then_some(())
+        let Ok(mut threads) = fs::read_dir(&path) else { return Some(()) };
+        threads.all(|thread| thread.map_or(true, |thread| is_over(&thread.path()))).then_some(())
     });
+}
+
+/// Whether a thread has let go of all that it held, whether or not somebody has waited for it.
+fn is_over(thread: &Path) -> bool {
+    let Ok(stat) = fs::read_to_string(thread.join("stat")) else { return true };
+    // Behind its name, which may hold anything.
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    matches!(state, Some('Z' | 'X'))
 }
 
 /// Ends a process for good, and waits until it holds nothing any more.
