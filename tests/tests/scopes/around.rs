@@ -45,18 +45,22 @@ pub(crate) fn what_goes_around_is_told_of() {
     let process = &send["process"];
     assert!(process.is_u64() && send["socket_of"].is_null(), "{send}");
     assert!(packet["process"].is_null() && packet["socket_of"] == *process, "{packet}");
+    let around = |unit: &str| {
+        format!("sealtap_bypass_total{{unit=\"{unit}\",way=\"udp\",verdict=\"passed\"}}")
+    };
     let samples = poll("numbers", || {
         let samples = metrics(gateway.address());
-        samples
-            .get("sealtap_coverage_seen_total{unit=\"packet\"}")
-            .is_some_and(|seen| *seen == 1.0)
-            .then_some(samples)
+        // A statement's numbers come first, then those of what went around.
+        let all = [
+            "sealtap_coverage_seen_total{unit=\"packet\"}".to_owned(),
+            around("connect"),
+            around("packet"),
+        ];
+        all.iter().all(|name| samples.get(name) == Some(&1.0)).then_some(samples)
     });
     let of = |name: &str| samples.get(name).copied();
     for unit in ["connect", "packet"] {
-        let around =
-            format!("sealtap_bypass_total{{unit=\"{unit}\",way=\"udp\",verdict=\"passed\"}}");
-        assert_eq!(of(&around), Some(1.0), "{samples:?}");
+        assert_eq!(of(&around(unit)), Some(1.0), "{samples:?}");
         assert_eq!(of(&format!("sealtap_coverage_led_total{{unit=\"{unit}\"}}")), Some(0.0));
         assert_eq!(
             of(&format!("sealtap_coverage_events_lost_total{{unit=\"{unit}\"}}")),
