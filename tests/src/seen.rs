@@ -15,6 +15,9 @@ use crate::gateway::Home;
 /// What has the gateway tell in detail: a variable, and its value.
 pub const DETAILS: (&str, &str) = ("SEALTAP_LOG", "info,sealtap=debug");
 
+/// How long thousands of connections may take: as long as whoever makes them stays.
+const OF_MANY: Duration = Duration::from_secs(600);
+
 /// Waits until so many connections that were led to the gateway were looked at; takes [`DETAILS`].
 ///
 /// # Panics
@@ -22,6 +25,15 @@ pub const DETAILS: (&str, &str) = ("SEALTAP_LOG", "info,sealtap=debug");
 pub fn connections(home: &Home, count: usize) {
     let known = || lines(home, "connection attributed").len() >= count;
     until(&format!("{count} connections that were looked at"), known);
+}
+
+/// The same of as many as take minutes.
+///
+/// # Panics
+/// If that does not come.
+pub fn many_connections(home: &Home, count: usize) {
+    let known = || lines(home, "connection attributed").len() >= count;
+    until_within(OF_MANY, &format!("{count} connections that were looked at"), known);
 }
 
 /// Waits until so much that went around was told of, with who it was.
@@ -76,9 +88,14 @@ impl Drop for Opened {
     }
 }
 
-/// Waits with patience: much may come before, the beginning of the gateway among it. What is read each time grows.
+/// Waits with patience: much may come before, the beginning of the gateway among it.
 fn until(what: &str, known: impl Fn() -> bool) {
-    poll_for(OF_A_GATEWAY, what, || {
+    until_within(OF_A_GATEWAY, what, known);
+}
+
+/// What is read each time grows.
+fn until_within(patience: Duration, what: &str, known: impl Fn() -> bool) {
+    poll_for(patience, what, || {
         let found = known().then_some(());
         if found.is_none() {
             std::thread::park_timeout(Duration::from_millis(25));

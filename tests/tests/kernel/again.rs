@@ -115,9 +115,14 @@ pub(super) fn whoever_has_a_clients_port_next_is_not_the_client() {
     let port = listener.local_addr().expect("an address").port();
     // From a port that the system gives to nobody else meanwhile.
     let script = format!(
-        "python3 -c \"import os,random,socket,struct,sys\n\
-         own=('127.0.0.1',random.randrange(20000,30000))\n\
-         s=socket.create_connection(('127.0.0.1',{port}),None,own); s.sendall(bytes(1)); s.recv(1)\n\
+        "python3 -c \"import errno,os,random,socket,struct,sys\n\
+         def bound(s):\n\
+         \x20try: s.bind(('127.0.0.1',random.randrange(20000,30000))); return True\n\
+         \x20except OSError as e:\n\
+         \x20\x20if e.errno!=errno.EADDRINUSE: raise\n\
+         s=socket.socket()\n\
+         while not bound(s): pass\n\
+         s.connect(('127.0.0.1',{port})); s.sendall(bytes(1)); s.recv(1)\n\
          s.setsockopt(socket.SOL_SOCKET,socket.SO_LINGER,struct.pack('ii',1,0))\n\
          own=s.getsockname()[1]; s.close()\n\
          open('new','w').write(str(own)); os.rename('new','from'); sys.stdin.readline()\""

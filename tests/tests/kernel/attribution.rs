@@ -20,7 +20,7 @@ use sealtap_tests::{http2, seen, upstream_http2, verify};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{REQUIRE, connections, home, model, run};
+use super::{REQUIRE, connections, covered, home, model, run};
 
 /// What the verifier says of the log.
 pub(super) fn report(launched: &Launched) -> Value {
@@ -292,7 +292,10 @@ pub(super) fn what_was_refused_and_what_went_around_is_sealed() {
     assert_eq!((sends, packets), (300, 300), "{}", launched.account);
     assert_eq!(joined["around"], sends + packets, "{joined}");
     let leaves = report(&launched)["leaves"]["bypass"].as_u64().expect("leaves about it");
-    assert!((1..=66).contains(&leaves), "a flood is counted, not told one by one: {leaves}");
+    // A slow machine may have come to a statement in the middle of it.
+    let statements = covered(&launched)["statements"].as_u64().expect("a number");
+    let most = 66 * statements;
+    assert!((1..=most).contains(&leaves), "a flood is counted, not told one by one: {leaves}");
 }
 
 /// What is stopped is told of as that.

@@ -75,6 +75,7 @@ pub(super) fn a_flood_past_the_smallest_ring_adds_up() {
 }
 
 /// What one task of the load did: connections that were answered, sends of UDP, packets of a raw socket.
+/// The pauses alone are longer than three statements, of which the second may be late.
 pub(super) const LOAD: &str = "import os,socket,struct,sys,time\n\
     port,rounds=int(sys.argv[1]),int(sys.argv[2])\n\
     udp=struct.pack('!HHHH',4711,9,9,0)+b'x'\n\
@@ -82,17 +83,17 @@ pub(super) const LOAD: &str = "import os,socket,struct,sys,time\n\
     def connects():\n\
     \x20for n in range(rounds):\n\
     \x20 with socket.create_connection(('127.0.0.1',port)) as s: assert s.recv(1)==b'x'\n\
-    \x20 time.sleep(0.05)\n\
+    \x20 time.sleep(0.07)\n\
     def sends():\n\
     \x20s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n\
     \x20for n in range(rounds):\n\
     \x20 for n in range(200): s.sendto(b'x',('127.0.0.1',9))\n\
-    \x20 time.sleep(0.05)\n\
+    \x20 time.sleep(0.07)\n\
     def raws():\n\
     \x20s=socket.socket(socket.AF_INET,socket.SOCK_RAW,socket.IPPROTO_RAW)\n\
     \x20for n in range(rounds):\n\
     \x20 for n in range(100): s.sendto(ip+udp,('127.0.0.2',0))\n\
-    \x20 time.sleep(0.05)\n\
+    \x20 time.sleep(0.07)\n\
     for does in (connects,connects,sends,sends,raws):\n\
     \x20if os.fork()==0: does(); os._exit(0)\n\
     ends=[os.wait()[1] for n in range(5)]\n\
@@ -129,7 +130,8 @@ pub(super) fn adds_up(rounds: u64, start: impl FnOnce(&Arc<Home>, Launch, &str, 
         let expected = if unit == "packets" { sends + raws } else { sends };
         assert_eq!((last["bypass_passed"], last["bypass_denied"]), (expected, 0), "{unit}");
         match unit {
-            "packets" => assert!(last["via_gateway"] > 2 * rounds * 4, "{last:?}"),
+            // SYN, ACK, that of the byte, and FIN; no more of a client that is the first to close.
+            "packets" => assert!(last["via_gateway"] >= 2 * rounds * 4, "{last:?}"),
             _ => assert_eq!(last["via_gateway"], 2 * rounds, "{last:?}"),
         }
     }

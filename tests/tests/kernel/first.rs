@@ -118,8 +118,8 @@ pub(super) fn a_request_is_captured_however_its_bytes_come() {
         v4.port(),
         v6.port()
     );
-    // Patient with a client that a busy machine makes slow.
-    let launched = launch(&format!("{NAMED}detect = \"5s\"\n"), &script);
+    // Patient with a client that a busy machine makes slow, or one that stands still for seconds.
+    let launched = launch(&format!("{NAMED}detect = \"1min\"\n"), &script);
     assert_eq!(launched.stdout(), "ok\n".repeat(8), "{}", launched.stderr());
     let all = launched.captured(8);
     let mut targets: Vec<String> = Vec::new();
