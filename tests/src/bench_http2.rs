@@ -30,9 +30,13 @@ impl Bench {
         let upstream = Upstream::start(None, script);
         let gateway = match path {
             Path::Direct => None,
-            Path::Gateway | Path::Connect => {
-                Some(Options::default().upstream("up", upstream.url()).start())
-            }
+            // In a tunnel the upstream speaks first, to a client that a busy machine may make slow.
+            Path::Gateway | Path::Connect => Some(
+                Options::default()
+                    .upstream("up", upstream.url())
+                    .config("[proxy]\ndetect = \"20s\"\n")
+                    .start(),
+            ),
         };
         Self { upstream, gateway, path }
     }

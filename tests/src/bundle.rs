@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use crate::gate::poll;
+use crate::gate::{OF_A_GATEWAY, poll_for};
 use crate::gateway::Home;
 use crate::programs;
 use crate::verify::{self, text};
@@ -26,7 +26,7 @@ pub fn runs(home: &Home) -> Vec<Value> {
 
 /// Waits until a run with this name is closed, and gives its id.
 pub fn wait_closed(home: &Home, name: &str) -> String {
-    poll("the run to be closed", || {
+    poll_for(OF_A_GATEWAY, "the run to be closed", || {
         let run = runs(home).into_iter().find(|run| run["name"] == name)?;
         (run["state"] == "closed").then(|| run["id"].as_str().expect("an id").to_owned())
     })

@@ -234,7 +234,7 @@ impl Gateway {
 
     /// Waits until `ls` lists exactly `count` exchanges, all of them sealed.
     pub fn wait_sealed(&self, count: usize) -> Vec<Exchange> {
-        poll(&format!("{count} sealed exchanges"), || {
+        poll_for(OF_A_GATEWAY, &format!("{count} sealed exchanges"), || {
             let list = self.list();
             (list.len() == count && list.iter().all(Exchange::sealed)).then_some(list)
         })

@@ -7,7 +7,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 
 use crate::content::Content;
-use crate::gate::PATIENCE;
+use crate::gate::OF_A_GATEWAY;
 
 /// A body as it was received.
 #[derive(Clone, Debug)]
@@ -90,10 +90,10 @@ pub fn fields(map: &HeaderMap) -> Vec<(String, String)> {
 /// Runs a client's side of a case on this thread.
 ///
 /// # Panics
-/// If it takes longer than three times [`PATIENCE`].
+/// If it takes longer than twice [`OF_A_GATEWAY`].
 pub fn run<T>(case: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime can be built").block_on(async {
-        tokio::time::timeout(PATIENCE * 3, case).await.expect("the case comes to an end")
+        tokio::time::timeout(OF_A_GATEWAY * 2, case).await.expect("the case comes to an end")
     })
 }

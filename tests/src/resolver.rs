@@ -9,10 +9,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::base::Message;
+
+use crate::gate::{OF_A_GATEWAY, poll_for};
 
 /// What every name stands for.
 pub const ANSWER_4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
@@ -34,27 +37,40 @@ type Heard = Arc<Mutex<String>>;
 #[must_use]
 pub fn around(addresses: &[IpAddr], mut command: Command, heard_in: &Path) -> ExitStatus {
     let heard = Heard::default();
+    let mut idle = Vec::new();
     for address in addresses {
         let at = SocketAddr::new(*address, 53);
         let udp = UdpSocket::bind(at).expect("port 53 of UDP");
         let tcp = TcpListener::bind(at).expect("port 53 of TCP");
         let (by_udp, by_tcp) = (Arc::clone(&heard), Arc::clone(&heard));
-        std::thread::spawn(move || datagrams(&udp, at, &by_udp));
+        let turns = Arc::new(AtomicU64::new(0));
+        idle.push(Arc::clone(&turns));
+        std::thread::spawn(move || datagrams(&udp, at, &by_udp, &turns));
         std::thread::spawn(move || {
             tcp.incoming().flatten().for_each(|stream| connection(stream, at, &by_tcp));
         });
     }
     let status = command.status().expect("the command can be run");
-    // What was sent last may still be on its way to its thread.
-    std::thread::sleep(Duration::from_millis(100));
+    // What was sent last may still be on its way to its thread: whoever finds nothing has heard all before.
+    for turns in idle {
+        let before = turns.load(Ordering::Acquire);
+        let later = || (turns.load(Ordering::Acquire) > before + 1).then_some(());
+        poll_for(OF_A_GATEWAY, "a server without a message", later);
+    }
     let lines = heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
     std::fs::write(heard_in, lines).expect("what was heard is written");
     status
 }
 
-fn datagrams(socket: &UdpSocket, at: SocketAddr, heard: &Heard) {
+/// Answers; `idle` counts how often there was no message.
+fn datagrams(socket: &UdpSocket, at: SocketAddr, heard: &Heard, idle: &AtomicU64) {
     let mut bytes = [0; 65_535];
-    while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+    socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a socket has a timeout");
+    loop {
+        let Ok((length, from)) = socket.recv_from(&mut bytes) else {
+            idle.fetch_add(1, Ordering::AcqRel);
+            continue;
+        };
         if let Some(answer) = answer(&bytes[..length], at, "udp", heard) {
             let _ = socket.send_to(&answer, from);
         }

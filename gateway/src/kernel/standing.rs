@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use aya::maps::{HashMap, Map, MapData, MapInfo};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{ProgramInfo, loaded_programs};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use sealtap_common::kernel::{Watch, mode};
 use serde_json::{Value as Json, json};
 
@@ -144,12 +145,22 @@ fn is_used_here(standing: &[Standing]) -> bool {
     living.any(|one| network(&one.instance.process.to_string()) == own)
 }
 
+/// Ends a loader, which would have ended with its gateway, unless it was stopped: it holds the links beside the pins
+/// until it is gone, a moment after the signal.
+fn end(loader: u32) {
+    let Some(id) = i32::try_from(loader).ok().and_then(Pid::from_raw) else { return };
+    let Ok(process) = pidfd_open(id, PidfdFlags::empty()) else { return };
+    let _ = pidfd_send_signal(&process, Signal::KILL);
+    let patience = Timespec { tv_sec: 2, tv_nsec: 0 };
+    // Readable once it has ended.
+    let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
+}
+
 impl Standing {
     /// Takes its pins away, and what still holds their links, and cgroups that nobody is in.
     fn open(&self) -> Result<Json, Failure> {
-        if let Some(loader) = self.loader.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
-            // It would have ended with its gateway, unless it was stopped.
-            let _ = kill_process(loader, Signal::KILL);
+        if let Some(loader) = self.loader {
+            end(loader);
         }
         let folder = self.instance.folder();
         let removed =
