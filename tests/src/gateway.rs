@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::gate::{OF_A_GATEWAY, poll, poll_for};
+use crate::gate::{OF_A_GATEWAY, poll_for};
 use crate::records::{self, Exchange};
 use crate::tls::Authority;
 use crate::verify::{self, Verdict};
