@@ -22,9 +22,10 @@ const COVERAGE: &str = "observed only: a program can ignore proxy variables, and
                         notice";
 
 /// What no hook that is attached sees.
-const NOT_COVERED: &str = "not covered: vsock, helpers over unix sockets, other network namespaces, \
-                           connections made before the command began, and what a task sends that has \
-                           moved itself to another cgroup";
+const NOT_COVERED: &str = "not covered: sockets of other families (vsock, Bluetooth and the like), helpers \
+                           over unix sockets, file systems that the kernel has over the network, other \
+                           network namespaces, connections made before the command began, and what a task \
+                           sends that has moved itself to another cgroup";
 
 /// What nothing closes even where all else is denied.
 const NOT_ENFORCED: &str = "not covered: helpers over unix sockets (a Docker socket, a daemon that acts for \
