@@ -5,7 +5,7 @@
 //! answer, as with others.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Command, ExitStatus};
@@ -51,7 +51,8 @@ pub fn around(addresses: &[IpAddr], mut command: Command, heard_in: &Path) -> Ex
         });
     }
     let status = command.status().expect("the command can be run");
-    // What was sent last may still be on its way to its thread: whoever finds nothing has heard all before.
+    // A datagram that was sent last may still be on its way to its thread: one that finds nothing has heard all
+    // before. Whoever asks by TCP waits for the answer.
     for turns in idle {
         let before = turns.load(Ordering::Acquire);
         let later = || (turns.load(Ordering::Acquire) > before + 1).then_some(());
@@ -67,9 +68,14 @@ fn datagrams(socket: &UdpSocket, at: SocketAddr, heard: &Heard, idle: &AtomicU64
     let mut bytes = [0; 65_535];
     socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a socket has a timeout");
     loop {
-        let Ok((length, from)) = socket.recv_from(&mut bytes) else {
-            idle.fetch_add(1, Ordering::AcqRel);
-            continue;
+        let (length, from) = match socket.recv_from(&mut bytes) {
+            Ok(read) => read,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                idle.fetch_add(1, Ordering::AcqRel);
+                continue;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => panic!("what comes to {at} cannot be read: {error}"),
         };
         if let Some(answer) = answer(&bytes[..length], at, "udp", heard) {
             let _ = socket.send_to(&answer, from);

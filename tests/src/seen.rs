@@ -27,7 +27,7 @@ pub fn connections(home: &Home, count: usize) {
     until(&format!("{count} connections that were looked at"), known);
 }
 
-/// The same of as many as take minutes.
+/// The same of so many that it takes minutes.
 ///
 /// # Panics
 /// If that does not come.

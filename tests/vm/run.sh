@@ -13,8 +13,8 @@ PWD=$(pwd -P)
 rm -rf "$root"
 mkdir -p "$root"
 
-# A mirror may fail once, and another program may be at it.
-patient="-o Acquire::Retries=5 -o DPkg::Lock::Timeout=300"
+# A mirror may fail once.
+patient="-o Acquire::Retries=5"
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 missing=
 command -v qemu-system-x86_64 >/dev/null || missing="$missing qemu-system-x86"
@@ -31,35 +31,22 @@ fi
 
 # The kernel: unpacked, not installed.
 if ! [ -d "$folder/kernel" ]; then
-    newest() {
-        apt-cache search --names-only '^linux-image-6\.1\..*-cloud-amd64-unsigned$' |
-            cut -d ' ' -f 1 | sort -V | tail -n 1
-    }
-    package=$(newest)
-    # The lists of packages may never have been fetched.
-    if [ -z "$package" ]; then
-        # shellcheck disable=SC2086
-        as_root apt-get $patient update --quiet
-        package=$(newest)
-    fi
+    # Old lists may name one that the mirror no longer has; where none can be fetched they may still do.
+    # shellcheck disable=SC2086
+    as_root apt-get $patient update --quiet || true
+    package=$(apt-cache search --names-only '^linux-image-6\.1\..*-cloud-amd64-unsigned$' |
+        cut -d ' ' -f 1 | sort -V | tail -n 1)
     if [ -z "$package" ]; then
         # Of that nothing is known here: none passed, none failed.
         echo "SKIPPED: this system's packages have no kernel 6.1 for machines in a cloud"
         echo "test result: ok. 0 passed; 0 failed; 1 ignored"
         exit 0
     fi
-    # One that was cut off leaves nothing that the next one takes for a whole one.
+    # What was cut off leaves nothing that is taken for a whole one.
     rm -rf "$folder/package" "$folder/unpacked"
     mkdir -p "$folder/package"
     # shellcheck disable=SC2086
-    fetch() { (cd "$folder/package" && apt-get $patient download --quiet "$package"); }
-    # Lists from yesterday may name a kernel that the mirror no longer has.
-    if ! fetch; then
-        # shellcheck disable=SC2086
-        as_root apt-get $patient update --quiet
-        package=$(newest)
-        fetch
-    fi
+    (cd "$folder/package" && apt-get $patient download --quiet "$package")
     dpkg -x "$folder"/package/*.deb "$folder/unpacked"
     mv "$folder/unpacked" "$folder/kernel"
 fi

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, Map, MapData, MapInfo};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{ProgramInfo, loaded_programs};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal, kill_process};
 use sealtap_common::kernel::{Watch, mode};
 use serde_json::{Value as Json, json};
 
@@ -31,6 +31,9 @@ const PREFIX: &str = "sealtap_";
 
 /// The map of watched cgroups.
 const WATCHED: &str = "WATCHED";
+
+/// How long programs may take to go once nothing is to hold them.
+const LETTING_GO: Duration = Duration::from_secs(2);
 
 /// One gateway's programs.
 pub(super) struct Standing {
@@ -145,26 +148,17 @@ fn is_used_here(standing: &[Standing]) -> bool {
     living.any(|one| network(&one.instance.process.to_string()) == own)
 }
 
-/// Ends a loader, which would have ended with its gateway, unless it was stopped: it holds the links beside the pins
-/// until it is gone, a moment after the signal.
-fn end(loader: u32) {
-    let Some(id) = i32::try_from(loader).ok().and_then(Pid::from_raw) else { return };
-    let Ok(process) = pidfd_open(id, PidfdFlags::empty()) else { return };
-    let _ = pidfd_send_signal(&process, Signal::KILL);
-    let patience = Timespec { tv_sec: 2, tv_nsec: 0 };
-    // Readable once it has ended.
-    let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
-}
-
 impl Standing {
     /// Takes its pins away, and what still holds their links, and cgroups that nobody is in.
     fn open(&self) -> Result<Json, Failure> {
-        if let Some(loader) = self.loader {
-            end(loader);
+        if let Some(loader) = self.loader.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
+            // It would have ended with its gateway, unless it was stopped.
+            let _ = kill_process(loader, Signal::KILL);
         }
         let folder = self.instance.folder();
         let removed =
             pins::remove(&folder).map_err(|error| Failure::of(&error).fix("run it as root"))?;
+        self.until_let_go();
         let own = |path: &&PathBuf| {
             let name = path.file_name().and_then(|name| name.to_str());
             name.is_some_and(|name| name.starts_with("sealtap-"))
@@ -177,6 +171,16 @@ impl Standing {
             "links": self.programs.iter().map(|at| at.link).collect::<Vec<_>>(),
             "cgroups_removed": cgroups,
         }))
+    }
+
+    /// Waits until none of its programs is there: a loader that ends holds its links for a moment longer than
+    /// anything can be seen of it. Somebody else who holds one, to look at it, is not waited for.
+    fn until_let_go(&self) {
+        let own = |found: &ProgramInfo| self.programs.iter().any(|at| at.id == found.id());
+        let begin = Instant::now();
+        while loaded_programs().flatten().any(|found| own(&found)) && begin.elapsed() < LETTING_GO {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn json(&self) -> Json {

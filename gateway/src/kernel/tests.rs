@@ -102,7 +102,7 @@ fn a_process_is_known_while_it_is_there_and_by_no_other_life() {
             if unread.iter().all(|unread| unread.what.starts_with("SHA-256")) {
                 return *found;
             }
-            // All of it, where the machine has stood still for so long.
+            // Where nothing at all was read in time, it is looked at again.
             let late = ["it was not read in time", UNTOLD];
             assert!(unread.iter().all(|unread| late.contains(&unread.why.as_str())), "{unread:?}");
         }

@@ -1,6 +1,6 @@
 //! Who made each connection, what it carried, and that the log says so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -16,11 +16,11 @@ use sealtap_tests::running::Running;
 use sealtap_tests::standing::signal;
 use sealtap_tests::tls::Authority;
 use sealtap_tests::verify::text;
-use sealtap_tests::{http2, seen, upstream_http2, verify};
+use sealtap_tests::{http2, leaves, seen, upstream_http2, verify};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{REQUIRE, connections, covered, home, model, run};
+use super::{REQUIRE, connections, home, model, run};
 
 /// What the verifier says of the log.
 pub(super) fn report(launched: &Launched) -> Value {
@@ -291,11 +291,13 @@ pub(super) fn what_was_refused_and_what_went_around_is_sealed() {
     let (sends, packets) = (connections(&launched, "events_read"), packets(&launched));
     assert_eq!((sends, packets), (300, 300), "{}", launched.account);
     assert_eq!(joined["around"], sends + packets, "{joined}");
-    let leaves = report(&launched)["leaves"]["bypass"].as_u64().expect("leaves about it");
-    // A slow machine may have come to a statement in the middle of it.
-    let statements = covered(&launched)["statements"].as_u64().expect("a number");
-    let most = 66 * statements;
-    assert!((1..=most).contains(&leaves), "a flood is counted, not told one by one: {leaves}");
+    // A slow machine may come to a statement in the middle of it, behind which as many may be told of again.
+    let mut told: BTreeMap<u64, usize> = BTreeMap::new();
+    for leaf in leaves::all(&launched.home.log()).iter().filter(|leaf| leaf["kind"] == "bypass") {
+        *told.entry(leaf["statement"].as_u64().expect("a number")).or_default() += 1;
+    }
+    assert!(!told.is_empty(), "it is told of");
+    assert!(told.values().all(|count| *count <= 66), "counted, not told one by one: {told:?}");
 }
 
 /// What is stopped is told of as that.

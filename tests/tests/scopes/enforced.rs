@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sealtap_tests::gate::{OF_A_GATEWAY, poll, poll_for};
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::volume::{self, Volume};
-use sealtap_tests::{leaves, programs, standing, verify};
+use sealtap_tests::{leaves, programs, verify};
 use serde_json::{Value, json};
 
 use crate::cgroup::Cgroup;
@@ -90,10 +90,8 @@ pub(crate) fn a_killed_gateway_leaves_its_scopes_closed() {
     let text = config(&cgroup, "").replace("observe", "enforce");
     let user = format!("--user={}", USER.0);
     let gateway = Options::default().config(text).argument(&user).start_in(home());
-    let (process, loader) = (gateway.pid(), standing::loader_of(gateway.pid()));
+    let process = gateway.pid();
     let home = gateway.crash();
-    // It ends by itself, soon: until then it holds the links beside the pins.
-    standing::gone(loader);
     assert_eq!(cgroup.run(DATAGRAM, &port), "denied\n");
     let name = pinned(process).expect("pins outlive the gateway");
     let status = Command::new(programs::sealtap())
