@@ -8,7 +8,7 @@ use sealtap_tests::gate::{Gate, poll};
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{Message, head};
 use sealtap_tests::http2;
-use sealtap_tests::records::{Direction, Exchange};
+use sealtap_tests::records::{Direction, Exchange, as_they_came};
 use sealtap_tests::tls::{Authority, trusting};
 use sealtap_tests::upstream_http1::{Session, Upstream};
 use sealtap_tests::upstream_http2;
@@ -129,11 +129,8 @@ fn the_client_is_offered_what_its_upstream_speaks() {
                 assert_eq!(found.as_deref(), agreed.map(str::as_bytes), "{offered:?} {taken:?}");
             }
         }
-        let mut exchanges = gateway.finish();
+        let exchanges = as_they_came(gateway.finish());
         assert_eq!(exchanges.len(), 2, "{offered:?} {taken:?} {exchanges:?}");
-        // In the order in which they came: the first, of which its client has the answer, may be sealed
-        // behind the second.
-        exchanges.sort_by_key(|exchange| exchange.text("/started").to_owned());
         for (exchange, turn) in exchanges.iter().zip(["first", "second"]) {
             assert_complete(exchange, &format!("https://{host}/x"), turn, &format!("ok{turn}"));
         }

@@ -6,6 +6,7 @@ use std::process::Command;
 use sealtap_tests::gateway::Options;
 use sealtap_tests::http1::{End, head};
 use sealtap_tests::programs;
+use sealtap_tests::records::as_they_came;
 use sealtap_tests::upstream_http1::Upstream;
 use sealtap_tests::upstream_http2;
 use sealtap_tests::verify::{Verdict, text, verify, write_keys};
@@ -49,10 +50,7 @@ fn a_target_that_http2_cannot_carry_is_refused() {
         client.send(head("GET /up/next HTTP/1.1", &[("Host", "gateway")]));
         assert_eq!(client.response("GET").status(), 200);
     }
-    let mut exchanges = gateway.finish();
-    // In the order in which they came: on a connection of its own, one that its client has the answer
-    // of may be sealed behind the next.
-    exchanges.sort_by_key(|exchange| exchange.text("/started").to_owned());
+    let exchanges = as_they_came(gateway.finish());
     for (pair, (target, _, status, code)) in exchanges.chunks(2).zip(cases) {
         let refused = &pair[0];
         assert_eq!([refused.text("/outcome"), refused.text("/error")], ["refused", code]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sealtap_tests::content::Content;
 use sealtap_tests::gateway::{Gateway, Home, Options};
 use sealtap_tests::http1::{Message, head};
-use sealtap_tests::records::{Direction, Exchange};
+use sealtap_tests::records::{Direction, as_they_came};
 use sealtap_tests::upstream_http1::{Session, Upstream};
 use sealtap_tests::wire::Wire;
 
@@ -19,13 +19,6 @@ fn ask(gateway: &Gateway, line: &str, fields: &[(&str, &str)]) -> Message {
     let mut client = Wire::connect(gateway.address());
     client.send(head(line, fields));
     client.response("GET")
-}
-
-/// In the order in which they came: on a connection of its own, one that its client has the answer of may
-/// be sealed behind the next.
-fn as_they_came(mut exchanges: Vec<Exchange>) -> Vec<Exchange> {
-    exchanges.sort_by_key(|exchange| exchange.text("/started").to_owned());
-    exchanges
 }
 
 #[test]

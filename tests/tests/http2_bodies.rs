@@ -6,6 +6,7 @@ use sealtap_tests::cases;
 use sealtap_tests::client_http2::answer;
 use sealtap_tests::content::{Content, Pattern};
 use sealtap_tests::http2::{fields, run, send};
+use sealtap_tests::records::as_they_came;
 
 cases! {
     fn bodies_of_many_sizes(path) {
@@ -28,10 +29,8 @@ cases! {
             }
             client.close().await;
         });
-        let (mut records, requests) = bench.finish();
-        // In the order in which they came: one that its client has the answer of may be sealed behind
-        // the next, which is another task's.
-        records.sort_by_key(|found| found.text("/started").to_owned());
+        let (records, requests) = bench.finish();
+        let records = as_they_came(records);
         assert_eq!(requests.len(), sizes.len());
         for ((_, body), size) in requests.iter().zip(sizes) {
             assert_eq!(body.content, Content::of_pattern(size, size));
