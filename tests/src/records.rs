@@ -120,16 +120,16 @@ pub fn rows(data: &Path) -> Vec<Value> {
     lines(&["ls", "--json"], data)
 }
 
-/// What `names --json` prints of a gateway's home, oldest first.
-pub fn names(home: &Home) -> Vec<Value> {
-    lines(&["names", "--json"], &home.data())
-}
-
 /// In the order in which they came: on a connection or a stream of its own, one that its client has the answer of
 /// may be sealed behind the next.
 pub fn as_they_came(mut exchanges: Vec<Exchange>) -> Vec<Exchange> {
     exchanges.sort_by_key(|exchange| exchange.text("/started").to_owned());
     exchanges
+}
+
+/// What `names --json` prints of a gateway's home, oldest first.
+pub fn names(home: &Home) -> Vec<Value> {
+    lines(&["names", "--json"], &home.data())
 }
 
 /// What `bypasses --json` prints of a gateway's home, oldest first.

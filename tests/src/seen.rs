@@ -23,8 +23,7 @@ const OF_MANY: Duration = Duration::from_secs(600);
 /// # Panics
 /// If that does not come.
 pub fn connections(home: &Home, count: usize) {
-    let known = || lines(home, "connection attributed").len() >= count;
-    until(&format!("{count} connections that were looked at"), known);
+    looked_at(OF_A_GATEWAY, home, count);
 }
 
 /// The same of so many that it takes minutes.
@@ -32,8 +31,12 @@ pub fn connections(home: &Home, count: usize) {
 /// # Panics
 /// If that does not come.
 pub fn many_connections(home: &Home, count: usize) {
+    looked_at(OF_MANY, home, count);
+}
+
+fn looked_at(patience: Duration, home: &Home, count: usize) {
     let known = || lines(home, "connection attributed").len() >= count;
-    until_within(OF_MANY, &format!("{count} connections that were looked at"), known);
+    until_within(patience, &format!("{count} connections that were looked at"), known);
 }
 
 /// Waits until so much that went around was told of, with who it was.
